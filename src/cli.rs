@@ -1,0 +1,101 @@
+//! The command line: one file a command.
+
+mod logging;
+mod mount;
+mod run;
+mod show;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Shows containers their own memory: /proc/meminfo and Kubernetes' working set, from the cgroup of
+/// whoever reads them.
+#[derive(Parser)]
+#[command(name = "cgprocfs", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Mount(mount::Arguments),
+    Show(show::Arguments),
+    Run(run::Arguments),
+    /// What `run` leaves behind to clean up after it
+    #[command(name = crate::run::JANITOR, hide = true)]
+    CleanUp {
+        /// The cgroup to remove
+        cgroup: PathBuf,
+    },
+}
+
+/// What ends a command early, in one line for a person.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Layout(#[from] crate::source::LayoutError),
+    #[error(transparent)]
+    Mount(#[from] crate::session::MountError),
+    #[error(transparent)]
+    Serve(#[from] crate::error::Error),
+    #[error(transparent)]
+    Run(#[from] crate::run::RunError),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+}
+
+/// Parses the command line, runs the command, and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    logging::start();
+    let done = match arguments.command {
+        Command::Mount(arguments) => mount::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::CleanUp { cgroup } => clean_up(&cgroup),
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("cgprocfs: {failure}");
+        ExitCode::from(failure.exit_code())
+    })
+}
+
+fn clean_up(cgroup: &Path) -> Result<ExitCode, Failure> {
+    crate::run::clean_up_after_stdin(cgroup)
+        .map_err(|e| Failure::Other(format!("cannot remove cgroup {}: {e}; use rmdir", cgroup.display())))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Help and version go to whoever asked for them; a mistake is one line and exit code 2.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Nobody is left to tell if that fails.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.to_string();
+    let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let what = match error.kind() {
+        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
+        // The names of what is missing are on the lines that follow.
+        clap::error::ErrorKind::MissingRequiredArgument => "an argument is missing",
+        _ => first.trim_start_matches("error: "),
+    };
+    eprintln!("cgprocfs: {what}; see `cgprocfs --help`");
+    ExitCode::from(2)
+}

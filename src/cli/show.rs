@@ -1,0 +1,39 @@
+//! `cgprocfs show`: a view as some process reads it, without any mount.
+
+use super::Failure;
+use crate::service::Service;
+use crate::source::Source;
+use crate::view::{VIEWS, find};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Print what a process reads in a view, computed here: no mount and no root needed for one's own
+/// processes
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Name of the view
+    #[arg(default_value = "proc/meminfo")]
+    view: String,
+    /// The process; by default this one
+    #[arg(long)]
+    pid: Option<u32>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let view = find(&arguments.view).ok_or_else(|| {
+        let known: Vec<_> = VIEWS.iter().map(|view| view.path()).collect();
+        Failure::Other(format!("there is no view {:?}; the views are {}", arguments.view, known.join(", ")))
+    })?;
+    let service = Service::new(Source::open(Path::new("/"), None)?, 1);
+    let pid = match arguments.pid {
+        Some(0) => return Err(Failure::Other("there is no process 0; name one that runs".into())),
+        Some(pid) => pid,
+        None => std::process::id(),
+    };
+    let text = service.text(pid, view)?;
+    std::io::stdout()
+        .write_all(&text.bytes)
+        .map_err(|e| Failure::Other(format!("cannot write the view: {e}; check where the output goes")))?;
+    Ok(ExitCode::SUCCESS)
+}

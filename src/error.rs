@@ -1,0 +1,103 @@
+//! What can go wrong while a reader is served, and which errno the reader gets for it.
+
+use crate::parse::ParseError;
+use crate::view::NotLoaded;
+use std::io;
+
+/// Why a view could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The process whose view is asked for has exited.
+    #[error("process {0} is gone; name one that runs")]
+    ProcessGone(u32),
+    /// The reader's cgroup was removed while it was read, three times over.
+    #[error("cgroup {0} was removed while it was read; try again")]
+    CgroupGone(String),
+    /// The reader's cgroup is not below the part of the hierarchy that is mounted here.
+    #[error("cgroup {0} is outside the mounted hierarchy; run cgprocfs in the host's cgroup namespace")]
+    Outside(String),
+    /// A kernel file could not be read.
+    #[error("cannot read {path}: {source}; check that cgprocfs runs as root and may read it")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// A kernel file was read and made no sense.
+    #[error("cannot make sense of {path}: {source}; please report it with the file's content")]
+    Malformed {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// A defect of this program.
+    #[error("{0}; this is a defect, please report it")]
+    NotLoaded(#[from] NotLoaded),
+}
+
+impl Error {
+    /// The errno for the reader.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        match self {
+            Self::ProcessGone(_) => libc::ESRCH,
+            Self::CgroupGone(_) => libc::ENODEV,
+            Self::Unreadable { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
+            Self::Outside(_) | Self::Malformed { .. } | Self::NotLoaded(_) => libc::EIO,
+        }
+    }
+
+    /// How much anybody but the reader should care. That a reader or its cgroup is gone is the
+    /// everyday end of a container.
+    #[must_use]
+    pub fn level(&self) -> log::Level {
+        match self {
+            Self::ProcessGone(_) | Self::CgroupGone(_) => log::Level::Debug,
+            Self::Outside(_) | Self::Unreadable { .. } | Self::Malformed { .. } => log::Level::Warn,
+            Self::NotLoaded(_) => log::Level::Error,
+        }
+    }
+
+    /// Whether another attempt may well succeed: the cgroup that was read is not there any more.
+    #[must_use]
+    pub fn is_race(&self) -> bool {
+        matches!(self, Self::CgroupGone(_))
+    }
+
+    /// A file that could not be read. What the kernel answers for a removed cgroup becomes [`Error::CgroupGone`].
+    pub(crate) fn unreadable(path: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        let (path, source) = (path.into(), source.into());
+        match source.raw_os_error() {
+            Some(libc::ENODEV) => Self::CgroupGone(path),
+            _ => Self::Unreadable { path, source },
+        }
+    }
+
+    pub(crate) fn malformed(path: impl Into<String>, source: ParseError) -> Self {
+        Self::Malformed { path: path.into(), source }
+    }
+}
+
+/// A kernel path in a message: whatever bytes a tenant put into a cgroup's name, one line comes out.
+pub(crate) fn printable(path: &[u8]) -> String {
+    path.escape_ascii().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_cgroup_is_nobodys_fault() {
+        let error = Error::unreadable("/x", io::Error::from_raw_os_error(libc::ENODEV));
+        assert!(error.is_race());
+        assert_eq!((error.errno(), error.level()), (libc::ENODEV, log::Level::Debug));
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_line() {
+        assert_eq!(printable(b"/a\n<0>evil \xff"), "/a\\n<0>evil \\xff");
+    }
+}

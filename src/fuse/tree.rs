@@ -1,0 +1,91 @@
+//! The static tree of directories and files, made from the views' paths.
+
+use crate::view::View;
+use std::ffi::OsStr;
+
+/// Inode number of the root directory, given by FUSE.
+pub(super) const ROOT: u64 = 1;
+
+/// Directories and their inode numbers, which are for ever as those of views are. Append only.
+const DIRECTORIES: &[(&str, u64)] = &[("proc", 2)];
+
+/// A directory or a file.
+pub(super) struct Node {
+    pub(super) ino: u64,
+    pub(super) parent: u64,
+    pub(super) name: &'static str,
+    /// `None` for a directory.
+    pub(super) view: Option<&'static dyn View>,
+}
+
+pub(super) struct Tree {
+    nodes: Vec<Node>,
+}
+
+impl Tree {
+    pub(super) fn new(views: &[&'static dyn View]) -> Self {
+        let mut nodes = vec![Node { ino: ROOT, parent: ROOT, name: "", view: None }];
+        let used = |path: &str| views.iter().any(|view| view.path().starts_with(&format!("{path}/")));
+        for (path, ino) in DIRECTORIES.iter().filter(|(path, _)| used(path)) {
+            let (parent, name) = split(path);
+            nodes.push(Node { ino: *ino, parent, name, view: None });
+        }
+        for view in views {
+            let (parent, name) = split(view.path());
+            nodes.push(Node { ino: view.ino(), parent, name, view: Some(*view) });
+        }
+        Self { nodes }
+    }
+
+    pub(super) fn node(&self, ino: u64) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.ino == ino)
+    }
+
+    pub(super) fn child(&self, parent: u64, name: &OsStr) -> Option<&Node> {
+        self.children(parent).find(|node| node.name == name)
+    }
+
+    pub(super) fn children(&self, parent: u64) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(move |node| node.parent == parent && node.ino != ROOT)
+    }
+}
+
+/// The inode number of a path's directory, and its last component.
+fn split(path: &'static str) -> (u64, &'static str) {
+    match path.rsplit_once('/') {
+        None => (ROOT, path),
+        Some((directory, name)) => {
+            let known = DIRECTORIES.iter().find(|(path, _)| *path == directory);
+            (known.map_or(ROOT, |(_, ino)| *ino), name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::VIEWS;
+    use std::collections::HashSet;
+
+    #[test]
+    fn every_view_is_found_by_walking_its_path() {
+        let tree = Tree::new(VIEWS);
+        for view in VIEWS {
+            let found = view
+                .path()
+                .split('/')
+                .try_fold(ROOT, |ino, name| tree.child(ino, OsStr::new(name)).map(|node| node.ino));
+            assert_eq!(found, Some(view.ino()), "{}: add its directory to DIRECTORIES", view.path());
+        }
+    }
+
+    #[test]
+    fn inodes_are_unique_and_parents_exist() {
+        let tree = Tree::new(VIEWS);
+        let inodes: HashSet<_> = tree.nodes.iter().map(|node| node.ino).collect();
+        assert_eq!(inodes.len(), tree.nodes.len());
+        assert!(tree.nodes.iter().all(|node| inodes.contains(&node.parent)));
+        assert!(tree.child(ROOT, OsStr::new("proc/meminfo")).is_none());
+        assert!(tree.child(ROOT, OsStr::new("")).is_none());
+    }
+}

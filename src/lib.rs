@@ -1,0 +1,19 @@
+//! Container-aware `/proc/meminfo` and Kubernetes' working set, computed from the cgroup of whoever reads
+//! them, served over FUSE.
+//!
+//! The layers, each using only those before it: [`parse`] and [`view`] are pure; [`source`] reads the
+//! kernel; [`service`] answers a reader; [`fuse`] and [`session`] mount that; [`run`] does it all for one
+//! command; [`cli`] is what a person sees. [`sys`] has the unsafe code.
+
+pub mod bytes;
+pub mod cli;
+pub mod error;
+pub mod fuse;
+pub mod parse;
+pub mod run;
+pub mod service;
+pub mod session;
+pub mod snapshot;
+pub mod source;
+pub mod sys;
+pub mod view;

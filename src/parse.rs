@@ -1,0 +1,67 @@
+//! Parsers of kernel text: bytes in, plain values out, no I/O.
+//!
+//! Kernel files are bytes, not UTF-8: a cgroup may carry any name but a newline. Every parser takes
+//! whatever it is given and answers with a value or a [`ParseError`].
+
+pub mod counter;
+pub mod meminfo;
+pub mod memory_stat;
+pub mod mountinfo;
+pub mod proc_cgroup;
+pub mod proc_status;
+
+/// What was wrong with a kernel file's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// Something other than decimal digits where the kernel prints a number.
+    #[error("a number was expected")]
+    NotANumber,
+    /// A number above 2^53, which no counter of a real machine reaches.
+    #[error("a number is too large to be true")]
+    TooLarge,
+    /// A line without the separator or the fields that its file always has.
+    #[error("a line is malformed")]
+    MalformedLine,
+    /// A key that every kernel prints is missing.
+    #[error("the line {0} is missing")]
+    Missing(&'static str),
+}
+
+/// Reads an unsigned decimal number that fills `text` entirely.
+///
+/// # Errors
+/// [`ParseError::NotANumber`] for anything but digits, [`ParseError::TooLarge`] beyond 64 bits.
+pub fn decimal(text: &[u8]) -> Result<u64, ParseError> {
+    if text.is_empty() {
+        return Err(ParseError::NotANumber);
+    }
+    text.iter().try_fold(0u64, |number, &digit| {
+        if !digit.is_ascii_digit() {
+            return Err(ParseError::NotANumber);
+        }
+        number
+            .checked_mul(10)
+            .and_then(|n| n.checked_add(u64::from(digit - b'0')))
+            .ok_or(ParseError::TooLarge)
+    })
+}
+
+/// The non-empty lines of `text`.
+pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|&b| b == b'\n').filter(|line| !line.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimal_takes_digits_only() {
+        assert_eq!(decimal(b"0"), Ok(0));
+        assert_eq!(decimal(b"18446744073709551615"), Ok(u64::MAX));
+        assert_eq!(decimal(b"18446744073709551616"), Err(ParseError::TooLarge));
+        for bad in [&b""[..], b"-1", b"+1", b"1 ", b"0x1", b"max"] {
+            assert_eq!(decimal(bad), Err(ParseError::NotANumber));
+        }
+    }
+}

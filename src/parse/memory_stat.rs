@@ -1,0 +1,162 @@
+//! `memory.stat` of both cgroup versions, as one struct.
+
+use super::{ParseError, decimal, lines};
+use crate::bytes::{Bytes, MAX};
+
+/// Which interface wrote the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// cgroup v1. Only keys with `total_` are read: those without it leave out descendants
+    /// (`mm/memcontrol-v1.c`, `memcg1_stat_format`).
+    V1,
+    /// cgroup v2 (`mm/memcontrol.c`, `memory_stats`), whose values always include descendants.
+    V2,
+}
+
+macro_rules! memory_stat {
+    ($($(#[$doc:meta])* $field:ident: $v1:expr, $v2:expr;)+) => {
+        /// The counters that the views use, in bytes. `None` is a key that this kernel does not print.
+        #[derive(Debug, Clone, Default, PartialEq, Eq)]
+        pub struct MemoryStat {
+            $($(#[$doc])* pub $field: Option<Bytes>,)+
+        }
+
+        impl MemoryStat {
+            fn set(&mut self, version: Version, key: &[u8], value: Bytes) -> bool {
+                let key = match std::str::from_utf8(key) {
+                    Ok(key) => Some(key),
+                    Err(_) => return false,
+                };
+                $(
+                    let name: Option<&str> = match version { Version::V1 => $v1, Version::V2 => $v2 };
+                    if name == key {
+                        self.$field = Some(value);
+                        return true;
+                    }
+                )+
+                false
+            }
+        }
+    };
+}
+
+memory_stat! {
+    /// Anonymous memory that is mapped by a process.
+    anon: Some("total_rss"), Some("anon");
+    /// Page cache, tmpfs included.
+    file: Some("total_cache"), Some("file");
+    /// tmpfs, shared anonymous and System V shared memory.
+    shmem: Some("total_shmem"), Some("shmem");
+    /// Page cache mapped by a process.
+    file_mapped: Some("total_mapped_file"), Some("file_mapped");
+    /// Page cache that awaits writing.
+    file_dirty: Some("total_dirty"), Some("file_dirty");
+    /// Page cache being written.
+    file_writeback: Some("total_writeback"), Some("file_writeback");
+    /// Swap cache.
+    swapcached: Some("total_swapcached"), Some("swapcached");
+    /// Swapped-out memory; v1 only, v2 has it in a file of its own.
+    swap: Some("total_swap"), None;
+    /// Anonymous memory in huge pages.
+    anon_thp: Some("total_rss_huge"), Some("anon_thp");
+    /// Page cache in huge pages.
+    file_thp: None, Some("file_thp");
+    /// tmpfs in huge pages.
+    shmem_thp: None, Some("shmem_thp");
+    /// LRU list of anonymous memory and tmpfs not used lately.
+    inactive_anon: Some("total_inactive_anon"), Some("inactive_anon");
+    /// LRU list of anonymous memory and tmpfs in use.
+    active_anon: Some("total_active_anon"), Some("active_anon");
+    /// LRU list of page cache not used lately.
+    inactive_file: Some("total_inactive_file"), Some("inactive_file");
+    /// LRU list of page cache in use.
+    active_file: Some("total_active_file"), Some("active_file");
+    /// Memory that can't be reclaimed, such as locked pages.
+    unevictable: Some("total_unevictable"), Some("unevictable");
+    /// Kernel memory of every kind.
+    kernel: None, Some("kernel");
+    /// Slab memory that can be reclaimed.
+    slab_reclaimable: None, Some("slab_reclaimable");
+    /// Slab memory that can't.
+    slab_unreclaimable: None, Some("slab_unreclaimable");
+    /// Kernel stacks.
+    kernel_stack: None, Some("kernel_stack");
+    /// Page tables.
+    pagetables: None, Some("pagetables");
+    /// Page tables of virtual machines and IOMMUs.
+    sec_pagetables: None, Some("sec_pagetables");
+    /// Per-CPU memory.
+    percpu: None, Some("percpu");
+    /// `vmalloc` memory.
+    vmalloc: None, Some("vmalloc");
+    /// Memory that compressed swap takes.
+    zswap: None, Some("zswap");
+    /// Swapped-out memory that is held compressed.
+    zswapped: None, Some("zswapped");
+}
+
+/// Parses the file. Keys that no view uses are skipped.
+///
+/// # Errors
+/// Where a line is not `key value`, a value is above 2^53, or the keys that every kernel prints
+/// (page cache, anonymous memory and the file LRU lists) are missing: a truncated file must not pass for
+/// a small cgroup.
+pub fn memory_stat(version: Version, text: &[u8]) -> Result<MemoryStat, ParseError> {
+    let mut stat = MemoryStat::default();
+    for line in lines(text) {
+        let space = line.iter().position(|&b| b == b' ').ok_or(ParseError::MalformedLine)?;
+        let (key, value) = (&line[..space], decimal(&line[space + 1..])?);
+        if stat.set(version, key, Bytes::new(value)) && value > MAX {
+            return Err(ParseError::TooLarge);
+        }
+    }
+    let required = [
+        ("anon", stat.anon),
+        ("file", stat.file),
+        ("inactive_file", stat.inactive_file),
+        ("active_file", stat.active_file),
+    ];
+    for (key, value) in required {
+        value.ok_or(ParseError::Missing(key))?;
+    }
+    Ok(stat)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1: &[u8] = b"cache 1\nrss 2\nrss_huge 3\nhierarchical_memory_limit 9223372036854771712\n\
+        total_cache 10\ntotal_rss 20\ntotal_rss_huge 30\ntotal_mapped_file 40\n\
+        total_inactive_file 50\ntotal_active_file 60\ntotal_swap 70\n";
+    const V2: &[u8] = b"anon 1\nfile 2\nfile_mapped 3\nfile_dirty 4\ninactive_file 5\nactive_file 6\n\
+        anon_thp 7\npgfault 18446744073709551615\n";
+
+    #[test]
+    fn keys_are_exact() {
+        let v1 = memory_stat(Version::V1, V1).unwrap();
+        assert_eq!((v1.anon, v1.anon_thp), (Some(Bytes::new(20)), Some(Bytes::new(30))));
+        assert_eq!((v1.file, v1.file_mapped), (Some(Bytes::new(10)), Some(Bytes::new(40))));
+        let v2 = memory_stat(Version::V2, V2).unwrap();
+        assert_eq!((v2.file, v2.file_mapped), (Some(Bytes::new(2)), Some(Bytes::new(3))));
+        assert_eq!((v2.anon, v2.anon_thp), (Some(Bytes::new(1)), Some(Bytes::new(7))));
+    }
+
+    #[test]
+    fn absent_is_not_zero() {
+        let v1 = memory_stat(Version::V1, V1).unwrap();
+        assert_eq!((v1.swapcached, v1.slab_reclaimable, v1.swap), (None, None, Some(Bytes::new(70))));
+        assert_eq!(memory_stat(Version::V2, V2).unwrap().swap, None);
+    }
+
+    #[test]
+    fn a_truncated_file_is_an_error() {
+        for version in [Version::V1, Version::V2] {
+            assert!(matches!(memory_stat(version, b""), Err(ParseError::Missing(_))));
+        }
+        assert!(matches!(memory_stat(Version::V2, &V2[..14]), Err(ParseError::Missing(_))));
+        assert_eq!(memory_stat(Version::V2, b"anon\n"), Err(ParseError::MalformedLine));
+        assert_eq!(memory_stat(Version::V2, b"anon -1\n"), Err(ParseError::NotANumber));
+        assert_eq!(memory_stat(Version::V2, b"anon 99999999999999999\n"), Err(ParseError::TooLarge));
+    }
+}

@@ -1,0 +1,92 @@
+//! `/proc/PID/mountinfo` (`proc_pid_mountinfo`(5)): the mount table.
+
+use super::{ParseError, lines};
+
+/// One mounted file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Path, within the file system, of what is mounted here; `/` for all of it.
+    pub root: Vec<u8>,
+    /// Where it is mounted, as seen from the process's root.
+    pub mount_point: Vec<u8>,
+    /// Type of the file system, with its subtype: `cgroup2`, `fuse.cgprocfs`.
+    pub fs_type: Vec<u8>,
+    /// Options of the superblock, comma-separated; those of a v1 cgroup hierarchy name its controllers.
+    pub super_options: Vec<u8>,
+}
+
+impl Mount {
+    /// Whether the superblock has `option`.
+    #[must_use]
+    pub fn has_super_option(&self, option: &str) -> bool {
+        self.super_options.split(|&b| b == b',').any(|name| name == option.as_bytes())
+    }
+}
+
+/// The mounts of the file, in its order: a later one may lie over an earlier one.
+///
+/// # Errors
+/// [`ParseError::MalformedLine`] where a line lacks one of the fields.
+pub fn mounts(text: &[u8]) -> Result<Vec<Mount>, ParseError> {
+    lines(text).map(mount).collect()
+}
+
+fn mount(line: &[u8]) -> Result<Mount, ParseError> {
+    let mut fields = line.split(|&b| b == b' ');
+    // ID, parent's ID and device number precede; options and any number of tags follow up to a dash.
+    let root = fields.nth(3).ok_or(ParseError::MalformedLine)?;
+    let mount_point = fields.next().ok_or(ParseError::MalformedLine)?;
+    fields.find(|&field| field == b"-").ok_or(ParseError::MalformedLine)?;
+    let fs_type = fields.next().ok_or(ParseError::MalformedLine)?;
+    let super_options = fields.nth(1).unwrap_or_default();
+    Ok(Mount {
+        root: unescape(root),
+        mount_point: unescape(mount_point),
+        fs_type: unescape(fs_type),
+        super_options: unescape(super_options),
+    })
+}
+
+/// Undoes `mangle()` of `fs/proc_namespace.c`: space, tab, newline and backslash stand as three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..] => {
+                bytes.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_found_behind_any_number_of_tags() {
+        let text = b"35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
+            41 31 0:38 /a\\040b /mnt/x\\134y rw shared:1 master:2 propagate_from:3 - cgroup2 none rw,nsdelegate\n";
+        let mounts = mounts(text).unwrap();
+        assert_eq!(mounts[0].mount_point, b"/sys/fs/cgroup/memory");
+        assert!(mounts[0].has_super_option("memory"));
+        assert!(!mounts[0].has_super_option("mem"));
+        assert_eq!(mounts[1].root, b"/a b");
+        assert_eq!(mounts[1].mount_point, b"/mnt/x\\y");
+        assert_eq!(mounts[1].fs_type, b"cgroup2");
+    }
+
+    #[test]
+    fn malformed_lines_are_errors() {
+        for text in [&b"1 2 3\n"[..], b"1 2 0:3 / /x rw cgroup cgroup rw\n", b"1 2 0:3 / /x rw -\n"] {
+            assert_eq!(mounts(text), Err(ParseError::MalformedLine));
+        }
+    }
+}

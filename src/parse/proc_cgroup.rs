@@ -1,0 +1,84 @@
+//! `/proc/PID/cgroup` (cgroups(7)): where a process is in each hierarchy.
+
+use super::{ParseError, lines};
+
+/// One line, `ID:CONTROLLERS:PATH`.
+///
+/// A path may contain colons, spaces and backslashes, none of them escaped, so only the first two
+/// colons separate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership<'a> {
+    /// Comma-separated controllers of a v1 hierarchy, `name=…` for a v1 hierarchy without any, empty
+    /// for cgroup v2.
+    pub controllers: &'a [u8],
+    /// Path of the cgroup, absolute from the root of the reader's cgroup namespace.
+    pub path: &'a [u8],
+}
+
+impl Membership<'_> {
+    /// Whether this is the line of the v1 hierarchy that has `controller`.
+    #[must_use]
+    pub fn has_controller(&self, controller: &str) -> bool {
+        self.controllers.split(|&b| b == b',').any(|name| name == controller.as_bytes())
+    }
+
+    /// Whether this is the line of the cgroup v2 hierarchy.
+    #[must_use]
+    pub fn is_v2(&self) -> bool {
+        self.controllers.is_empty()
+    }
+}
+
+/// The lines of the file.
+///
+/// # Errors
+/// Each item fails with [`ParseError::MalformedLine`] where a line has fewer than two colons or its
+/// path is not absolute.
+pub fn memberships(text: &[u8]) -> impl Iterator<Item = Result<Membership<'_>, ParseError>> {
+    lines(text).map(|line| {
+        let mut fields = line.splitn(3, |&b| b == b':');
+        match (fields.next(), fields.next(), fields.next()) {
+            (Some(_), Some(controllers), Some(path)) if path.starts_with(b"/") => {
+                Ok(Membership { controllers, path })
+            }
+            _ => Err(ParseError::MalformedLine),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path_of<'a>(text: &'a [u8], wanted: impl Fn(&Membership<'a>) -> bool) -> Option<&'a [u8]> {
+        memberships(text).map(Result::unwrap).find(|m| wanted(m)).map(|m| m.path)
+    }
+
+    #[test]
+    fn v1_line_is_found_by_exact_controller_name() {
+        let text = b"9:name=memory:/not\n4:memory,hugetlb:/docker/56f8\n3:memoryx:/nor\n0::/u\n";
+        assert_eq!(path_of(text, |m| m.has_controller("memory")), Some(&b"/docker/56f8"[..]));
+        assert_eq!(path_of(text, |m| m.has_controller("hugetlb")), Some(&b"/docker/56f8"[..]));
+        assert_eq!(path_of(text, |m| m.is_v2()), Some(&b"/u"[..]));
+    }
+
+    #[test]
+    fn odd_names_are_kept_as_they_are() {
+        let cases: [(&[u8], &[u8]); 4] = [
+            (b"0::/a b:c\\n\n", b"/a b:c\\n"),
+            (b"9:memory:/x.slice:cri-containerd:ee4b\n", b"/x.slice:cri-containerd:ee4b"),
+            (b"0::/semstale (deleted)\n", b"/semstale (deleted)"),
+            (b"0::/\xff\xfe\n", b"/\xff\xfe"),
+        ];
+        for (text, path) in cases {
+            assert_eq!(memberships(text).next().map(Result::unwrap).map(|m| m.path), Some(path));
+        }
+    }
+
+    #[test]
+    fn malformed_lines_are_errors() {
+        for text in [&b"0:/x\n"[..], b"garbage\n", b"0::relative\n", b"0::\n"] {
+            assert_eq!(memberships(text).next(), Some(Err(ParseError::MalformedLine)));
+        }
+    }
+}

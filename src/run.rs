@@ -1,0 +1,136 @@
+//! One command in a cgroup of its own that sees its own memory: daemon, mount and container in one process.
+//!
+//! Three processes take part. The program runs in a fresh cgroup and a mount namespace of its own. This
+//! process serves it the views, passes signals on and measures. A janitor, which only waits for this process to end, in whatever
+//! way, then removes what is left.
+
+mod cgroup;
+mod janitor;
+mod measure;
+mod namespace;
+mod report;
+mod signals;
+
+pub use self::janitor::{COMMAND as JANITOR, clean_up_after_stdin};
+
+use self::cgroup::RunCgroup;
+use self::janitor::Janitor;
+use self::measure::Measurement;
+use self::report::Report;
+use crate::bytes::Bytes;
+use crate::service::Service;
+use crate::source::{LayoutError, Source};
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What to run and how.
+pub struct Options {
+    /// Limit on the program's memory; `None` is no limit.
+    pub memory: Option<Bytes>,
+    /// How often to print the numbers while the program runs.
+    pub refresh: Option<Duration>,
+    /// Whether to print for machines.
+    pub json: bool,
+    /// The program.
+    pub program: OsString,
+    /// Its arguments.
+    pub arguments: Vec<OsString>,
+}
+
+/// Why the program did not run.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum RunError {
+    #[error("only root can make a cgroup and a mount namespace; run it as root")]
+    NotRoot,
+    #[error("{0}: program not found; check its name and PATH")]
+    NotFound(String),
+    #[error("{0}: cannot be executed: {1}; check its mode and format")]
+    NotExecutable(String, io::Error),
+    #[error("cannot start {0}: {1}")]
+    NotStarted(String, io::Error),
+    #[error("cannot {what} cgroup {path}: {source}; check that the hierarchy is writable")]
+    Cgroup { what: &'static str, path: String, source: io::Error },
+    #[error("cannot prepare the program's mounts: {0}")]
+    Mounts(String),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Serve(#[from] crate::error::Error),
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+}
+
+impl RunError {
+    /// The exit code that a shell would give.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::NotFound(_) => 127,
+            Self::NotExecutable(..) => 126,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs the program and reports on stderr what it used. Returns its exit code, 128 and the signal's
+/// number if a signal ended it.
+///
+/// # Errors
+/// Where it could not be started; nothing is left behind then.
+pub fn run(options: Options) -> Result<u8, RunError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(RunError::NotRoot);
+    }
+    // Before any thread is made, for all of them to inherit.
+    let signals = signals::block()?;
+    let name = cgroup::unique_name();
+    let layout = crate::source::Layout::detect(Path::new("/"))?;
+    // Before there is anything to clean up.
+    let janitor = Janitor::start(&cgroup::directory(&layout.memory, &name))?;
+    let cgroup = RunCgroup::create(&layout.memory, &name, options.memory)?;
+    let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?;
+    let service = Arc::new(Service::new(source, 64));
+
+    let mounts = namespace::with_views(&service)?;
+    let mut command = Command::new(&options.program);
+    command.args(&options.arguments);
+    let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let directory = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
+    crate::sys::start_in(&mut command, cgroup.procs()?, mounts, directory);
+
+    let started = Instant::now();
+    let mut program = command.spawn().map_err(|e| not_started(&options, e))?;
+    drop(command);
+    signals::forward(signals, program.id())?;
+    let measurement =
+        Measurement::start(Arc::clone(&service), cgroup, started, options.refresh, options.json)?;
+    let status = program.wait().map_err(|e| RunError::System("cannot wait for the program", e))?;
+    let (cgroup, last, peak_seen) = measurement.stop();
+    let report = Report::new(&cgroup, &status, started.elapsed(), last, peak_seen, options.memory)?;
+    report.print(&options.program.to_string_lossy(), options.json);
+    janitor.finish();
+    Ok(exit_code(status))
+}
+
+fn exit_code(status: ExitStatus) -> u8 {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
+fn not_started(options: &Options, error: io::Error) -> RunError {
+    let program = options.program.to_string_lossy().into_owned();
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENOTDIR) => RunError::NotFound(program),
+        Some(libc::EACCES | libc::ENOEXEC | libc::EISDIR | libc::ELIBBAD) => {
+            RunError::NotExecutable(program, error)
+        }
+        _ => RunError::NotStarted(program, error),
+    }
+}

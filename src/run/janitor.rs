@@ -1,0 +1,89 @@
+//! Removes a cgroup and whoever is in it once the process that made it has ended, be it by SIGKILL.
+//!
+//! It is a process of its own, this program executed again, that waits for the end of a pipe whose other end only that
+//! process holds. A run that ends as it should closes the pipe and waits: there is one way to clean up.
+
+use super::RunError;
+use crate::parse::{decimal, lines};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The hidden command by which the janitor is started.
+pub const COMMAND: &str = "clean-up-after-stdin";
+
+/// How long killed processes may take to go.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A janitor that waits.
+pub(super) struct Janitor {
+    process: Child,
+}
+
+impl Janitor {
+    pub(super) fn start(cgroup: &Path) -> Result<Self, RunError> {
+        let process = Command::new("/proc/self/exe")
+            .arg(COMMAND)
+            .arg(cgroup)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            // What a terminal's keys end is not the janitor.
+            .process_group(0)
+            .spawn()
+            .map_err(|e| RunError::System("cannot start the janitor", e))?;
+        Ok(Self { process })
+    }
+
+    /// Has everything removed, and waits until it is.
+    pub(super) fn finish(mut self) {
+        drop(self.process.stdin.take());
+        if let Err(error) = self.process.wait() {
+            log::warn!("cannot wait for the janitor: {error}");
+        }
+    }
+}
+
+/// The janitor's whole life: waits until stdin ends, then removes `cgroup` and kills whoever is in it.
+///
+/// # Errors
+/// Where the cgroup can't be removed.
+pub fn clean_up_after_stdin(cgroup: &Path) -> io::Result<()> {
+    let mut byte = [0];
+    while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match remove(cgroup) {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => thread::sleep(Duration::from_millis(2)),
+        }
+    }
+}
+
+fn remove(cgroup: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(cgroup) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    // One write for all below on cgroup v2; v1 has no such file.
+    let _ = fs::write(cgroup.join("cgroup.kill"), "1");
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove(&entry.path())?;
+        }
+    }
+    for pid in lines(&fs::read(cgroup.join("cgroup.procs"))?) {
+        let pid = decimal(pid).ok().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // It may have ended by itself.
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+    fs::remove_dir(cgroup)
+}

@@ -1,0 +1,114 @@
+//! Samples the program's memory while it runs.
+
+use super::cgroup::RunCgroup;
+use super::{RunError, report};
+use crate::bytes::Bytes;
+use crate::error::Error;
+use crate::service::Service;
+use crate::snapshot::{Needs, Scope};
+use crate::source::Caller;
+use crate::view::working_set::working_set;
+use serde::Serialize;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Memory at one moment, in bytes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Sample {
+    /// Seconds since the program was started.
+    pub(super) seconds: f64,
+    /// All that is charged to the cgroup.
+    pub(super) usage: u64,
+    /// What Kubernetes would call its working set.
+    pub(super) working_set: u64,
+    /// Anonymous memory.
+    pub(super) anon: u64,
+    /// Page cache and tmpfs.
+    pub(super) file: u64,
+    /// Memory of the kernel.
+    pub(super) kernel: u64,
+}
+
+/// A running measurement.
+pub(super) struct Measurement {
+    stop: Sender<()>,
+    sampler: JoinHandle<(RunCgroup, Option<Sample>, Bytes)>,
+}
+
+/// The longest time between two samples.
+const LONGEST: Duration = Duration::from_millis(100);
+
+impl Measurement {
+    /// Starts to sample, densely at first: the last sample is then no older at the program's end than half its life, or [`LONGEST`].
+    /// What a program has when it ends can't be asked for afterwards.
+    pub(super) fn start(
+        service: Arc<Service>,
+        cgroup: RunCgroup,
+        started: Instant,
+        refresh: Option<Duration>,
+        json: bool,
+    ) -> Result<Self, RunError> {
+        let (stop, stopped) = mpsc::channel();
+        let sampler = move || {
+            let mut last = None;
+            let mut peak = Bytes::ZERO;
+            let mut pause = Duration::from_millis(1);
+            let mut next_print = refresh.map(|refresh| started + refresh);
+            loop {
+                match sample(&service, &cgroup, started) {
+                    Ok(sample) => {
+                        peak = peak.max(Bytes::new(sample.usage));
+                        last = Some(sample);
+                        if let (Some(at), Some(refresh)) = (next_print, refresh)
+                            && Instant::now() >= at
+                        {
+                            report::print_sample(&sample, json);
+                            next_print =
+                                Some(at.max(Instant::now().checked_sub(refresh).unwrap_or(at)) + refresh);
+                        }
+                    }
+                    Err(error) => log::debug!("no sample: {error}"),
+                }
+                let until_print = next_print.map(|at| at.saturating_duration_since(Instant::now()));
+                let wait = until_print.map_or(pause, |until| until.min(pause));
+                match stopped.recv_timeout(wait) {
+                    Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST),
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => return (cgroup, last, peak),
+                }
+            }
+        };
+        let sampler = thread::Builder::new().name("sampler".into()).spawn(sampler);
+        Ok(Self { stop, sampler: sampler.map_err(|e| RunError::System("cannot start a thread", e))? })
+    }
+
+    /// Ends it; returns the cgroup, the last sample, and the largest usage among all samples.
+    pub(super) fn stop(self) -> (RunCgroup, Option<Sample>, Bytes) {
+        drop(self.stop);
+        match self.sampler.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+fn sample(service: &Service, cgroup: &RunCgroup, started: Instant) -> Result<Sample, Error> {
+    let source = service.source();
+    let caller = Caller { memory: cgroup.path(), container: cgroup.path().len(), hugetlb: None };
+    let snapshot = source.load(&source.path(cgroup.path())?, &caller, Needs::USAGE)?;
+    let level = match &snapshot.scope {
+        Scope::Host(level) => level,
+        Scope::Container(container) => &container.levels[container.index],
+    };
+    let stat = level.stat.clone().unwrap_or_default();
+    let bytes = |counter: Option<Bytes>| counter.unwrap_or_default().get();
+    Ok(Sample {
+        seconds: started.elapsed().as_secs_f64(),
+        usage: bytes(level.usage),
+        working_set: bytes(working_set(level)),
+        anon: bytes(stat.anon),
+        file: bytes(stat.file),
+        kernel: bytes(stat.kernel.or_else(|| cgroup.kernel_memory())),
+    })
+}

@@ -1,0 +1,54 @@
+//! A mount namespace in which the views lie over the kernel's files.
+
+use super::RunError;
+use crate::fuse::ViewFs;
+use crate::service::Service;
+use crate::session;
+use crate::view::VIEWS;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+/// Where the program finds the whole tree, as with the daemon.
+const MOUNT_POINT: &str = "/run/cgprocfs";
+
+/// Makes the namespace, and serves the views there as long as somebody is in it.
+///
+/// It is made on a thread of its own, for only that thread to leave the namespace of this process.
+pub(super) fn with_views(service: &Arc<Service>) -> Result<OwnedFd, RunError> {
+    let make = || make(service).map_err(RunError::Mounts);
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("mounts".into()).spawn_scoped(scope, make);
+        let thread = thread.map_err(|e| RunError::System("cannot start a thread", e))?;
+        thread.join().unwrap_or_else(|_| Err(RunError::Mounts("the thread for it failed".into())))
+    })
+}
+
+fn make(service: &Arc<Service>) -> Result<OwnedFd, String> {
+    unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).map_err(|e| format!("unshare: {e}"))?;
+    // What the host mounts later is still to be seen; what is mounted here is not to be seen there.
+    change(Path::new("/"), MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
+    // A daemon's mount would only be in the way, and its server need not be alive.
+    while umount2(MOUNT_POINT, MntFlags::MNT_DETACH).is_ok() {}
+    fs::create_dir_all(MOUNT_POINT).map_err(|e| format!("{MOUNT_POINT}: {e}"))?;
+    let device = session::attach(Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
+    let ended = |_| log::debug!("the program's mount namespace is gone");
+    session::serve(ViewFs::new(Arc::clone(service), VIEWS), device, ended).map_err(|e| e.to_string())?;
+    for view in VIEWS.iter().map(|view| view.path()).filter(|path| path.starts_with("proc/")) {
+        let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));
+        mount(Some(from.as_str()), over.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .map_err(|e| format!("bind over {over}: {e}"))?;
+    }
+    let namespace =
+        File::open("/proc/thread-self/ns/mnt").map_err(|e| format!("/proc/thread-self/ns/mnt: {e}"))?;
+    Ok(namespace.into())
+}
+
+fn change(path: &Path, flags: MsFlags) -> Result<(), String> {
+    mount(None::<&str>, path, None::<&str>, flags, None::<&str>)
+        .map_err(|e| format!("{}: {e}", path.display()))
+}

@@ -1,0 +1,46 @@
+//! Signals that this process gets are the program's.
+
+use super::RunError;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::{Pid, kill_process};
+use std::io;
+use std::thread;
+
+const FORWARDED: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGALRM,
+    Signal::SIGWINCH,
+];
+
+/// Keeps the signals from acting on this process. To be called before there are threads.
+pub(super) fn block() -> Result<SignalFd, RunError> {
+    let signals = SigSet::from_iter(FORWARDED);
+    let failed = |e: nix::Error| RunError::System("cannot block signals", e.into());
+    signals.thread_block().map_err(failed)?;
+    SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(failed)
+}
+
+/// Passes them on to the program from now on, those that came before too.
+pub(super) fn forward(signals: SignalFd, program: u32) -> Result<(), RunError> {
+    let invalid = || RunError::System("the program's id", io::Error::from_raw_os_error(libc::ERANGE));
+    let program = i32::try_from(program).ok().and_then(Pid::from_raw).ok_or_else(invalid)?;
+    let pass_on = move || {
+        while let Ok(Some(info)) = signals.read_signal() {
+            // What a terminal's keys send, the kernel has sent to the program too.
+            let from_a_process = info.ssi_code <= 0;
+            let signal = i32::try_from(info.ssi_signo).ok().and_then(rustix::process::Signal::from_named_raw);
+            if let (true, Some(signal)) = (from_a_process, signal) {
+                // The program may have ended meanwhile.
+                let _ = kill_process(program, signal);
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("signals".into()).spawn(pass_on);
+    thread.map(drop).map_err(|e| RunError::System("cannot start a thread", e))
+}

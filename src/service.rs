@@ -1,0 +1,142 @@
+//! Answers readers: who asks, for which view, and what the text is. Knows nothing of FUSE.
+
+mod answers;
+mod log_limit;
+
+use self::answers::Answers;
+use self::log_limit::LogLimit;
+use crate::error::{Error, printable};
+use crate::snapshot::Snapshot;
+use crate::source::{Caller, Source};
+use crate::view::View;
+use log::Level;
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How old a number may be when it is served. The promise is 100 ms; the rest is for a reader
+/// that waits for a processor after the text was chosen.
+pub const MAX_AGE: Duration = Duration::from_millis(50);
+
+/// How often a cgroup that goes away while it is read is looked up again.
+const ATTEMPTS: usize = 3;
+
+/// The text of one view for one container at one moment.
+#[derive(Debug)]
+pub struct Text {
+    /// When the reading for it began.
+    pub taken: Instant,
+    /// What the file says.
+    pub bytes: Vec<u8>,
+}
+
+impl Text {
+    /// Whether its numbers may still be served.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        self.taken.elapsed() < MAX_AGE
+    }
+}
+
+/// Computes views for readers.
+pub struct Service {
+    source: Source,
+    answers: Answers,
+    log: LogLimit,
+}
+
+thread_local! {
+    /// `/proc/PID/cgroup` of the reader; kept for its allocation.
+    static MEMBERSHIP: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Service {
+    /// A service that reads `source` and keeps at most `capacity` containers' files open.
+    #[must_use]
+    pub fn new(source: Source, capacity: usize) -> Self {
+        Self { source, answers: Answers::new(capacity), log: LogLimit::default() }
+    }
+
+    /// What is read.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// The text of `view` for the process or thread `pid`, which is 0 for one that can't be seen. It is
+    /// at most [`MAX_AGE`] old, and all of it is of one moment.
+    ///
+    /// # Errors
+    /// Where the reader or its cgroup is gone, or the kernel's files can't be read. Whatever is
+    /// somebody's business but the reader's has been logged.
+    pub fn text(&self, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+        let answer = if pid == 0 { self.text_for_unseen(view) } else { self.text_for(pid, view) };
+        answer.inspect_err(|error| self.log.error(error))
+    }
+
+    fn text_for(&self, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+        MEMBERSHIP.with_borrow_mut(|membership| {
+            let mut attempt = 1;
+            loop {
+                let answer = self.source.caller(pid, MAX_AGE, membership).and_then(|caller| {
+                    let answer = self.text_of(&caller, view);
+                    if matches!(&answer, Err(error) if error.is_race()) {
+                        self.answers.forget(caller.memory);
+                    }
+                    answer
+                });
+                match answer {
+                    Err(error) if error.is_race() && attempt < ATTEMPTS => attempt += 1,
+                    answer => return answer,
+                }
+            }
+        })
+    }
+
+    fn text_of(&self, caller: &Caller<'_>, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+        let container = self.answers.container(caller.memory, || self.source.path(caller.memory))?;
+        container.text(caller, view, |path| self.source.load(path, caller, view.needs()))
+    }
+
+    /// The container of such a reader can't be found, and nobody else's numbers may be given out for its own: the host's
+    /// are what it would see without us.
+    fn text_for_unseen(&self, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+        self.log.message(
+            "unseen reader",
+            Level::Warn,
+            "a reader is in a pid namespace that cannot be seen from here and gets the host's values; \
+             start cgprocfs in the host's pid namespace",
+        );
+        let taken = Instant::now();
+        let snapshot = self.source.load_host(view.needs())?;
+        render(view, &snapshot, taken)
+    }
+
+    /// What is known of a process, for a person.
+    ///
+    /// # Errors
+    /// As [`text`](Service::text).
+    pub fn container_of(&self, pid: u32) -> Result<String, Error> {
+        let mut membership = Vec::new();
+        let caller = self.source.caller(pid, Duration::ZERO, &mut membership)?;
+        Ok(printable(&caller.memory[..caller.container]))
+    }
+
+    /// Closes the files of containers that are gone. To be called now and then.
+    pub fn sweep(&self) {
+        self.answers.sweep();
+        self.source.sweep();
+    }
+
+    /// How many containers' files are open.
+    #[must_use]
+    pub fn open_containers(&self) -> usize {
+        self.answers.len()
+    }
+}
+
+fn render(view: &dyn View, snapshot: &Snapshot, taken: Instant) -> Result<Arc<Text>, Error> {
+    let mut bytes = Vec::with_capacity(2048);
+    view.render(snapshot, &mut bytes)?;
+    Ok(Arc::new(Text { taken, bytes }))
+}

@@ -1,0 +1,81 @@
+//! A log that readers can't fill: each cause is logged once a minute at most, with a count of what was left out.
+
+use crate::error::Error;
+use log::Level;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+const INTERVAL: Duration = Duration::from_mins(1);
+
+#[derive(Default)]
+pub(super) struct LogLimit {
+    causes: Mutex<HashMap<&'static str, Cause>>,
+}
+
+struct Cause {
+    logged: Instant,
+    left_out: u64,
+}
+
+impl LogLimit {
+    pub(super) fn error(&self, error: &Error) {
+        let cause = match error {
+            Error::ProcessGone(_) => "process gone",
+            Error::CgroupGone(_) => "cgroup gone",
+            Error::Outside(_) => "outside",
+            Error::Unreadable { .. } => "unreadable",
+            Error::Malformed { .. } => "malformed",
+            Error::NotLoaded(_) => "not loaded",
+        };
+        self.message(cause, error.level(), error);
+    }
+
+    /// Logs `message` unless its cause was logged within the last minute.
+    pub(super) fn message(&self, cause: &'static str, level: Level, message: impl std::fmt::Display) {
+        if !log::log_enabled!(level) {
+            return;
+        }
+        match self.admit(cause, Instant::now()) {
+            None => {}
+            Some(0) => log::log!(level, "{message}"),
+            Some(left_out) => log::log!(level, "{message} (and {left_out} more like it)"),
+        }
+    }
+
+    /// `Some` if a message of this cause may be logged, with the number that were left out since the last one.
+    fn admit(&self, cause: &'static str, now: Instant) -> Option<u64> {
+        let mut causes = self.causes.lock();
+        match causes.get_mut(cause) {
+            Some(cause) if now.duration_since(cause.logged) < INTERVAL => {
+                cause.left_out += 1;
+                None
+            }
+            Some(cause) => {
+                cause.logged = now;
+                Some(std::mem::take(&mut cause.left_out))
+            }
+            None => {
+                causes.insert(cause, Cause { logged: now, left_out: 0 });
+                Some(0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_logged_once_a_minute() {
+        let (limit, start) = (LogLimit::default(), Instant::now());
+        assert_eq!(limit.admit("a", start), Some(0));
+        for second in 0..59 {
+            assert_eq!(limit.admit("a", start + Duration::from_secs(second)), None);
+        }
+        assert_eq!(limit.admit("b", start), Some(0));
+        assert_eq!(limit.admit("a", start + INTERVAL), Some(59));
+        assert_eq!(limit.admit("a", start + INTERVAL), None);
+    }
+}

@@ -1,0 +1,98 @@
+//! Mounting by mount(2), without libfuse or a helper program.
+
+use crate::parse::mountinfo::mounts;
+use nix::mount::{MntFlags, MsFlags, umount2};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Why nothing was mounted.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum MountError {
+    #[error("only root can mount; run cgprocfs as root")]
+    NotRoot,
+    #[error(
+        "/dev/fuse is missing; load the kernel module with `modprobe fuse`, or give the container the device"
+    )]
+    NoDevice,
+    #[error("mount point {0} does not exist; create it with `mkdir -p {0}`")]
+    Missing(PathBuf),
+    #[error("mount point {0} is not a directory; name one that is")]
+    NotADirectory(PathBuf),
+    #[error(
+        "a FUSE file system is already mounted on {0}; unmount it first with `umount {0}`, or name another mount point"
+    )]
+    AlreadyMounted(PathBuf),
+    #[error("cannot mount on {path}: {source}; the kernel log may say more")]
+    Refused { path: PathBuf, source: io::Error },
+}
+
+/// Mounts on `target`, and returns the connection. Somebody has to serve it at once: until then whoever looks at `target` waits.
+///
+/// # Errors
+/// [`MountError`]; nothing is mounted then.
+pub fn mount(target: &Path) -> Result<OwnedFd, MountError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(MountError::NotRoot);
+    }
+    let refused = |source: io::Error| MountError::Refused { path: target.to_path_buf(), source };
+    // Looked up in the mount table before anything else: to touch a FUSE file system whose server is stopped is to wait for ever.
+    let absolute = std::path::absolute(target).map_err(refused)?;
+    refuse_fuse_on(&absolute)?;
+    match absolute.metadata() {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => return Err(MountError::NotADirectory(absolute)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(MountError::Missing(absolute)),
+        Err(e) => return Err(refused(e)),
+    }
+    let real = absolute.canonicalize().map_err(refused)?;
+    refuse_fuse_on(&real)?;
+
+    attach(&real)
+}
+
+/// Mounts on the directory `target` whatever is there already, and returns the connection.
+///
+/// # Errors
+/// [`MountError`]; nothing is mounted then.
+pub fn attach(target: &Path) -> Result<OwnedFd, MountError> {
+    let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(
+        |e| match e {
+            Errno::NOENT | Errno::NODEV | Errno::NXIO => MountError::NoDevice,
+            e => MountError::Refused { path: "/dev/fuse".into(), source: e.into() },
+        },
+    )?;
+    let options = format!(
+        "fd={},rootmode=40555,user_id=0,group_id=0,allow_other,default_permissions",
+        device.as_raw_fd()
+    );
+    // Read-only as a whole, which also spares a question for attributes after each read.
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    nix::mount::mount(Some("cgprocfs"), target, Some("fuse.cgprocfs"), flags, Some(options.as_str()))
+        .map_err(|e| MountError::Refused { path: target.to_path_buf(), source: e.into() })?;
+    Ok(device)
+}
+
+/// Unmounts `target`. Files that are open, and binds of the file system elsewhere, stay until they are given up.
+///
+/// # Errors
+/// The kernel's answer, EINVAL if nothing is mounted there.
+pub fn unmount(target: &Path) -> io::Result<()> {
+    umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).map_err(io::Error::from)
+}
+
+fn refuse_fuse_on(path: &Path) -> Result<(), MountError> {
+    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+    let is_fuse = |mount: &crate::parse::mountinfo::Mount| {
+        mount.mount_point == path.as_os_str().as_bytes()
+            && (mount.fs_type == b"fuse" || mount.fs_type.starts_with(b"fuse."))
+    };
+    if mounts(&table).unwrap_or_default().iter().any(is_fuse) {
+        return Err(MountError::AlreadyMounted(path.to_path_buf()));
+    }
+    Ok(())
+}

@@ -1,0 +1,125 @@
+//! Who is asking: from a process id to the cgroup of its container.
+
+use super::layout::{Layout, is_at_or_below};
+use super::namespaces::NamespaceCache;
+use super::procfs::Procfs;
+use super::readers::Readers;
+use crate::error::Error;
+use crate::parse::proc_status::status;
+use std::time::Duration;
+
+/// Finds the container of a process.
+pub(super) struct Callers {
+    readers: Readers,
+    namespaces: NamespaceCache,
+    own_cgroup_namespace: Option<u64>,
+    own_pid_namespace: Option<u64>,
+    /// A cgroup that is known to be a container's, whatever the rules say.
+    boundary: Option<Vec<u8>>,
+}
+
+/// A process's place in the hierarchies, within the text of its `/proc/PID/cgroup`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller<'t> {
+    /// Its own cgroup in the memory controller's hierarchy, `/` for the root.
+    pub memory: &'t [u8],
+    /// How much of `memory` is the container, an ancestor or the cgroup itself.
+    pub container: usize,
+    /// Its own cgroup in the hugetlb controller's hierarchy, where there is one.
+    pub hugetlb: Option<&'t [u8]>,
+}
+
+impl Callers {
+    pub(super) fn new(procfs: &Procfs, boundary: Option<Vec<u8>>) -> Self {
+        let own = |file| {
+            let pid = std::process::id();
+            procfs.namespace_id(pid, file).ok()
+        };
+        Self {
+            readers: Readers::default(),
+            namespaces: NamespaceCache::default(),
+            own_cgroup_namespace: own("ns/cgroup"),
+            own_pid_namespace: own("ns/pid"),
+            boundary,
+        }
+    }
+
+    /// Finds the container of `pid`; `text` is the buffer that the answer points into.
+    ///
+    /// A namespace's init is looked for again if the last look is older than `max_age`.
+    pub(super) fn find<'t>(
+        &self,
+        pid: u32,
+        max_age: Duration,
+        procfs: &Procfs,
+        layout: &Layout,
+        text: &'t mut Vec<u8>,
+    ) -> Result<Caller<'t>, Error> {
+        let namespaces = self.readers.read(procfs, pid, text)?;
+        let text: &'t [u8] = text;
+        let memory = layout.memory.path_in(text, pid)?;
+        let hugetlb = layout.hugetlb.as_ref().map(|hierarchy| hierarchy.path_in(text, pid)).transpose()?;
+        if memory == b"/" {
+            alive(pid, procfs)?;
+            return Ok(Caller { memory, container: memory.len(), hugetlb });
+        }
+
+        let by_boundary = self.boundary.as_ref().filter(|boundary| is_at_or_below(memory, boundary));
+        let mut container = by_boundary.map(Vec::len);
+        if container.is_none() && Some(namespaces.cgroup) != self.own_cgroup_namespace {
+            container = self.namespaces.root_of(namespaces.cgroup, pid, memory, procfs, &layout.memory)?;
+        }
+        if container.is_none() && Some(namespaces.pid) != self.own_pid_namespace {
+            container =
+                self.namespaces.init_of(namespaces.pid, pid, memory, max_age, procfs, &layout.memory)?;
+        }
+        // A namespace that was made in the root cgroup marks no container: the root is the host.
+        let container = container.filter(|&length| length > 1).unwrap_or(memory.len());
+        Ok(Caller { memory, container: without_crun_subgroup(&memory[..container]).len(), hugetlb })
+    }
+
+    pub(super) fn sweep(&self, layout: &Layout) {
+        self.readers.clear();
+        self.namespaces.sweep(&layout.memory);
+    }
+}
+
+/// A v1 process that is exiting is moved to the root of its hierarchy before it is gone, which must not be taken
+/// for a process of the host (`cgroup_exit()`, kernel/cgroup/cgroup.c).
+fn alive(pid: u32, procfs: &Procfs) -> Result<(), Error> {
+    let mut text = Vec::new();
+    procfs.read_of(pid, "status", &mut text)?;
+    let status = status(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/status"), e))?;
+    if status.is_dead() { Err(Error::ProcessGone(pid)) } else { Ok(()) }
+}
+
+/// On cgroup v2 crun puts the processes into a cgroup `container` below the scope that has the limits
+/// (crun(1), `run.oci.systemd.subgroup`). Kubernetes and podman judge the scope.
+fn without_crun_subgroup(container: &[u8]) -> &[u8] {
+    let Some(scope) = container.strip_suffix(b"/container") else { return container };
+    let name = scope.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    let is_crun_scope = [&b"libpod-"[..], b"crio-"].iter().any(|prefix| {
+        name.strip_prefix(*prefix)
+            .and_then(|id| id.strip_suffix(b".scope"))
+            .is_some_and(|id| id.len() == 64 && id.iter().all(u8::is_ascii_hexdigit))
+    });
+    if is_crun_scope { scope } else { container }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crun_subgroup_belongs_to_its_scope() {
+        let id = "0123456789abcdef".repeat(4);
+        for runtime in ["libpod", "crio"] {
+            let scope = format!("/machine.slice/{runtime}-{id}.scope");
+            assert_eq!(without_crun_subgroup(format!("{scope}/container").as_bytes()), scope.as_bytes());
+            assert_eq!(without_crun_subgroup(scope.as_bytes()), scope.as_bytes());
+        }
+        for other in ["/a/container", "/crio-conmon-0123.scope/container", "/x/containers"] {
+            assert_eq!(without_crun_subgroup(other.as_bytes()), other.as_bytes());
+        }
+    }
+}

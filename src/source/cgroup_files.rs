@@ -1,0 +1,197 @@
+//! The open files of one cgroup. They are read by `pread`, which costs a tenth of opening anew.
+
+use super::layout::Hierarchy;
+use super::levels::relative;
+use super::procfs::{PATH_DIR, READ, read_whole};
+use crate::bytes::Bytes;
+use crate::error::{Error, printable};
+use crate::parse::ParseError;
+use crate::parse::counter::{limit, number, usage};
+use crate::parse::memory_stat::{MemoryStat, Version, memory_stat};
+use crate::snapshot::{Level, Swap};
+use rustix::fs::{Access, AtFlags, Mode, accessat, fstat, openat};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
+
+/// A cgroup on the path to a container.
+pub(super) struct CgroupFiles {
+    path: Vec<u8>,
+    version: Version,
+    dir: OwnedFd,
+    inode: u64,
+    /// `None`: the controller is not enabled in this cgroup, its numbers are within its parent's.
+    memory: Option<MemoryFiles>,
+}
+
+struct MemoryFiles {
+    stat: OwnedFd,
+    /// The root of cgroup v2 has neither.
+    usage: Option<OwnedFd>,
+    limit: Option<OwnedFd>,
+    swap: OnceLock<Option<SwapFiles>>,
+}
+
+/// v1: limit on memory and swap, swappiness. v2: limit on swap, usage of swap.
+struct SwapFiles(OwnedFd, OwnedFd);
+
+/// Names of the memory controller's files in one version.
+struct Names {
+    usage: &'static str,
+    limit: &'static str,
+    swap: [&'static str; 2],
+}
+
+const fn names(version: Version) -> Names {
+    match version {
+        Version::V1 => Names {
+            usage: "memory.usage_in_bytes",
+            limit: "memory.limit_in_bytes",
+            swap: ["memory.memsw.limit_in_bytes", "memory.swappiness"],
+        },
+        Version::V2 => Names {
+            usage: "memory.current",
+            limit: "memory.max",
+            swap: ["memory.swap.max", "memory.swap.current"],
+        },
+    }
+}
+
+impl CgroupFiles {
+    /// Opens the files of the cgroup at `path`.
+    pub(super) fn open(hierarchy: &Hierarchy, path: &[u8]) -> Result<Self, Error> {
+        let dir = openat(&hierarchy.dir, relative(path), PATH_DIR, Mode::empty()).map_err(|e| match e {
+            Errno::NOENT => Error::CgroupGone(printable(path)),
+            e => Error::unreadable(printable(path), e),
+        })?;
+        let inode = fstat(&dir).map_err(|e| Error::unreadable(printable(path), e))?.st_ino;
+        let is_root = path == b"/" && hierarchy.top_is_host;
+        let memory = MemoryFiles::open(hierarchy.version, is_root, &dir, path)?;
+        let files = Self { path: path.to_vec(), version: hierarchy.version, dir, inode, memory };
+        if files.memory.is_none() && !files.exists(&mut Vec::new()) {
+            return Err(Error::CgroupGone(printable(path)));
+        }
+        Ok(files)
+    }
+
+    /// Whether the memory controller is enabled in this cgroup.
+    pub(super) fn has_controller(&self) -> bool {
+        self.memory.is_some()
+    }
+
+    /// Checks that the controller was not enabled since, which nothing else would show.
+    pub(super) fn verify_controller(&self) -> Result<(), Error> {
+        let usage = names(self.version).usage;
+        if self.memory.is_none() && accessat(&self.dir, usage, Access::EXISTS, AtFlags::empty()).is_ok() {
+            return Err(Error::CgroupGone(printable(&self.path)));
+        }
+        Ok(())
+    }
+
+    /// Checks that the path still leads here. A removed cgroup shows itself when it is read, but v1 lets a cgroup be
+    /// renamed, and another take its name.
+    pub(super) fn verify_name(&self, hierarchy: &Hierarchy) -> Result<(), Error> {
+        if self.version == Version::V2 {
+            return Ok(());
+        }
+        match rustix::fs::statat(&hierarchy.dir, relative(&self.path), AtFlags::empty()) {
+            Ok(now) if now.st_ino == self.inode => Ok(()),
+            _ => Err(Error::CgroupGone(printable(&self.path))),
+        }
+    }
+
+    /// Whether the cgroup still exists.
+    pub(super) fn exists(&self, buffer: &mut Vec<u8>) -> bool {
+        match &self.memory {
+            Some(MemoryFiles { limit: Some(limit), .. }) => read_whole(limit, buffer).is_ok(),
+            _ => accessat(&self.dir, "cgroup.procs", Access::EXISTS, AtFlags::empty()).is_ok(),
+        }
+    }
+
+    /// Reads the limit; `None` without one.
+    pub(super) fn limit(&self, buffer: &mut Vec<u8>) -> Result<Option<Bytes>, Error> {
+        match self.memory.as_ref().and_then(|memory| memory.limit.as_ref()) {
+            Some(file) => self.read(file, names(self.version).limit, buffer, limit),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads statistics, then usage, into `level`: in that order as Kubernetes' programs do, so that page cache that grows
+    /// meanwhile makes the working set larger, not smaller.
+    pub(super) fn usage(&self, level: &mut Level, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        level.stat = Some(self.stat(memory, buffer)?);
+        if let Some(file) = &memory.usage {
+            level.usage = Some(self.read(file, names(self.version).usage, buffer, usage)?);
+        }
+        Ok(())
+    }
+
+    fn stat(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<MemoryStat, Error> {
+        self.read(&memory.stat, "memory.stat", buffer, |text| memory_stat(self.version, text))
+    }
+
+    /// Reads the limits on swap.
+    pub(super) fn swap(&self, buffer: &mut Vec<u8>) -> Result<Swap, Error> {
+        let Some(memory) = &self.memory else { return Ok(Swap::Unaccounted) };
+        let names = names(self.version).swap;
+        let files = match memory.swap.get() {
+            Some(files) => files,
+            None => {
+                let opened = self.open_swap(names)?;
+                memory.swap.get_or_init(|| opened)
+            }
+        };
+        let Some(SwapFiles(first, second)) = files else { return Ok(Swap::Unaccounted) };
+        let limit = self.read(first, names[0], buffer, limit)?;
+        Ok(match self.version {
+            Version::V1 => {
+                Swap::V1 { memsw_limit: limit, swappiness: self.read(second, names[1], buffer, number)? }
+            }
+            Version::V2 => Swap::V2 { limit, usage: self.read(second, names[1], buffer, usage)? },
+        })
+    }
+
+    fn open_swap(&self, names: [&str; 2]) -> Result<Option<SwapFiles>, Error> {
+        let open = |name| open_file(&self.dir, name, &self.path);
+        Ok(match (open(names[0])?, open(names[1])?) {
+            (Some(first), Some(second)) => Some(SwapFiles(first, second)),
+            _ => None,
+        })
+    }
+
+    fn read<T>(
+        &self,
+        file: impl AsFd,
+        name: &str,
+        buffer: &mut Vec<u8>,
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    ) -> Result<T, Error> {
+        let path = || format!("{}/{name}", printable(&self.path));
+        read_whole(file, buffer).map_err(|e| Error::unreadable(path(), e))?;
+        parse(buffer).map_err(|e| Error::malformed(path(), e))
+    }
+}
+
+impl MemoryFiles {
+    /// The controller is there if both usage and statistics are: without it a v2 cgroup still has `memory.pressure`.
+    fn open(version: Version, is_root: bool, dir: &OwnedFd, path: &[u8]) -> Result<Option<Self>, Error> {
+        let names = names(version);
+        let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };
+        let usage = open_file(dir, names.usage, path)?;
+        let limit = open_file(dir, names.limit, path)?;
+        if !is_root && (usage.is_none() || limit.is_none()) {
+            return Ok(None);
+        }
+        Ok(Some(Self { stat, usage, limit, swap: OnceLock::new() }))
+    }
+}
+
+/// Opens a file of a cgroup; `None` if there is none of that name.
+fn open_file(dir: &OwnedFd, name: &str, path: &[u8]) -> Result<Option<OwnedFd>, Error> {
+    match openat(dir, name, READ, Mode::empty()) {
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(Error::unreadable(format!("{}/{name}", printable(path)), e)),
+    }
+}

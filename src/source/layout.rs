@@ -1,0 +1,191 @@
+//! Which cgroup hierarchy has which controller.
+//!
+//! The mount table decides, controller by controller: a host may have some controllers on cgroup v1 and others on v2
+//! (cgroups(7), "hybrid"), and nothing forces either to be below `/sys/fs/cgroup`.
+
+use super::procfs::{PATH_DIR, Procfs, READ, read_whole};
+use crate::error::{Error, printable};
+use crate::parse::ParseError;
+use crate::parse::memory_stat::Version;
+use crate::parse::mountinfo::{Mount, mounts};
+use crate::parse::proc_cgroup::memberships;
+use rustix::fs::{AtFlags, Mode, accessat, openat};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// The hierarchies of the controllers that are read.
+pub struct Layout {
+    /// Has the memory controller.
+    pub memory: Hierarchy,
+    /// Has the hugetlb controller, where the kernel has it at all.
+    pub hugetlb: Option<Hierarchy>,
+}
+
+/// Why there is nothing to read.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// Neither cgroup version offers the memory controller here.
+    #[error(
+        "no cgroup hierarchy here has the memory controller; mount one, or boot without cgroup_disable=memory"
+    )]
+    NoMemoryController,
+    /// The mount table or a hierarchy can't be read.
+    #[error(transparent)]
+    Unreadable(#[from] Error),
+}
+
+/// One mounted cgroup hierarchy, seen as the home of one controller.
+pub struct Hierarchy {
+    /// Interface of the hierarchy.
+    pub version: Version,
+    /// The controller that it is used for.
+    pub controller: &'static str,
+    /// Where it is mounted.
+    pub mount_point: PathBuf,
+    /// Which cgroup of the hierarchy is at the mount point; `/` but inside containers.
+    mount_root: Vec<u8>,
+    /// The mount point.
+    pub(super) dir: OwnedFd,
+    /// Whether the mount point is the root of the whole hierarchy, which belongs to the host.
+    pub(super) top_is_host: bool,
+}
+
+impl Layout {
+    /// Finds the hierarchies in the mount table of the system below `root`, `/` but in tests.
+    ///
+    /// # Errors
+    /// Where there is no memory controller, or the mount table can't be read.
+    pub fn detect(root: &Path) -> Result<Self, LayoutError> {
+        let procfs = Procfs::open(root)?;
+        let mut text = Vec::new();
+        procfs.read("self/mountinfo", &mut text)?;
+        let table = mounts(&text).map_err(|e| Error::malformed("/proc/self/mountinfo", e))?;
+        let in_host_namespace = in_host_cgroup_namespace(&procfs);
+        let find = |controller| Hierarchy::find(root, &table, controller, in_host_namespace);
+        Ok(Self { memory: find("memory").ok_or(LayoutError::NoMemoryController)?, hugetlb: find("hugetlb") })
+    }
+}
+
+/// The initial cgroup namespace has a constant number (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h).
+fn in_host_cgroup_namespace(procfs: &Procfs) -> bool {
+    const INITIAL: u64 = 0xEFFF_FFFB;
+    let mut target = [0u8; 64];
+    match rustix::fs::readlinkat_raw(&procfs.dir, "self/ns/cgroup", &mut target[..]) {
+        Ok(length) => &target[..length] == format!("cgroup:[{INITIAL}]").as_bytes(),
+        // A kernel without cgroup namespaces, before Linux 4.6.
+        Err(_) => true,
+    }
+}
+
+impl Hierarchy {
+    /// The best mount of the hierarchy that has `controller`: one that shows all of it, if any does.
+    fn find(root: &Path, table: &[Mount], controller: &'static str, in_host_namespace: bool) -> Option<Self> {
+        let mut candidates: Vec<&Mount> = table
+            .iter()
+            .filter(|mount| match &*mount.fs_type {
+                b"cgroup" => mount.has_super_option(controller),
+                b"cgroup2" => true,
+                _ => false,
+            })
+            .collect();
+        candidates.sort_by_key(|mount| (&*mount.fs_type != b"cgroup", mount.root != b"/"));
+        candidates.into_iter().find_map(|mount| Self::open(root, mount, controller, in_host_namespace))
+    }
+
+    fn open(root: &Path, mount: &Mount, controller: &'static str, in_host_namespace: bool) -> Option<Self> {
+        let mount_point = OsStr::from_bytes(&mount.mount_point);
+        let path =
+            root.join(mount_point.as_bytes().strip_prefix(b"/").map_or(mount_point, OsStr::from_bytes));
+        let dir = rustix::fs::open(&path, PATH_DIR, Mode::empty()).ok()?;
+        let version = if mount.fs_type == b"cgroup" { Version::V1 } else { Version::V2 };
+        if version == Version::V2 {
+            let mut text = Vec::new();
+            let file = openat(&dir, "cgroup.controllers", READ, Mode::empty()).ok()?;
+            read_whole(file, &mut text).ok()?;
+            let mut offered = text.trim_ascii().split(|&b| b == b' ');
+            if !offered.any(|name| name == controller.as_bytes()) {
+                return None;
+            }
+        } else if accessat(&dir, "cgroup.procs", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err() {
+            // Something else lies over the mount point.
+            return None;
+        }
+        let top_is_host = match version {
+            Version::V1 => mount.root == b"/" && in_host_namespace,
+            Version::V2 => {
+                accessat(&dir, "cgroup.type", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err()
+            }
+        };
+        Some(Self {
+            version,
+            controller,
+            mount_point: Path::new(mount_point).to_path_buf(),
+            mount_root: mount.root.clone(),
+            dir,
+            top_is_host,
+        })
+    }
+
+    /// Whether all of the hierarchy can be seen, as the daemon needs.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.top_is_host
+    }
+
+    /// A process's path in this hierarchy, relative to the mount point but with a leading slash, from the
+    /// text of its `/proc/PID/cgroup`.
+    pub(super) fn path_in<'t>(&self, text: &'t [u8], pid: u32) -> Result<&'t [u8], Error> {
+        let malformed = |source| Error::malformed(format!("/proc/{pid}/cgroup"), source);
+        for membership in memberships(text) {
+            let membership = membership.map_err(malformed)?;
+            let here = match self.version {
+                Version::V1 => membership.has_controller(self.controller),
+                Version::V2 => membership.is_v2(),
+            };
+            if here {
+                return self.below_mount_root(membership.path);
+            }
+        }
+        Err(malformed(ParseError::Missing("of the controller's hierarchy")))
+    }
+
+    /// The kernel prints `/..` for what is above the reader's cgroup namespace.
+    fn below_mount_root<'t>(&self, path: &'t [u8]) -> Result<&'t [u8], Error> {
+        let outside = || Error::Outside(printable(path));
+        if path.split(|&b| b == b'/').any(|name| name == b"..") {
+            return Err(outside());
+        }
+        if self.mount_root == b"/" {
+            return Ok(path);
+        }
+        match path.strip_prefix(&*self.mount_root) {
+            Some(b"") => Ok(b"/"),
+            Some(rest) if rest.starts_with(b"/") => Ok(rest),
+            _ => Err(outside()),
+        }
+    }
+}
+
+/// Whether `path` is `ancestor` or below it; both begin with a slash and end without one.
+pub(super) fn is_at_or_below(path: &[u8], ancestor: &[u8]) -> bool {
+    match path.strip_prefix(ancestor) {
+        Some(rest) => rest.is_empty() || rest.starts_with(b"/") || ancestor == b"/",
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_of_a_name_is_no_ancestor() {
+        assert!(is_at_or_below(b"/a/b", b"/a"));
+        assert!(is_at_or_below(b"/a", b"/a"));
+        assert!(is_at_or_below(b"/a", b"/"));
+        assert!(!is_at_or_below(b"/ab", b"/a"));
+        assert!(!is_at_or_below(b"/a", b"/a/b"));
+    }
+}

@@ -1,0 +1,162 @@
+//! A procfs to read from, and how kernel files are read.
+
+use crate::error::Error;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use std::ffi::CStr;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Read-only, never inherited by a program that is started.
+pub(super) const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+/// A directory that is only a starting point for look-ups.
+pub(super) const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// A directory that is, or looks like, `/proc`.
+pub(super) struct Procfs {
+    pub(super) dir: OwnedFd,
+}
+
+impl Procfs {
+    /// Opens the procfs below `root`.
+    ///
+    /// Of the real root, an instance of our own is made, attached nowhere: somebody may lay our view over
+    /// this process's own `/proc/meminfo`, and reading that would be waiting for ourselves. Who may not mount
+    /// gets `/proc` as it is.
+    pub(super) fn open(root: &Path) -> Result<Self, Error> {
+        let path: PathBuf = root.join("proc");
+        if root == Path::new("/")
+            && let Ok(dir) = private_procfs()
+        {
+            return Ok(Self { dir });
+        }
+        let dir = rustix::fs::open(&path, PATH_DIR, Mode::empty())
+            .map_err(|e| Error::unreadable(path.display().to_string(), e))?;
+        Ok(Self { dir })
+    }
+
+    /// Opens `/proc/PID/FILE`.
+    pub(super) fn open_of(&self, pid: u32, file: &str) -> Result<OwnedFd, Error> {
+        with_pid_path(pid, file, |path| openat(&self.dir, path, READ, Mode::empty()))
+            .map_err(|e| process_error(pid, file, e.into()))
+    }
+
+    /// Reads `/proc/PID/FILE` into `buffer`.
+    pub(super) fn read_of(&self, pid: u32, file: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        read_whole(&self.open_of(pid, file)?, buffer).map_err(|e| process_error(pid, file, e))
+    }
+
+    /// Reads `/proc/FILE` into `buffer`.
+    pub(super) fn read(&self, file: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        let unreadable = |e: io::Error| Error::unreadable(format!("/proc/{file}"), e);
+        let opened = openat(&self.dir, file, READ, Mode::empty()).map_err(|e| unreadable(e.into()))?;
+        read_whole(opened, buffer).map_err(unreadable)
+    }
+
+    /// The number of a namespace of a process, as in `ls -l /proc/PID/ns`. The kernel gives a number
+    /// to another namespace as soon as nobody holds the first one any more.
+    pub(super) fn namespace_id(&self, pid: u32, file: &str) -> Result<u64, Error> {
+        let mut target = [0u8; 64];
+        let id = with_pid_path(pid, file, |path| {
+            rustix::fs::readlinkat_raw(&self.dir, path, &mut target[..])
+                .map(|length| number_in_brackets(&target[..length]))
+        });
+        match id {
+            Ok(Some(id)) => Ok(id),
+            Ok(None) => {
+                Err(Error::malformed(format!("/proc/{pid}/{file}"), crate::parse::ParseError::MalformedLine))
+            }
+            Err(e) => Err(process_error(pid, file, e.into())),
+        }
+    }
+}
+
+fn private_procfs() -> rustix::io::Result<OwnedFd> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_create(&context)?;
+    fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+    )
+}
+
+/// `cgroup:[4026531835]` is 4026531835.
+fn number_in_brackets(target: &[u8]) -> Option<u64> {
+    let open = target.iter().position(|&b| b == b'[')?;
+    let digits = target[open + 1..].strip_suffix(b"]")?;
+    crate::parse::decimal(digits).ok()
+}
+
+/// Formats `PID/FILE` without touching the heap: every request comes through here.
+fn with_pid_path<T>(
+    pid: u32,
+    file: &str,
+    f: impl FnOnce(&CStr) -> rustix::io::Result<T>,
+) -> rustix::io::Result<T> {
+    let mut buffer = [0u8; 48];
+    let mut rest = &mut buffer[..];
+    write!(rest, "{pid}/{file}\0").map_err(|_| rustix::io::Errno::NAMETOOLONG)?;
+    f(CStr::from_bytes_until_nul(&buffer).map_err(|_| rustix::io::Errno::NAMETOOLONG)?)
+}
+
+/// What procfs answers for a process that is gone, or goes while it is read.
+pub(super) fn process_error(pid: u32, file: &str, error: io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ESRCH) => Error::ProcessGone(pid),
+        _ => Error::unreadable(format!("/proc/{pid}/{file}"), error),
+    }
+}
+
+/// Reads all of a kernel file with one system call at offset 0, so that the text is of one moment: the kernel makes it anew
+/// for each offset.
+pub(super) fn read_whole(file: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<()> {
+    /// No file that is read here comes near it; /proc/PID/cgroup with the longest names is the largest.
+    const ENOUGH: usize = 64 << 10;
+    buffer.clear();
+    buffer.reserve(ENOUGH);
+    loop {
+        let capacity = buffer.capacity();
+        let length = rustix::io::pread(&file, spare_capacity(buffer), 0)?;
+        if length < capacity {
+            return Ok(());
+        }
+        buffer.clear();
+        buffer.reserve(capacity * 2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_links() {
+        assert_eq!(number_in_brackets(b"cgroup:[4026531835]"), Some(4_026_531_835));
+        assert_eq!(number_in_brackets(b"cgroup:4026531835"), None);
+        assert_eq!(number_in_brackets(b"pid:[]"), None);
+    }
+
+    #[test]
+    fn a_file_larger_than_the_buffer_is_read_whole() {
+        let mut file = tempfile::tempfile().unwrap();
+        let text = vec![b'x'; 300_000];
+        file.write_all(&text).unwrap();
+        let mut buffer = Vec::new();
+        read_whole(&file, &mut buffer).unwrap();
+        assert_eq!(buffer, text);
+    }
+
+    #[test]
+    fn processes_that_do_not_exist_are_gone() {
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        let nobody = 4_194_305; // above PID_MAX_LIMIT
+        assert!(matches!(procfs.namespace_id(nobody, "ns/pid"), Err(Error::ProcessGone(_))));
+        assert!(matches!(procfs.read_of(nobody, "cgroup", &mut Vec::new()), Err(Error::ProcessGone(_))));
+    }
+}

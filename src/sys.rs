@@ -1,0 +1,58 @@
+//! The only place for unsafe code: system calls that no safe wrapper covers.
+#![allow(unsafe_code)]
+
+use nix::sys::signal::SigSet;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Closes many files with as few system calls as their numbers allow: one for each unbroken run.
+pub fn close_all(files: impl IntoIterator<Item = OwnedFd>) {
+    let mut numbers: Vec<RawFd> = files.into_iter().map(IntoRawFd::into_raw_fd).collect();
+    numbers.sort_unstable();
+    for run in numbers.chunk_by(|a, b| a + 1 == *b) {
+        let (Some(&first), Some(&last)) = (run.first(), run.last()) else { continue };
+        // SAFETY: every number from `first` to `last` came out of an OwnedFd above, so nobody else owns
+        // it or will close it.
+        let done = unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+        if done != 0 {
+            for &number in run {
+                // SAFETY: as above; close_range(2), absent before Linux 5.9, has closed none of them.
+                unsafe { libc::close(number) };
+            }
+        }
+    }
+}
+
+/// The id, in the caller's pid namespace, of the init process of the pid namespace `namespace`.
+///
+/// # Errors
+/// ENOTTY before Linux 6.11, ESRCH where that process is gone or not visible from here.
+pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
+    /// `NS_GET_PID_FROM_PIDNS` of include/uapi/linux/nsfs.h: `_IOR(0xb7, 0x6, int)`.
+    const NS_GET_PID_FROM_PIDNS: libc::Ioctl = 0x8004_b706_u32 as libc::Ioctl;
+    // SAFETY: this request takes its argument by value and writes to no memory of ours.
+    let pid = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PID_FROM_PIDNS, 1) };
+    u32::try_from(pid).map_err(|_| io::Error::last_os_error())
+}
+
+/// Makes `command` start in the cgroup whose `cgroup.procs` is given, in the mount namespace `mounts` and
+/// there in `directory`, all before it executes its program: memory stays charged to where it was first touched.
+pub fn start_in(command: &mut Command, procs: OwnedFd, mounts: OwnedFd, directory: CString) {
+    let enter = move || {
+        // What this process keeps for itself, the program is to have.
+        SigSet::empty().thread_set_mask()?;
+        // "0" is the writer itself (cgroups(7)).
+        rustix::io::write(&procs, b"0")?;
+        // This also moves the process to the root directory.
+        move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        rustix::process::chdir(&*directory)?;
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure only makes system calls with arguments that were made before; it
+    // touches neither locks nor the heap.
+    unsafe { command.pre_exec(enter) };
+}

@@ -1,0 +1,75 @@
+//! The served files. A view is pure: a [`Snapshot`] goes in, text comes out.
+//!
+//! To add one, write a file beside `working_set.rs` and a line in [`VIEWS`]: look-up, listing,
+//! attributes, golden, property and mount tests find it there.
+
+pub mod meminfo;
+pub mod working_set;
+
+use crate::snapshot::{Needs, Snapshot};
+
+/// One served file.
+pub trait View: Sync {
+    /// Path below the mount point, such as `proc/meminfo`.
+    fn path(&self) -> &'static str;
+
+    /// Inode number. It never changes and is never used again: a mount outlives the process that serves
+    /// it, so the successor, of another version perhaps, has to agree.
+    fn ino(&self) -> u64;
+
+    /// What has to be in the snapshot.
+    fn needs(&self) -> Needs;
+
+    /// Appends the file's text to `out`.
+    ///
+    /// # Errors
+    /// Where the snapshot lacks a part that [`needs`](View::needs) asks for.
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded>;
+}
+
+/// A part of the snapshot that a view needs was not loaded: a defect of this program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the snapshot lacks {0}")]
+pub struct NotLoaded(pub &'static str);
+
+/// Every served file.
+pub static VIEWS: &[&dyn View] = &[&meminfo::Meminfo, &working_set::WorkingSet];
+
+/// The view at `path` below the mount point; its last component alone will do, as in `meminfo`.
+#[must_use]
+pub fn find(path: &str) -> Option<&'static dyn View> {
+    let name = |view: &&&dyn View| view.path().rsplit('/').next() == Some(path);
+    VIEWS.iter().find(|view| view.path() == path).or_else(|| VIEWS.iter().find(name)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn paths_and_inodes_are_unique_and_well_formed() {
+        let inodes: HashSet<_> = VIEWS.iter().map(|view| view.ino()).collect();
+        let paths: HashSet<_> = VIEWS.iter().map(|view| view.path()).collect();
+        assert_eq!((inodes.len(), paths.len()), (VIEWS.len(), VIEWS.len()));
+        for path in paths {
+            assert!(
+                !path.starts_with('/') && !path.split('/').any(|name| matches!(name, "" | "." | "..")),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn inode_numbers_are_for_ever() {
+        let inodes: Vec<_> = VIEWS.iter().map(|view| (view.path(), view.ino())).collect();
+        assert_eq!(inodes, [("proc/meminfo", 16), ("working_set", 17)], "append only");
+    }
+
+    #[test]
+    fn views_are_found_by_path_or_name() {
+        assert_eq!(find("meminfo").map(View::path), Some("proc/meminfo"));
+        assert_eq!(find("proc/meminfo").map(View::path), Some("proc/meminfo"));
+        assert!(find("info").is_none() && find("").is_none());
+    }
+}

@@ -1,0 +1,87 @@
+//! `proc/meminfo`: the host's file, line for line, with the container's values.
+
+mod huge_pages;
+mod memory;
+pub mod sources;
+mod swap;
+
+use super::{NotLoaded, View};
+use crate::bytes::Kib;
+use crate::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
+use crate::snapshot::{Container, Needs, Scope, Snapshot};
+use std::io::Write;
+
+/// The file that `free`, `top` and nearly every program that asks for memory reads.
+///
+/// It has exactly the lines of the running kernel's own file in their order, so that a program finds
+/// what it looks for. A line that came with a kernel newer than this program reads 0, never the host's
+/// figure. A reader outside any container gets the host's file unchanged.
+pub struct Meminfo;
+
+impl View for Meminfo {
+    fn path(&self) -> &'static str {
+        "proc/meminfo"
+    }
+
+    fn ino(&self) -> u64 {
+        16
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::USAGE.and(Needs::LEVELS)
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        let host = snapshot.meminfo.as_ref().ok_or(NotLoaded("the host's meminfo"))?;
+        match &snapshot.scope {
+            Scope::Host(_) => out.extend_from_slice(host.text()),
+            Scope::Container(container) => {
+                let values = Values::compute(host, container, snapshot.page)?;
+                print(host, &values, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A value for every field: kibibytes, or a plain count for the `HugePages_…` lines.
+struct Values([u64; Field::ALL.len()]);
+
+impl Values {
+    fn compute(host: &HostMeminfo, container: &Container, page: Kib) -> Result<Self, NotLoaded> {
+        let mut values = Self([0; Field::ALL.len()]);
+        // These say something of the machine that stays true inside a container: overcommit decides
+        // ENOMEM for the host as a whole, and the rest are constants of the kernel and the hardware.
+        for field in sources::HOST_WIDE {
+            values.0[*field as usize] = host.count(*field).unwrap_or(0);
+        }
+        memory::fill(&mut values, host, container, page)?;
+        swap::fill(&mut values, host, container)?;
+        huge_pages::fill(&mut values, host, container);
+        Ok(values)
+    }
+
+    fn set(&mut self, field: Field, value: Kib) {
+        self.0[field as usize] = value.get();
+    }
+
+    fn get(&self, field: Field) -> Kib {
+        Kib::new(self.0[field as usize])
+    }
+}
+
+/// `show_val_kb()` of `fs/proc/meminfo.c`: key and colon padded to 16, the number to 8.
+fn print(host: &HostMeminfo, values: &Values, out: &mut Vec<u8>) {
+    for line in host.lines() {
+        let (key, value) = match &line.key {
+            Key::Known(field) => (field.key().as_bytes(), values.0[*field as usize]),
+            Key::Unknown(key) => (&**key, 0),
+        };
+        out.extend_from_slice(key);
+        out.push(b':');
+        let padding = 15usize.saturating_sub(key.len());
+        let unit = if line.in_kib { " kB" } else { "" };
+        // Writing to a Vec never fails.
+        let _ = writeln!(out, "{:padding$}{value:8}{unit}", "");
+    }
+}

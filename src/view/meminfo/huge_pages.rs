@@ -1,0 +1,49 @@
+//! Huge pages: the host's pool, cut to the limits of the hugetlb controller.
+
+use super::Values;
+use crate::bytes::{Bytes, Kib};
+use crate::parse::meminfo::{Field, Meminfo};
+use crate::snapshot::{Container, HugeLevel, HugePool};
+
+pub(super) fn fill(values: &mut Values, host: &Meminfo, container: &Container) {
+    let size = host.kib(Field::Hugepagesize);
+    let Some(pools) = &container.huge_pages else {
+        for field in [
+            Field::HugePagesTotal,
+            Field::HugePagesFree,
+            Field::HugePagesRsvd,
+            Field::HugePagesSurp,
+            Field::Hugetlb,
+        ] {
+            values.set(field, host.kib(field));
+        }
+        return;
+    };
+    // The `HugePages_…` lines are about the default size only, `Hugetlb` about all sizes
+    // (`hugetlb_report_meminfo()` in mm/hugetlb.c).
+    let hugetlb = pools.iter().map(|pool| pool.size.times(pages_total(pool))).sum();
+    values.set(Field::Hugetlb, hugetlb);
+    let Some(pool) = pools.iter().find(|pool| pool.size == size) else { return };
+    let total = pages_total(pool);
+    let free = pages_free(pool, total).min(host.kib(Field::HugePagesFree).get());
+    let reserved = pool.levels.first().map_or(0, |level| pages(level.reserved, pool.size));
+    values.set(Field::HugePagesTotal, Kib::new(total));
+    values.set(Field::HugePagesFree, Kib::new(free));
+    values.set(Field::HugePagesRsvd, Kib::new(reserved.min(host.kib(Field::HugePagesRsvd).get()).min(free)));
+}
+
+/// Pages that the container may ever have.
+fn pages_total(pool: &HugePool) -> u64 {
+    let limits = pool.levels.iter().filter_map(|level| level.limit);
+    limits.map(|limit| pages(limit, pool.size)).fold(pool.host_total, u64::min)
+}
+
+/// Pages that it could take now, as far as its limits go.
+fn pages_free(pool: &HugePool, total: u64) -> u64 {
+    let headroom = |level: &HugeLevel| level.limit.map(|limit| pages(limit - level.usage, pool.size));
+    pool.levels.iter().filter_map(headroom).fold(total, u64::min)
+}
+
+fn pages(bytes: Bytes, size: Kib) -> u64 {
+    bytes.to_kib().get().checked_div(size.get()).unwrap_or(0)
+}

@@ -1,0 +1,111 @@
+//! Total, free, available, and what the memory is used for.
+
+use super::Values;
+use crate::bytes::{Bytes, Kib};
+use crate::parse::meminfo::{Field, Meminfo};
+use crate::snapshot::{Container, Level};
+use crate::view::NotLoaded;
+
+pub(super) fn fill(
+    values: &mut Values,
+    host: &Meminfo,
+    container: &Container,
+    page: Kib,
+) -> Result<(), NotLoaded> {
+    let level = container.levels.get(container.index).ok_or(NotLoaded("the container"))?;
+    let stat = level.stat.as_ref().ok_or(NotLoaded("the container's memory.stat"))?;
+    let usage = level.usage.ok_or(NotLoaded("the container's usage"))?.to_kib();
+    let total = total(host, container, page);
+
+    let cached = kib(stat.file).min(total);
+    let slab_reclaimable = kib(stat.slab_reclaimable).min(total - cached);
+    let inactive_file = kib(stat.inactive_file).min(cached);
+    let active_file = kib(stat.active_file).min(cached - inactive_file);
+    let caches = cached + slab_reclaimable;
+
+    // Free is derived from available, not computed beside it: a sibling's page cache can be had, yet it
+    // is no Cached of ours, and `top` subtracts one from the other.
+    let obtainable = obtainable(host, container, total)?;
+    let reclaimable = inactive_file + active_file + slab_reclaimable;
+    let free = (obtainable - reclaimable).min(total - usage).min(total - caches);
+    let available = obtainable.max(page).min(free + caches + page).min(total);
+
+    let active_anon = kib(stat.active_anon).min(total - active_file);
+    let inactive_anon = kib(stat.inactive_anon).min(total - inactive_file);
+    let unevictable = kib(stat.unevictable).min(total);
+    let anon = kib(stat.anon).min(total);
+    let shmem = kib(stat.shmem).min(cached);
+    let slab_unreclaimable = kib(stat.slab_unreclaimable).min(total - slab_reclaimable);
+
+    for (field, value) in [
+        (Field::MemTotal, total),
+        (Field::MemFree, free),
+        (Field::MemAvailable, available),
+        (Field::Cached, cached),
+        (Field::Active, active_anon + active_file),
+        (Field::Inactive, inactive_anon + inactive_file),
+        (Field::ActiveAnon, active_anon),
+        (Field::InactiveAnon, inactive_anon),
+        (Field::ActiveFile, active_file),
+        (Field::InactiveFile, inactive_file),
+        (Field::Unevictable, unevictable),
+        (Field::Mlocked, host.kib(Field::Mlocked).min(unevictable)),
+        (Field::Dirty, kib(stat.file_dirty).min(cached)),
+        (Field::Writeback, kib(stat.file_writeback).min(total)),
+        (Field::AnonPages, anon),
+        (Field::Mapped, kib(stat.file_mapped).min(cached)),
+        (Field::Shmem, shmem),
+        (Field::KReclaimable, slab_reclaimable),
+        (Field::Slab, slab_reclaimable + slab_unreclaimable),
+        (Field::SReclaimable, slab_reclaimable),
+        (Field::SUnreclaim, slab_unreclaimable),
+        (Field::KernelStack, kib(stat.kernel_stack).min(total)),
+        (Field::PageTables, kib(stat.pagetables).min(total)),
+        (Field::SecPageTables, kib(stat.sec_pagetables).min(total)),
+        (Field::VmallocUsed, kib(stat.vmalloc).min(total)),
+        (Field::Percpu, kib(stat.percpu).min(total)),
+        (Field::AnonHugePages, kib(stat.anon_thp).min(anon)),
+        (Field::ShmemHugePages, kib(stat.shmem_thp).min(shmem)),
+        (Field::FileHugePages, kib(stat.file_thp).min(cached)),
+    ] {
+        values.set(field, value);
+    }
+    Ok(())
+}
+
+/// The smallest limit of all levels and the host's memory, in whole pages and never 0: `ps` divides by it.
+fn total(host: &Meminfo, container: &Container, page: Kib) -> Kib {
+    let limits = container.levels.iter().filter_map(|level| level.limit);
+    limits.map(Bytes::to_kib).fold(host.kib(Field::MemTotal), Kib::min).floor_to(page).max(page)
+}
+
+/// What a process of the container could still allocate without swapping: the least of what each
+/// limited level, and the host, has left once its caches are reclaimed.
+///
+/// This is `si_mem_available()` (`mm/show_mem.c`) carried over to cgroups. A cgroup has neither a low
+/// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last page
+/// before it kills. tmpfs and locked memory are on other LRU lists and do not count.
+fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, NotLoaded> {
+    let host_available = host.count(Field::MemAvailable).map_or_else(|| host.kib(Field::MemFree), Kib::new);
+    let mut least = total.min(host_available);
+    for level in &container.levels {
+        if let Some(limit) = level.limit.map(Bytes::to_kib)
+            && limit < host.kib(Field::MemTotal)
+        {
+            least = least.min(headroom(level, limit)?);
+        }
+    }
+    Ok(least)
+}
+
+fn headroom(level: &Level, limit: Kib) -> Result<Kib, NotLoaded> {
+    let stat = level.stat.as_ref().ok_or(NotLoaded("a level's memory.stat"))?;
+    let usage = level.usage.ok_or(NotLoaded("a level's usage"))?.to_kib();
+    let reclaimable = kib(stat.inactive_file) + kib(stat.active_file) + kib(stat.slab_reclaimable);
+    Ok(limit + reclaimable - usage)
+}
+
+/// Rounded down one by one, before anything is added: not all counters are whole pages.
+fn kib(counter: Option<Bytes>) -> Kib {
+    counter.map_or(Kib::ZERO, Bytes::to_kib)
+}
