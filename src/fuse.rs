@@ -5,6 +5,7 @@ mod tree;
 
 use self::handles::Handles;
 use self::tree::{Node, Tree};
+use crate::error::Error;
 use crate::service::Service;
 use crate::view::View;
 use fuser::{
@@ -38,6 +39,12 @@ impl ViewFs {
         Self { service, tree: Tree::new(views), handles: Handles::default(), started: SystemTime::now() }
     }
 
+    /// What a reader is told of an error; the log is told the rest.
+    fn errno(&self, error: &Error) -> Errno {
+        self.service.log(error);
+        Errno::from_i32(error.errno())
+    }
+
     fn attributes(&self, node: &Node) -> FileAttr {
         let (kind, perm, nlink) = match node.view {
             Some(_) => (FileType::RegularFile, 0o444, 1),
@@ -63,11 +70,10 @@ impl ViewFs {
     }
 }
 
-/// A panic must not take the serving thread with it. The reply that was not sent is dropped while the stack unwinds, which answers EIO.
+/// A panic must not take the serving thread with it. It was logged where it happened, and the reply that was not sent is
+/// dropped while the stack unwinds, which answers EIO.
 fn contain(handler: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(handler)).is_err() {
-        log::error!("a request failed by a defect of cgprocfs and was answered EIO; please report it");
-    }
+    let _ = catch_unwind(AssertUnwindSafe(handler));
 }
 
 impl Filesystem for ViewFs {
@@ -118,7 +124,7 @@ impl Filesystem for ViewFs {
             };
             match self.service.text(request.pid(), view) {
                 Ok(text) => reply.opened(FileHandle(self.handles.open(view, text)), OPENED),
-                Err(error) => reply.error(Errno::from_i32(error.errno())),
+                Err(error) => reply.error(self.errno(&error)),
             }
         });
     }
@@ -138,7 +144,7 @@ impl Filesystem for ViewFs {
             let text = self.handles.read(handle.0, offset, |view| self.service.text(request.pid(), view));
             match text {
                 Some(Ok(text)) => reply.data(range(&text.bytes, offset, size)),
-                Some(Err(error)) => reply.error(Errno::from_i32(error.errno())),
+                Some(Err(error)) => reply.error(self.errno(&error)),
                 None => reply.error(Errno::EBADF),
             }
         });

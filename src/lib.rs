@@ -9,6 +9,7 @@ pub mod bytes;
 pub mod cli;
 pub mod error;
 pub mod fuse;
+mod log_limit;
 pub mod parse;
 pub mod run;
 pub mod service;

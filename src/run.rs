@@ -11,7 +11,7 @@ mod namespace;
 mod report;
 mod signals;
 
-pub use self::janitor::{COMMAND as JANITOR, clean_up_after_stdin};
+pub use self::janitor::{COMMAND as JANITOR, clean_up_after_stdin, remove as remove_cgroup};
 
 use self::cgroup::RunCgroup;
 use self::janitor::Janitor;

@@ -1,11 +1,10 @@
 //! Answers readers: who asks, for which view, and what the text is. Knows nothing of FUSE.
 
 mod answers;
-mod log_limit;
 
 use self::answers::Answers;
-use self::log_limit::LogLimit;
 use crate::error::{Error, printable};
+use crate::log_limit::LogLimit;
 use crate::snapshot::Snapshot;
 use crate::source::{Caller, Source};
 use crate::view::View;
@@ -54,7 +53,7 @@ impl Service {
     /// A service that reads `source` and keeps at most `capacity` containers' files open.
     #[must_use]
     pub fn new(source: Source, capacity: usize) -> Self {
-        Self { source, answers: Answers::new(capacity), log: LogLimit::default() }
+        Self { source, answers: Answers::new(capacity), log: LogLimit::new() }
     }
 
     /// What is read.
@@ -67,11 +66,14 @@ impl Service {
     /// at most [`MAX_AGE`] old, and all of it is of one moment.
     ///
     /// # Errors
-    /// Where the reader or its cgroup is gone, or the kernel's files can't be read. Whatever is
-    /// somebody's business but the reader's has been logged.
+    /// Where the reader or its cgroup is gone, or the kernel's files can't be read.
     pub fn text(&self, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
-        let answer = if pid == 0 { self.text_for_unseen(view) } else { self.text_for(pid, view) };
-        answer.inspect_err(|error| self.log.error(error))
+        if pid == 0 { self.text_for_unseen(view) } else { self.text_for(pid, view) }
+    }
+
+    /// Logs an error that a reader gets, if it is anybody else's business and was not logged just before.
+    pub fn log(&self, error: &Error) {
+        self.log.error(error);
     }
 
     fn text_for(&self, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
@@ -95,6 +97,7 @@ impl Service {
 
     fn text_of(&self, caller: &Caller<'_>, view: &'static dyn View) -> Result<Arc<Text>, Error> {
         let container = self.answers.container(caller.memory, || self.source.path(caller.memory))?;
+        self.source.verify(container.path())?;
         container.text(caller, view, |path| self.source.load(path, caller, view.needs()))
     }
 
@@ -124,7 +127,7 @@ impl Service {
 
     /// Closes the files of containers that are gone. To be called now and then.
     pub fn sweep(&self) {
-        self.answers.sweep();
+        self.answers.sweep(|path| self.source.verify(path).is_ok());
         self.source.sweep();
     }
 

@@ -73,10 +73,18 @@ impl Source {
         self.levels.path(&self.layout.memory, memory)
     }
 
+    /// Checks that a path that was opened before still leads to the same cgroup.
+    ///
+    /// # Errors
+    /// [`Error::CgroupGone`] if it leads to another one by now, or nowhere.
+    pub fn verify(&self, path: &CgroupPath) -> Result<(), Error> {
+        path.verify(&self.layout)
+    }
+
     /// Reads what a caller's view needs.
     ///
     /// # Errors
-    /// [`Error::CgroupGone`] if `path` leads to another cgroup by now, or nowhere.
+    /// [`Error::CgroupGone`] if the cgroup is removed meanwhile.
     pub fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
         path.load(caller.container, needs, &self.host, &self.layout, caller.hugetlb)
     }

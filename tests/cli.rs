@@ -1,1 +1,226 @@
-fn main() {}
+//! What a person is told: one line that says what is wrong and what to do, and a telling exit code.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use common::daemon::Daemon;
+use common::{MOUNT, Need, cgprocfs, field, main as run, output, test};
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode, Stdio};
+
+fn main() -> ExitCode {
+    run(vec![
+        test("usage_errors", &[], usage_errors),
+        test("help_and_version", &[], help_and_version),
+        test("show_own_view", &[], show_own_view),
+        test("show_errors", &[], show_errors),
+        test("show_without_root", &[Need::Root], show_without_root),
+        test("mount_without_root", &[Need::Root], mount_without_root),
+        test("mount_point_errors", MOUNT, mount_point_errors),
+        test("already_mounted", MOUNT, already_mounted),
+        test("dead_mount", MOUNT, dead_mount),
+        test("no_device", &[Need::Root], no_device),
+        test("no_memory_controller", &[Need::Root], no_memory_controller),
+        test("inside_a_cgroup_namespace", MOUNT, inside_a_cgroup_namespace),
+        test("journal_levels", MOUNT, journal_levels),
+        test("notifies_systemd", MOUNT, notifies_systemd),
+        test("unit_is_clean", &[Need::Program("systemd-analyze")], unit_is_clean),
+    ])
+}
+
+/// Runs it and expects one line on stderr that begins with the program's name.
+fn fails(command: &mut Command, code: i32, message: &str) {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{command:?}: {stderr}");
+    assert!(stderr.starts_with("cgprocfs: ") && stderr.contains(message), "{command:?}: {stderr}");
+    assert!(output.stdout.is_empty(), "{command:?}");
+}
+
+fn usage_errors() {
+    for (arguments, message) in [
+        (&["--nonsense"][..], "unexpected argument '--nonsense'"),
+        (&["nonsense"], "unrecognized subcommand 'nonsense'"),
+        (&[], "a command is missing"),
+        (&["run"], "argument"),
+        (&["run", "--memory", "12Q", "--", "true"], "'12Q' for '--memory <SIZE>': not a size: write"),
+        (&["run", "--memory", "--", "true"], "--memory <SIZE>"),
+        (&["run", "--refresh", "0ms", "--", "true"], "not a time: write"),
+        (&["run", "--refresh", "fast", "--", "true"], "not a time: write"),
+        (&["show", "--pid", "x"], "'x' for '--pid <PID>'"),
+        (&["mount", "/a", "/b"], "unexpected argument '/b'"),
+    ] {
+        fails(cgprocfs().args(arguments), 2, message);
+    }
+}
+
+fn help_and_version() {
+    assert!(output(cgprocfs().arg("--help")).contains("Usage: cgprocfs"));
+    assert!(output(cgprocfs().args(["run", "--help"])).contains("--memory <SIZE>"));
+    assert_eq!(output(cgprocfs().arg("--version")), concat!("cgprocfs ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+fn show_own_view() {
+    let text = output(cgprocfs().arg("show"));
+    assert!(text.starts_with("MemTotal:") && field(&text, "MemAvailable") <= field(&text, "MemTotal"));
+    assert!(output(cgprocfs().args(["show", "working_set"])).trim().parse::<u64>().is_ok());
+    let parent = std::process::id().to_string();
+    assert!(output(cgprocfs().args(["show", "proc/meminfo", "--pid", &parent])).starts_with("MemTotal:"));
+}
+
+fn show_errors() {
+    fails(
+        cgprocfs().args(["show", "nothing"]),
+        1,
+        "there is no view \"nothing\"; the views are proc/meminfo",
+    );
+    fails(cgprocfs().args(["show", "--pid", "4194305"]), 1, "process 4194305 is gone");
+    fails(cgprocfs().args(["show", "--pid", "0"]), 1, "there is no process 0");
+}
+
+/// The program where others may execute it, as nobody.
+fn as_nobody() -> (tempfile::TempDir, Command) {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("cgprocfs");
+    fs::copy(common::cgprocfs_path(), &copy).unwrap();
+    output(Command::new("chmod").arg("755").arg(dir.path()).arg(&copy));
+    let mut command = Command::new(copy);
+    command.uid(65534).gid(65534).current_dir("/");
+    (dir, command)
+}
+
+fn show_without_root() {
+    let (_dir, mut command) = as_nobody();
+    assert!(output(command.arg("show")).starts_with("MemTotal:"));
+    let (_dir, mut command) = as_nobody();
+    // Its namespaces are not nobody's to see.
+    fails(command.args(["show", "--pid", "1"]), 1, "run");
+}
+
+fn mount_without_root() {
+    let (dir, mut command) = as_nobody();
+    fails(command.arg("mount").arg(dir.path()), 1, "only root can mount; run cgprocfs as root");
+    let (_dir, mut command) = as_nobody();
+    fails(command.args(["run", "--", "true"]), 1, "run it as root");
+}
+
+fn mount_point_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let missing = dir.path().join("missing");
+    fails(cgprocfs().arg("mount").arg(&missing), 1, "does not exist; create it with `mkdir -p");
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    fails(cgprocfs().arg("mount").arg(&file), 1, "is not a directory");
+    fails(cgprocfs().arg("mount").arg(file.join("below")), 1, "cannot mount on");
+    assert!(!fs::read_to_string("/proc/self/mounts").unwrap().contains(dir.path().to_str().unwrap()));
+}
+
+fn already_mounted() {
+    let daemon = Daemon::start();
+    let message = format!("unmount it first with `umount {}`", daemon.path("").display()).replace("/`", "`");
+    fails(cgprocfs().arg("mount").arg(daemon.path("")), 1, &message);
+    // Nor is it touched by way of another name.
+    let link = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(daemon.path(""), link.path().join("link")).unwrap();
+    fails(cgprocfs().arg("mount").arg(link.path().join("link")), 1, "already mounted");
+    assert!(fs::read_to_string(daemon.meminfo()).unwrap().starts_with("MemTotal"));
+}
+
+/// A daemon that was killed leaves a mount that nobody serves: starting another says so and does not hang.
+fn dead_mount() {
+    let mut daemon = Daemon::start();
+    daemon.signal(rustix::process::Signal::KILL);
+    daemon.wait();
+    fails(cgprocfs().arg("mount").arg(daemon.path("")), 1, "already mounted");
+}
+
+/// Runs it in a mount namespace of its own, prepared by a shell script.
+fn after(script: &str, arguments: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("{script} && exec \"$0\" {arguments}");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]).arg(common::cgprocfs_path());
+    command
+}
+
+fn no_device() {
+    let dir = tempfile::tempdir().unwrap();
+    let mount = format!("mount {}", dir.path().display());
+    fails(&mut after("mount -t tmpfs none /dev", &mount), 1, "/dev/fuse is missing; load the kernel module");
+}
+
+fn no_memory_controller() {
+    let hide = "umount -l -a -t cgroup,cgroup2 && mount -t tmpfs none /sys/fs/cgroup";
+    let dir = tempfile::tempdir().unwrap();
+    for arguments in ["show", "run -- true", &format!("mount {}", dir.path().display())] {
+        fails(
+            &mut after(hide, arguments),
+            1,
+            "no cgroup hierarchy here has the memory controller; mount one",
+        );
+    }
+}
+
+/// There the daemon would see a part of the hierarchy only, and every reader elsewhere as outside.
+fn inside_a_cgroup_namespace() {
+    let cgroup = common::cgroup::Cgroup::new();
+    let dir = tempfile::tempdir().unwrap();
+    let program = common::cgprocfs_path();
+    let words = ["unshare", "--cgroup", program.to_str().unwrap(), "mount", dir.path().to_str().unwrap()];
+    fails(&mut cgroup.command(&words), 1, "cgroup namespace");
+}
+
+fn journal_levels() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mount = dir.path().join("mount");
+    fs::create_dir(&mount).unwrap();
+    let script = "exec 2> \"$0\"; JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec timeout 1 \"$1\" mount \"$2\"";
+    let status =
+        Command::new("sh").args(["-c", script]).arg(&log).arg(common::cgprocfs_path()).arg(&mount).status();
+    assert!(status.is_ok());
+    let text = fs::read_to_string(&log).unwrap();
+    assert!(text.starts_with("<6>serving "), "{text}");
+    assert!(text.lines().all(|line| line.starts_with("<6>")), "{text}");
+}
+
+fn notifies_systemd() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = std::os::unix::net::UnixDatagram::bind(dir.path().join("notify")).unwrap();
+    socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+    let mount = dir.path().join("mount");
+    fs::create_dir(&mount).unwrap();
+    let mut process = Command::new("timeout")
+        .arg("1")
+        .arg(common::cgprocfs_path())
+        .arg("mount")
+        .arg(&mount)
+        .env("NOTIFY_SOCKET", dir.path().join("notify"))
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut message = [0; 256];
+    let mut receive = || {
+        let length = socket.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    assert!(receive().contains("READY=1"));
+    assert!(mount.join("working_set").exists(), "ready is when it can be read");
+    assert!(receive().contains("STOPPING=1"));
+    process.wait().unwrap();
+}
+
+fn unit_is_clean() {
+    // The unit names the program where it is installed; here it is where it was built.
+    let unit = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/cgprocfs.service")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("cgprocfs.service");
+    let program = common::cgprocfs_path();
+    fs::write(&copy, unit.replace("/usr/bin/cgprocfs", program.to_str().unwrap())).unwrap();
+    let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output().unwrap();
+    let complaints = String::from_utf8_lossy(&verified.stderr);
+    let ours: Vec<_> = complaints.lines().filter(|line| line.contains("cgprocfs")).collect();
+    assert!(verified.status.success() && ours.is_empty(), "{complaints}");
+    assert!(unit.contains("Type=notify"));
+}

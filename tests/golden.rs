@@ -1,1 +1,45 @@
-fn main() {}
+//! Every view of every tree in `tests/fixtures`, against what it is to say.
+//!
+//! A case is a directory: `root/` looks like a host's `/`, `reader` holds the id of the process that reads, and
+//! `expected/` has a file for each view. `UPDATE_GOLDEN=1 cargo test --test golden` writes those anew; read the difference before you
+//! commit it.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use cgprocfs::service::Service;
+use cgprocfs::source::Source;
+use cgprocfs::view::{VIEWS, View};
+use libtest_mimic::{Arguments, Failed, Trial};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let cases = fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path());
+    let trials = cases
+        .flat_map(|case| VIEWS.iter().map(move |view| (case.clone(), *view)))
+        .map(|(case, view)| {
+            let name = format!("{}/{}", case.file_name().unwrap().to_string_lossy(), view.path());
+            Trial::test(name, move || check(&case, view))
+        })
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn check(case: &PathBuf, view: &'static dyn View) -> Result<(), Failed> {
+    let pid = fs::read_to_string(case.join("reader"))?.trim().parse()?;
+    let service = Service::new(Source::open(&case.join("root"), None)?, 1);
+    let text = String::from_utf8(service.text(pid, view)?.bytes.clone())?;
+    let path = case.join("expected").join(view.path());
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::create_dir_all(path.parent().unwrap())?;
+        fs::write(&path, &text)?;
+    }
+    let expected = fs::read_to_string(&path)?;
+    if text == expected {
+        return Ok(());
+    }
+    let differing = expected.lines().zip(text.lines()).filter(|(expected, got)| expected != got);
+    let lines: Vec<_> = differing.map(|(expected, got)| format!("-{expected}\n+{got}")).collect();
+    Err(format!("{} differs:\n{}", path.display(), lines.join("\n")).into())
+}

@@ -1,1 +1,417 @@
-fn main() {}
+//! The mounted file system, used as programs use `/proc`.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use cgprocfs::fuse::ViewFs;
+use cgprocfs::service::Service;
+use cgprocfs::session;
+use cgprocfs::snapshot::{Needs, Snapshot};
+use cgprocfs::source::Source;
+use cgprocfs::view::{NotLoaded, VIEWS, View};
+use common::cgroup::Cgroup;
+use common::daemon::Daemon;
+use common::helper::{self, start};
+use common::{MOUNT, Need, cgprocfs, field, main as run, output, test, wait_until};
+use rustix::process::Signal;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn main() -> ExitCode {
+    run(vec![
+        test("cat", MOUNT, cat),
+        test("one_byte_at_a_time", MOUNT, one_byte_at_a_time),
+        test("odd_offsets", MOUNT, odd_offsets),
+        test("reread_after_the_numbers_moved", MOUNT, reread_after_the_numbers_moved),
+        test("one_open_is_one_moment", MOUNT, one_open_is_one_moment),
+        test("stat_and_readdir", MOUNT, stat_and_readdir),
+        test("look_ups_that_fail", MOUNT, look_ups_that_fail),
+        test("writes_are_refused", MOUNT, writes_are_refused),
+        test("unprivileged_reader", MOUNT, unprivileged_reader),
+        test("two_containers_at_once", MOUNT, two_containers_at_once),
+        test("thousands_of_opens", MOUNT, thousands_of_opens),
+        test(
+            "cost_in_system_calls",
+            &[Need::Root, Need::Fuse, Need::Program("strace")],
+            cost_in_system_calls,
+        ),
+        test("closing_asks_nobody", MOUNT, closing_asks_nobody),
+        test("show_is_what_the_mount_serves", MOUNT, show_is_what_the_mount_serves),
+        test("signals_unmount", MOUNT, signals_unmount),
+        test("unmounted_by_somebody_else", MOUNT, unmounted_by_somebody_else),
+        test("stopped_while_a_file_is_open", MOUNT, stopped_while_a_file_is_open),
+        test("a_panic_is_contained", MOUNT, a_panic_is_contained),
+        test("failing_reads_do_not_fill_the_log", MOUNT, failing_reads_do_not_fill_the_log),
+    ])
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+fn keys(meminfo: &str) -> Vec<&str> {
+    meminfo.lines().map(|line| line.split(':').next().unwrap()).collect()
+}
+
+fn cat() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit(64));
+    let text = output(&mut container.command(&["cat", &daemon.meminfo()]));
+    let host = read(Path::new("/proc/meminfo"));
+    assert_eq!(keys(&text), keys(&host), "the kernel's own lines in their order");
+    let columns =
+        |text: &str| -> Vec<_> { text.lines().map(|line| (line.find(':'), line.ends_with(" kB"))).collect() };
+    assert_eq!(columns(&text), columns(&host));
+    // Numbers up to eight digits leave every line of the kernel's as long as ours.
+    let lengths = |text: &str| -> Vec<_> { text.lines().map(str::len).collect() };
+    assert_eq!(lengths(&text), lengths(&host));
+    assert!(text.len() < 4096, "a program that reads once with a page has it all");
+    let working_set = output(&mut container.command(&["cat", &daemon.working_set()]));
+    assert!(
+        working_set.ends_with('\n') && working_set.trim().parse::<u64>().unwrap() < 64 << 20,
+        "{working_set}"
+    );
+}
+
+fn one_byte_at_a_time() {
+    let daemon = Daemon::start();
+    let file = File::open(daemon.path("proc/meminfo")).unwrap();
+    let mut whole = vec![0; 8192];
+    let length = file.read_at(&mut whole, 0).unwrap();
+    let file = File::open(daemon.path("proc/meminfo")).unwrap();
+    let (mut bytes, mut byte) = (Vec::new(), [0]);
+    while file.read_at(&mut byte, bytes.len() as u64).unwrap() == 1 {
+        bytes.push(byte[0]);
+        if bytes.len() % 500 == 0 {
+            // Longer than a text is kept for others: this one has to last.
+            std::thread::sleep(Duration::from_millis(60));
+        }
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    assert_eq!(keys(&text), keys(std::str::from_utf8(&whole[..length]).unwrap()));
+    assert!(text.ends_with('\n') && text.lines().all(|line| line.contains(": ")), "torn: {text}");
+}
+
+fn odd_offsets() {
+    let daemon = Daemon::start();
+    let file = File::open(daemon.path("proc/meminfo")).unwrap();
+    // Never read from the start: lxcfs has nothing to say then.
+    let mut part = [0; 40];
+    let length = file.read_at(&mut part, 28).unwrap();
+    assert_eq!(length, 40);
+    let mut whole = vec![0; 8192];
+    let size = file.read_at(&mut whole, 1).unwrap() + 1;
+    assert_eq!(&whole[27..67], &part, "one text at every offset");
+    assert_eq!(file.read_at(&mut part, size as u64 - 3).unwrap(), 3);
+    for beyond in [size as u64, size as u64 + 1, 1 << 40, i64::MAX as u64 - 4096] {
+        assert_eq!(file.read_at(&mut part, beyond).unwrap(), 0, "offset {beyond}");
+    }
+    assert_eq!(file.read_at(&mut [], 0).unwrap(), 0);
+}
+
+fn reread_after_the_numbers_moved() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit(64));
+    let words = helper::command("reread", &[&daemon.meminfo()]);
+    let mut reader = start(&mut container.command(&words.iter().map(String::as_str).collect::<Vec<_>>()));
+    for mib in [64, 128, 32, 256] {
+        container.set_limit(mib << 20);
+        std::thread::sleep(Duration::from_millis(100));
+        assert_eq!(reader.ask(), format!("MemTotal:       {:8} kB", mib << 10));
+    }
+}
+
+fn one_open_is_one_moment() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit(64));
+    let script = format!("exec 3< {}; head -c 28 <&3; read _; head -c 28 <&3 | tail -c 4", daemon.meminfo());
+    let mut reader = container.command(&["sh", "-c", &script]);
+    let mut reader = reader.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut first = [0; 28];
+    reader.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"MemTotal:          65536 kB\n");
+    container.set_limit(32 << 20);
+    std::thread::sleep(Duration::from_millis(100));
+    reader.stdin.take().unwrap().write_all(b"\n").unwrap();
+    reader.wait().unwrap();
+    let file = File::open(daemon.path("proc/meminfo")).unwrap();
+    let mut head = [0; 100];
+    file.read_at(&mut head, 0).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let mut again = [0; 99];
+    file.read_at(&mut again, 1).unwrap();
+    assert_eq!(head[1..], again);
+}
+
+fn stat_and_readdir() {
+    let daemon = Daemon::start();
+    for view in VIEWS {
+        let metadata = fs::metadata(daemon.path(view.path())).unwrap();
+        assert_eq!(
+            (metadata.ino(), metadata.size(), metadata.nlink()),
+            (view.ino(), 0, 1),
+            "{}",
+            view.path()
+        );
+        assert_eq!((metadata.mode(), metadata.uid(), metadata.gid()), (0o100_444, 0, 0));
+        let directory = daemon.path(view.path());
+        let entries = fs::read_dir(directory.parent().unwrap()).unwrap().map(Result::unwrap);
+        let entry = entries.filter(|entry| entry.path() == directory).collect::<Vec<_>>();
+        assert_eq!(entry.len(), 1, "listed once");
+        assert!(entry[0].file_type().unwrap().is_file());
+    }
+    let root: Vec<_> =
+        fs::read_dir(daemon.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(root, ["proc", "working_set"]);
+    assert_eq!(fs::metadata(daemon.path("proc")).unwrap().mode(), 0o040_555);
+    let listing = output(Command::new("find").arg(daemon.path("")).args(["-type", "f"]));
+    assert_eq!(listing.lines().count(), VIEWS.len());
+    output(Command::new("stat").arg("-f").arg(daemon.path("proc/meminfo")));
+}
+
+fn look_ups_that_fail() {
+    let daemon = Daemon::start();
+    let missing = |path: &str| fs::metadata(daemon.path(path)).unwrap_err().raw_os_error();
+    assert_eq!(missing("proc/nothing"), Some(libc::ENOENT));
+    assert_eq!(missing("meminfo"), Some(libc::ENOENT));
+    assert_eq!(missing("working_set/x"), Some(libc::ENOTDIR));
+    assert_eq!(missing(&"x".repeat(255)), Some(libc::ENOENT));
+}
+
+fn writes_are_refused() {
+    let daemon = Daemon::start();
+    let path = daemon.path("proc/meminfo");
+    let refused = |result: io::Result<()>, what: &str| {
+        let errno = result.unwrap_err().raw_os_error();
+        assert!(matches!(errno, Some(libc::EROFS | libc::EACCES | libc::EPERM)), "{what}: {errno:?}");
+    };
+    refused(OpenOptions::new().write(true).open(&path).map(drop), "open for writing");
+    refused(OpenOptions::new().read(true).write(true).open(&path).map(drop), "open for both");
+    refused(OpenOptions::new().append(true).open(&path).map(drop), "append");
+    refused(File::create(&path).map(drop), "truncate");
+    refused(File::create(daemon.path("new")).map(drop), "create");
+    refused(fs::create_dir(daemon.path("new")), "mkdir");
+    refused(fs::remove_file(&path), "unlink");
+    refused(fs::rename(&path, daemon.path("proc/other")), "rename");
+    refused(fs::set_permissions(&path, fs::Permissions::from_mode(0o666)), "chmod");
+    refused(std::os::unix::fs::symlink("x", daemon.path("link")), "symlink");
+    refused(std::os::unix::fs::chown(&path, Some(1), None), "chown");
+    assert!(read(&path).starts_with("MemTotal:"), "and it is still served");
+}
+
+fn unprivileged_reader() {
+    let daemon = Daemon::start();
+    // The temporary directory is its owner's; a container has the file bound elsewhere.
+    fs::set_permissions(daemon.path("..").canonicalize().unwrap(), fs::Permissions::from_mode(0o1777))
+        .unwrap();
+    let container = Cgroup::new().limit(64);
+    let script = format!("exec setpriv --reuid 65534 --regid 65534 --clear-groups cat {}", daemon.meminfo());
+    let text = output(&mut container.command(&["sh", "-c", &script]));
+    assert_eq!(field(&text, "MemTotal"), 64 << 10);
+    let direct = Command::new("cat").arg(daemon.working_set()).uid(65534).gid(65534).output().unwrap();
+    assert!(direct.status.success(), "{direct:?}");
+}
+
+fn two_containers_at_once() {
+    let daemon = Daemon::start();
+    let containers = [Cgroup::new().limit(64), Cgroup::new().limit(96)];
+    let mut readers: Vec<_> = containers
+        .iter()
+        .zip([64 << 10, 96 << 10])
+        .map(|(container, total)| {
+            let line = format!("MemTotal:       {total:8} kB");
+            let words = helper::command("expect", &[&daemon.meminfo(), &line, "1000"]);
+            container.command(&words.iter().map(String::as_str).collect::<Vec<_>>()).spawn().unwrap()
+        })
+        .collect();
+    for reader in &mut readers {
+        assert!(reader.wait().unwrap().success());
+    }
+}
+
+fn thousands_of_opens() {
+    let daemon = Daemon::start();
+    let path = daemon.path("proc/meminfo");
+    read(&path);
+    let descriptors = daemon.descriptors();
+    for _ in 0..3 {
+        let files: Vec<_> = (0..1500).map(|_| File::open(&path).unwrap()).collect();
+        assert_eq!(daemon.descriptors(), descriptors, "an open file costs the daemon no descriptor");
+        drop(files);
+    }
+    let resident = daemon.resident();
+    for _ in 0..20_000 {
+        read(&path);
+    }
+    let grown = daemon.resident().saturating_sub(resident);
+    assert!(grown < 300, "{grown} kB grown over 20,000 reads");
+    assert_eq!(daemon.descriptors(), descriptors);
+}
+
+/// What one more `cat` costs the daemon, counted by strace: 8 calls are FUSE's (OPEN, READ, READ at the end,
+/// RELEASE: each received and answered), the others find out who reads.
+fn cost_in_system_calls() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit(64));
+    for (launcher, at_most) in [(&["unshare", "--cgroup"][..], 12), (&["unshare", "--pid", "--fork"], 13)] {
+        // One shell whose children are new processes in its namespaces.
+        let script = format!(
+            "echo ready; while read n; do i=0; while [ $i -lt $n ]; do cat {} > /dev/null; i=$((i+1)); done; echo done; done",
+            daemon.meminfo()
+        );
+        let words: Vec<&str> = launcher.iter().copied().chain(["sh", "-c", &script]).collect();
+        let mut shell = start(&mut container.command(&words));
+        let mut cats = |count: u32| {
+            writeln!(shell.process.stdin.as_mut().unwrap(), "{count}").unwrap();
+            shell.stdout.read_exact(&mut [0; 5]).unwrap();
+        };
+        cats(3);
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut strace = Command::new("strace")
+            .args(["-f", "-ttt", "-p", &daemon.pid().to_string(), "-o"])
+            .arg(log.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let traced = format!("/proc/{}/status", daemon.pid());
+        wait_until("strace is attached", || !read(Path::new(&traced)).contains("TracerPid:\t0\n"));
+        std::thread::sleep(Duration::from_millis(200));
+        let calls = || fs::read_to_string(log.path()).unwrap();
+        cats(40);
+        std::thread::sleep(Duration::from_millis(100));
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(strace.id().try_into().unwrap()).unwrap(),
+            Signal::INT,
+        )
+        .unwrap();
+        strace.wait().unwrap();
+        let median = median_cost(&calls());
+        assert!(median <= at_most, "{launcher:?}: {median} system calls\n{}", calls());
+        println!("{launcher:?}: {median} system calls a cat");
+    }
+}
+
+/// Splits the trace at each reader's OPEN, which begins with opening its `/proc/PID/cgroup`.
+fn median_cost(trace: &str) -> usize {
+    let finished =
+        |line: &&str| !line.contains("unfinished ...") && line.contains('(') | line.contains("resumed");
+    let lines: Vec<&str> = trace.lines().filter(finished).collect();
+    let starts: Vec<usize> = lines
+        .iter()
+        .enumerate()
+        .filter(|(_, line)| line.contains("openat") && line.contains("/cgroup\""))
+        .map(|(index, _)| index)
+        .collect();
+    let mut costs: Vec<usize> = starts.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(costs.len() >= 30, "only {} cats seen:\n{trace}", costs.len());
+    costs.sort_unstable();
+    costs[costs.len() / 2]
+}
+
+/// A reader's close() must not wait for the daemon, not even for the first one ever.
+fn closing_asks_nobody() {
+    let daemon = Daemon::start();
+    let mut file = File::open(daemon.path("proc/meminfo")).unwrap();
+    file.read_to_string(&mut String::new()).unwrap();
+    let connection = connection_of(&daemon);
+    daemon.signal(Signal::STOP);
+    let closed = std::thread::spawn(move || drop(file));
+    let deadline = std::time::Instant::now() + Duration::from_secs(3);
+    while !closed.is_finished() && std::time::Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let finished = closed.is_finished();
+    daemon.signal(Signal::CONT);
+    assert!(finished, "close() of a file on connection {connection} waited for a stopped daemon");
+    closed.join().unwrap();
+}
+
+fn connection_of(daemon: &Daemon) -> u64 {
+    let metadata = fs::metadata(daemon.path("")).unwrap();
+    rustix::fs::minor(metadata.dev()).into()
+}
+
+fn show_is_what_the_mount_serves() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit(64));
+    let words = helper::command("hog", &["10"]);
+    let hog = start(&mut container.command(&words.iter().map(String::as_str).collect::<Vec<_>>()));
+    std::thread::sleep(Duration::from_millis(100));
+    let pid = hog.process.id().to_string();
+    let shown = output(cgprocfs().args(["show", "meminfo", "--pid", &pid]));
+    let served = output(&mut container.command(&["cat", &daemon.meminfo()]));
+    assert_eq!(field(&shown, "MemTotal"), field(&served, "MemTotal"));
+    let anon = field(&shown, "AnonPages").abs_diff(field(&served, "AnonPages"));
+    assert!(anon < 2048 && field(&shown, "AnonPages") >= 10 << 10, "shown:\n{shown}\nserved:\n{served}");
+}
+
+fn signals_unmount() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut daemon = Daemon::start();
+        assert!(daemon.is_mounted());
+        daemon.signal(signal);
+        assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+        assert!(!daemon.is_mounted());
+    }
+}
+
+fn unmounted_by_somebody_else() {
+    let mut daemon = Daemon::start();
+    output(Command::new("umount").arg(daemon.path("")));
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+    assert!(daemon.log().contains("unmounted by somebody else"), "{}", daemon.log());
+}
+
+fn stopped_while_a_file_is_open() {
+    let mut daemon = Daemon::start();
+    let mut file = File::open(daemon.path("proc/meminfo")).unwrap();
+    daemon.signal(Signal::TERM);
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+    file.rewind().unwrap();
+    assert_eq!(file.read(&mut [0; 10]).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
+}
+
+struct Panics;
+
+impl View for Panics {
+    fn path(&self) -> &'static str {
+        "panics"
+    }
+    fn ino(&self) -> u64 {
+        1000
+    }
+    fn needs(&self) -> Needs {
+        Needs::USAGE
+    }
+    fn render(&self, _: &Snapshot, _: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        panic!("as a test wants it")
+    }
+}
+
+/// More panics than there are threads, and the mount serves on.
+fn a_panic_is_contained() {
+    let dir = tempfile::tempdir().unwrap();
+    let service = Arc::new(Service::new(Source::open(Path::new("/"), None).unwrap(), 8));
+    let device = session::mount(dir.path()).unwrap();
+    let views: [&'static dyn View; 2] = [&Panics, VIEWS[1]];
+    let session = session::serve(ViewFs::new(service, &views), device, |_| ()).unwrap();
+    let results: Vec<_> = (0..20).map(|_| File::open(dir.path().join("panics")).map(drop)).collect();
+    let served = fs::read_to_string(dir.path().join("working_set"));
+    session::unmount(dir.path()).unwrap();
+    session.join().unwrap();
+    for result in results {
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EIO));
+    }
+    assert!(served.unwrap().trim().parse::<u64>().is_ok());
+}
+
+/// The reader's cgroup can't be found: each read fails, and the log has one line.
+fn failing_reads_do_not_fill_the_log() {
+    let daemon = Daemon::start_by(&["unshare", "--pid", "--fork", "--kill-child"]);
+    for _ in 0..500 {
+        read(&daemon.path("proc/meminfo"));
+    }
+    wait_until("something is logged", || daemon.log().lines().count() > 1);
+    assert!(daemon.log().lines().count() < 5, "{}", daemon.log());
+}

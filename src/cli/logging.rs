@@ -1,8 +1,10 @@
 //! The log goes to stderr. Under systemd each line begins with the journal's level (sd-daemon(3)).
 
+use crate::log_limit::LogLimit;
 use log::Level;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::panic::PanicHookInfo;
 
 /// Starts the log at the level that `RUST_LOG` says, else at `info`.
 pub(super) fn start() {
@@ -15,6 +17,15 @@ pub(super) fn start() {
             false => writeln!(line, "cgprocfs: {}", record.args()),
         })
         .init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// A defect is one line, and a reader that runs into it again and again can't fill the log.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    static LIMIT: LogLimit = LogLimit::new();
+    let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+    let what = panic.payload_as_str().unwrap_or("panic");
+    LIMIT.message("panic", Level::Error, format_args!("defect{place}: {what}; please report it"));
 }
 
 /// `JOURNAL_STREAM` names the device and inode of the journal's socket (systemd.exec(5)).

@@ -65,7 +65,11 @@ pub fn clean_up_after_stdin(cgroup: &Path) -> io::Result<()> {
     }
 }
 
-fn remove(cgroup: &Path) -> io::Result<()> {
+/// Kills the processes in a cgroup and all below it, then removes it, if the killed are gone already.
+///
+/// # Errors
+/// Most of all EBUSY, while processes are about to end.
+pub fn remove(cgroup: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(cgroup) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,

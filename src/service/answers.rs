@@ -69,9 +69,8 @@ impl Answers {
         self.by_cgroup.lock().remove(cgroup);
     }
 
-    pub(super) fn sweep(&self) {
-        let mut buffer = Vec::new();
-        self.by_cgroup.lock().retain(|_, answers| answers.path.exists(&mut buffer));
+    pub(super) fn sweep(&self, exists: impl Fn(&CgroupPath) -> bool) {
+        self.by_cgroup.lock().retain(|_, answers| exists(&answers.path));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -88,6 +87,10 @@ fn evict(by_cgroup: &mut HashMap<Vec<u8>, Arc<CgroupAnswers>>) {
 }
 
 impl CgroupAnswers {
+    pub(super) fn path(&self) -> &CgroupPath {
+        &self.path
+    }
+
     /// The text of `view`, made anew if the last one is too old. Readers of one cgroup wait for each other, so that it
     /// is read once for all of them.
     pub(super) fn text(

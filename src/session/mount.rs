@@ -41,7 +41,7 @@ pub fn mount(target: &Path) -> Result<OwnedFd, MountError> {
     }
     let refused = |source: io::Error| MountError::Refused { path: target.to_path_buf(), source };
     // Looked up in the mount table before anything else: to touch a FUSE file system whose server is stopped is to wait for ever.
-    let absolute = std::path::absolute(target).map_err(refused)?;
+    let absolute: PathBuf = std::path::absolute(target).map_err(refused)?.components().collect();
     refuse_fuse_on(&absolute)?;
     match absolute.metadata() {
         Ok(metadata) if metadata.is_dir() => {}

@@ -31,10 +31,7 @@ pub struct Caller<'t> {
 
 impl Callers {
     pub(super) fn new(procfs: &Procfs, boundary: Option<Vec<u8>>) -> Self {
-        let own = |file| {
-            let pid = std::process::id();
-            procfs.namespace_id(pid, file).ok()
-        };
+        let own = |file| procfs.own_namespace_id(file);
         Self {
             readers: Readers::default(),
             namespaces: NamespaceCache::default(),
@@ -55,7 +52,18 @@ impl Callers {
         layout: &Layout,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
-        let namespaces = self.readers.read(procfs, pid, text)?;
+        let own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
+        let mut namespaces = self.readers.read(procfs, pid, text, own_cgroup_namespace)?;
+        let mut by_cgroup_namespace = None;
+        if !own_cgroup_namespace(namespaces.cgroup) {
+            let path = layout.memory.path_in(text, pid)?;
+            by_cgroup_namespace =
+                self.namespaces.root_of(namespaces.cgroup, pid, path, procfs, &layout.memory)?;
+            if by_cgroup_namespace.is_none() {
+                // It was moved out of its namespace: the next rule needs what was not asked for at first.
+                namespaces = self.readers.read(procfs, pid, text, |_| true)?;
+            }
+        }
         let text: &'t [u8] = text;
         let memory = layout.memory.path_in(text, pid)?;
         let hugetlb = layout.hugetlb.as_ref().map(|hierarchy| hierarchy.path_in(text, pid)).transpose()?;
@@ -65,13 +73,12 @@ impl Callers {
         }
 
         let by_boundary = self.boundary.as_ref().filter(|boundary| is_at_or_below(memory, boundary));
-        let mut container = by_boundary.map(Vec::len);
-        if container.is_none() && Some(namespaces.cgroup) != self.own_cgroup_namespace {
-            container = self.namespaces.root_of(namespaces.cgroup, pid, memory, procfs, &layout.memory)?;
-        }
-        if container.is_none() && Some(namespaces.pid) != self.own_pid_namespace {
-            container =
-                self.namespaces.init_of(namespaces.pid, pid, memory, max_age, procfs, &layout.memory)?;
+        let mut container = by_boundary.map(Vec::len).or(by_cgroup_namespace);
+        if container.is_none()
+            && let Some(number) = namespaces.pid.filter(|&number| Some(number) != self.own_pid_namespace)
+        {
+            let namespaces = &self.namespaces;
+            container = namespaces.init_of(number, pid, memory, max_age, procfs, &layout.memory)?;
         }
         // A namespace that was made in the root cgroup marks no container: the root is the host.
         let container = container.filter(|&length| length > 1).unwrap_or(memory.len());

@@ -68,9 +68,8 @@ impl CgroupFiles {
         let is_root = path == b"/" && hierarchy.top_is_host;
         let memory = MemoryFiles::open(hierarchy.version, is_root, &dir, path)?;
         let files = Self { path: path.to_vec(), version: hierarchy.version, dir, inode, memory };
-        if files.memory.is_none() && !files.exists(&mut Vec::new()) {
-            return Err(Error::CgroupGone(printable(path)));
-        }
+        // The files of a cgroup that is being removed go before it does: then none of them means nothing.
+        files.verify_name(hierarchy)?;
         Ok(files)
     }
 
@@ -88,23 +87,12 @@ impl CgroupFiles {
         Ok(())
     }
 
-    /// Checks that the path still leads here. A removed cgroup shows itself when it is read, but v1 lets a cgroup be
-    /// renamed, and another take its name.
+    /// Checks that the path still leads here. A cgroup may be removed and another made in its place, and v1 lets
+    /// a cgroup be renamed; the inode number is the cgroup's own and never used again.
     pub(super) fn verify_name(&self, hierarchy: &Hierarchy) -> Result<(), Error> {
-        if self.version == Version::V2 {
-            return Ok(());
-        }
         match rustix::fs::statat(&hierarchy.dir, relative(&self.path), AtFlags::empty()) {
             Ok(now) if now.st_ino == self.inode => Ok(()),
             _ => Err(Error::CgroupGone(printable(&self.path))),
-        }
-    }
-
-    /// Whether the cgroup still exists.
-    pub(super) fn exists(&self, buffer: &mut Vec<u8>) -> bool {
-        match &self.memory {
-            Some(MemoryFiles { limit: Some(limit), .. }) => read_whole(limit, buffer).is_ok(),
-            _ => accessat(&self.dir, "cgroup.procs", Access::EXISTS, AtFlags::empty()).is_ok(),
         }
     }
 

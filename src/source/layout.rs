@@ -68,15 +68,11 @@ impl Layout {
     }
 }
 
-/// The initial cgroup namespace has a constant number (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h).
+/// The initial cgroup namespace has a constant number (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h). Kernels before 4.6
+/// have no others.
 fn in_host_cgroup_namespace(procfs: &Procfs) -> bool {
     const INITIAL: u64 = 0xEFFF_FFFB;
-    let mut target = [0u8; 64];
-    match rustix::fs::readlinkat_raw(&procfs.dir, "self/ns/cgroup", &mut target[..]) {
-        Ok(length) => &target[..length] == format!("cgroup:[{INITIAL}]").as_bytes(),
-        // A kernel without cgroup namespaces, before Linux 4.6.
-        Err(_) => true,
-    }
+    procfs.own_namespace_id("ns/cgroup").is_none_or(|number| number == INITIAL)
 }
 
 impl Hierarchy {

@@ -49,7 +49,6 @@ impl Levels {
         let known = self.open.lock().get(path).map(Arc::clone);
         if let Some(level) = known
             && level.verify_name(hierarchy).is_ok()
-            && level.exists(&mut Vec::new())
         {
             return Ok(level);
         }
@@ -80,9 +79,10 @@ pub(super) fn relative(path: &[u8]) -> &Path {
 }
 
 impl CgroupPath {
-    /// Whether the reader's own cgroup still exists.
-    pub(crate) fn exists(&self, buffer: &mut Vec<u8>) -> bool {
-        self.levels.first().is_some_and(|(_, leaf)| leaf.exists(buffer))
+    /// Checks that the reader's cgroup is still the one whose files are open. The levels above it need no look of
+    /// their own: none of them can be replaced while it stays.
+    pub(super) fn verify(&self, layout: &Layout) -> Result<(), Error> {
+        self.levels.first().map_or(Ok(()), |(_, leaf)| leaf.verify_name(&layout.memory))
     }
 
     /// Reads what `needs` asks for. `container` is the length of the container's path.
@@ -95,9 +95,6 @@ impl CgroupPath {
         hugetlb: Option<&[u8]>,
     ) -> Result<Snapshot, Error> {
         let mut buffer = Vec::new();
-        if let Some((_, leaf)) = self.levels.first() {
-            leaf.verify_name(&layout.memory)?;
-        }
         let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo(&mut buffer)?) } else { None };
         let with_controller = || self.levels.iter().filter(|(_, files)| files.has_controller());
         for (_, files) in &self.levels {
@@ -213,7 +210,7 @@ impl HostFiles {
             let name = entry.file_name().to_str().unwrap_or_default();
             let size = name.strip_prefix("hugepages-").and_then(|name| name.strip_suffix("kB"));
             let Some(size) = size.and_then(|size| size.parse().ok()).map(Kib::new) else { continue };
-            let nr = read_number(hugepages, &format!("{name}/nr_hugepages"), |text| number(text))?;
+            let nr = read_number(hugepages, &format!("{name}/nr_hugepages"), number)?;
             let Some(host_total) = nr else { continue };
             let levels = huge_levels(hierarchy, size, path)?;
             pools.push(HugePool { size, host_total, levels });

@@ -55,6 +55,13 @@ impl Procfs {
         read_whole(opened, buffer).map_err(unreadable)
     }
 
+    /// The number of a namespace of this process; `None` if the kernel has no such namespaces.
+    pub(super) fn own_namespace_id(&self, file: &str) -> Option<u64> {
+        let mut target = [0u8; 64];
+        let length = rustix::fs::readlinkat_raw(&self.dir, format!("self/{file}"), &mut target[..]).ok()?;
+        number_in_brackets(&target[..length])
+    }
+
     /// The number of a namespace of a process, as in `ls -l /proc/PID/ns`. The kernel gives a number
     /// to another namespace as soon as nobody holds the first one any more.
     pub(super) fn namespace_id(&self, pid: u32, file: &str) -> Result<u64, Error> {

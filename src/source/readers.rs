@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How many are remembered. When there are more, all are forgotten together: their descriptors then go in one
 /// system call instead of one for every command that a shell script starts.
@@ -25,32 +25,38 @@ pub(super) struct Readers {
 
 struct Reader {
     membership: OwnedFd,
-    /// A process never changes its own pid namespace (`pid_namespaces`(7)).
-    pid_namespace: u64,
+    /// Known once it was asked for. A process never changes its own pid namespace (`pid_namespaces`(7)).
+    pid_namespace: OnceLock<u64>,
 }
 
 /// Which namespaces a process was in while its `/proc/PID/cgroup` was read.
 pub(super) struct Namespaces {
     /// Number of its cgroup namespace.
     pub(super) cgroup: u64,
-    /// Number of its pid namespace.
-    pub(super) pid: u64,
+    /// Number of its pid namespace, if it was asked for.
+    pub(super) pid: Option<u64>,
 }
 
 impl Readers {
-    /// Reads the process's `/proc/PID/cgroup` into `text` and says which namespaces it is in.
-    pub(super) fn read(&self, procfs: &Procfs, pid: u32, text: &mut Vec<u8>) -> Result<Namespaces, Error> {
+    /// Reads the process's `/proc/PID/cgroup` into `text` and says which namespaces it is in; the pid
+    /// namespace only if `asks_pid` of the number of its cgroup namespace.
+    pub(super) fn read(
+        &self,
+        procfs: &Procfs,
+        pid: u32,
+        text: &mut Vec<u8>,
+        asks_pid: impl Fn(u64) -> bool,
+    ) -> Result<Namespaces, Error> {
         let known = self.recent.lock().get(&pid).map(Arc::clone);
         if let Some(reader) = known {
-            match reader.read(procfs, pid, text) {
+            match reader.read(procfs, pid, text, &asks_pid) {
                 Err(Error::ProcessGone(_)) => drop(self.recent.lock().remove(&pid)),
                 answer => return answer,
             }
         }
         let membership = procfs.open_of(pid, "cgroup")?;
-        let pid_namespace = procfs.namespace_id(pid, "ns/pid")?;
-        let reader = Arc::new(Reader { membership, pid_namespace });
-        let namespaces = reader.read(procfs, pid, text)?;
+        let reader = Arc::new(Reader { membership, pid_namespace: OnceLock::new() });
+        let namespaces = reader.read(procfs, pid, text, &asks_pid)?;
         self.remember(pid, reader);
         Ok(namespaces)
     }
@@ -81,10 +87,23 @@ impl Readers {
 impl Reader {
     /// The order matters: `read` succeeds only if the process that was opened is still alive, so what was
     /// learnt by its number before was about the same process.
-    fn read(&self, procfs: &Procfs, pid: u32, text: &mut Vec<u8>) -> Result<Namespaces, Error> {
+    fn read(
+        &self,
+        procfs: &Procfs,
+        pid: u32,
+        text: &mut Vec<u8>,
+        asks_pid: impl Fn(u64) -> bool,
+    ) -> Result<Namespaces, Error> {
         let cgroup = procfs.namespace_id(pid, "ns/cgroup")?;
+        let pid_namespace = match self.pid_namespace.get() {
+            None if asks_pid(cgroup) => Some(procfs.namespace_id(pid, "ns/pid")?),
+            known => known.copied(),
+        };
         read_whole(&self.membership, text).map_err(|e| process_error(pid, "cgroup", e))?;
-        Ok(Namespaces { cgroup, pid: self.pid_namespace })
+        if let Some(number) = pid_namespace {
+            self.pid_namespace.get_or_init(|| number);
+        }
+        Ok(Namespaces { cgroup, pid: pid_namespace })
     }
 }
 
@@ -100,11 +119,11 @@ mod tests {
         let readers = Readers::default();
         let mut text = Vec::new();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        readers.read(&procfs, child.id(), &mut text).unwrap();
-        readers.read(&procfs, child.id(), &mut text).unwrap();
+        readers.read(&procfs, child.id(), &mut text, |_| true).unwrap();
+        readers.read(&procfs, child.id(), &mut text, |_| true).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(matches!(readers.read(&procfs, child.id(), &mut text), Err(Error::ProcessGone(_))));
+        assert!(matches!(readers.read(&procfs, child.id(), &mut text, |_| true), Err(Error::ProcessGone(_))));
         assert!(readers.recent.lock().is_empty());
     }
 
@@ -115,7 +134,7 @@ mod tests {
         let reader = |pid| {
             Arc::new(Reader {
                 membership: procfs.open_of(std::process::id(), "cgroup").unwrap(),
-                pid_namespace: pid,
+                pid_namespace: OnceLock::from(pid),
             })
         };
         for pid in 0..1000 {

@@ -3,14 +3,14 @@
 use crate::error::Error;
 use log::Level;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_mins(1);
 
-#[derive(Default)]
-pub(super) struct LogLimit {
-    causes: Mutex<HashMap<&'static str, Cause>>,
+/// Remembers what was logged when.
+pub(crate) struct LogLimit {
+    causes: Mutex<BTreeMap<&'static str, Cause>>,
 }
 
 struct Cause {
@@ -19,7 +19,12 @@ struct Cause {
 }
 
 impl LogLimit {
-    pub(super) fn error(&self, error: &Error) {
+    pub(crate) const fn new() -> Self {
+        Self { causes: Mutex::new(BTreeMap::new()) }
+    }
+
+    /// Logs an error that a reader got.
+    pub(crate) fn error(&self, error: &Error) {
         let cause = match error {
             Error::ProcessGone(_) => "process gone",
             Error::CgroupGone(_) => "cgroup gone",
@@ -32,7 +37,7 @@ impl LogLimit {
     }
 
     /// Logs `message` unless its cause was logged within the last minute.
-    pub(super) fn message(&self, cause: &'static str, level: Level, message: impl std::fmt::Display) {
+    pub(crate) fn message(&self, cause: &'static str, level: Level, message: impl std::fmt::Display) {
         if !log::log_enabled!(level) {
             return;
         }
@@ -69,7 +74,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_logged_once_a_minute() {
-        let (limit, start) = (LogLimit::default(), Instant::now());
+        let (limit, start) = (LogLimit::new(), Instant::now());
         assert_eq!(limit.admit("a", start), Some(0));
         for second in 0..59 {
             assert_eq!(limit.admit("a", start + Duration::from_secs(second)), None);

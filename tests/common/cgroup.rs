@@ -1,0 +1,130 @@
+//! Cgroups that are removed, with everybody in them, when they go out of scope.
+
+use cgprocfs::parse::memory_stat::Version;
+use cgprocfs::source::Layout;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The memory controller's cgroup version, if there is one.
+pub fn version() -> Option<u8> {
+    Layout::detect(Path::new("/")).ok().map(|layout| match layout.memory.version {
+        Version::V1 => 1,
+        Version::V2 => 2,
+    })
+}
+
+/// A cgroup of the memory controller's hierarchy.
+pub struct Cgroup {
+    pub dir: PathBuf,
+    v2: bool,
+}
+
+impl Cgroup {
+    /// A fresh one at the top, named after the test process so that tests can run twice at once.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let layout = Layout::detect(Path::new("/")).unwrap();
+        let name = format!("cgprocfs-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let v2 = layout.memory.version == Version::V2;
+        let top = &layout.memory.mount_point;
+        if v2 {
+            fs::write(top.join("cgroup.subtree_control"), "+memory").unwrap();
+        }
+        let dir = top.join(name);
+        fs::create_dir(&dir).unwrap();
+        Self { dir, v2 }
+    }
+
+    /// One below, with the memory controller.
+    pub fn child(&self, name: impl AsRef<OsStr>) -> Self {
+        if self.v2 {
+            fs::write(self.dir.join("cgroup.subtree_control"), "+memory").unwrap();
+        }
+        self.bare_child(name)
+    }
+
+    /// One below, with the memory controller only if this one's children have it.
+    pub fn bare_child(&self, name: impl AsRef<OsStr>) -> Self {
+        let dir = self.dir.join(name.as_ref());
+        fs::create_dir(&dir).unwrap();
+        Self { dir, v2: self.v2 }
+    }
+
+    pub fn limit(self, mib: u64) -> Self {
+        self.set_limit(mib << 20);
+        self
+    }
+
+    pub fn set_limit(&self, bytes: u64) {
+        let file = if self.v2 { "memory.max" } else { "memory.limit_in_bytes" };
+        fs::write(self.dir.join(file), bytes.to_string()).unwrap();
+    }
+
+    pub fn usage(&self) -> u64 {
+        let file = if self.v2 { "memory.current" } else { "memory.usage_in_bytes" };
+        fs::read_to_string(self.dir.join(file)).unwrap().trim().parse().unwrap()
+    }
+
+    /// A value of `memory.stat`, by its v1 or its v2 key.
+    pub fn stat(&self, v1: &str, v2: &str) -> u64 {
+        let key = if self.v2 { v2 } else { v1 };
+        let text = fs::read_to_string(self.dir.join("memory.stat")).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
+        line.unwrap().parse().unwrap()
+    }
+
+    pub fn pids(&self) -> Vec<u32> {
+        let text = fs::read_to_string(self.dir.join("cgroup.procs")).unwrap();
+        text.lines().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    /// A command that enters this cgroup and then becomes `program`.
+    pub fn command(&self, program: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "echo 0 > \"$0\" && exec \"$@\""])
+            .arg(self.dir.join("cgroup.procs"))
+            .args(program);
+        command
+    }
+
+    /// A command that enters this cgroup from within the namespaces of another process, named by
+    /// nsenter's options, and then becomes `program`.
+    pub fn command_from(&self, nsenter: &[&str], program: &[&str]) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(nsenter).args(["sh", "-c", "echo 0 > \"$0\" && exec \"$@\""]);
+        command.arg(self.dir.join("cgroup.procs")).args(program);
+        command
+    }
+
+    /// Removes it now.
+    pub fn remove(self) {
+        super::wait_until("a cgroup can be removed", || cgprocfs::run::remove_cgroup(&self.dir).is_ok());
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Children may be in any order of destruction, and the killed need a moment.
+        for _ in 0..500 {
+            if cgprocfs::run::remove_cgroup(&self.dir).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }
+}
+
+/// A name that is not UTF-8.
+pub fn name(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+/// For messages.
+pub fn shown(name: &OsStr) -> String {
+    name.as_bytes().escape_ascii().to_string()
+}

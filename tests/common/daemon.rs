@@ -1,0 +1,121 @@
+//! A running daemon that is stopped, whatever happens, when it goes out of scope.
+
+use super::{cgprocfs_path, wait_until};
+use nix::mount::{MntFlags, umount2};
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+pub struct Daemon {
+    process: Child,
+    dir: TempDir,
+    log: Arc<Mutex<String>>,
+}
+
+impl Daemon {
+    pub fn start() -> Self {
+        Self::start_by(&[])
+    }
+
+    /// Starts it by another program, such as `unshare --pid --fork`.
+    pub fn start_by(launcher: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("cgprocfs-test-").tempdir().unwrap();
+        let program = cgprocfs_path();
+        let mut words = launcher.iter().map(std::ffi::OsStr::new).chain([program.as_os_str()]);
+        let mut process = Command::new(words.next().unwrap())
+            .args(words)
+            .arg("mount")
+            .arg(dir.path())
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let stderr = BufReader::new(process.stderr.take().unwrap());
+        let collected = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                *collected.lock().unwrap() += &format!("{line}\n");
+            }
+        });
+        let mut daemon = Self { process, dir, log };
+        wait_until("the daemon serves", || {
+            if let Some(status) = daemon.process.try_wait().unwrap() {
+                panic!("the daemon ended with {status}: {}", daemon.log());
+            }
+            daemon.log().contains("serving")
+        });
+        daemon
+    }
+
+    pub fn path(&self, view: &str) -> PathBuf {
+        self.dir.path().join(view)
+    }
+
+    pub fn meminfo(&self) -> String {
+        self.path("proc/meminfo").to_str().unwrap().to_string()
+    }
+
+    pub fn working_set(&self) -> String {
+        self.path("working_set").to_str().unwrap().to_string()
+    }
+
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Resident memory, in KiB.
+    pub fn resident(&self) -> u64 {
+        super::field(&std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap(), "VmRSS")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.pid().try_into().unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the daemon ends", || {
+            status = self.process.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
+
+    pub fn is_mounted(&self) -> bool {
+        let table = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        table.contains(self.dir.path().to_str().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // A stopped server would let whoever touches the mount wait for ever, this test included: it is woken, asked, then
+        // killed, and what it leaves is unmounted, which never waits.
+        let pid = Pid::from_raw(self.pid().try_into().unwrap_or(0));
+        if let (Some(pid), Ok(None)) = (pid, self.process.try_wait()) {
+            let _ = kill_process(pid, Signal::CONT);
+            let _ = kill_process(pid, Signal::TERM);
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < deadline && matches!(self.process.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = self.process.kill();
+            let _ = self.process.wait();
+        }
+        while umount2(self.dir.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+    }
+}

@@ -1,0 +1,102 @@
+//! What the tests on the real kernel share: guards that clean up after themselves, and helper programs.
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
+
+pub mod cgroup;
+pub mod daemon;
+pub mod helper;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a test can't do without. Where it is missing the test is reported as ignored, with the reason.
+#[derive(Clone, Copy)]
+pub enum Need {
+    Root,
+    Fuse,
+    CgroupV1,
+    CgroupV2,
+    Program(&'static str),
+}
+
+impl Need {
+    fn missing(self) -> Option<String> {
+        let lacks = |there: bool, what: &str| (!there).then(|| what.to_string());
+        match self {
+            Need::Root => lacks(is_root(), "needs root"),
+            Need::Fuse => lacks(std::path::Path::new("/dev/fuse").exists(), "needs /dev/fuse"),
+            Need::CgroupV1 => lacks(cgroup::version() == Some(1), "needs the memory controller on cgroup v1"),
+            Need::CgroupV2 => lacks(cgroup::version() == Some(2), "needs the memory controller on cgroup v2"),
+            Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
+        }
+    }
+}
+
+/// Everything that mounts.
+pub const MOUNT: &[Need] = &[Need::Root, Need::Fuse];
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn has_program(name: &str) -> bool {
+    let found = Command::new("sh").args(["-c", "command -v \"$0\"", name]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// A test that is ignored with a reason where this machine lacks what it needs.
+pub fn test(name: &str, needs: &'static [Need], body: fn()) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(reason) = needs.iter().find_map(|need| need.missing()) {
+            return Ok(Completion::ignored_with(reason));
+        }
+        body();
+        Ok(Completion::Completed)
+    })
+}
+
+/// Runs the tests, or, where this very program was started as a helper of one, that.
+pub fn main(tests: Vec<Trial>) -> ExitCode {
+    if helper::ran() {
+        return ExitCode::SUCCESS;
+    }
+    libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
+}
+
+/// The program under test.
+pub fn cgprocfs() -> Command {
+    Command::new(cgprocfs_path())
+}
+
+pub fn cgprocfs_path() -> PathBuf {
+    std::env::var_os("CGPROCFS").map_or_else(|| env!("CARGO_BIN_EXE_cgprocfs").into(), PathBuf::from)
+}
+
+/// Standard output of a command that succeeds.
+pub fn output(command: &mut Command) -> String {
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The number in a line of a meminfo text.
+pub fn field(meminfo: &str, key: &str) -> u64 {
+    let line = meminfo.lines().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let line = line.unwrap_or_else(|| panic!("no line {key} in:\n{meminfo}"));
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+pub fn host_total() -> u64 {
+    field(&std::fs::read_to_string("/proc/meminfo").unwrap(), "MemTotal")
+}
+
+/// Waits until `done`, at most ten seconds.
+pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < deadline, "timed out: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
