@@ -17,8 +17,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// How long the kernel may keep look-ups and attributes: the tree never changes, and sizes are 0 as in procfs.
+/// How long the kernel may keep look-ups and attributes: the tree never changes.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+
+/// The size that files claim, as those of sysfs do. The true size is known only when a text is made, and 0, as procfs has it,
+/// would make the kernel answer sendfile(2) and io_uring reads by itself: with nothing (`filemap_splice_read()`, mm/filemap.c;
+/// `fuse_direct_IO()`, fs/fuse/file.c). Every text has to be shorter.
+const SIZE: u64 = 4096;
 
 /// Whatever is served is never cached by the kernel, which would show one container's text to another; and closing a
 /// file needs no word from us, so that no reader's close() waits for the daemon.
@@ -46,13 +51,13 @@ impl ViewFs {
     }
 
     fn attributes(&self, node: &Node) -> FileAttr {
-        let (kind, perm, nlink) = match node.view {
-            Some(_) => (FileType::RegularFile, 0o444, 1),
-            None => (FileType::Directory, 0o555, 2),
+        let (kind, perm, nlink, size) = match node.view {
+            Some(_) => (FileType::RegularFile, 0o444, 1, SIZE),
+            None => (FileType::Directory, 0o555, 2, 0),
         };
         FileAttr {
             ino: INodeNo(node.ino),
-            size: 0,
+            size,
             blocks: 0,
             atime: self.started,
             mtime: self.started,
@@ -137,10 +142,15 @@ impl Filesystem for ViewFs {
         offset: u64,
         size: u32,
         _flags: OpenFlags,
-        _lock_owner: Option<LockOwner>,
+        lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
         contain(|| {
+            // A read on nobody's behalf fills the page cache, which all containers share: for mmap, and for sendfile since
+            // Linux 6.5, whose users fall back to read(2) on this error.
+            if lock_owner.is_none() {
+                return reply.error(Errno::EINVAL);
+            }
             let text = self.handles.read(handle.0, offset, |view| self.service.text(request.pid(), view));
             match text {
                 Some(Ok(text)) => reply.data(range(&text.bytes, offset, size)),

@@ -10,7 +10,7 @@ use cgprocfs::source::Source;
 use cgprocfs::view::{VIEWS, View};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
-fn check(case: &PathBuf, view: &'static dyn View) -> Result<(), Failed> {
+fn check(case: &Path, view: &'static dyn View) -> Result<(), Failed> {
     let pid = fs::read_to_string(case.join("reader"))?.trim().parse()?;
     let service = Service::new(Source::open(&case.join("root"), None)?, 1);
     let text = String::from_utf8(service.text(pid, view)?.bytes.clone())?;

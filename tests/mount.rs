@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         test("odd_offsets", MOUNT, odd_offsets),
         test("reread_after_the_numbers_moved", MOUNT, reread_after_the_numbers_moved),
         test("one_open_is_one_moment", MOUNT, one_open_is_one_moment),
+        test("other_ways_to_read", MOUNT, other_ways_to_read),
+        test("busybox_cat", &[Need::Root, Need::Fuse, Need::Program("busybox")], busybox_cat),
         test("stat_and_readdir", MOUNT, stat_and_readdir),
         test("look_ups_that_fail", MOUNT, look_ups_that_fail),
         test("writes_are_refused", MOUNT, writes_are_refused),
@@ -146,13 +148,60 @@ fn one_open_is_one_moment() {
     assert_eq!(head[1..], again);
 }
 
+/// The page cache is shared by all containers, so that nothing may get into it: not by mmap, not by sendfile.
+fn other_ways_to_read() {
+    let daemon = Daemon::start();
+    let file = File::open(daemon.path("proc/meminfo")).unwrap();
+    let pipe = rustix::pipe::pipe().unwrap();
+    let sent = rustix::fs::sendfile(&pipe.1, &file, None, 4096);
+    match sent {
+        Err(error) => assert_eq!(error, rustix::io::Errno::INVAL),
+        // Before Linux 6.5 it reads as read(2) does.
+        Ok(length) => assert!(length > 1000, "sendfile sent {length} bytes of silence"),
+    }
+    assert_eq!(rustix::fs::stat(daemon.path("proc/meminfo")).unwrap().st_blocks, 0);
+    let direct =
+        output(Command::new("dd").arg(format!("if={}", daemon.meminfo())).args(["iflag=direct", "bs=8192"]));
+    assert!(direct.starts_with("MemTotal:") && direct.ends_with('\n'), "{direct}");
+    for program in
+        [&["tail", "-n", "1"][..], &["tail", "-c", "3"], &["wc", "-c"], &["head", "-n", "1"], &["cp", "-f"]]
+    {
+        let copy = daemon.path("..").join(format!("cgprocfs-copy-{}", std::process::id()));
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(daemon.meminfo());
+        if program[0] == "cp" {
+            command.arg(&copy);
+        }
+        let text = output(&mut command);
+        let real = read(&daemon.path("proc/meminfo"));
+        match program {
+            ["tail", "-n", _] => assert_eq!(text.lines().next(), real.lines().last()),
+            ["tail", ..] => assert_eq!(text, "kB\n"),
+            ["wc", ..] => assert_eq!(text.split_whitespace().next().unwrap(), real.len().to_string()),
+            ["cp", ..] => {
+                let copied = read(&copy);
+                fs::remove_file(&copy).unwrap();
+                assert_eq!(keys(&copied), keys(&real));
+            }
+            _ => assert!(text.starts_with("MemTotal:")),
+        }
+    }
+}
+
+/// It tries sendfile(2) first.
+fn busybox_cat() {
+    let daemon = Daemon::start();
+    let text = output(Command::new("busybox").arg("cat").arg(daemon.meminfo()));
+    assert!(text.starts_with("MemTotal:") && text.lines().count() > 40, "{text:?}");
+}
+
 fn stat_and_readdir() {
     let daemon = Daemon::start();
     for view in VIEWS {
         let metadata = fs::metadata(daemon.path(view.path())).unwrap();
         assert_eq!(
             (metadata.ino(), metadata.size(), metadata.nlink()),
-            (view.ino(), 0, 1),
+            (view.ino(), 4096, 1),
             "{}",
             view.path()
         );
@@ -385,7 +434,7 @@ impl View for Panics {
         Needs::USAGE
     }
     fn render(&self, _: &Snapshot, _: &mut Vec<u8>) -> Result<(), NotLoaded> {
-        panic!("as a test wants it")
+        std::panic::resume_unwind(Box::new("as a test wants it, and without the noise"))
     }
 }
 

@@ -1,0 +1,165 @@
+//! The views in containers of a real runtime, bound as the README says.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use common::daemon::Daemon;
+use common::{Need, field, helper, main as run, test};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const RUNC: &[Need] = &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox")];
+
+fn main() -> ExitCode {
+    run(vec![
+        test("runc_container_sees_its_memory", RUNC, runc_container_sees_its_memory),
+        test("runc_container_with_own_cgroup_namespace", RUNC, runc_container_with_own_cgroup_namespace),
+        test("runc_container_cannot_write", RUNC, runc_container_cannot_write),
+        test("runc_containers_side_by_side", RUNC, runc_containers_side_by_side),
+    ])
+}
+
+/// A bundle for runc, removed with its container when it goes out of scope.
+struct Bundle {
+    dir: tempfile::TempDir,
+    id: String,
+}
+
+const MIB: u64 = 1 << 20;
+
+impl Bundle {
+    fn new(daemon: &Daemon, memory: u64, cgroup_namespace: bool, script: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("cgprocfs-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = tempfile::tempdir().unwrap();
+        // The container's root file system is for its users to enter.
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let root = dir.path().join("rootfs");
+        for directory in ["bin", "proc", "sys", "dev", "run/cgprocfs"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        copy_program(Path::new("/bin/busybox"), &root);
+        copy_program(&std::env::current_exe().unwrap(), &root);
+        let bundle = Self { dir, id };
+        bundle.configure(daemon, memory, cgroup_namespace, script);
+        bundle
+    }
+
+    fn configure(&self, daemon: &Daemon, memory: u64, cgroup_namespace: bool, script: &str) {
+        assert!(Command::new("runc").arg("spec").current_dir(self.dir.path()).status().unwrap().success());
+        let path = self.dir.path().join("config.json");
+        let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        spec["process"]["terminal"] = json!(false);
+        spec["process"]["args"] = json!(["/bin/busybox", "sh", "-c", script]);
+        spec["linux"]["cgroupsPath"] = json!(format!("/{}", self.id));
+        spec["linux"]["resources"]["memory"] = json!({ "limit": memory });
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "cgroup");
+        if cgroup_namespace {
+            namespaces.push(json!({ "type": "cgroup" }));
+        }
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        for (view, destination) in
+            [("proc/meminfo", "/proc/meminfo"), ("working_set", "/run/cgprocfs/working_set")]
+        {
+            let source = daemon.path(view);
+            mounts.push(json!({
+                "type": "bind", "source": source, "destination": destination, "options": ["rbind", "ro", "rslave"]
+            }));
+        }
+        fs::write(path, spec.to_string()).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("runc");
+        command.args(["run", "--bundle"]).arg(self.dir.path()).arg(&self.id).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self) -> String {
+        let Output { status, stdout, stderr } = self.command().output().unwrap();
+        assert!(status.success(), "{status}: {}", String::from_utf8_lossy(&stderr));
+        String::from_utf8(stdout).unwrap()
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        let _ = Command::new("runc").args(["delete", "--force", &self.id]).stderr(Stdio::null()).status();
+    }
+}
+
+/// Copies a program, and the libraries that it asks for, to where it looks for them.
+fn copy_program(program: &Path, root: &Path) {
+    let name = PathBuf::from("bin").join(program.file_name().unwrap());
+    fs::copy(program, root.join(name)).unwrap();
+    let listed = Command::new("ldd").arg(program).output().unwrap();
+    for library in
+        String::from_utf8(listed.stdout).unwrap().split_whitespace().filter(|word| word.starts_with('/'))
+    {
+        let to = root.join(library.trim_start_matches('/'));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(library, to).unwrap();
+    }
+}
+
+fn helper_in_container(name: &str, arguments: &[&str]) -> String {
+    let mut words = helper::command(name, arguments);
+    words[0] = format!("/bin/{}", Path::new(&words[0]).file_name().unwrap().to_str().unwrap());
+    words.join(" ")
+}
+
+const SHOW: &str = "/bin/busybox cat /proc/meminfo /run/cgprocfs/working_set";
+
+fn runc_container_sees_its_memory() {
+    let daemon = Daemon::start();
+    let text = Bundle::new(&daemon, 64 * MIB, false, SHOW).run();
+    assert_eq!(field(&text, "MemTotal"), 64 << 10);
+    assert!(field(&text, "MemAvailable") > 50 << 10, "{text}");
+    let working_set: u64 = text.lines().last().unwrap().parse().unwrap();
+    assert!(working_set > 0 && working_set < 16 * MIB, "{working_set}");
+}
+
+fn runc_container_with_own_cgroup_namespace() {
+    let daemon = Daemon::start();
+    let hog = helper_in_container("hog", &["20"]);
+    let script = format!(
+        "/bin/busybox sleep 5 | {hog} & while ! /bin/busybox grep -qE 'AnonPages: +[2-9][0-9]{{4}} kB' /proc/meminfo; do :; done; {SHOW}"
+    );
+    let text = Bundle::new(&daemon, 64 * MIB, true, &script).run();
+    let text = text.trim_start_matches("ready\n");
+    assert_eq!(field(text, "MemTotal"), 64 << 10);
+    assert!((20 << 10..28 << 10).contains(&field(text, "AnonPages")), "{text}");
+    assert!(text.lines().last().unwrap().parse::<u64>().unwrap() >= 20 * MIB, "{text}");
+}
+
+fn runc_container_cannot_write() {
+    let daemon = Daemon::start();
+    let script = "for f in /proc/meminfo /run/cgprocfs/working_set; do \
+        (echo x > $f) 2>/dev/null && echo written; /bin/busybox chmod 666 $f 2>/dev/null && echo changed; done; echo end";
+    assert_eq!(Bundle::new(&daemon, 64 * MIB, false, script).run(), "end\n");
+}
+
+fn runc_containers_side_by_side() {
+    let daemon = Daemon::start();
+    let bundles: Vec<_> = [48, 64, 80]
+        .map(|mib| {
+            let line = format!("MemTotal:       {:8} kB", mib << 10);
+            let expect = helper_in_container("expect", &["/proc/meminfo", &format!("'{line}'"), "300"]);
+            Bundle::new(&daemon, mib * MIB, false, &format!("{expect} && echo all"))
+        })
+        .into_iter()
+        .collect();
+    let running: Vec<_> = bundles
+        .iter()
+        .map(|bundle| bundle.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        .collect();
+    for container in running {
+        let output = container.wait_with_output().unwrap();
+        assert_eq!(output.stdout, b"all\n", "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
