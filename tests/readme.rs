@@ -1,0 +1,35 @@
+//! The README says what the code does.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use cgprocfs::view::meminfo::sources;
+use std::fs;
+use std::path::Path;
+
+/// `UPDATE_README=1 cargo test --test readme` writes the table anew.
+#[test]
+fn table_of_lines_is_the_codes() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (head, rest) = readme.split_once("<!-- sources:").unwrap();
+    let (mark, rest) = rest.split_once("-->\n").unwrap();
+    let (_, tail) = rest.split_once("<!-- /sources -->").unwrap();
+    let table = sources::markdown();
+    let current = format!("{head}<!-- sources:{mark}-->\n{table}<!-- /sources -->{tail}");
+    if std::env::var_os("UPDATE_README").is_some() {
+        fs::write(&path, &current).unwrap();
+        return;
+    }
+    assert!(readme == current, "the table in the README is not the code's: UPDATE_README=1 cargo test --test readme");
+}
+
+/// The two commands of the first screen are what the program understands.
+#[test]
+fn commands_are_real() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    assert!(readme.contains("$ cargo run --release -- run --memory 256M -- free -m\n"));
+    let help = std::process::Command::new(env!("CARGO_BIN_EXE_cgprocfs")).args(["run", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    for option in ["--memory", "--refresh", "--json"] {
+        assert!(readme.contains(option) && help.contains(option), "{option}");
+    }
+}
