@@ -371,5 +371,5 @@ fn parse_with_everything(text: &[u8]) {
     let _ = counter::limit(text);
     let _ = mountinfo::mounts(text);
     let _ = proc_cgroup::memberships(text).collect::<Vec<_>>();
-    let _ = proc_status::status(text);
+    let _ = proc_status::innermost_pid(text);
 }

@@ -19,7 +19,10 @@ fn table_of_lines_is_the_codes() {
         fs::write(&path, &current).unwrap();
         return;
     }
-    assert!(readme == current, "the table in the README is not the code's: UPDATE_README=1 cargo test --test readme");
+    assert!(
+        readme == current,
+        "the table in the README is not the code's: UPDATE_README=1 cargo test --test readme"
+    );
 }
 
 /// The two commands of the first screen are what the program understands.
@@ -27,7 +30,8 @@ fn table_of_lines_is_the_codes() {
 fn commands_are_real() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
     assert!(readme.contains("$ cargo run --release -- run --memory 256M -- free -m\n"));
-    let help = std::process::Command::new(env!("CARGO_BIN_EXE_cgprocfs")).args(["run", "--help"]).output().unwrap();
+    let help =
+        std::process::Command::new(env!("CARGO_BIN_EXE_cgprocfs")).args(["run", "--help"]).output().unwrap();
     let help = String::from_utf8(help.stdout).unwrap();
     for option in ["--memory", "--refresh", "--json"] {
         assert!(readme.contains(option) && help.contains(option), "{option}");

@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::{MOUNT, Need, cgprocfs, field, helper, host_total, main as run, output, test, wait_until};
+use common::{
+    MOUNT, Need, cgprocfs, field, helper, host_total, main as run, output, test, wait_for, wait_until,
+};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
@@ -206,11 +208,11 @@ fn signals_reach_the_program() {
         let handled = format!("trap 'exit 42' {name}; echo ready; while :; do sleep 0.01; done");
         let mut process = start(&handled);
         send(&process, signal);
-        assert_eq!(process.wait().unwrap().code(), Some(42), "{name} handled by the program");
+        assert_eq!(wait_for(&mut process).code(), Some(42), "{name} handled by the program");
         // sh ignores SIGINT in what it runs in the background only.
         let mut process = start("echo ready; exec sleep 60");
         send(&process, signal);
-        assert_eq!(process.wait().unwrap().code(), Some(128 + number), "{name} not handled by the program");
+        assert_eq!(wait_for(&mut process).code(), Some(128 + number), "{name} not handled by the program");
     }
 }
 
@@ -238,7 +240,7 @@ fn killed_run_leaves_nothing() {
         .collect();
     assert!(pids.len() >= 2);
     send(&process, Signal::KILL);
-    process.wait().unwrap();
+    wait_for(&mut process);
     wait_until("the cgroup is gone", || !cgroup.exists());
     wait_until("its processes are gone", || !pids.iter().any(|&pid| exists(pid)));
     assert!(!fs::read_to_string("/proc/self/mounts").unwrap().contains("/run/cgprocfs fuse"));
@@ -263,7 +265,7 @@ fn background_processes_and_subcgroups_go() {
     BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let pid: u32 = line.trim().parse().unwrap();
     let id = process.id();
-    assert!(process.wait().unwrap().success());
+    assert!(wait_for(&mut process).success());
     assert_eq!(cgroup_dir(id), None);
     wait_until("the background process is gone", || !exists(pid));
 }
@@ -302,7 +304,7 @@ fn mounts_stay_private() {
     let mut process = start("echo ready; sleep 0.3");
     let during = fs::read_to_string("/proc/self/mounts").unwrap();
     let here = fs::read_to_string("/proc/meminfo").unwrap();
-    process.wait().unwrap();
+    wait_for(&mut process);
     let ours = |table: &str| table.lines().filter(|line| line.contains(" /run/cgprocfs ")).count();
     assert_eq!(ours(&before), ours(&during));
     assert_eq!(field(&here, "MemTotal"), host_total());

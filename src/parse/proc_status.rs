@@ -1,38 +1,15 @@
-//! `/proc/PID/status` (`fs/proc/array.c`): the two lines that the search for a namespace's init needs.
+//! `/proc/PID/status` (`fs/proc/array.c`): the line that the search for a namespace's init needs.
 
 use super::{ParseError, decimal, lines};
 
-/// What is read from `/proc/PID/status`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Status {
-    /// State letter, as in ps(1); `Z` and `X` are dead.
-    pub state: u8,
-    /// The process's id in its own, innermost pid namespace.
-    pub innermost_pid: u64,
-}
-
-impl Status {
-    /// Whether the process has exited and only waits to be reaped.
-    #[must_use]
-    pub fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
-    }
-}
-
-/// Parses the file.
+/// The process's id in its own, innermost pid namespace: the last number of `NSpid:`.
 ///
 /// # Errors
-/// Where `State:` or `NSpid:` is missing or malformed.
-pub fn status(text: &[u8]) -> Result<Status, ParseError> {
-    let value = |key: &'static str| {
-        lines(text)
-            .find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"))
-            .map(<[u8]>::trim_ascii)
-            .ok_or(ParseError::Missing(key))
-    };
-    let state = *value("State")?.first().ok_or(ParseError::MalformedLine)?;
-    let innermost = value("NSpid")?.rsplit(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
-    Ok(Status { state, innermost_pid: decimal(innermost)? })
+/// Where the line is missing or malformed.
+pub fn innermost_pid(text: &[u8]) -> Result<u64, ParseError> {
+    let ids =
+        lines(text).find_map(|line| line.strip_prefix(b"NSpid:")).ok_or(ParseError::Missing("NSpid"))?;
+    decimal(ids.rsplit(|b| b.is_ascii_whitespace()).next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -41,14 +18,13 @@ mod tests {
 
     #[test]
     fn innermost_pid_is_the_last_of_the_line() {
-        let text = b"Name:\tState: x\nState:\tS (sleeping)\nPid:\t812\nNSpid:\t812\t40\t1\n";
-        assert_eq!(status(text), Ok(Status { state: b'S', innermost_pid: 1 }));
+        assert_eq!(innermost_pid(b"Name:\tx\nPid:\t812\nNSpid:\t812\t40\t1\nNSsid:\t7\n"), Ok(1));
+        assert_eq!(innermost_pid(b"NSpid:\t812\n"), Ok(812));
     }
 
     #[test]
-    fn missing_lines_are_named() {
-        assert_eq!(status(b"State:\tR\n"), Err(ParseError::Missing("NSpid")));
-        assert_eq!(status(b"NSpid:\t1\n"), Err(ParseError::Missing("State")));
-        assert_eq!(status(b"State:\nNSpid:\t1\n"), Err(ParseError::MalformedLine));
+    fn what_is_missing_is_an_error() {
+        assert_eq!(innermost_pid(b"Pid:\t812\n"), Err(ParseError::Missing("NSpid")));
+        assert_eq!(innermost_pid(b"NSpid:\t\n"), Err(ParseError::NotANumber));
     }
 }

@@ -5,7 +5,6 @@ use super::namespaces::NamespaceCache;
 use super::procfs::Procfs;
 use super::readers::Readers;
 use crate::error::Error;
-use crate::parse::proc_status::status;
 use std::time::Duration;
 
 /// Finds the container of a process.
@@ -68,7 +67,9 @@ impl Callers {
         let memory = layout.memory.path_in(text, pid)?;
         let hugetlb = layout.hugetlb.as_ref().map(|hierarchy| hierarchy.path_in(text, pid)).transpose()?;
         if memory == b"/" {
-            alive(pid, procfs)?;
+            // A v1 process that exits is moved to the root before it is gone, and is no process of the host for that
+            // (`cgroup_exit()`, kernel/cgroup/cgroup.c). It has lost its namespaces by then (`do_exit()`).
+            procfs.namespace_id(pid, "ns/cgroup")?;
             return Ok(Caller { memory, container: memory.len(), hugetlb });
         }
 
@@ -89,15 +90,6 @@ impl Callers {
         self.readers.clear();
         self.namespaces.sweep(&layout.memory);
     }
-}
-
-/// A v1 process that is exiting is moved to the root of its hierarchy before it is gone, which must not be taken
-/// for a process of the host (`cgroup_exit()`, kernel/cgroup/cgroup.c).
-fn alive(pid: u32, procfs: &Procfs) -> Result<(), Error> {
-    let mut text = Vec::new();
-    procfs.read_of(pid, "status", &mut text)?;
-    let status = status(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/status"), e))?;
-    if status.is_dead() { Err(Error::ProcessGone(pid)) } else { Ok(()) }
 }
 
 /// On cgroup v2 crun puts the processes into a cgroup `container` below the scope that has the limits

@@ -6,7 +6,7 @@
 use super::layout::{Hierarchy, is_at_or_below};
 use super::procfs::{PATH_DIR, Procfs, process_error, read_whole};
 use crate::error::Error;
-use crate::parse::proc_status::status;
+use crate::parse::proc_status::innermost_pid;
 use crate::sys;
 use parking_lot::Mutex;
 use rustix::fs::{Mode, fstat, openat};
@@ -229,7 +229,7 @@ fn search_init(id: u64, procfs: &Procfs) -> Result<Option<u32>, Error> {
         let Ok(pid) = entry.file_name().to_str().unwrap_or("").parse() else { continue };
         if procfs.namespace_id(pid, "ns/pid").is_ok_and(|namespace| namespace == id)
             && procfs.read_of(pid, "status", &mut text).is_ok()
-            && status(&text).is_ok_and(|status| status.innermost_pid == 1)
+            && innermost_pid(&text) == Ok(1)
         {
             return Ok(Some(pid));
         }
