@@ -1,8 +1,9 @@
 //! What reading a view costs: open, read to the end, close.
 //!
-//! Measured in one run against the kernel's own `/proc/meminfo`; the floor, a FUSE file system with the same flags
-//! that does nothing; and lxcfs, where it is installed. Times depend on the machine and on who else uses it: the ratios
-//! are what counts. `cargo bench --bench read`, as root; `-- --seconds 1` makes each cell shorter.
+//! Measured in one run against the kernel's own `/proc/meminfo`; the floor, a FUSE file system with the
+//! same flags that does nothing; and lxcfs, where it is installed. Times depend on the machine and on who
+//! else uses it: the ratios are what counts. `cargo bench --bench read`, as root; `-- --seconds 1` makes
+//! each cell shorter.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use fuser::{
@@ -362,7 +363,7 @@ impl Filesystem for Floor {
 }
 
 fn serve_floor(dir: &Path) {
-    let device = cgprocfs::session::mount(dir).unwrap();
+    let (device, _) = cgprocfs::session::mount(dir).unwrap();
     let text = fs::read("/proc/meminfo").unwrap();
     let mut config = Config::default();
     config.n_threads = Some(4);

@@ -82,12 +82,6 @@ impl Bytes {
 }
 
 impl Kib {
-    /// The same size in bytes.
-    #[must_use]
-    pub const fn to_bytes(self) -> Bytes {
-        Bytes::new(self.0.saturating_mul(1024))
-    }
-
     /// Rounded down to whole pages of `page` kibibytes.
     #[must_use]
     pub const fn floor_to(self, page: Kib) -> Kib {
@@ -137,7 +131,6 @@ mod tests {
     fn arithmetic_saturates_at_both_ends() {
         assert_eq!(Bytes::new(3) - Bytes::new(5), Bytes::ZERO);
         assert_eq!(Bytes::new(u64::MAX) + Bytes::new(u64::MAX), Bytes::new(MAX));
-        assert_eq!(Kib::new(MAX).to_bytes().get(), MAX);
         assert_eq!(Kib::new(7).times(u64::MAX).get(), MAX);
     }
 

@@ -44,7 +44,11 @@ impl Error {
         match self {
             Self::ProcessGone(_) => libc::ESRCH,
             Self::CgroupGone(_) => libc::ENODEV,
-            Self::Unreadable { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
+            // "Not implemented" would make the kernel never ask again, for any file of the mount.
+            Self::Unreadable { source, .. } => match source.raw_os_error() {
+                None | Some(libc::ENOSYS) => libc::EIO,
+                Some(errno) => errno,
+            },
             Self::Outside(_) | Self::Malformed { .. } | Self::NotLoaded(_) => libc::EIO,
         }
     }
@@ -66,7 +70,19 @@ impl Error {
         matches!(self, Self::CgroupGone(_))
     }
 
-    /// A file that could not be read. What the kernel answers for a removed cgroup becomes [`Error::CgroupGone`].
+    /// Whether too many files are open, here or on the whole host.
+    #[must_use]
+    pub fn wants_files(&self) -> bool {
+        match self {
+            Self::Unreadable { source, .. } => {
+                matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+            }
+            _ => false,
+        }
+    }
+
+    /// A file that could not be read. What the kernel answers for a removed cgroup becomes
+    /// [`Error::CgroupGone`].
     pub(crate) fn unreadable(path: impl Into<String>, source: impl Into<io::Error>) -> Self {
         let (path, source) = (path.into(), source.into());
         match source.raw_os_error() {

@@ -20,13 +20,14 @@ use std::time::{Duration, SystemTime};
 /// How long the kernel may keep look-ups and attributes: the tree never changes.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
-/// The size that files claim, as those of sysfs do. The true size is known only when a text is made, and 0, as procfs has it,
-/// would make the kernel answer sendfile(2) and io_uring reads by itself: with nothing (`filemap_splice_read()`, mm/filemap.c;
-/// `fuse_direct_IO()`, fs/fuse/file.c). Every text has to be shorter.
+/// The size that files claim, as those of sysfs do. The true size is known only when a text is made, and 0,
+/// as procfs has it, would make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
+/// (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c). Every text has to be
+/// shorter.
 const SIZE: u64 = 4096;
 
-/// Whatever is served is never cached by the kernel, which would show one container's text to another; and closing a
-/// file needs no word from us, so that no reader's close() waits for the daemon.
+/// Whatever is served is never cached by the kernel, which would show one container's text to another; and
+/// closing a file needs no word from us, so that no reader's close() waits for the daemon.
 const OPENED: FopenFlags = FopenFlags::FOPEN_DIRECT_IO.union(FopenFlags::FOPEN_NOFLUSH);
 
 /// The served file system.
@@ -75,8 +76,8 @@ impl ViewFs {
     }
 }
 
-/// A panic must not take the serving thread with it. It was logged where it happened, and the reply that was not sent is
-/// dropped while the stack unwinds, which answers EIO.
+/// A panic must not take the serving thread with it. It was logged where it happened, and the reply that
+/// was not sent is dropped while the stack unwinds, which answers EIO.
 fn contain(handler: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(handler));
 }
@@ -146,8 +147,8 @@ impl Filesystem for ViewFs {
         reply: ReplyData,
     ) {
         contain(|| {
-            // A read on nobody's behalf fills the page cache, which all containers share: for mmap, and for sendfile since
-            // Linux 6.5, whose users fall back to read(2) on this error.
+            // A read on nobody's behalf fills the page cache, which all containers share: for mmap, and for
+            // sendfile since Linux 6.5, whose users fall back to read(2) on this error.
             if lock_owner.is_none() {
                 return reply.error(Errno::EINVAL);
             }

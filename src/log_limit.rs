@@ -1,4 +1,5 @@
-//! A log that readers can't fill: each cause is logged once a minute at most, with a count of what was left out.
+//! A log that readers can't fill: each cause is logged once a minute at most, with a count of what was left
+//! out.
 
 use crate::error::Error;
 use log::Level;
@@ -48,7 +49,8 @@ impl LogLimit {
         }
     }
 
-    /// `Some` if a message of this cause may be logged, with the number that were left out since the last one.
+    /// `Some` if a message of this cause may be logged, with the number that were left out since the last
+    /// one.
     fn admit(&self, cause: &'static str, now: Instant) -> Option<u64> {
         let mut causes = self.causes.lock();
         match causes.get_mut(cause) {

@@ -8,6 +8,7 @@ pub mod meminfo;
 pub mod memory_stat;
 pub mod mountinfo;
 pub mod proc_cgroup;
+pub mod proc_stat;
 pub mod proc_status;
 
 /// What was wrong with a kernel file's text.

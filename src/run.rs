@@ -1,8 +1,8 @@
 //! One command in a cgroup of its own that sees its own memory: daemon, mount and container in one process.
 //!
 //! Three processes take part. The program runs in a fresh cgroup and a mount namespace of its own. This
-//! process serves it the views, passes signals on and measures. A janitor, which only waits for this process to end, in whatever
-//! way, then removes what is left.
+//! process serves it the views, passes signals on and measures. A janitor, which only waits for this
+//! process to end, in whatever way, then removes what is left.
 
 mod cgroup;
 mod janitor;
@@ -93,17 +93,17 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let name = cgroup::unique_name();
     let layout = crate::source::Layout::detect(Path::new("/"))?;
     // Before there is anything to clean up.
-    let janitor = Janitor::start(&cgroup::directory(&layout.memory, &name))?;
+    let _janitor = Janitor::start(&cgroup::directory(&layout.memory, &name))?;
     let cgroup = RunCgroup::create(&layout.memory, &name, options.memory)?;
     let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?;
-    let service = Arc::new(Service::new(source, 64));
+    let service = Arc::new(Service::new(source, 256));
 
-    let mounts = namespace::with_views(&service)?;
+    let namespace = namespace::with_views(&service)?;
     let mut command = Command::new(&options.program);
     command.args(&options.arguments);
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let directory = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
-    crate::sys::start_in(&mut command, cgroup.procs()?, mounts, directory);
+    crate::sys::start_in(&mut command, cgroup.procs()?, namespace.mounts, namespace.root, directory);
 
     let started = Instant::now();
     let mut program = command.spawn().map_err(|e| not_started(&options, e))?;
@@ -113,9 +113,8 @@ pub fn run(options: Options) -> Result<u8, RunError> {
         Measurement::start(Arc::clone(&service), cgroup, started, options.refresh, options.json)?;
     let status = program.wait().map_err(|e| RunError::System("cannot wait for the program", e))?;
     let (cgroup, last, peak_seen) = measurement.stop();
-    let report = Report::new(&cgroup, &status, started.elapsed(), last, peak_seen, options.memory)?;
+    let report = Report::new(&cgroup, &status, started.elapsed(), last, peak_seen, options.memory);
     report.print(&options.program.to_string_lossy(), options.json);
-    janitor.finish();
     Ok(exit_code(status))
 }
 

@@ -3,7 +3,7 @@
 mod answers;
 
 use self::answers::Answers;
-use crate::error::{Error, printable};
+use crate::error::Error;
 use crate::log_limit::LogLimit;
 use crate::snapshot::Snapshot;
 use crate::source::{Caller, Source};
@@ -23,7 +23,7 @@ const ATTEMPTS: usize = 3;
 /// The text of one view for one container at one moment.
 #[derive(Debug)]
 pub struct Text {
-    /// When the reading for it began.
+    /// When its numbers had been read.
     pub taken: Instant,
     /// What the file says.
     pub bytes: Vec<u8>,
@@ -50,10 +50,10 @@ thread_local! {
 }
 
 impl Service {
-    /// A service that reads `source` and keeps at most `capacity` containers' files open.
+    /// A service that reads `source` and keeps about `most_files` files of cgroups open at most.
     #[must_use]
-    pub fn new(source: Source, capacity: usize) -> Self {
-        Self { source, answers: Answers::new(capacity), log: LogLimit::new() }
+    pub fn new(source: Source, most_files: usize) -> Self {
+        Self { source, answers: Answers::new(most_files), log: LogLimit::new() }
     }
 
     /// What is read.
@@ -84,11 +84,17 @@ impl Service {
                     let answer = self.text_of(&caller, view);
                     if matches!(&answer, Err(error) if error.is_race()) {
                         self.answers.forget(caller.memory);
+                        self.source.forget(caller.memory);
                     }
                     answer
                 });
                 match answer {
                     Err(error) if error.is_race() && attempt < ATTEMPTS => attempt += 1,
+                    Err(error) if error.wants_files() && attempt < ATTEMPTS => {
+                        self.answers.clear();
+                        self.source.sweep();
+                        attempt += 1;
+                    }
                     answer => return answer,
                 }
             }
@@ -96,13 +102,13 @@ impl Service {
     }
 
     fn text_of(&self, caller: &Caller<'_>, view: &'static dyn View) -> Result<Arc<Text>, Error> {
-        let container = self.answers.container(caller.memory, || self.source.path(caller.memory))?;
-        self.source.verify(container.path())?;
-        container.text(caller, view, |path| self.source.load(path, caller, view.needs()))
+        let answers = self.answers.of_cgroup(caller.memory, || self.source.path(caller.memory))?;
+        self.source.verify(answers.path())?;
+        answers.text(caller, view, |path| self.source.load(path, caller, view.needs()))
     }
 
-    /// The container of such a reader can't be found, and nobody else's numbers may be given out for its own: the host's
-    /// are what it would see without us.
+    /// The container of such a reader can't be found, and nobody else's numbers may be given out for its
+    /// own: the host's are what it would see without us.
     fn text_for_unseen(&self, view: &'static dyn View) -> Result<Arc<Text>, Error> {
         self.log.message(
             "unseen reader",
@@ -110,19 +116,8 @@ impl Service {
             "a reader is in a pid namespace that cannot be seen from here and gets the host's values; \
              start cgprocfs in the host's pid namespace",
         );
-        let taken = Instant::now();
         let snapshot = self.source.load_host(view.needs())?;
-        render(view, &snapshot, taken)
-    }
-
-    /// What is known of a process, for a person.
-    ///
-    /// # Errors
-    /// As [`text`](Service::text).
-    pub fn container_of(&self, pid: u32) -> Result<String, Error> {
-        let mut membership = Vec::new();
-        let caller = self.source.caller(pid, Duration::ZERO, &mut membership)?;
-        Ok(printable(&caller.memory[..caller.container]))
+        render(view, &snapshot, Instant::now())
     }
 
     /// Closes the files of containers that are gone. To be called now and then.
@@ -130,16 +125,11 @@ impl Service {
         self.answers.sweep(|path| self.source.verify(path).is_ok());
         self.source.sweep();
     }
-
-    /// How many containers' files are open.
-    #[must_use]
-    pub fn open_containers(&self) -> usize {
-        self.answers.len()
-    }
 }
 
 fn render(view: &dyn View, snapshot: &Snapshot, taken: Instant) -> Result<Arc<Text>, Error> {
     let mut bytes = Vec::with_capacity(2048);
     view.render(snapshot, &mut bytes)?;
+    bytes.shrink_to_fit();
     Ok(Arc::new(Text { taken, bytes }))
 }

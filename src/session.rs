@@ -10,12 +10,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
 
-/// How many threads serve. A second one doubles what two readers get; more than processors bring nothing but patience with a slow
-/// cgroup.
+/// How many threads serve. A second one doubles what two readers get; more than processors bring nothing
+/// but patience with a slow cgroup.
 const THREADS: usize = 4;
 
-/// Starts to serve a connection. The thread ends when the file system is unmounted everywhere, or the connection is aborted; it is
-/// `ended` that is called then.
+/// Starts to serve a connection. The thread ends when the file system is unmounted everywhere, or the
+/// connection is aborted; it is `ended` that is called then.
 ///
 /// # Errors
 /// Where the kernel's greeting is not understood, or no thread can be made.

@@ -56,8 +56,8 @@ pub struct Container {
     /// Which of `levels` is the container, whose usage and statistics are shown. Levels before it are
     /// the reader's sub-cgroups: their limits bind the reader too.
     pub index: usize,
-    /// The machine's pools of huge pages as the container sees them. `None`: no hugetlb controller is on the reader's path, or
-    /// the host has no huge pages, so that the host's figures are right as they are.
+    /// The machine's pools of huge pages as the container sees them. `None`: no hugetlb controller is on
+    /// the reader's path, or the host has no huge pages, so that the host's figures are right as they are.
     pub huge_pages: Option<Vec<HugePool>>,
 }
 

@@ -3,6 +3,8 @@
 
 mod caller;
 mod cgroup_files;
+mod host;
+mod huge_pages;
 pub mod layout;
 mod levels;
 mod namespaces;
@@ -14,7 +16,8 @@ pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
 
 use self::caller::Callers;
-use self::levels::{HostFiles, Levels};
+use self::host::HostFiles;
+use self::levels::Levels;
 use self::procfs::Procfs;
 use crate::error::Error;
 use crate::snapshot::{Needs, Snapshot};
@@ -33,13 +36,14 @@ pub struct Source {
 impl Source {
     /// Opens the system below `root`, which is `/` but in tests.
     ///
-    /// `boundary` is the path, in the memory controller's hierarchy, of a cgroup that is known to be a container's.
+    /// `boundary` is the path, in the memory controller's hierarchy, of a cgroup that is known to be a
+    /// container's.
     ///
     /// # Errors
     /// Where there is no memory controller, or procfs or the hierarchy can't be read.
     pub fn open(root: &Path, boundary: Option<Vec<u8>>) -> Result<Self, LayoutError> {
-        let layout = Layout::detect(root)?;
         let procfs = Procfs::open(root)?;
+        let layout = Layout::detect_by(root, &procfs)?;
         let host = HostFiles::open(&procfs, root)?;
         let callers = Callers::new(&procfs, boundary);
         Ok(Self { layout, procfs, host, callers, levels: Levels::default() })
@@ -81,12 +85,17 @@ impl Source {
         path.verify(&self.layout)
     }
 
+    /// Has the cgroup at `memory`, and every level above it, opened anew by the next [`path`](Self::path).
+    pub fn forget(&self, memory: &[u8]) {
+        self.levels.forget(memory);
+    }
+
     /// Reads what a caller's view needs.
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if the cgroup is removed meanwhile.
     pub fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
-        path.load(caller.container, needs, &self.host, &self.layout, caller.hugetlb)
+        path.load(caller.container_length, needs, &self.host, &self.layout, caller.hugetlb)
     }
 
     /// Reads what a view needs for a reader that is in no container, or can't be seen.

@@ -39,20 +39,23 @@ pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(pid).map_err(|_| io::Error::last_os_error())
 }
 
-/// Makes `command` start in the cgroup whose `cgroup.procs` is given, in the mount namespace `mounts` and
-/// there in `directory`, all before it executes its program: memory stays charged to where it was first touched.
-pub fn start_in(command: &mut Command, procs: OwnedFd, mounts: OwnedFd, directory: CString) {
+/// Makes `command` start in the cgroup whose `cgroup.procs` is given, in the mount namespace `mounts`, with
+/// the root directory `root` of that and there in `directory`, all before it executes its program: memory
+/// stays charged to where it was first touched.
+pub fn start_in(command: &mut Command, procs: OwnedFd, mounts: OwnedFd, root: OwnedFd, directory: CString) {
     let enter = move || {
         // What this process keeps for itself, the program is to have.
         SigSet::empty().thread_set_mask()?;
         // "0" is the writer itself (cgroups(7)).
         rustix::io::write(&procs, b"0")?;
-        // This also moves the process to the root directory.
+        // This also moves the process to the namespace's own root, which need not be the one it had.
         move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        rustix::process::fchdir(&root)?;
+        rustix::process::chroot(c".")?;
         rustix::process::chdir(&*directory)?;
         Ok(())
     };
-    // SAFETY: between fork and exec the closure only makes system calls with arguments that were made before; it
-    // touches neither locks nor the heap.
+    // SAFETY: between fork and exec the closure only makes system calls with arguments that were made
+    // before; it touches neither locks nor the heap.
     unsafe { command.pre_exec(enter) };
 }

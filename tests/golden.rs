@@ -1,8 +1,8 @@
 //! Every view of every tree in `tests/fixtures`, against what it is to say.
 //!
-//! A case is a directory: `root/` looks like a host's `/`, `reader` holds the id of the process that reads, and
-//! `expected/` has a file for each view. `UPDATE_GOLDEN=1 cargo test --test golden` writes those anew; read the difference before you
-//! commit it.
+//! A case is a directory: `root/` looks like a host's `/`, `reader` holds the id of the process that reads,
+//! and `expected/` has a file for each view. `UPDATE_GOLDEN=1 cargo test --test golden` writes those anew;
+//! read the difference before you commit it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use cgprocfs::service::Service;

@@ -170,7 +170,8 @@ fn system_container_by_its_cgroup_namespace() {
     let script = "echo 0 > \"$1\" && exec cat \"$2\"";
     let procs = leaf.dir.join("cgroup.procs");
     let enter = ["unshare", "--cgroup", "sh", "-c", script, "sh", procs.to_str().unwrap(), &daemon.meminfo()];
-    // On v2 a cgroup with children that have the controller can't hold processes of its own: begin in one of them.
+    // On v2 a cgroup with children that have the controller can't hold processes of its own: begin in one
+    // of them.
     let text = if common::cgroup::version() == Some(1) {
         output(&mut container.command(&enter))
     } else {
@@ -182,7 +183,8 @@ fn system_container_by_its_cgroup_namespace() {
     assert!(field(&text, "AnonPages") >= 20 * MIB, "usage is the container's, not the leaf's: {text}");
 }
 
-/// A process whose cgroup namespace has its root at a v2 cgroup that has children: it makes the namespace before they get controllers.
+/// A process whose cgroup namespace has its root at a v2 cgroup that has children: it makes the namespace
+/// before they get controllers.
 struct NamespaceAt {
     holder: helper::Running,
 }

@@ -46,6 +46,8 @@ fn main() -> ExitCode {
         test("closing_asks_nobody", MOUNT, closing_asks_nobody),
         test("show_is_what_the_mount_serves", MOUNT, show_is_what_the_mount_serves),
         test("signals_unmount", MOUNT, signals_unmount),
+        test("mount_point_by_a_symbolic_link", MOUNT, mount_point_by_a_symbolic_link),
+        test("more_containers_than_descriptors", MOUNT, more_containers_than_descriptors),
         test("unmounted_by_somebody_else", MOUNT, unmounted_by_somebody_else),
         test("stopped_while_a_file_is_open", MOUNT, stopped_while_a_file_is_open),
         test("a_panic_is_contained", MOUNT, a_panic_is_contained),
@@ -148,7 +150,8 @@ fn one_open_is_one_moment() {
     assert_eq!(head[1..], again);
 }
 
-/// The page cache is shared by all containers, so that nothing may get into it: not by mmap, not by sendfile.
+/// The page cache is shared by all containers, so that nothing may get into it: not by mmap, not by
+/// sendfile.
 fn other_ways_to_read() {
     let daemon = Daemon::start();
     let file = File::open(daemon.path("proc/meminfo")).unwrap();
@@ -301,8 +304,8 @@ fn thousands_of_opens() {
     assert_eq!(daemon.descriptors(), descriptors);
 }
 
-/// What one more `cat` costs the daemon, counted by strace: 8 calls are FUSE's (OPEN, READ, READ at the end,
-/// RELEASE: each received and answered), the others find out who reads.
+/// What one more `cat` costs the daemon, counted by strace: 8 calls are FUSE's (OPEN, READ, READ at the
+/// end, RELEASE: each received and answered), the others find out who reads.
 fn cost_in_system_calls() {
     let (daemon, container) = (Daemon::start(), Cgroup::new().limit(64));
     for (launcher, at_most) in [(&["unshare", "--cgroup"][..], 12), (&["unshare", "--pid", "--fork"], 13)] {
@@ -397,13 +400,43 @@ fn show_is_what_the_mount_serves() {
 }
 
 fn signals_unmount() {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
         let mut daemon = Daemon::start();
         assert!(daemon.is_mounted());
         daemon.signal(signal);
         assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
         assert!(!daemon.is_mounted());
     }
+}
+
+fn mount_point_by_a_symbolic_link() {
+    let dir = tempfile::tempdir().unwrap();
+    let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+    fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let ended = output(
+        Command::new("timeout")
+            .args(["--preserve-status", "1"])
+            .arg(common::cgprocfs_path())
+            .arg("mount")
+            .arg(&link),
+    );
+    assert_eq!(ended, "");
+    assert!(!read(Path::new("/proc/self/mounts")).contains(real.to_str().unwrap()));
+}
+
+/// A tenant that makes cgroups without end makes nobody's reads fail.
+fn more_containers_than_descriptors() {
+    let daemon = Daemon::start_by(&["prlimit", "--nofile=64:64"]);
+    let parent = Cgroup::new();
+    let containers: Vec<_> = (32..72).map(|mib| (mib, parent.child(mib.to_string()).limit(mib))).collect();
+    for _ in 0..3 {
+        for (mib, container) in &containers {
+            let text = output(&mut container.command(&["cat", &daemon.meminfo()]));
+            assert_eq!(field(&text, "MemTotal"), mib << 10);
+        }
+    }
+    assert!(daemon.descriptors() <= 64 && !daemon.log().contains("cannot"), "{}", daemon.log());
 }
 
 fn unmounted_by_somebody_else() {
@@ -443,7 +476,7 @@ impl View for Panics {
 fn a_panic_is_contained() {
     let dir = tempfile::tempdir().unwrap();
     let service = Arc::new(Service::new(Source::open(Path::new("/"), None).unwrap(), 8));
-    let device = session::mount(dir.path()).unwrap();
+    let (device, _) = session::mount(dir.path()).unwrap();
     let views: [&'static dyn View; 2] = [&Panics, VIEWS[1]];
     let session = session::serve(ViewFs::new(service, &views), device, |_| ()).unwrap();
     let results: Vec<_> = (0..20).map(|_| File::open(dir.path().join("panics")).map(drop)).collect();

@@ -4,7 +4,7 @@
 use cgprocfs::bytes::{Bytes, Kib, MAX};
 use cgprocfs::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
 use cgprocfs::parse::memory_stat::{MemoryStat, Version, memory_stat};
-use cgprocfs::parse::{counter, mountinfo, proc_cgroup, proc_status};
+use cgprocfs::parse::{counter, mountinfo, proc_cgroup, proc_stat, proc_status};
 use cgprocfs::snapshot::{Container, HugeLevel, HugePool, Level, Scope, Snapshot, Swap};
 use cgprocfs::view::VIEWS;
 use cgprocfs::view::working_set::working_set;
@@ -69,7 +69,8 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// The running kernel's lines with any values, in which free is not above total: that much is the kernel's word.
+    /// The running kernel's lines with any values, in which free is not above total: that much is the
+    /// kernel's word.
     fn host()(values in vec(size(), KERNEL_LINES.lines().count()), total in PAGE..1u64 << 40) -> HostMeminfo {
         let mut text = String::new();
         for (line, value) in KERNEL_LINES.lines().zip(values) {
@@ -105,6 +106,13 @@ fn container(snapshot: &Snapshot) -> &Container {
         Scope::Container(container) => container,
         Scope::Host(_) => unreachable!(),
     }
+}
+
+/// The reader's own cgroup, which is made its container.
+fn of_reader(snapshot: &mut Snapshot) -> &mut Level {
+    let Scope::Container(container) = &mut snapshot.scope else { unreachable!() };
+    container.index = 0;
+    &mut container.levels[0]
 }
 
 fn render(path: &str, snapshot: &Snapshot) -> String {
@@ -230,12 +238,12 @@ proptest! {
         }
     }
 
-    /// A limit lowered below what is in use, as `docker update` does: lxcfs printed 18446744073709472944 kB.
+    /// A limit lowered below what is in use, as `docker update` does: lxcfs printed 18446744073709472944
+    /// kB.
     #[test]
     fn usage_above_a_lowered_limit(snapshot in snapshot(), limit in 0..1u64 << 20, over in 1..1u64 << 30) {
         let mut snapshot = snapshot;
-        let Scope::Container(container) = &mut snapshot.scope else { unreachable!() };
-        let level = &mut container.levels[container.index];
+        let level = of_reader(&mut snapshot);
         level.limit = Some(Bytes::new(limit));
         level.usage = Some(Bytes::new(limit + over));
         check_invariants(&snapshot)?;
@@ -246,14 +254,14 @@ proptest! {
     #[test]
     fn swap_above_a_lowered_swap_limit(snapshot in snapshot(), limit in 0..1u64 << 30, over in 1..1u64 << 30) {
         let mut snapshot = snapshot;
-        let Scope::Container(container) = &mut snapshot.scope else { unreachable!() };
-        container.levels[container.index].swap =
+        of_reader(&mut snapshot).swap =
             Swap::V2 { limit: Some(Bytes::new(limit)), usage: Bytes::new(limit + over) };
         check_invariants(&snapshot)?;
         prop_assert_eq!(printed(&snapshot)["SwapFree"], 0);
     }
 
-    /// Locked tmpfs is neither on an anonymous LRU list nor anonymous: lxcfs printed 18014398509421188 kB of AnonPages.
+    /// Locked tmpfs is neither on an anonymous LRU list nor anonymous: lxcfs printed 18014398509421188 kB
+    /// of AnonPages.
     #[test]
     fn locked_shared_memory(anon in 0..1u64 << 24, locked in 0..1u64 << 24) {
         let stat = MemoryStat {
@@ -284,8 +292,9 @@ proptest! {
         prop_assert_eq!(p["MemFree"], p["MemAvailable"]);
     }
 
-    /// A snapshot that a kernel could print, in which every byte is somewhere: the LRU lists are anonymous memory and page
-    /// cache again, and a program's used memory is what its cgroup uses less what can be reclaimed.
+    /// A snapshot that a kernel could print, in which every byte is somewhere: the LRU lists are anonymous
+    /// memory and page cache again, and a program's used memory is what its cgroup uses less what can be
+    /// reclaimed.
     #[test]
     fn a_consistent_snapshot_is_printed_as_it_is(
         pages in vec(0..1u64 << 14, 8), room in 0..1u64 << 14, host_pages in 1u64 << 20..1 << 24,
@@ -326,6 +335,34 @@ proptest! {
         prop_assert_eq!(working_set(&level), b(usage - inactive_file));
     }
 
+    /// A service with a limit of its own in a system container that uses more than that: what others use is
+    /// not what fills the service's limit, and what it can allocate is what its limit leaves.
+    #[test]
+    fn a_limited_cgroup_in_a_large_container(limit in 1u64..1 << 18, used in 0..1u64 << 18, cache in 0..1u64 << 18, others in 0..1u64 << 20) {
+        let level = |limit: Option<u64>, anon: u64, file: u64| Level {
+            limit: limit.map(|pages| Bytes::new(pages * 4096)),
+            usage: Some(Bytes::new((anon + file) * 4096)),
+            stat: Some(MemoryStat {
+                anon: Some(Bytes::new(anon * 4096)),
+                file: Some(Bytes::new(file * 4096)),
+                inactive_file: Some(Bytes::new(file * 4096)),
+                active_file: Some(Bytes::ZERO),
+                ..MemoryStat::default()
+            }),
+            swap: Swap::Unaccounted,
+        };
+        let (used, cache) = (used.min(limit), cache.min(limit - used.min(limit)));
+        let levels = vec![level(Some(limit), used, cache), level(None, used + others, cache)];
+        let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
+        let scope = Scope::Container(Container { levels, index: 1, huge_pages: None });
+        let snapshot = Snapshot { meminfo: Some(meminfo), page: Kib::new(PAGE), scope };
+        check_invariants(&snapshot)?;
+        let p = printed(&snapshot);
+        prop_assert_eq!(p["MemTotal"], limit * 4);
+        prop_assert_eq!(p["MemAvailable"], ((limit - used) * 4).max(PAGE));
+        prop_assert_eq!(p["AnonPages"], used * 4);
+    }
+
     /// Any bytes give a value or an error.
     #[test]
     fn parsers_take_any_bytes(text in vec(any::<u8>(), 0..400)) {
@@ -357,7 +394,7 @@ fn samples() -> Vec<Vec<u8>> {
 
 fn parse_with_everything(text: &[u8]) {
     if let Ok(meminfo) = HostMeminfo::parse(text.to_vec()) {
-        assert!(meminfo.lines().iter().all(|line| line.value <= MAX));
+        assert!(meminfo.lines().iter().all(|line| line.value.is_none_or(|value| value <= MAX)));
         let level = Level { usage: Some(Bytes::ZERO), stat: Some(MemoryStat::default()), ..Level::default() };
         let scope = Scope::Container(Container { levels: vec![level], index: 0, huge_pages: None });
         let snapshot = Snapshot { meminfo: Some(meminfo), page: Kib::new(PAGE), scope };
@@ -371,5 +408,6 @@ fn parse_with_everything(text: &[u8]) {
     let _ = counter::limit(text);
     let _ = mountinfo::mounts(text);
     let _ = proc_cgroup::memberships(text).collect::<Vec<_>>();
-    let _ = proc_status::innermost_pid(text);
+    let _ = proc_stat::is_exiting(text);
+    let _ = proc_status::parse(text);
 }

@@ -1,7 +1,7 @@
 //! The README says what the code does.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use cgprocfs::view::meminfo::sources;
+use cgprocfs::view::meminfo::provenance;
 use std::fs;
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use std::path::Path;
 fn table_of_lines_is_the_codes() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(&path).unwrap();
-    let (head, rest) = readme.split_once("<!-- sources:").unwrap();
+    let (head, rest) = readme.split_once("<!-- lines:").unwrap();
     let (mark, rest) = rest.split_once("-->\n").unwrap();
-    let (_, tail) = rest.split_once("<!-- /sources -->").unwrap();
-    let table = sources::markdown();
-    let current = format!("{head}<!-- sources:{mark}-->\n{table}<!-- /sources -->{tail}");
+    let (_, tail) = rest.split_once("<!-- /lines -->").unwrap();
+    let table = provenance::markdown();
+    let current = format!("{head}<!-- lines:{mark}-->\n{table}<!-- /lines -->{tail}");
     if std::env::var_os("UPDATE_README").is_some() {
         fs::write(&path, &current).unwrap();
         return;

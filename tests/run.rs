@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         test("working_set_is_there", MOUNT, working_set_is_there),
         test("exit_status_is_the_programs", MOUNT, exit_status_is_the_programs),
         test("program_that_cannot_start", MOUNT, program_that_cannot_start),
+        test("failed_start_cleans_up", MOUNT, failed_start_cleans_up),
         test("stdio_and_directory_are_the_programs", MOUNT, stdio_and_directory_are_the_programs),
         test("report_for_people", MOUNT, report_for_people),
         test("report_for_machines", MOUNT, report_for_machines),
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         test("killed_run_leaves_nothing", MOUNT, killed_run_leaves_nothing),
         test("background_processes_and_subcgroups_go", MOUNT, background_processes_and_subcgroups_go),
         test("subcgroups_are_part_of_the_container", MOUNT, subcgroups_are_part_of_the_container),
+        test("nobody_reads_the_report", MOUNT, nobody_reads_the_report),
+        test("inside_a_chroot", &[Need::Root, Need::Fuse, Need::Program("busybox")], inside_a_chroot),
         test("two_at_once", MOUNT, two_at_once),
         test("mounts_stay_private", MOUNT, mounts_stay_private),
     ])
@@ -112,6 +115,14 @@ fn program_that_cannot_start() {
     let path = interpreter.into_temp_path();
     output(Command::new("chmod").arg("+x").arg(&path));
     assert_eq!(finish(&["--", path.to_str().unwrap()]).status.code(), Some(127));
+}
+
+/// Nor does it leave anything behind.
+fn failed_start_cleans_up() {
+    let mut process = run_command(&["--", "/no/such/program"]).stderr(Stdio::null()).spawn().unwrap();
+    let id = process.id();
+    assert_eq!(wait_for(&mut process).code(), Some(127));
+    assert_eq!(cgroup_dir(id), None);
 }
 
 fn stdio_and_directory_are_the_programs() {
@@ -282,6 +293,27 @@ fn subcgroups_are_part_of_the_container() {
     let output = output(&mut run_command(&arguments));
     assert_eq!(field(&output, "MemTotal"), 64 << 10);
     assert!(field(&output, "AnonPages") >= 20 << 10, "{output}");
+}
+
+/// The exit status is the program's even if stderr is a closed pipe.
+fn nobody_reads_the_report() {
+    let script = "exec \"$0\" run --refresh 10ms -- sh -c 'sleep 0.1; exit 7' 2>&1 >/dev/null | true; echo ${PIPESTATUS[0]}";
+    let status = output(Command::new("bash").args(["-c", script]).arg(common::cgprocfs_path()));
+    assert_eq!(status, "7\n");
+}
+
+/// A program of a chroot runs there, and not with the host's files.
+fn inside_a_chroot() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "mount --rbind / $0; mkdir -p $0$0/new; mount -t tmpfs none $0$0/new; cd $0$0/new; \
+        for d in dev proc sys run bin lib lib64 usr; do mkdir $d; [ -e /$d ] && mount --rbind /$d $d; done; \
+        mkdir only-here; exec chroot . \"$1\" run -- ls -d /only-here";
+    let copy = tempfile::Builder::new().tempdir_in("/usr/local").unwrap();
+    let program = copy.path().join("cgprocfs");
+    fs::copy(common::cgprocfs_path(), &program).unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(dir.path()).arg(&program);
+    assert_eq!(output(&mut command), "/only-here\n");
 }
 
 fn two_at_once() {

@@ -36,21 +36,19 @@ enum Event {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let mount_point = &arguments.mount_point;
     let (events, received) = mpsc::channel();
     forward_signals(events.clone())?;
 
-    let capacity = open_file_budget() / FILES_PER_CONTAINER;
     let source = Source::open(Path::new("/"), None)?;
     require_whole_hierarchy(source.layout())?;
-    let service = Arc::new(Service::new(source, capacity));
+    let service = Arc::new(Service::new(source, most_files()));
 
-    let device = session::mount(mount_point)?;
+    let (device, mount_point) = session::mount(&arguments.mount_point)?;
     let fs = ViewFs::new(Arc::clone(&service), VIEWS);
     let ended = move |result| drop(events.send(Event::Ended(result)));
     if let Err(error) = session::serve(fs, device, ended) {
         // Best effort: the failure to serve is what has to be told.
-        let _ = session::unmount(mount_point);
+        let _ = session::unmount(&mount_point);
         return Err(Failure::Other(format!("cannot serve {}: {error}", mount_point.display())));
     }
     log::info!("serving {}", mount_point.display());
@@ -67,14 +65,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Event::Signal(signal) => {
             log::info!("unmounting {} on {signal}", mount_point.display());
             notify(&[NotifyState::Stopping]);
-            stop(mount_point, &received)
+            stop(&mount_point, &received)
         }
         Event::Ended(Ok(())) => {
             log::info!("{} was unmounted by somebody else", mount_point.display());
             Ok(ExitCode::SUCCESS)
         }
         Event::Ended(Err(error)) => {
-            let _ = session::unmount(mount_point);
+            let _ = session::unmount(&mount_point);
             Err(Failure::Other(format!("the connection to the kernel failed: {error}; start cgprocfs again")))
         }
     }
@@ -92,9 +90,7 @@ fn stop(mount_point: &Path, received: &mpsc::Receiver<Event>) -> Result<ExitCode
 
 /// Signals become events, so that the daemon ends by unmounting.
 fn forward_signals(events: mpsc::Sender<Event>) -> Result<(), Failure> {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGTERM);
-    signals.add(Signal::SIGINT);
+    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT]);
     // Before any other thread is made: they inherit it.
     let failed = |e: io::Error| Failure::Other(format!("cannot wait for signals: {e}"));
     signals.thread_block().map_err(|e| failed(e.into()))?;
@@ -109,17 +105,15 @@ fn forward_signals(events: mpsc::Sender<Event>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A cgroup keeps up to five files open, and its share of the levels above it.
-const FILES_PER_CONTAINER: usize = 8;
-
-/// Raises the limit on open files as far as it goes, and leaves a share of it to everything but the cache.
-fn open_file_budget() -> usize {
+/// Raises the limit on open files as far as it goes, and says how many of them may be cgroups'.
+fn most_files() -> usize {
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
         Ok(()) => hard,
         Err(_) => soft,
     };
-    usize::try_from(limit.min(64 << 10)).unwrap_or(1024).saturating_sub(512).max(256)
+    // The rest is for namespaces, for readers that are remembered, and for what the daemon itself has open.
+    usize::try_from(limit.min(64 << 10)).unwrap_or(1024) / 2
 }
 
 /// From inside a container only the container's own part can be seen, and the host's processes not at all.

@@ -6,28 +6,47 @@ use crate::view::View;
 use parking_lot::Mutex;
 use slab::Slab;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How often, in opens, texts that nobody needs any more are looked for.
+const SWEEP: usize = 4096;
+/// How long a reader may take over one text. Whoever reads on after that reads a newer one.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 pub(super) struct Handles {
-    open: Mutex<Slab<Handle>>,
+    table: Mutex<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    open: Slab<Handle>,
+    opens_since_sweep: usize,
 }
 
 struct Handle {
     view: &'static dyn View,
-    text: Arc<Text>,
+    /// `None` once it was dropped to save memory.
+    text: Option<Arc<Text>>,
     /// Whether some of `text` was given out already, so that the rest has to come from it too.
     begun: bool,
 }
 
 impl Handles {
     pub(super) fn open(&self, view: &'static dyn View, text: Arc<Text>) -> u64 {
-        self.open.lock().insert(Handle { view, text, begun: false }) as u64
+        let mut table = self.table.lock();
+        table.opens_since_sweep += 1;
+        if table.opens_since_sweep >= SWEEP.max(table.open.len() / 2) {
+            table.opens_since_sweep = 0;
+            table.sweep(PATIENCE);
+        }
+        table.open.insert(Handle { view, text: Some(text), begun: false }) as u64
     }
 
     /// The text that a read at `offset` is answered from; `None` if there is no such handle.
     ///
-    /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So does a first read long after the
-    /// open.
+    /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So
+    /// does a first read long after the open.
     pub(super) fn read(
         &self,
         handle: u64,
@@ -36,12 +55,12 @@ impl Handles {
     ) -> Option<Result<Arc<Text>, Error>> {
         let key = usize::try_from(handle).ok()?;
         let view = {
-            let mut open = self.open.lock();
-            let handle = open.get_mut(key)?;
-            let current = if handle.begun { offset != 0 } else { handle.text.is_fresh() };
-            if current {
+            let mut table = self.table.lock();
+            let handle = table.open.get_mut(key)?;
+            let is_current = |text: &&Arc<Text>| if handle.begun { offset != 0 } else { text.is_fresh() };
+            if let Some(text) = handle.text.as_ref().filter(is_current) {
                 handle.begun = true;
-                return Some(Ok(Arc::clone(&handle.text)));
+                return Some(Ok(Arc::clone(text)));
             }
             handle.view
         };
@@ -49,16 +68,30 @@ impl Handles {
             Ok(text) => text,
             Err(error) => return Some(Err(error)),
         };
-        let mut open = self.open.lock();
-        let handle = open.get_mut(key)?;
-        handle.text = Arc::clone(&text);
+        let mut table = self.table.lock();
+        let handle = table.open.get_mut(key)?;
+        handle.text = Some(Arc::clone(&text));
         handle.begun = true;
         Some(Ok(text))
     }
 
     pub(super) fn release(&self, handle: u64) {
         if let Ok(key) = usize::try_from(handle) {
-            let _ = self.open.lock().try_remove(key);
+            let _ = self.table.lock().open.try_remove(key);
+        }
+    }
+}
+
+impl Table {
+    /// An open file costs its owner far more than it costs us, but a text does not: those that would be
+    /// made anew anyway go, and those that were begun more than `patience` ago.
+    fn sweep(&mut self, patience: Duration) {
+        for (_, handle) in &mut self.open {
+            let is_needed = |text: &Arc<Text>| match handle.begun {
+                true => text.taken.elapsed() < patience,
+                false => text.is_fresh(),
+            };
+            handle.text.take_if(|text| !is_needed(text));
         }
     }
 }
@@ -97,6 +130,34 @@ mod tests {
             let handle = handles.open(VIEWS[0], text("old", old));
             assert_eq!(read(&handles, handle, offset, "new"), "new");
         }
+    }
+
+    #[test]
+    fn texts_that_nobody_needs_are_dropped() {
+        let handles = Handles::default();
+        let now = Instant::now();
+        let old = now.checked_sub(MAX_AGE).unwrap();
+        let (never_read, begun) =
+            (handles.open(VIEWS[0], text("a", old)), handles.open(VIEWS[0], text("b", now)));
+        read(&handles, begun, 0, "unused");
+        let texts = || handles.table.lock().open.iter().filter(|(_, handle)| handle.text.is_some()).count();
+        handles.table.lock().sweep(PATIENCE);
+        assert_eq!(texts(), 1);
+        handles.table.lock().sweep(Duration::ZERO);
+        assert_eq!(texts(), 0);
+        assert_eq!(read(&handles, never_read, 0, "new"), "new");
+        assert_eq!(read(&handles, begun, 3, "new"), "new");
+    }
+
+    #[test]
+    fn they_are_looked_for_as_files_are_opened() {
+        let handles = Handles::default();
+        let old = Instant::now().checked_sub(MAX_AGE).unwrap();
+        for _ in 0..3 * SWEEP {
+            handles.open(VIEWS[0], text("x", old));
+        }
+        let texts = handles.table.lock().open.iter().filter(|(_, handle)| handle.text.is_some()).count();
+        assert!(texts <= 2 * SWEEP, "{texts} texts");
     }
 
     #[test]

@@ -103,8 +103,9 @@ fields! {
 pub struct Line {
     /// What the line is about; a kernel may print lines that nobody knew yet.
     pub key: Key,
-    /// Its number: kibibytes where `in_kib`, else a plain count, as of the `HugePages_…` lines.
-    pub value: u64,
+    /// Its number: kibibytes where `in_kib`, else a plain count, as of the `HugePages_…` lines. `None`
+    /// is one above 2^53: kernels have printed wrapped counters.
+    pub value: Option<u64>,
     /// Whether the line ends in ` kB`.
     pub in_kib: bool,
 }
@@ -129,8 +130,7 @@ impl Meminfo {
     /// Parses the file.
     ///
     /// # Errors
-    /// Where a line is not `Key: number` with an optional ` kB`, a number is above 2^53, or `MemTotal`
-    /// is missing or 0.
+    /// Where a line is not `Key: number` with an optional ` kB`, or `MemTotal` is missing, 0 or above 2^53.
     pub fn parse(text: Vec<u8>) -> Result<Self, ParseError> {
         let lines = lines(&text).map(line).collect::<Result<Vec<_>, _>>()?;
         let meminfo = Self { text, lines };
@@ -152,10 +152,11 @@ impl Meminfo {
         &self.lines
     }
 
-    /// The number of a line whatever its unit, `None` where this kernel has no such line.
+    /// The number of a line whatever its unit, `None` where this kernel has no such line or made no sense
+    /// in it.
     #[must_use]
     pub fn count(&self, field: Field) -> Option<u64> {
-        self.lines.iter().find(|line| line.key == Key::Known(field)).map(|line| line.value)
+        self.lines.iter().find(|line| line.key == Key::Known(field)).and_then(|line| line.value)
     }
 
     /// A line in kibibytes, 0 where this kernel has no such line.
@@ -176,10 +177,11 @@ fn line(line: &[u8]) -> Result<Line, ParseError> {
         Some(number) => (number.trim_ascii(), true),
         None => (rest, false),
     };
-    let value = decimal(number)?;
-    if value > MAX {
-        return Err(ParseError::TooLarge);
-    }
+    let value = match decimal(number) {
+        Ok(value) if value <= MAX => Some(value),
+        Ok(_) | Err(ParseError::TooLarge) => None,
+        Err(error) => return Err(error),
+    };
     let key = match Field::from_key(key) {
         Some(field) => Key::Known(field),
         None => Key::Unknown(key.into()),
@@ -218,10 +220,15 @@ mod tests {
         assert_eq!(Meminfo::parse(b"MemTotal 1 kB\n".to_vec()), Err(ParseError::MalformedLine));
         assert_eq!(Meminfo::parse(b"Mem\x1bTotal: 1 kB\n".to_vec()), Err(ParseError::MalformedLine));
         assert_eq!(Meminfo::parse(b"MemTotal: -1 kB\n".to_vec()), Err(ParseError::NotANumber));
-        assert_eq!(
-            Meminfo::parse(b"MemTotal: 18446744073709472944 kB\n".to_vec()),
-            Err(ParseError::TooLarge)
-        );
+        let wrapped = b"MemTotal: 18446744073709472944 kB\n".to_vec();
+        assert_eq!(Meminfo::parse(wrapped), Err(ParseError::Missing("MemTotal")));
+    }
+
+    #[test]
+    fn a_wrapped_counter_denies_nobody_the_rest() {
+        let text = b"MemTotal: 10 kB\nBounce: 18446744073709551604 kB\nMemFree: 5 kB\n";
+        let meminfo = Meminfo::parse(text.to_vec()).unwrap();
+        assert_eq!((meminfo.count(Field::Bounce), meminfo.count(Field::MemFree)), (None, Some(5)));
     }
 
     /// The alarm for a new kernel: a line that it prints and nobody here has a rule for is served as 0,

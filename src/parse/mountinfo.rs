@@ -47,7 +47,8 @@ fn mount(line: &[u8]) -> Result<Mount, ParseError> {
     })
 }
 
-/// Undoes `mangle()` of `fs/proc_namespace.c`: space, tab, newline and backslash stand as three octal digits.
+/// Undoes `mangle()` of `fs/proc_namespace.c`: space, tab, newline and backslash stand as three octal
+/// digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -19,13 +19,15 @@ pub(super) struct RunCgroup {
     path: Vec<u8>,
 }
 
-/// A name that no other run has: process ids repeat only after their process is gone, and its janitor with it.
+/// A name that no other run has: process ids repeat only after their process is gone, and its janitor with
+/// it.
 pub(super) fn unique_name() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("cgprocfs-run-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Where the cgroup `name` is. It is at the top of the hierarchy: anywhere else its limit would not be the only one.
+/// Where the cgroup `name` is. It is at the top of the hierarchy: anywhere else its limit would not be the
+/// only one.
 pub(super) fn directory(hierarchy: &Hierarchy, name: &str) -> PathBuf {
     hierarchy.mount_point.join(name)
 }
@@ -80,15 +82,14 @@ impl RunCgroup {
         }
     }
 
-    /// How many of its processes were killed for want of memory.
-    pub(super) fn oom_kills(&self) -> Result<u64, RunError> {
+    /// How many of its processes were killed for want of memory, where the kernel tells (since 4.13).
+    pub(super) fn oom_kills(&self) -> Option<u64> {
         let file = match self.version {
             Version::V1 => "memory.oom_control",
             Version::V2 => "memory.events",
         };
-        let text = self.read(file).map_err(|e| self.error("read", e))?;
-        let count = lines(&text).find_map(|line| line.strip_prefix(b"oom_kill "));
-        Ok(count.and_then(|count| decimal(count).ok()).unwrap_or(0))
+        let text = self.read(file).ok()?;
+        decimal(lines(&text).find_map(|line| line.strip_prefix(b"oom_kill "))?).ok()
     }
 
     fn read(&self, file: &str) -> io::Result<Vec<u8>> {

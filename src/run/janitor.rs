@@ -1,7 +1,8 @@
 //! Removes a cgroup and whoever is in it once the process that made it has ended, be it by SIGKILL.
 //!
-//! It is a process of its own, this program executed again, that waits for the end of a pipe whose other end only that
-//! process holds. A run that ends as it should closes the pipe and waits: there is one way to clean up.
+//! It is a process of its own, this program executed again, that waits for the end of a pipe whose other
+//! end only that process holds. A run that ends as it should closes the pipe and waits: there is one way to
+//! clean up.
 
 use super::RunError;
 use crate::parse::{decimal, lines};
@@ -38,9 +39,11 @@ impl Janitor {
             .map_err(|e| RunError::System("cannot start the janitor", e))?;
         Ok(Self { process })
     }
+}
 
-    /// Has everything removed, and waits until it is.
-    pub(super) fn finish(mut self) {
+/// Has everything removed, and waits until it is.
+impl Drop for Janitor {
+    fn drop(&mut self) {
         drop(self.process.stdin.take());
         if let Err(error) = self.process.wait() {
             log::warn!("cannot wait for the janitor: {error}");
@@ -74,15 +77,16 @@ pub fn remove(cgroup: &Path) -> io::Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
     };
-    // One write for all below on cgroup v2; v1 has no such file.
-    let _ = fs::write(cgroup.join("cgroup.kill"), "1");
+    // One write for all below, on cgroup v2 since Linux 5.14.
+    let killed = fs::write(cgroup.join("cgroup.kill"), "1").is_ok();
     for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove(&entry.path())?;
         }
     }
-    for pid in lines(&fs::read(cgroup.join("cgroup.procs"))?) {
+    let procs = if killed { Vec::new() } else { fs::read(cgroup.join("cgroup.procs"))? };
+    for pid in lines(&procs) {
         let pid = decimal(pid).ok().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // It may have ended by itself.

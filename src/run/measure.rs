@@ -4,6 +4,7 @@ use super::cgroup::RunCgroup;
 use super::{RunError, report};
 use crate::bytes::Bytes;
 use crate::error::Error;
+use crate::parse::memory_stat::MemoryStat;
 use crate::service::Service;
 use crate::snapshot::{Needs, Scope};
 use crate::source::Caller;
@@ -37,12 +38,14 @@ pub(super) struct Measurement {
     sampler: JoinHandle<(RunCgroup, Option<Sample>, Bytes)>,
 }
 
+/// The shortest time between two samples.
+const SHORTEST: Duration = Duration::from_millis(1);
 /// The longest time between two samples.
 const LONGEST: Duration = Duration::from_millis(100);
 
 impl Measurement {
-    /// Starts to sample, densely at first: the last sample is then no older at the program's end than half its life, or [`LONGEST`].
-    /// What a program has when it ends can't be asked for afterwards.
+    /// Starts to sample, densely at first: the last sample is then no older at the program's end than half
+    /// its life, or [`LONGEST`]. What a program has when it ends can't be asked for afterwards.
     pub(super) fn start(
         service: Arc<Service>,
         cgroup: RunCgroup,
@@ -54,25 +57,24 @@ impl Measurement {
         let sampler = move || {
             let mut last = None;
             let mut peak = Bytes::ZERO;
-            let mut pause = Duration::from_millis(1);
-            let mut next_print = refresh.map(|refresh| started + refresh);
+            let mut pause = SHORTEST;
+            let mut printed = started;
             loop {
                 match sample(&service, &cgroup, started) {
                     Ok(sample) => {
                         peak = peak.max(Bytes::new(sample.usage));
                         last = Some(sample);
-                        if let (Some(at), Some(refresh)) = (next_print, refresh)
-                            && Instant::now() >= at
-                        {
-                            report::print_sample(&sample, json);
-                            next_print =
-                                Some(at.max(Instant::now().checked_sub(refresh).unwrap_or(at)) + refresh);
-                        }
                     }
                     Err(error) => log::debug!("no sample: {error}"),
                 }
-                let until_print = next_print.map(|at| at.saturating_duration_since(Instant::now()));
-                let wait = until_print.map_or(pause, |until| until.min(pause));
+                if let (Some(refresh), Some(sample)) = (refresh, &last)
+                    && printed.elapsed() >= refresh
+                {
+                    printed = Instant::now();
+                    report::print_sample(sample, json);
+                }
+                let until_print = refresh.map(|refresh| refresh.saturating_sub(printed.elapsed()));
+                let wait = until_print.map_or(pause, |until| until.min(pause)).max(SHORTEST);
                 match stopped.recv_timeout(wait) {
                     Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST),
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => return (cgroup, last, peak),
@@ -95,7 +97,7 @@ impl Measurement {
 
 fn sample(service: &Service, cgroup: &RunCgroup, started: Instant) -> Result<Sample, Error> {
     let source = service.source();
-    let caller = Caller { memory: cgroup.path(), container: cgroup.path().len(), hugetlb: None };
+    let caller = Caller { memory: cgroup.path(), container_length: cgroup.path().len(), hugetlb: None };
     let snapshot = source.load(&source.path(cgroup.path())?, &caller, Needs::USAGE)?;
     let level = match &snapshot.scope {
         Scope::Host(level) => level,
@@ -109,6 +111,13 @@ fn sample(service: &Service, cgroup: &RunCgroup, started: Instant) -> Result<Sam
         working_set: bytes(working_set(level)),
         anon: bytes(stat.anon),
         file: bytes(stat.file),
-        kernel: bytes(stat.kernel.or_else(|| cgroup.kernel_memory())),
+        kernel: bytes(stat.kernel.or_else(|| cgroup.kernel_memory()).or_else(|| kernel_parts(&stat))),
     })
+}
+
+/// Before Linux 5.18 cgroup v2 tells the parts of the kernel's memory only.
+fn kernel_parts(stat: &MemoryStat) -> Option<Bytes> {
+    let parts =
+        [stat.slab_reclaimable, stat.slab_unreclaimable, stat.kernel_stack, stat.pagetables, stat.percpu];
+    Some(parts.into_iter().flatten().sum())
 }

@@ -16,10 +16,16 @@ use std::thread;
 /// Where the program finds the whole tree, as with the daemon.
 const MOUNT_POINT: &str = "/run/cgprocfs";
 
-/// Makes the namespace, and serves the views there as long as somebody is in it.
+/// A mount namespace, and the root directory there of whoever made it.
+pub(super) struct Namespace {
+    pub(super) mounts: OwnedFd,
+    pub(super) root: OwnedFd,
+}
+
+/// Makes the namespace, and serves the views there until this process ends.
 ///
 /// It is made on a thread of its own, for only that thread to leave the namespace of this process.
-pub(super) fn with_views(service: &Arc<Service>) -> Result<OwnedFd, RunError> {
+pub(super) fn with_views(service: &Arc<Service>) -> Result<Namespace, RunError> {
     let make = || make(service).map_err(RunError::Mounts);
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("mounts".into()).spawn_scoped(scope, make);
@@ -28,7 +34,7 @@ pub(super) fn with_views(service: &Arc<Service>) -> Result<OwnedFd, RunError> {
     })
 }
 
-fn make(service: &Arc<Service>) -> Result<OwnedFd, String> {
+fn make(service: &Arc<Service>) -> Result<Namespace, String> {
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).map_err(|e| format!("unshare: {e}"))?;
     // What the host mounts later is still to be seen; what is mounted here is not to be seen there.
     change(Path::new("/"), MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
@@ -36,16 +42,14 @@ fn make(service: &Arc<Service>) -> Result<OwnedFd, String> {
     while umount2(MOUNT_POINT, MntFlags::MNT_DETACH).is_ok() {}
     fs::create_dir_all(MOUNT_POINT).map_err(|e| format!("{MOUNT_POINT}: {e}"))?;
     let device = session::attach(Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
-    let ended = |_| log::debug!("the program's mount namespace is gone");
-    session::serve(ViewFs::new(Arc::clone(service), VIEWS), device, ended).map_err(|e| e.to_string())?;
+    session::serve(ViewFs::new(Arc::clone(service), VIEWS), device, drop).map_err(|e| e.to_string())?;
     for view in VIEWS.iter().map(|view| view.path()).filter(|path| path.starts_with("proc/")) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));
         mount(Some(from.as_str()), over.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .map_err(|e| format!("bind over {over}: {e}"))?;
     }
-    let namespace =
-        File::open("/proc/thread-self/ns/mnt").map_err(|e| format!("/proc/thread-self/ns/mnt: {e}"))?;
-    Ok(namespace.into())
+    let open = |path| File::open(path).map(OwnedFd::from).map_err(|e| format!("{path}: {e}"));
+    Ok(Namespace { mounts: open("/proc/thread-self/ns/mnt")?, root: open("/")? })
 }
 
 fn change(path: &Path, flags: MsFlags) -> Result<(), String> {

@@ -1,10 +1,10 @@
 //! What a run prints about memory, for people and for machines, on stderr: stdout is the program's.
 
-use super::RunError;
 use super::cgroup::RunCgroup;
 use super::measure::Sample;
 use crate::bytes::Bytes;
 use serde::Serialize;
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -20,7 +20,7 @@ pub(super) struct Report {
     /// Whether `peak` is only the largest of the samples.
     peak_is_sampled: bool,
     limit: Option<u64>,
-    oom_kills: u64,
+    oom_kills: Option<u64>,
     /// The last sample while the program ran.
     last: Option<Sample>,
 }
@@ -33,18 +33,18 @@ impl Report {
         last: Option<Sample>,
         peak_seen: Bytes,
         limit: Option<Bytes>,
-    ) -> Result<Self, RunError> {
+    ) -> Self {
         let peak = cgroup.peak();
-        Ok(Self {
+        Self {
             exit_code: status.code(),
             signal: status.signal(),
             seconds: elapsed.as_secs_f64(),
             peak: peak.unwrap_or(peak_seen).get(),
             peak_is_sampled: peak.is_none(),
             limit: limit.map(Bytes::get),
-            oom_kills: cgroup.oom_kills()?,
+            oom_kills: cgroup.oom_kills(),
             last,
-        })
+        }
     }
 
     pub(super) fn print(&self, program: &str, json: bool) {
@@ -56,12 +56,12 @@ impl Report {
             (_, Some(signal)) => format!("was ended by signal {signal}"),
             (code, None) => format!("ended with status {}", code.unwrap_or_default()),
         };
-        eprintln!("cgprocfs: {program} {end} after {:.3} s", self.seconds);
+        say(format_args!("cgprocfs: {program} {end} after {:.3} s", self.seconds));
         let at_least = if self.peak_is_sampled { "at least " } else { "" };
         let limit = self.limit.map_or("no limit".into(), mib);
-        eprintln!("  peak         {at_least}{} of {limit}", mib(self.peak));
+        say(format_args!("  peak         {at_least}{} of {limit}", mib(self.peak)));
         if let Some(last) = &self.last {
-            eprintln!(
+            say(format_args!(
                 "  working set  {} (usage {}: anon {}, file {}, kernel {}), {:.0} ms before the end",
                 mib(last.working_set),
                 mib(last.usage),
@@ -69,9 +69,10 @@ impl Report {
                 mib(last.file),
                 mib(last.kernel),
                 (self.seconds - last.seconds).max(0.0) * 1000.0,
-            );
+            ));
         }
-        eprintln!("  OOM kills    {}", self.oom_kills);
+        let kills = self.oom_kills.map_or("unknown".into(), |kills| kills.to_string());
+        say(format_args!("  OOM kills    {kills}"));
     }
 }
 
@@ -91,7 +92,7 @@ pub(super) fn print_sample(sample: &Sample, json: bool) {
         print_json(&TaggedSample { sample });
         return;
     }
-    eprintln!(
+    say(format_args!(
         "{:8.1} s  working set {:>11}  usage {:>11}  anon {:>11}  file {:>11}  kernel {:>11}",
         sample.seconds,
         mib(sample.working_set),
@@ -99,7 +100,7 @@ pub(super) fn print_sample(sample: &Sample, json: bool) {
         mib(sample.anon),
         mib(sample.file),
         mib(sample.kernel)
-    );
+    ));
 }
 
 fn print_json(value: &impl Serialize) {
@@ -107,6 +108,12 @@ fn print_json(value: &impl Serialize) {
         Ok(line) => eprintln!("{line}"),
         Err(error) => log::error!("cannot write the report as JSON: {error}"),
     }
+}
+
+/// One line on stderr. Nobody may be there to read it any more; the program's exit status is passed on all
+/// the same.
+fn say(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// In mebibytes with one decimal.

@@ -3,7 +3,7 @@
 use super::RunError;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::process::{Pid, kill_process};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use std::io;
 use std::thread;
 
@@ -30,14 +30,18 @@ pub(super) fn block() -> Result<SignalFd, RunError> {
 pub(super) fn forward(signals: SignalFd, program: u32) -> Result<(), RunError> {
     let invalid = || RunError::System("the program's id", io::Error::from_raw_os_error(libc::ERANGE));
     let program = i32::try_from(program).ok().and_then(Pid::from_raw).ok_or_else(invalid)?;
+    // By its descriptor: the number may be another process's once the program has ended.
+    let program = pidfd_open(program, PidfdFlags::empty())
+        .map_err(|e| RunError::System("cannot watch the program", e.into()))?;
     let pass_on = move || {
         while let Ok(Some(info)) = signals.read_signal() {
-            // What a terminal's keys send, the kernel has sent to the program too.
-            let from_a_process = info.ssi_code <= 0;
+            // What a terminal's keys send, the kernel has sent to the program too; that a terminal hung up
+            // it tells the leader of the session alone.
+            let for_us_only = info.ssi_code <= 0 || info.ssi_signo == Signal::SIGHUP as u32;
             let signal = i32::try_from(info.ssi_signo).ok().and_then(rustix::process::Signal::from_named_raw);
-            if let (true, Some(signal)) = (from_a_process, signal) {
+            if let (true, Some(signal)) = (for_us_only, signal) {
                 // The program may have ended meanwhile.
-                let _ = kill_process(program, signal);
+                let _ = pidfd_send_signal(&program, signal);
             }
         }
     };

@@ -1,8 +1,8 @@
-//! What was answered lately, by container: its open files, its last snapshot, the texts made from it.
+//! What was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
+//! it.
 
-use super::{Text, render};
+use super::{MAX_AGE, Text, render};
 use crate::error::Error;
-use crate::service::MAX_AGE;
 use crate::snapshot::{Needs, Snapshot};
 use crate::source::{Caller, CgroupPath};
 use crate::view::{VIEWS, View};
@@ -12,11 +12,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// A bounded cache; what was not used for the longest time goes first.
+/// A cache that is bounded by the files it keeps open; what was not used for the longest time goes first.
 pub(super) struct Answers {
-    capacity: usize,
+    most_files: usize,
     clock: AtomicU64,
-    by_cgroup: Mutex<HashMap<Vec<u8>, Arc<CgroupAnswers>>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    by_cgroup: HashMap<Vec<u8>, Arc<CgroupAnswers>>,
+    open_files: usize,
 }
 
 /// The answers for the readers in one cgroup.
@@ -28,7 +34,7 @@ pub(super) struct CgroupAnswers {
 }
 
 struct Answer {
-    container: usize,
+    container_length: usize,
     hugetlb: Option<Vec<u8>>,
     taken: Instant,
     needs: Needs,
@@ -37,18 +43,19 @@ struct Answer {
 }
 
 impl Answers {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { capacity: capacity.max(1), clock: AtomicU64::new(0), by_cgroup: Mutex::default() }
+    /// A cache that keeps about `most_files` files open at most.
+    pub(super) fn new(most_files: usize) -> Self {
+        Self { most_files, clock: AtomicU64::new(0), cache: Mutex::default() }
     }
 
     /// The answers for the readers in `cgroup`, which is opened if it is not yet.
-    pub(super) fn container(
+    pub(super) fn of_cgroup(
         &self,
         cgroup: &[u8],
         open: impl FnOnce() -> Result<CgroupPath, Error>,
     ) -> Result<Arc<CgroupAnswers>, Error> {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
-        if let Some(known) = self.by_cgroup.lock().get(cgroup) {
+        if let Some(known) = self.cache.lock().by_cgroup.get(cgroup) {
             known.last_used.store(now, Ordering::Relaxed);
             return Ok(Arc::clone(known));
         }
@@ -57,33 +64,85 @@ impl Answers {
             last_used: AtomicU64::new(now),
             by_container: Mutex::default(),
         });
-        let mut by_cgroup = self.by_cgroup.lock();
-        if by_cgroup.len() >= self.capacity {
-            evict(&mut by_cgroup);
-        }
-        by_cgroup.insert(cgroup.to_vec(), Arc::clone(&opened));
+        let mut cache = self.cache.lock();
+        let evicted = match cache.open_files > self.most_files {
+            true => cache.remove_eldest(),
+            false => Vec::new(),
+        };
+        cache.insert(cgroup, Arc::clone(&opened));
+        drop(cache);
+        // Closing takes a while, and nobody should wait for it.
+        drop(evicted);
         Ok(opened)
     }
 
+    /// Has `cgroup` opened anew by its next reader.
     pub(super) fn forget(&self, cgroup: &[u8]) {
-        self.by_cgroup.lock().remove(cgroup);
+        let removed = self.cache.lock().remove(cgroup);
+        drop(removed);
     }
 
+    /// Closes everything.
+    pub(super) fn clear(&self) {
+        let removed = std::mem::take(&mut *self.cache.lock());
+        drop(removed);
+    }
+
+    /// Forgets the cgroups that `exists` denies, and the numbers that are too old to be served again.
     pub(super) fn sweep(&self, exists: impl Fn(&CgroupPath) -> bool) {
-        self.by_cgroup.lock().retain(|_, answers| exists(&answers.path));
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.by_cgroup.lock().len()
+        let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
+        for answers in &all {
+            answers.by_container.lock().retain(Answer::is_fresh);
+        }
+        let gone: Vec<_> = all.into_iter().filter(|answers| !exists(&answers.path)).collect();
+        let mut cache = self.cache.lock();
+        let is_gone = |answers: &Arc<CgroupAnswers>| gone.iter().any(|gone| Arc::ptr_eq(gone, answers));
+        let names: Vec<_> = cache
+            .by_cgroup
+            .iter()
+            .filter(|(_, answers)| is_gone(answers))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let removed: Vec<_> = names.iter().map(|name| cache.remove(name)).collect();
+        drop(cache);
+        drop(removed);
     }
 }
 
-/// Drops the eighth that was not used for the longest time, so that the search for it is rare.
-fn evict(by_cgroup: &mut HashMap<Vec<u8>, Arc<CgroupAnswers>>) {
-    let mut ages: Vec<u64> = by_cgroup.values().map(|a| a.last_used.load(Ordering::Relaxed)).collect();
-    let oldest = ages.len() / 8;
-    let (_, &mut limit, _) = ages.select_nth_unstable(oldest);
-    by_cgroup.retain(|_, answers| answers.last_used.load(Ordering::Relaxed) > limit);
+impl Cache {
+    fn insert(&mut self, cgroup: &[u8], answers: Arc<CgroupAnswers>) {
+        self.remove(cgroup);
+        self.open_files += answers.path.open_files();
+        self.by_cgroup.insert(cgroup.to_vec(), answers);
+    }
+
+    fn remove(&mut self, cgroup: &[u8]) -> Option<Arc<CgroupAnswers>> {
+        let removed = self.by_cgroup.remove(cgroup)?;
+        self.open_files = self.open_files.saturating_sub(removed.path.open_files());
+        Some(removed)
+    }
+
+    /// Removes the eighth that was not used for the longest time, so that the search for it is rare.
+    fn remove_eldest(&mut self) -> Vec<Option<Arc<CgroupAnswers>>> {
+        let last_used = |answers: &Arc<CgroupAnswers>| answers.last_used.load(Ordering::Relaxed);
+        let mut ages: Vec<u64> = self.by_cgroup.values().map(last_used).collect();
+        if ages.is_empty() {
+            return Vec::new();
+        }
+        let (_, &mut limit, _) = {
+            let eighth = ages.len() / 8;
+            ages.select_nth_unstable(eighth)
+        };
+        let eldest = self.by_cgroup.iter().filter(|(_, answers)| last_used(answers) <= limit);
+        let eldest: Vec<_> = eldest.map(|(cgroup, _)| cgroup.clone()).collect();
+        eldest.iter().map(|cgroup| self.remove(cgroup)).collect()
+    }
+}
+
+impl Answer {
+    fn is_fresh(&self) -> bool {
+        self.taken.elapsed() < MAX_AGE
+    }
 }
 
 impl CgroupAnswers {
@@ -91,8 +150,8 @@ impl CgroupAnswers {
         &self.path
     }
 
-    /// The text of `view`, made anew if the last one is too old. Readers of one cgroup wait for each other, so that it
-    /// is read once for all of them.
+    /// The text of `view`, made anew if the last one is too old. Readers of one cgroup wait for each other,
+    /// so that it is read once for all of them.
     pub(super) fn text(
         &self,
         caller: &Caller<'_>,
@@ -100,21 +159,22 @@ impl CgroupAnswers {
         load: impl FnOnce(&CgroupPath) -> Result<Snapshot, Error>,
     ) -> Result<Arc<Text>, Error> {
         let mut answers = self.by_container.lock();
-        answers.retain(|answer| answer.taken.elapsed() < MAX_AGE);
+        answers.retain(Answer::is_fresh);
         let of_caller = |answer: &Answer| {
-            answer.container == caller.container
+            answer.container_length == caller.container_length
                 && answer.hugetlb.as_deref() == caller.hugetlb
                 && answer.needs.covers(view.needs())
         };
         let index = match answers.iter().position(of_caller) {
             Some(index) => index,
             None => {
-                let taken = Instant::now();
                 let snapshot = load(&self.path)?;
                 answers.push(Answer {
-                    container: caller.container,
+                    container_length: caller.container_length,
                     hugetlb: caller.hugetlb.map(<[u8]>::to_vec),
-                    taken,
+                    // The kernel may take longer over memory.stat than an answer lasts: those who waited
+                    // for it meanwhile should have it.
+                    taken: Instant::now(),
                     needs: view.needs(),
                     snapshot,
                     texts: vec![None; VIEWS.len()],

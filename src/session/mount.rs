@@ -31,16 +31,18 @@ pub enum MountError {
     Refused { path: PathBuf, source: io::Error },
 }
 
-/// Mounts on `target`, and returns the connection. Somebody has to serve it at once: until then whoever looks at `target` waits.
+/// Mounts on `target`, and returns the connection and the real path of the mount point. Somebody has to
+/// serve it at once: until then whoever looks there waits.
 ///
 /// # Errors
 /// [`MountError`]; nothing is mounted then.
-pub fn mount(target: &Path) -> Result<OwnedFd, MountError> {
+pub fn mount(target: &Path) -> Result<(OwnedFd, PathBuf), MountError> {
     if !rustix::process::geteuid().is_root() {
         return Err(MountError::NotRoot);
     }
     let refused = |source: io::Error| MountError::Refused { path: target.to_path_buf(), source };
-    // Looked up in the mount table before anything else: to touch a FUSE file system whose server is stopped is to wait for ever.
+    // Looked up in the mount table before anything else: to touch a FUSE file system whose server is
+    // stopped is to wait for ever.
     let absolute: PathBuf = std::path::absolute(target).map_err(refused)?.components().collect();
     refuse_fuse_on(&absolute)?;
     match absolute.metadata() {
@@ -52,7 +54,7 @@ pub fn mount(target: &Path) -> Result<OwnedFd, MountError> {
     let real = absolute.canonicalize().map_err(refused)?;
     refuse_fuse_on(&real)?;
 
-    attach(&real)
+    Ok((attach(&real)?, real))
 }
 
 /// Mounts on the directory `target` whatever is there already, and returns the connection.
@@ -77,7 +79,8 @@ pub fn attach(target: &Path) -> Result<OwnedFd, MountError> {
     Ok(device)
 }
 
-/// Unmounts `target`. Files that are open, and binds of the file system elsewhere, stay until they are given up.
+/// Unmounts `target`. Files that are open, and binds of the file system elsewhere, stay until they are
+/// given up.
 ///
 /// # Errors
 /// The kernel's answer, EINVAL if nothing is mounted there.

@@ -5,6 +5,8 @@ use super::namespaces::NamespaceCache;
 use super::procfs::Procfs;
 use super::readers::Readers;
 use crate::error::Error;
+use crate::parse::memory_stat::Version;
+use crate::parse::proc_stat::is_exiting;
 use std::time::Duration;
 
 /// Finds the container of a process.
@@ -23,7 +25,7 @@ pub struct Caller<'t> {
     /// Its own cgroup in the memory controller's hierarchy, `/` for the root.
     pub memory: &'t [u8],
     /// How much of `memory` is the container, an ancestor or the cgroup itself.
-    pub container: usize,
+    pub container_length: usize,
     /// Its own cgroup in the hugetlb controller's hierarchy, where there is one.
     pub hugetlb: Option<&'t [u8]>,
 }
@@ -58,8 +60,8 @@ impl Callers {
             let path = layout.memory.path_in(text, pid)?;
             by_cgroup_namespace =
                 self.namespaces.root_of(namespaces.cgroup, pid, path, procfs, &layout.memory)?;
-            if by_cgroup_namespace.is_none() {
-                // It was moved out of its namespace: the next rule needs what was not asked for at first.
+            if by_cgroup_namespace.is_none_or(|length| length <= 1) {
+                // That rule does not apply: the next one needs what was not asked for at first.
                 namespaces = self.readers.read(procfs, pid, text, |_| true)?;
             }
         }
@@ -67,28 +69,41 @@ impl Callers {
         let memory = layout.memory.path_in(text, pid)?;
         let hugetlb = layout.hugetlb.as_ref().map(|hierarchy| hierarchy.path_in(text, pid)).transpose()?;
         if memory == b"/" {
-            // A v1 process that exits is moved to the root before it is gone, and is no process of the host for that
-            // (`cgroup_exit()`, kernel/cgroup/cgroup.c). It has lost its namespaces by then (`do_exit()`).
-            procfs.namespace_id(pid, "ns/cgroup")?;
-            return Ok(Caller { memory, container: memory.len(), hugetlb });
+            if layout.memory.version == Version::V1 {
+                refuse_exiting(pid, procfs)?;
+            }
+            return Ok(Caller { memory, container_length: memory.len(), hugetlb });
         }
 
         let by_boundary = self.boundary.as_ref().filter(|boundary| is_at_or_below(memory, boundary));
-        let mut container = by_boundary.map(Vec::len).or(by_cgroup_namespace);
+        // A namespace that was made in the root cgroup marks no container: the root is the host.
+        let below_root = |length: &usize| *length > 1;
+        let mut container = by_boundary.map(Vec::len).or(by_cgroup_namespace.filter(below_root));
         if container.is_none()
             && let Some(number) = namespaces.pid.filter(|&number| Some(number) != self.own_pid_namespace)
         {
             let namespaces = &self.namespaces;
             container = namespaces.init_of(number, pid, memory, max_age, procfs, &layout.memory)?;
         }
-        // A namespace that was made in the root cgroup marks no container: the root is the host.
-        let container = container.filter(|&length| length > 1).unwrap_or(memory.len());
-        Ok(Caller { memory, container: without_crun_subgroup(&memory[..container]).len(), hugetlb })
+        let container = container.filter(below_root).unwrap_or(memory.len());
+        Ok(Caller { memory, container_length: without_crun_subgroup(&memory[..container]).len(), hugetlb })
     }
 
     pub(super) fn sweep(&self, layout: &Layout) {
         self.readers.clear();
         self.namespaces.sweep(&layout.memory);
+    }
+}
+
+/// On cgroup v1 an exiting process is said to be in the root (`proc_cgroup_show()`,
+/// kernel/cgroup/cgroup.c), and is no process of the host for that.
+fn refuse_exiting(pid: u32, procfs: &Procfs) -> Result<(), Error> {
+    let mut text = Vec::new();
+    procfs.read_of(pid, "stat", &mut text)?;
+    match is_exiting(&text) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Error::ProcessGone(pid)),
+        Err(error) => Err(Error::malformed(format!("/proc/{pid}/stat"), error)),
     }
 }
 

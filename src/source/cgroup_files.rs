@@ -58,6 +58,9 @@ const fn names(version: Version) -> Names {
 }
 
 impl CgroupFiles {
+    /// How many files of a cgroup are open at most: its directory, and the five of [`MemoryFiles`].
+    pub(super) const MOST: usize = 6;
+
     /// Opens the files of the cgroup at `path`.
     pub(super) fn open(hierarchy: &Hierarchy, path: &[u8]) -> Result<Self, Error> {
         let dir = openat(&hierarchy.dir, relative(path), PATH_DIR, Mode::empty()).map_err(|e| match e {
@@ -87,8 +90,16 @@ impl CgroupFiles {
         Ok(())
     }
 
-    /// Checks that the path still leads here. A cgroup may be removed and another made in its place, and v1 lets
-    /// a cgroup be renamed; the inode number is the cgroup's own and never used again.
+    /// Whether opening it again would give the same.
+    pub(super) fn is_current(&self, hierarchy: &Hierarchy) -> bool {
+        let is_host = self.path == b"/" && hierarchy.top_is_host;
+        let enabled =
+            || accessat(&self.dir, names(self.version).usage, Access::EXISTS, AtFlags::empty()).is_ok();
+        self.verify_name(hierarchy).is_ok() && (is_host || self.memory.is_some() == enabled())
+    }
+
+    /// Checks that the path still leads here. A cgroup may be removed and another made in its place, and v1
+    /// lets a cgroup be renamed; the inode number is the cgroup's own and never used again.
     pub(super) fn verify_name(&self, hierarchy: &Hierarchy) -> Result<(), Error> {
         match rustix::fs::statat(&hierarchy.dir, relative(&self.path), AtFlags::empty()) {
             Ok(now) if now.st_ino == self.inode => Ok(()),
@@ -104,8 +115,8 @@ impl CgroupFiles {
         }
     }
 
-    /// Reads statistics, then usage, into `level`: in that order as Kubernetes' programs do, so that page cache that grows
-    /// meanwhile makes the working set larger, not smaller.
+    /// Reads statistics, then usage, into `level`: in that order as Kubernetes' programs do, so that page
+    /// cache that grows meanwhile makes the working set larger, not smaller.
     pub(super) fn usage(&self, level: &mut Level, buffer: &mut Vec<u8>) -> Result<(), Error> {
         let Some(memory) = &self.memory else { return Ok(()) };
         level.stat = Some(self.stat(memory, buffer)?);
@@ -162,7 +173,8 @@ impl CgroupFiles {
 }
 
 impl MemoryFiles {
-    /// The controller is there if both usage and statistics are: without it a v2 cgroup still has `memory.pressure`.
+    /// The controller is there if both usage and statistics are: without it a v2 cgroup still has
+    /// `memory.pressure`.
     fn open(version: Version, is_root: bool, dir: &OwnedFd, path: &[u8]) -> Result<Option<Self>, Error> {
         let names = names(version);
         let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };

@@ -1,7 +1,7 @@
 //! Which cgroup hierarchy has which controller.
 //!
-//! The mount table decides, controller by controller: a host may have some controllers on cgroup v1 and others on v2
-//! (cgroups(7), "hybrid"), and nothing forces either to be below `/sys/fs/cgroup`.
+//! The mount table decides, controller by controller: a host may have some controllers on cgroup v1 and
+//! others on v2 (cgroups(7), "hybrid"), and nothing forces either to be below `/sys/fs/cgroup`.
 
 use super::procfs::{PATH_DIR, Procfs, READ, read_whole};
 use crate::error::{Error, printable};
@@ -58,18 +58,20 @@ impl Layout {
     /// # Errors
     /// Where there is no memory controller, or the mount table can't be read.
     pub fn detect(root: &Path) -> Result<Self, LayoutError> {
-        let procfs = Procfs::open(root)?;
-        let mut text = Vec::new();
-        procfs.read("self/mountinfo", &mut text)?;
+        Self::detect_by(root, &Procfs::open(root)?)
+    }
+
+    pub(super) fn detect_by(root: &Path, procfs: &Procfs) -> Result<Self, LayoutError> {
+        let text = procfs.read("self/mountinfo")?;
         let table = mounts(&text).map_err(|e| Error::malformed("/proc/self/mountinfo", e))?;
-        let in_host_namespace = in_host_cgroup_namespace(&procfs);
+        let in_host_namespace = in_host_cgroup_namespace(procfs);
         let find = |controller| Hierarchy::find(root, &table, controller, in_host_namespace);
         Ok(Self { memory: find("memory").ok_or(LayoutError::NoMemoryController)?, hugetlb: find("hugetlb") })
     }
 }
 
-/// The initial cgroup namespace has a constant number (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h). Kernels before 4.6
-/// have no others.
+/// The initial cgroup namespace has a constant number (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h).
+/// Kernels before 4.6 have no others.
 fn in_host_cgroup_namespace(procfs: &Procfs) -> bool {
     const INITIAL: u64 = 0xEFFF_FFFB;
     procfs.own_namespace_id("ns/cgroup").is_none_or(|number| number == INITIAL)

@@ -1,33 +1,29 @@
 //! A cgroup and every level above it, and how a [`Snapshot`] is read from them.
 
 use super::cgroup_files::CgroupFiles;
+use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
-use super::procfs::{Procfs, READ, read_whole};
-use crate::bytes::{Bytes, Kib};
-use crate::error::{Error, printable};
-use crate::parse::counter::{limit, number, usage};
+use crate::bytes::Kib;
+use crate::error::Error;
 use crate::parse::meminfo::{Field, Meminfo};
-use crate::parse::memory_stat::Version;
-use crate::snapshot::{Container, HugeLevel, HugePool, Level, Needs, Scope, Snapshot, Swap};
+use crate::snapshot::{Container, Level, Needs, Scope, Snapshot, Swap};
 use parking_lot::Mutex;
-use rustix::fs::{Dir, Mode, openat};
-use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-/// The open cgroups. Containers share the levels above them.
+/// The cgroups that are open because some path goes through them. Containers share the levels above them.
 #[derive(Default)]
 pub(super) struct Levels {
-    open: Mutex<HashMap<Vec<u8>, Arc<CgroupFiles>>>,
+    open: Mutex<HashMap<Vec<u8>, Weak<CgroupFiles>>>,
 }
 
 /// A reader's cgroup and all above it, with their files open.
 pub struct CgroupPath {
-    /// From the reader's own cgroup upward. The hierarchy's root is left out, but for a reader that is in it.
+    /// From the reader's own cgroup upward. The hierarchy's root is left out, but for a reader that is in
+    /// it.
     levels: Vec<(usize, Arc<CgroupFiles>)>,
     in_root: bool,
 }
@@ -46,25 +42,29 @@ impl Levels {
     }
 
     fn level(&self, hierarchy: &Hierarchy, path: &[u8]) -> Result<Arc<CgroupFiles>, Error> {
-        let known = self.open.lock().get(path).map(Arc::clone);
-        if let Some(level) = known
-            && level.verify_name(hierarchy).is_ok()
-        {
+        let known = self.open.lock().get(path).and_then(Weak::upgrade);
+        if let Some(level) = known.filter(|level| level.is_current(hierarchy)) {
             return Ok(level);
         }
         let level = Arc::new(CgroupFiles::open(hierarchy, path)?);
-        self.open.lock().insert(path.to_vec(), Arc::clone(&level));
+        self.open.lock().insert(path.to_vec(), Arc::downgrade(&level));
         Ok(level)
     }
 
-    /// Closes the levels that no path goes through any more.
+    /// Has the levels on a path opened anew: one of them is not what it was.
+    pub(super) fn forget(&self, path: &[u8]) {
+        let mut open = self.open.lock();
+        upward(path).for_each(|level| drop(open.remove(level)));
+    }
+
+    /// Forgets the levels that no path goes through any more.
     pub(super) fn sweep(&self) {
-        self.open.lock().retain(|_, level| Arc::strong_count(level) > 1);
+        self.open.lock().retain(|_, level| level.strong_count() > 0);
     }
 }
 
 /// `/a/b/c`, `/a/b`, `/a`, `/`.
-fn upward(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn upward(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::successors(Some(path), |path| match path.iter().rposition(|&b| b == b'/') {
         Some(0) if path.len() > 1 => Some(&path[..1]),
         Some(0) | None => None,
@@ -79,8 +79,14 @@ pub(super) fn relative(path: &[u8]) -> &Path {
 }
 
 impl CgroupPath {
-    /// Checks that the reader's cgroup is still the one whose files are open. The levels above it need no look of
-    /// their own: none of them can be replaced while it stays.
+    /// How many files it may keep open, those that other paths share counted in.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.levels.len() * CgroupFiles::MOST
+    }
+
+    /// Checks that the reader's cgroup is still the one whose files are open. The levels above it need no
+    /// look of their own: none of them can be replaced while it stays.
     pub(super) fn verify(&self, layout: &Layout) -> Result<(), Error> {
         self.levels.first().map_or(Ok(()), |(_, leaf)| leaf.verify_name(&layout.memory))
     }
@@ -94,6 +100,9 @@ impl CgroupPath {
         layout: &Layout,
         hugetlb: Option<&[u8]>,
     ) -> Result<Snapshot, Error> {
+        if self.in_root {
+            return host.load(layout, needs);
+        }
         let mut buffer = Vec::new();
         let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo(&mut buffer)?) } else { None };
         let with_controller = || self.levels.iter().filter(|(_, files)| files.has_controller());
@@ -102,20 +111,18 @@ impl CgroupPath {
         }
 
         // The container, or the nearest level above it that has the controller.
-        let scope = match with_controller().position(|(length, _)| *length <= container) {
-            Some(index) if !self.in_root => {
-                let mut levels = Vec::with_capacity(self.levels.len());
-                for (position, (_, files)) in with_controller().enumerate() {
-                    levels.push(read_level(files, position == index, meminfo.as_ref(), &mut buffer)?);
-                }
-                let huge_pages = match (&meminfo, hugetlb) {
-                    (Some(meminfo), Some(path)) => host.huge_pages(meminfo, layout, path)?,
-                    _ => None,
-                };
-                Scope::Container(Container { levels, index, huge_pages })
-            }
-            _ => Scope::Host(Box::new(host.root_level(layout, needs, &mut buffer)?)),
+        let Some(index) = with_controller().position(|(length, _)| *length <= container) else {
+            return host.load(layout, needs);
         };
+        let mut levels = Vec::with_capacity(self.levels.len());
+        for (position, (_, files)) in with_controller().enumerate() {
+            levels.push(read_level(files, position == index, meminfo.as_ref(), &mut buffer)?);
+        }
+        let huge_pages = match (&meminfo, hugetlb) {
+            (Some(meminfo), Some(path)) => host.huge_pages(meminfo, layout, path)?,
+            _ => None,
+        };
+        let scope = Scope::Container(Container { levels, index, huge_pages });
         Ok(Snapshot { meminfo, page: host.page, scope })
     }
 }
@@ -143,131 +150,6 @@ fn read_level(
     Ok(level)
 }
 
-/// The host's own files.
-pub(super) struct HostFiles {
-    meminfo: OwnedFd,
-    hugepages: Option<OwnedFd>,
-    page: Kib,
-}
-
-impl HostFiles {
-    /// Opens the files below `root`.
-    pub(super) fn open(procfs: &Procfs, root: &Path) -> Result<Self, Error> {
-        use rustix::fs::{CWD, OFlags, ResolveFlags, openat2};
-        // Never through a view that somebody laid over it: that would be waiting for ourselves.
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-        let opened = match openat2(&procfs.dir, "meminfo", READ, Mode::empty(), resolve) {
-            // Before Linux 5.6.
-            Err(Errno::NOSYS) => openat(&procfs.dir, "meminfo", READ, Mode::empty()),
-            opened => opened,
-        };
-        let meminfo = opened.map_err(|e| Error::unreadable("/proc/meminfo", e))?;
-        let hugepages = root.join("sys/kernel/mm/hugepages");
-        let hugepages =
-            openat(CWD, &hugepages, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok();
-        let page = Bytes::new(rustix::param::page_size() as u64).to_kib();
-        Ok(Self { meminfo, hugepages, page })
-    }
-
-    fn meminfo(&self, buffer: &mut Vec<u8>) -> Result<Meminfo, Error> {
-        read_whole(&self.meminfo, buffer).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
-        Meminfo::parse(buffer.clone()).map_err(|e| Error::malformed("/proc/meminfo", e))
-    }
-
-    /// The host's file and, where usage is needed, the root cgroup's numbers.
-    pub(super) fn load(&self, layout: &Layout, needs: Needs) -> Result<Snapshot, Error> {
-        let mut buffer = Vec::new();
-        let meminfo = if needs.covers(Needs::LEVELS) { Some(self.meminfo(&mut buffer)?) } else { None };
-        let root = Box::new(self.root_level(layout, needs, &mut buffer)?);
-        Ok(Snapshot { meminfo, page: self.page, scope: Scope::Host(root) })
-    }
-
-    fn root_level(&self, layout: &Layout, needs: Needs, buffer: &mut Vec<u8>) -> Result<Level, Error> {
-        let mut level = Level::default();
-        if needs.covers(Needs::USAGE) {
-            CgroupFiles::open(&layout.memory, b"/")?.usage(&mut level, buffer)?;
-        }
-        Ok(level)
-    }
-
-    /// Reads the pools of huge pages; `None` if the host has none or no hugetlb controller limits the reader.
-    fn huge_pages(
-        &self,
-        meminfo: &Meminfo,
-        layout: &Layout,
-        path: &[u8],
-    ) -> Result<Option<Vec<HugePool>>, Error> {
-        let none_at_all =
-            meminfo.kib(Field::HugePagesTotal) == Kib::ZERO && meminfo.kib(Field::Hugetlb) == Kib::ZERO;
-        let (Some(hierarchy), Some(hugepages), false) = (&layout.hugetlb, &self.hugepages, none_at_all)
-        else {
-            return Ok(None);
-        };
-        let unreadable = |e: Errno| Error::unreadable("/sys/kernel/mm/hugepages", e);
-        let mut pools = Vec::new();
-        for entry in Dir::read_from(hugepages).map_err(unreadable)? {
-            let entry = entry.map_err(unreadable)?;
-            let name = entry.file_name().to_str().unwrap_or_default();
-            let size = name.strip_prefix("hugepages-").and_then(|name| name.strip_suffix("kB"));
-            let Some(size) = size.and_then(|size| size.parse().ok()).map(Kib::new) else { continue };
-            let nr = read_number(hugepages, &format!("{name}/nr_hugepages"), number)?;
-            let Some(host_total) = nr else { continue };
-            let levels = huge_levels(hierarchy, size, path)?;
-            pools.push(HugePool { size, host_total, levels });
-        }
-        let limited = pools.iter().any(|pool| !pool.levels.is_empty());
-        Ok(limited.then_some(pools))
-    }
-}
-
-fn huge_levels(hierarchy: &Hierarchy, size: Kib, path: &[u8]) -> Result<Vec<HugeLevel>, Error> {
-    let prefix = format!("hugetlb.{}", size_name(size));
-    let (limit_file, usage_file, reserved_file) = match hierarchy.version {
-        Version::V1 => ("limit_in_bytes", "usage_in_bytes", "rsvd.usage_in_bytes"),
-        Version::V2 => ("max", "current", "rsvd.current"),
-    };
-    let mut levels = Vec::new();
-    for ancestor in upward(path).filter(|&ancestor| ancestor != b"/" || !hierarchy.top_is_host) {
-        let dir = openat(&hierarchy.dir, relative(ancestor), super::procfs::PATH_DIR, Mode::empty());
-        let dir = dir.map_err(|e| match e {
-            Errno::NOENT => Error::CgroupGone(printable(ancestor)),
-            e => Error::unreadable(printable(ancestor), e),
-        })?;
-        let file = |name: &str| format!("{prefix}.{name}");
-        // Without the controller there are no such files; the level above has the numbers.
-        let Some(limit) = read_number(&dir, &file(limit_file), limit)? else { continue };
-        let Some(used) = read_number(&dir, &file(usage_file), usage)? else { continue };
-        let reserved = read_number(&dir, &file(reserved_file), usage)?.unwrap_or_default();
-        levels.push(HugeLevel { limit, usage: used, reserved });
-    }
-    Ok(levels)
-}
-
-/// As `mem_fmt()` of `mm/hugetlb_cgroup.c` names a page size: 64KB, 2MB, 1GB.
-fn size_name(size: Kib) -> String {
-    match size.get() {
-        kib if kib >= 1 << 20 => format!("{}GB", kib >> 20),
-        kib if kib >= 1 << 10 => format!("{}MB", kib >> 10),
-        kib => format!("{kib}KB"),
-    }
-}
-
-/// Reads a file that is too seldom needed to be kept open; `None` if it does not exist.
-fn read_number<T>(
-    dir: &OwnedFd,
-    file: &str,
-    parse: impl FnOnce(&[u8]) -> Result<T, crate::parse::ParseError>,
-) -> Result<Option<T>, Error> {
-    let opened = match openat(dir, file, READ, Mode::empty()) {
-        Ok(opened) => opened,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(e) => return Err(Error::unreadable(file, e)),
-    };
-    let mut text = Vec::new();
-    read_whole(opened, &mut text).map_err(|e| Error::unreadable(file, e))?;
-    parse(&text).map(Some).map_err(|e| Error::malformed(file, e))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -280,12 +162,5 @@ mod tests {
         assert_eq!(up("/a/b c/d"), ["/a/b c/d", "/a/b c", "/a", "/"]);
         assert_eq!(up("/a"), ["/a", "/"]);
         assert_eq!(up("/"), ["/"]);
-    }
-
-    #[test]
-    fn names_of_page_sizes() {
-        assert_eq!(size_name(Kib::new(64)), "64KB");
-        assert_eq!(size_name(Kib::new(2048)), "2MB");
-        assert_eq!(size_name(Kib::new(1 << 20)), "1GB");
     }
 }

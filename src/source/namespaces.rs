@@ -1,4 +1,5 @@
-//! What is known of namespaces: where a cgroup namespace has its root, and where a pid namespace has its init.
+//! What is known of namespaces: where a cgroup namespace has its root, and where a pid namespace has its
+//! init.
 //!
 //! Entries are keyed by the namespace's number, which the kernel gives away again once a namespace
 //! is gone. So each entry holds its namespace open: while it is cached, its number is its own.
@@ -6,7 +7,7 @@
 use super::layout::{Hierarchy, is_at_or_below};
 use super::procfs::{PATH_DIR, Procfs, process_error, read_whole};
 use crate::error::Error;
-use crate::parse::proc_status::innermost_pid;
+use crate::parse::proc_status;
 use crate::sys;
 use parking_lot::Mutex;
 use rustix::fs::{Mode, fstat, openat};
@@ -18,8 +19,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How many namespaces of either kind are held at most.
-const CAPACITY: usize = 4096;
+/// How many namespaces of either kind are held at most: three files for each pair.
+pub(super) const CAPACITY: usize = 1024;
 
 /// The namespaces of recent readers.
 #[derive(Default)]
@@ -105,11 +106,25 @@ impl NamespaceCache {
     /// Lets go of namespaces whose container is gone: an open cgroup namespace keeps the kernel from
     /// freeing its root cgroup.
     pub(super) fn sweep(&self, memory: &Hierarchy) {
-        let exists =
-            |path: &[u8]| openat(&memory.dir, super::levels::relative(path), PATH_DIR, Mode::empty()).is_ok();
-        self.cgroup.lock().retain(|_, namespace| exists(&namespace.root));
+        let exists = |namespace: &CgroupNamespace| {
+            let path = super::levels::relative(&namespace.root);
+            openat(&memory.dir, path, PATH_DIR, Mode::empty()).is_ok()
+        };
+        retain(&self.cgroup, exists);
         let mut text = Vec::new();
-        self.pid.lock().retain(|_, namespace| read_whole(&namespace.init, &mut text).is_ok());
+        retain(&self.pid, |namespace| read_whole(&namespace.init, &mut text).is_ok());
+    }
+}
+
+/// Drops what `keep` denies. It may take its time: the cache is not locked meanwhile.
+fn retain<T>(cache: &Mutex<HashMap<u64, Arc<T>>>, mut keep: impl FnMut(&T) -> bool) {
+    let all: Vec<_> = cache.lock().iter().map(|(id, namespace)| (*id, Arc::clone(namespace))).collect();
+    let gone: Vec<_> = all.into_iter().filter(|(_, namespace)| !keep(namespace)).collect();
+    let mut cache = cache.lock();
+    for (id, namespace) in &gone {
+        if cache.get(id).is_some_and(|now| Arc::ptr_eq(now, namespace)) {
+            cache.remove(id);
+        }
     }
 }
 
@@ -180,7 +195,7 @@ impl PidNamespace {
         let Some(held) = hold(id, pid, "ns/pid", procfs)? else { return Ok(None) };
         let init_pid = match sys::init_of(held.as_fd()) {
             Ok(init) => Some(init),
-            Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => search_init(id, procfs)?,
+            Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => search_init(id, pid, procfs)?,
             Err(_) => None,
         };
         let Some(init_pid) = init_pid else { return Ok(None) };
@@ -220,17 +235,27 @@ fn container_around(init: &[u8]) -> &[u8] {
     }
 }
 
-/// Finds the init of a pid namespace by looking at every process, for kernels before 6.11 that can't be asked.
-fn search_init(id: u64, procfs: &Procfs) -> Result<Option<u32>, Error> {
-    let unreadable = |e: rustix::io::Errno| Error::unreadable("/proc", e);
+/// Finds the init of a reader's pid namespace, for kernels before 6.11 that can't be asked: it is the
+/// eldest ancestor there, unless the reader was put into the namespace from outside, as by `docker exec`.
+fn search_init(id: u64, reader: u32, procfs: &Procfs) -> Result<Option<u32>, Error> {
     let mut text = Vec::new();
+    let mut inside = |pid: u32| -> Option<proc_status::Status> {
+        let in_namespace = procfs.namespace_id(pid, "ns/pid").is_ok_and(|namespace| namespace == id);
+        procfs.read_of(pid, "status", &mut text).ok().filter(|()| in_namespace)?;
+        proc_status::parse(&text).ok()
+    };
+    let mut ancestor = reader;
+    while let Some(status) = inside(ancestor) {
+        if status.innermost_pid == 1 {
+            return Ok(Some(ancestor));
+        }
+        ancestor = u32::try_from(status.parent).unwrap_or(0);
+    }
+    let unreadable = |e: rustix::io::Errno| Error::unreadable("/proc", e);
     for entry in rustix::fs::Dir::read_from(&procfs.dir).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let Ok(pid) = entry.file_name().to_str().unwrap_or("").parse() else { continue };
-        if procfs.namespace_id(pid, "ns/pid").is_ok_and(|namespace| namespace == id)
-            && procfs.read_of(pid, "status", &mut text).is_ok()
-            && innermost_pid(&text) == Ok(1)
-        {
+        let Ok(pid) = entry.file_name().to_str().unwrap_or_default().parse() else { continue };
+        if inside(pid).is_some_and(|status| status.innermost_pid == 1) {
             return Ok(Some(pid));
         }
     }
@@ -257,7 +282,9 @@ mod tests {
         let own = procfs.namespace_id(std::process::id(), "ns/pid").unwrap();
         // Without root the namespaces of others can't be seen, pid 1's least of all.
         if procfs.namespace_id(1, "ns/pid").is_ok() {
-            assert_eq!(search_init(own, &procfs).unwrap(), Some(1));
+            let nobody = 4_194_305;
+            assert_eq!(search_init(own, std::process::id(), &procfs).unwrap(), Some(1), "by its descendants");
+            assert_eq!(search_init(own, nobody, &procfs).unwrap(), Some(1), "among all processes");
         }
     }
 }

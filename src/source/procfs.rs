@@ -5,7 +5,8 @@ use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use std::ffi::CStr;
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -23,8 +24,8 @@ impl Procfs {
     /// Opens the procfs below `root`.
     ///
     /// Of the real root, an instance of our own is made, attached nowhere: somebody may lay our view over
-    /// this process's own `/proc/meminfo`, and reading that would be waiting for ourselves. Who may not mount
-    /// gets `/proc` as it is.
+    /// this process's own `/proc/meminfo`, and reading that would be waiting for ourselves. Who may not
+    /// mount gets `/proc` as it is.
     pub(super) fn open(root: &Path) -> Result<Self, Error> {
         let path: PathBuf = root.join("proc");
         if root == Path::new("/")
@@ -48,11 +49,13 @@ impl Procfs {
         read_whole(&self.open_of(pid, file)?, buffer).map_err(|e| process_error(pid, file, e))
     }
 
-    /// Reads `/proc/FILE` into `buffer`.
-    pub(super) fn read(&self, file: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
+    /// Reads all of `/proc/FILE`, of any length: the kernel gives out a table page by page.
+    pub(super) fn read(&self, file: &str) -> Result<Vec<u8>, Error> {
         let unreadable = |e: io::Error| Error::unreadable(format!("/proc/{file}"), e);
         let opened = openat(&self.dir, file, READ, Mode::empty()).map_err(|e| unreadable(e.into()))?;
-        read_whole(opened, buffer).map_err(unreadable)
+        let mut text = Vec::new();
+        File::from(opened).read_to_end(&mut text).map_err(unreadable)?;
+        Ok(text)
     }
 
     /// The number of a namespace of this process; `None` if the kernel has no such namespaces.
@@ -120,8 +123,8 @@ pub(super) fn process_error(pid: u32, file: &str, error: io::Error) -> Error {
     }
 }
 
-/// Reads all of a kernel file with one system call at offset 0, so that the text is of one moment: the kernel makes it anew
-/// for each offset.
+/// Reads a kernel file that is one record (`single_open()`, `seq_show` of a cgroup file) with one system
+/// call at offset 0, so that the text is of one moment: the kernel makes it anew for each offset.
 pub(super) fn read_whole(file: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<()> {
     /// No file that is read here comes near it; /proc/PID/cgroup with the longest names is the largest.
     const ENOUGH: usize = 64 << 10;

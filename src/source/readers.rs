@@ -1,20 +1,19 @@
 //! The processes that read lately, each by an open `/proc/PID/cgroup`.
 //!
-//! A program that polls is recognised by one `pread`. That is no look-up by a pid that may have been given to another
-//! process meanwhile: the open file belongs to one process and answers ESRCH once that is dead, so as
-//! long as it answers, the pid is still that process's.
+//! A program that polls is recognised by one `pread`. That is no look-up by a pid that may have been given
+//! to another process meanwhile: the open file belongs to one process and answers ESRCH once that is dead,
+//! so as long as it answers, the pid is still that process's.
 
 use super::procfs::{Procfs, process_error, read_whole};
 use crate::error::Error;
 use crate::sys;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
-/// How many are remembered. When there are more, all are forgotten together: their descriptors then go in one
-/// system call instead of one for every command that a shell script starts.
+/// How many are remembered. When there are more, all are forgotten together: their descriptors then go in
+/// one system call instead of one for every command that a shell script starts.
 const CAPACITY: usize = 128;
 
 /// The open files, by process id.
@@ -63,21 +62,15 @@ impl Readers {
 
     fn remember(&self, pid: u32, reader: Arc<Reader>) {
         let mut recent = self.recent.lock();
-        if recent.len() < CAPACITY {
-            match recent.entry(pid) {
-                Entry::Occupied(mut entry) => drop(entry.insert(reader)),
-                Entry::Vacant(entry) => drop(entry.insert(reader)),
-            }
-            return;
+        if recent.len() >= CAPACITY && !recent.contains_key(&pid) {
+            drop(recent);
+            self.clear();
+            recent = self.recent.lock();
         }
-        let all: Vec<_> = recent.drain().map(|(_, reader)| reader).collect();
         recent.insert(pid, reader);
-        drop(recent);
-        // One that another thread is reading through right now closes itself after that.
-        sys::close_all(all.into_iter().filter_map(Arc::into_inner).map(|reader| reader.membership));
     }
 
-    /// Forgets everybody.
+    /// Forgets everybody. One that another thread is reading through right now closes itself after that.
     pub(super) fn clear(&self) {
         let all: Vec<_> = self.recent.lock().drain().map(|(_, reader)| reader).collect();
         sys::close_all(all.into_iter().filter_map(Arc::into_inner).map(|reader| reader.membership));

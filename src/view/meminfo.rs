@@ -2,13 +2,13 @@
 
 mod huge_pages;
 mod memory;
-pub mod sources;
+pub mod provenance;
 mod swap;
 
 use super::{NotLoaded, View};
-use crate::bytes::Kib;
+use crate::bytes::{Bytes, Kib, MAX};
 use crate::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
-use crate::snapshot::{Container, Needs, Scope, Snapshot};
+use crate::snapshot::{Container, Level, Needs, Scope, Snapshot};
 use std::io::Write;
 
 /// The file that `free`, `top` and nearly every program that asks for memory reads.
@@ -52,11 +52,12 @@ impl Values {
         let mut values = Self([0; Field::ALL.len()]);
         // These say something of the machine that stays true inside a container: overcommit decides
         // ENOMEM for the host as a whole, and the rest are constants of the kernel and the hardware.
-        for field in sources::HOST_WIDE {
+        for field in provenance::HOST_WIDE {
             values.0[*field as usize] = host.count(*field).unwrap_or(0);
         }
-        memory::fill(&mut values, host, container, page)?;
-        swap::fill(&mut values, host, container)?;
+        let shown = container.levels.get(shown(container)).ok_or(NotLoaded("the container"))?;
+        memory::fill(&mut values, host, container, shown, page)?;
+        swap::fill(&mut values, host, container, shown)?;
         huge_pages::fill(&mut values, host, container);
         Ok(values)
     }
@@ -65,9 +66,40 @@ impl Values {
         self.0[field as usize] = value.get();
     }
 
+    /// For the lines without a unit.
+    fn set_count(&mut self, field: Field, value: u64) {
+        self.0[field as usize] = value.min(MAX);
+    }
+
     fn get(&self, field: Field) -> Kib {
         Kib::new(self.0[field as usize])
     }
+}
+
+/// Which level's usage and statistics are shown: the container's, but where a cgroup of the reader below
+/// that has a smaller limit than all from the container up. Its limit is the total then, and what else is
+/// in the container is not what fills it.
+fn shown(container: &Container) -> usize {
+    let least = |levels: &[Level]| {
+        levels.iter().enumerate().filter_map(|(index, level)| Some((level.limit?, index))).min()
+    };
+    let (inner, outer) = container.levels.split_at(container.index.min(container.levels.len()));
+    match (least(inner), least(outer)) {
+        (Some((limit, index)), outer) if outer.is_none_or(|(outer, _)| limit < outer) => {
+            match container.levels[index].stat {
+                Some(_) => index,
+                // A limit above the host's memory: it binds nothing, and was not read further.
+                None => container.index,
+            }
+        }
+        _ => container.index,
+    }
+}
+
+/// Of a counter of `memory.stat`, 0 where this kernel has none. Rounded down one by one, before anything is
+/// added: not all counters are whole pages.
+fn kib(counter: Option<Bytes>) -> Kib {
+    counter.map_or(Kib::ZERO, Bytes::to_kib)
 }
 
 /// `show_val_kb()` of `fs/proc/meminfo.c`: key and colon padded to 16, the number to 8.

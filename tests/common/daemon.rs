@@ -103,8 +103,8 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // A stopped server would let whoever touches the mount wait for ever, this test included: it is woken, asked, then
-        // killed, and what it leaves is unmounted, which never waits.
+        // A stopped server would let whoever touches the mount wait for ever, this test included: it is
+        // woken, asked, then killed, and what it leaves is unmounted, which never waits.
         let pid = Pid::from_raw(self.pid().try_into().unwrap_or(0));
         if let (Some(pid), Ok(None)) = (pid, self.process.try_wait()) {
             let _ = kill_process(pid, Signal::CONT);

@@ -8,14 +8,10 @@ use crate::snapshot::{Container, HugeLevel, HugePool};
 pub(super) fn fill(values: &mut Values, host: &Meminfo, container: &Container) {
     let size = host.kib(Field::Hugepagesize);
     let Some(pools) = &container.huge_pages else {
-        for field in [
-            Field::HugePagesTotal,
-            Field::HugePagesFree,
-            Field::HugePagesRsvd,
-            Field::HugePagesSurp,
-            Field::Hugetlb,
-        ] {
-            values.set(field, host.kib(field));
+        values.set(Field::Hugetlb, host.kib(Field::Hugetlb));
+        for field in [Field::HugePagesTotal, Field::HugePagesFree, Field::HugePagesRsvd, Field::HugePagesSurp]
+        {
+            values.set_count(field, host.count(field).unwrap_or(0));
         }
         return;
     };
@@ -25,11 +21,12 @@ pub(super) fn fill(values: &mut Values, host: &Meminfo, container: &Container) {
     values.set(Field::Hugetlb, hugetlb);
     let Some(pool) = pools.iter().find(|pool| pool.size == size) else { return };
     let total = pages_total(pool);
-    let free = pages_free(pool, total).min(host.kib(Field::HugePagesFree).get());
+    let of_host = |field| host.count(field).unwrap_or(0);
+    let free = pages_free(pool, total).min(of_host(Field::HugePagesFree));
     let reserved = pool.levels.first().map_or(0, |level| pages(level.reserved, pool.size));
-    values.set(Field::HugePagesTotal, Kib::new(total));
-    values.set(Field::HugePagesFree, Kib::new(free));
-    values.set(Field::HugePagesRsvd, Kib::new(reserved.min(host.kib(Field::HugePagesRsvd).get()).min(free)));
+    values.set_count(Field::HugePagesTotal, total);
+    values.set_count(Field::HugePagesFree, free);
+    values.set_count(Field::HugePagesRsvd, reserved.min(of_host(Field::HugePagesRsvd)).min(free));
 }
 
 /// Pages that the container may ever have.

@@ -1,6 +1,6 @@
 //! Total, free, available, and what the memory is used for.
 
-use super::Values;
+use super::{Values, kib};
 use crate::bytes::{Bytes, Kib};
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{Container, Level};
@@ -10,9 +10,9 @@ pub(super) fn fill(
     values: &mut Values,
     host: &Meminfo,
     container: &Container,
+    level: &Level,
     page: Kib,
 ) -> Result<(), NotLoaded> {
-    let level = container.levels.get(container.index).ok_or(NotLoaded("the container"))?;
     let stat = level.stat.as_ref().ok_or(NotLoaded("the container's memory.stat"))?;
     let usage = level.usage.ok_or(NotLoaded("the container's usage"))?.to_kib();
     let total = total(host, container, page);
@@ -83,8 +83,8 @@ fn total(host: &Meminfo, container: &Container, page: Kib) -> Kib {
 /// limited level, and the host, has left once its caches are reclaimed.
 ///
 /// This is `si_mem_available()` (`mm/show_mem.c`) carried over to cgroups. A cgroup has neither a low
-/// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last page
-/// before it kills. tmpfs and locked memory are on other LRU lists and do not count.
+/// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last
+/// page before it kills. tmpfs and locked memory are on other LRU lists and do not count.
 fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, NotLoaded> {
     let host_available = host.count(Field::MemAvailable).map_or_else(|| host.kib(Field::MemFree), Kib::new);
     let mut least = total.min(host_available);
@@ -103,9 +103,4 @@ fn headroom(level: &Level, limit: Kib) -> Result<Kib, NotLoaded> {
     let usage = level.usage.ok_or(NotLoaded("a level's usage"))?.to_kib();
     let reclaimable = kib(stat.inactive_file) + kib(stat.active_file) + kib(stat.slab_reclaimable);
     Ok(limit + reclaimable - usage)
-}
-
-/// Rounded down one by one, before anything is added: not all counters are whole pages.
-fn kib(counter: Option<Bytes>) -> Kib {
-    counter.map_or(Kib::ZERO, Bytes::to_kib)
 }

@@ -1,13 +1,17 @@
 //! Swap: the smallest limit of all levels, and what is left below it.
 
-use super::Values;
-use crate::bytes::{Bytes, Kib};
+use super::{Values, kib};
+use crate::bytes::Kib;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{Container, Level, Swap};
 use crate::view::NotLoaded;
 
-pub(super) fn fill(values: &mut Values, host: &Meminfo, container: &Container) -> Result<(), NotLoaded> {
-    let level = container.levels.get(container.index).ok_or(NotLoaded("the container"))?;
+pub(super) fn fill(
+    values: &mut Values,
+    host: &Meminfo,
+    container: &Container,
+    level: &Level,
+) -> Result<(), NotLoaded> {
     let stat = level.stat.as_ref().ok_or(NotLoaded("the container's memory.stat"))?;
     let host_total = host.kib(Field::SwapTotal);
     let host_free = host.kib(Field::SwapFree).min(host_total);
@@ -57,8 +61,4 @@ fn v2_limit_and_headroom(container: &Container) -> (Option<Kib>, Option<Kib>) {
     let limit = bounds().map(|(limit, _)| limit.to_kib()).min();
     let headroom = bounds().map(|(limit, usage)| (limit - usage).to_kib()).min();
     (limit, headroom)
-}
-
-fn kib(counter: Option<Bytes>) -> Kib {
-    counter.map_or(Kib::ZERO, Bytes::to_kib)
 }

@@ -18,7 +18,7 @@ pub(super) const HOST_WIDE: &[Field] = &[
 ];
 
 /// Where the value of some lines comes from.
-pub struct Source {
+pub struct Provenance {
     /// The lines.
     pub fields: &'static [Field],
     /// On cgroup v2; a bare word is a key of the container's `memory.stat`.
@@ -30,80 +30,80 @@ pub struct Source {
 const NOT_KNOWN: &str = "0: no cgroup counts it";
 
 /// The source of every field that [`Field::ALL`] has.
-pub const SOURCES: &[Source] = &[
-    Source {
+pub const PROVENANCE: &[Provenance] = &[
+    Provenance {
         fields: &[MemTotal],
         v2: "least `memory.max` of all levels, at most the host's memory",
         v1: "least `memory.limit_in_bytes` of all levels, at most the host's memory",
     },
-    Source {
+    Provenance {
         fields: &[MemAvailable],
         v2: "least, over the host and all limited levels, of limit − usage + file LRU lists + slab_reclaimable",
         v1: "likewise, without slab",
     },
-    Source {
+    Provenance {
         fields: &[MemFree],
         v2: "MemAvailable less the container's own reclaimable caches",
         v1: "likewise",
     },
-    Source { fields: &[Buffers], v2: "0: counted in Cached", v1: "0: counted in Cached" },
-    Source { fields: &[Cached], v2: "file", v1: "total_cache" },
-    Source { fields: &[SwapCached], v2: "swapcached", v1: "total_swapcached" },
-    Source {
+    Provenance { fields: &[Buffers], v2: "0: counted in Cached", v1: "0: counted in Cached" },
+    Provenance { fields: &[Cached], v2: "file", v1: "total_cache" },
+    Provenance { fields: &[SwapCached], v2: "swapcached", v1: "total_swapcached" },
+    Provenance {
         fields: &[Active, Inactive],
         v2: "sum of the two lines below",
         v1: "sum of the two lines below",
     },
-    Source {
+    Provenance {
         fields: &[ActiveAnon, InactiveAnon, ActiveFile, InactiveFile],
         v2: "active_anon, inactive_anon, active_file, inactive_file",
         v1: "the same with total_",
     },
-    Source { fields: &[Unevictable], v2: "unevictable", v1: "total_unevictable" },
-    Source {
+    Provenance { fields: &[Unevictable], v2: "unevictable", v1: "total_unevictable" },
+    Provenance {
         fields: &[Mlocked],
         v2: "unevictable, at most the host's Mlocked: an upper bound",
         v1: "total_unevictable, likewise",
     },
-    Source {
+    Provenance {
         fields: &[SwapTotal],
         v2: "least `memory.swap.max` of all levels, at most the host's swap",
         v1: "least memory+swap limit less least memory limit, at most the host's swap; 0 with swappiness 0",
     },
-    Source {
+    Provenance {
         fields: &[SwapFree],
         v2: "least headroom of all levels, at most the host's SwapFree",
         v1: "SwapTotal less total_swap, at most the host's SwapFree",
     },
-    Source { fields: &[Zswap, Zswapped], v2: "zswap, zswapped", v1: NOT_KNOWN },
-    Source {
+    Provenance { fields: &[Zswap, Zswapped], v2: "zswap, zswapped", v1: NOT_KNOWN },
+    Provenance {
         fields: &[Dirty, Writeback],
         v2: "file_dirty, file_writeback",
         v1: "total_dirty, total_writeback",
     },
-    Source { fields: &[AnonPages], v2: "anon", v1: "total_rss" },
-    Source { fields: &[Mapped], v2: "file_mapped", v1: "total_mapped_file" },
-    Source { fields: &[Shmem], v2: "shmem", v1: "total_shmem" },
-    Source { fields: &[KReclaimable, SReclaimable], v2: "slab_reclaimable", v1: NOT_KNOWN },
-    Source { fields: &[SUnreclaim], v2: "slab_unreclaimable", v1: NOT_KNOWN },
-    Source { fields: &[Slab], v2: "SReclaimable + SUnreclaim", v1: NOT_KNOWN },
-    Source {
+    Provenance { fields: &[AnonPages], v2: "anon", v1: "total_rss" },
+    Provenance { fields: &[Mapped], v2: "file_mapped", v1: "total_mapped_file" },
+    Provenance { fields: &[Shmem], v2: "shmem", v1: "total_shmem" },
+    Provenance { fields: &[KReclaimable, SReclaimable], v2: "slab_reclaimable", v1: NOT_KNOWN },
+    Provenance { fields: &[SUnreclaim], v2: "slab_unreclaimable", v1: NOT_KNOWN },
+    Provenance { fields: &[Slab], v2: "SReclaimable + SUnreclaim", v1: NOT_KNOWN },
+    Provenance {
         fields: &[KernelStack, PageTables, SecPageTables],
         v2: "kernel_stack, pagetables, sec_pagetables",
         v1: NOT_KNOWN,
     },
-    Source { fields: &[VmallocUsed, Percpu], v2: "vmalloc, percpu", v1: NOT_KNOWN },
-    Source { fields: &[AnonHugePages], v2: "anon_thp", v1: "total_rss_huge" },
-    Source { fields: &[ShmemHugePages, FileHugePages], v2: "shmem_thp, file_thp", v1: NOT_KNOWN },
-    Source {
+    Provenance { fields: &[VmallocUsed, Percpu], v2: "vmalloc, percpu", v1: NOT_KNOWN },
+    Provenance { fields: &[AnonHugePages], v2: "anon_thp", v1: "total_rss_huge" },
+    Provenance { fields: &[ShmemHugePages, FileHugePages], v2: "shmem_thp, file_thp", v1: NOT_KNOWN },
+    Provenance {
         fields: &[HugePagesTotal, HugePagesFree, HugePagesRsvd],
         v2: "least `hugetlb.SIZE.max`, least headroom, `rsvd.current`, each at most the host's; the host's without a hugetlb controller",
         v1: "likewise from `limit_in_bytes`, `usage_in_bytes`, `rsvd.usage_in_bytes`",
     },
-    Source { fields: &[HugePagesSurp], v2: "0 below a hugetlb controller", v1: "likewise" },
-    Source { fields: &[Hugetlb], v2: "sum over all sizes of pages × size", v1: "likewise" },
-    Source { fields: HOST_WIDE, v2: "the host's: true of a container too", v1: "the host's" },
-    Source {
+    Provenance { fields: &[HugePagesSurp], v2: "0 below a hugetlb controller", v1: "likewise" },
+    Provenance { fields: &[Hugetlb], v2: "sum over all sizes of pages × size", v1: "likewise" },
+    Provenance { fields: HOST_WIDE, v2: "the host's: true of a container too", v1: "the host's" },
+    Provenance {
         fields: &[
             ShadowCallStack,
             NfsUnstable,
@@ -127,9 +127,9 @@ pub const SOURCES: &[Source] = &[
 #[must_use]
 pub fn markdown() -> String {
     let mut table = String::from("| line | cgroup v2 | cgroup v1 |\n|---|---|---|\n");
-    for source in SOURCES {
-        let keys: Vec<_> = source.fields.iter().map(|field| format!("`{}`", field.key())).collect();
-        table += &format!("| {} | {} | {} |\n", keys.join(", "), source.v2, source.v1);
+    for lines in PROVENANCE {
+        let keys: Vec<_> = lines.fields.iter().map(|field| format!("`{}`", field.key())).collect();
+        table += &format!("| {} | {} | {} |\n", keys.join(", "), lines.v2, lines.v1);
     }
     table
 }
@@ -139,10 +139,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_field_has_exactly_one_source() {
+    fn every_field_has_exactly_one_provenance() {
         for &field in Field::ALL {
-            let sources = SOURCES.iter().filter(|source| source.fields.contains(&field)).count();
-            assert_eq!(sources, 1, "{}", field.key());
+            let count = PROVENANCE.iter().filter(|lines| lines.fields.contains(&field)).count();
+            assert_eq!(count, 1, "{}", field.key());
         }
     }
 }
