@@ -366,6 +366,6 @@ fn serve_floor(dir: &Path) {
     let (device, _) = cgprocfs::session::mount(dir).unwrap();
     let text = fs::read("/proc/meminfo").unwrap();
     let mut config = Config::default();
-    config.n_threads = Some(4);
+    config.n_threads = Some(cgprocfs::session::threads());
     Session::from_fd(Floor { text }, device, SessionACL::All, config).unwrap().run().unwrap();
 }

@@ -7,12 +7,16 @@ pub use self::mount::{MountError, attach, mount, unmount};
 use crate::fuse::ViewFs;
 use fuser::{Config, Session, SessionACL};
 use std::io;
+use std::num::NonZero;
 use std::os::fd::OwnedFd;
 use std::thread::{self, JoinHandle};
 
-/// How many threads serve. A second one doubles what two readers get; more than processors bring nothing
-/// but patience with a slow cgroup.
-const THREADS: usize = 4;
+/// How many threads serve: as many as processors, from two to four. A second one doubles what two readers get. Idle ones
+/// take turns, so that each more than needed makes a single reader slower.
+#[must_use]
+pub fn threads() -> usize {
+    thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 4)
+}
 
 /// Starts to serve a connection. The thread ends when the file system is unmounted everywhere, or the
 /// connection is aborted; it is `ended` that is called then.
@@ -25,7 +29,7 @@ pub fn serve(
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let mut config = Config::default();
-    config.n_threads = Some(THREADS);
+    config.n_threads = Some(threads());
     // A request that was read through a clone of the device dies with that clone.
     config.clone_fd = false;
     let session = Session::from_fd(fs, device, SessionACL::All, config)?;

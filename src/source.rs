@@ -18,7 +18,7 @@ pub use self::levels::CgroupPath;
 use self::caller::Callers;
 use self::host::HostFiles;
 use self::levels::Levels;
-use self::procfs::Procfs;
+use self::procfs::{Procfs, with_buffer};
 use crate::error::Error;
 use crate::snapshot::{Needs, Snapshot};
 use std::path::Path;
@@ -95,7 +95,9 @@ impl Source {
     /// # Errors
     /// [`Error::CgroupGone`] if the cgroup is removed meanwhile.
     pub fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
-        path.load(caller.container_length, needs, &self.host, &self.layout, caller.hugetlb)
+        with_buffer(|buffer| {
+            path.load(caller.container_length, needs, &self.host, &self.layout, caller.hugetlb, buffer)
+        })
     }
 
     /// Reads what a view needs for a reader that is in no container, or can't be seen.
@@ -103,7 +105,7 @@ impl Source {
     /// # Errors
     /// Where the host's files can't be read.
     pub fn load_host(&self, needs: Needs) -> Result<Snapshot, Error> {
-        self.host.load(&self.layout, needs)
+        with_buffer(|buffer| self.host.load(&self.layout, needs, buffer))
     }
 
     /// Closes what belongs to processes, namespaces and cgroups that are gone.

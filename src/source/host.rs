@@ -61,15 +61,19 @@ impl HostFiles {
     }
 
     /// The host's file and, where usage is needed, the root cgroup's numbers.
-    pub(super) fn load(&self, layout: &Layout, needs: Needs) -> Result<Snapshot, Error> {
-        let mut buffer = Vec::new();
+    pub(super) fn load(
+        &self,
+        layout: &Layout,
+        needs: Needs,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Snapshot, Error> {
         let mut root = Level::default();
         if needs.covers(Needs::USAGE) {
-            CgroupFiles::open(&layout.memory, b"/")?.usage(&mut root, &mut buffer)?;
+            CgroupFiles::open(&layout.memory, b"/")?.usage(&mut root, buffer)?;
         }
         let usage_by_meminfo = needs.covers(Needs::USAGE) && root.stat.is_none();
         let meminfo = match needs.covers(Needs::LEVELS) || usage_by_meminfo {
-            true => Some(self.meminfo(&mut buffer)?),
+            true => Some(self.meminfo(buffer)?),
             false => None,
         };
         if let (true, Some(meminfo)) = (usage_by_meminfo, &meminfo) {

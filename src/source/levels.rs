@@ -99,12 +99,12 @@ impl CgroupPath {
         host: &HostFiles,
         layout: &Layout,
         hugetlb: Option<&[u8]>,
+        buffer: &mut Vec<u8>,
     ) -> Result<Snapshot, Error> {
         if self.in_root {
-            return host.load(layout, needs);
+            return host.load(layout, needs, buffer);
         }
-        let mut buffer = Vec::new();
-        let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo(&mut buffer)?) } else { None };
+        let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo(buffer)?) } else { None };
         let with_controller = || self.levels.iter().filter(|(_, files)| files.has_controller());
         for (_, files) in &self.levels {
             files.verify_controller()?;
@@ -112,11 +112,11 @@ impl CgroupPath {
 
         // The container, or the nearest level above it that has the controller.
         let Some(index) = with_controller().position(|(length, _)| *length <= container) else {
-            return host.load(layout, needs);
+            return host.load(layout, needs, buffer);
         };
         let mut levels = Vec::with_capacity(self.levels.len());
         for (position, (_, files)) in with_controller().enumerate() {
-            levels.push(read_level(files, position == index, meminfo.as_ref(), &mut buffer)?);
+            levels.push(read_level(files, position == index, meminfo.as_ref(), buffer)?);
         }
         let huge_pages = match (&meminfo, hugetlb) {
             (Some(meminfo), Some(path)) => host.huge_pages(meminfo, layout, path)?,

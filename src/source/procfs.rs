@@ -4,6 +4,7 @@ use crate::error::Error;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -121,6 +122,18 @@ pub(super) fn process_error(pid: u32, file: &str, error: io::Error) -> Error {
         Some(libc::ENOENT | libc::ESRCH) => Error::ProcessGone(pid),
         _ => Error::unreadable(format!("/proc/{pid}/{file}"), error),
     }
+}
+
+/// Lends a buffer that the thread keeps: what is allocated and freed at each answer, the allocator would give back to
+/// the kernel each time.
+pub(super) fn with_buffer<T>(use_it: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    thread_local! {
+        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    }
+    let mut buffer = BUFFER.take();
+    let result = use_it(&mut buffer);
+    BUFFER.set(buffer);
+    result
 }
 
 /// Reads a kernel file that is one record (`single_open()`, `seq_show` of a cgroup file) with one system
