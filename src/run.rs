@@ -109,8 +109,14 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let mut program = command.spawn().map_err(|e| not_started(&options, e))?;
     drop(command);
     signals::forward(signals, program.id())?;
-    let measurement =
-        Measurement::start(Arc::clone(&service), cgroup, started, options.refresh, options.json)?;
+    let measurement = Measurement::start(
+        Arc::clone(&service),
+        cgroup,
+        program.id(),
+        started,
+        options.refresh,
+        options.json,
+    )?;
     let status = program.wait().map_err(|e| RunError::System("cannot wait for the program", e))?;
     let (cgroup, last, peak_seen) = measurement.stop();
     let report = Report::new(&cgroup, &status, started.elapsed(), last, peak_seen, options.memory);

@@ -4,7 +4,7 @@
 mod common;
 
 use common::daemon::Daemon;
-use common::{MOUNT, Need, cgprocfs, field, main as run, output, test};
+use common::{MOUNT, Need, cgprocfs, field, finish, main as run, output, test};
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
@@ -31,7 +31,7 @@ fn main() -> ExitCode {
 
 /// Runs it and expects one line on stderr that begins with the program's name.
 fn fails(command: &mut Command, code: i32, message: &str) {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = finish(command);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{command:?}: {stderr}");
     assert_eq!(stderr.lines().count(), 1, "{command:?}: {stderr}");

@@ -188,7 +188,8 @@ fn numbers_while_it_runs() {
 }
 
 fn oom_kill_is_counted() {
-    let program = hog("64");
+    let swap = field(&fs::read_to_string("/proc/meminfo").unwrap(), "SwapTotal") >> 10;
+    let program = hog(&(64 + swap).to_string());
     let output = finish(&with(&["--json", "--memory", "32M"], &program));
     assert_eq!(output.status.code(), Some(137));
     let report = report(&output);

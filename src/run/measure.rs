@@ -5,6 +5,7 @@ use super::{RunError, report};
 use crate::bytes::Bytes;
 use crate::error::Error;
 use crate::parse::memory_stat::MemoryStat;
+use crate::parse::proc_stat::is_exiting;
 use crate::service::Service;
 use crate::snapshot::{Needs, Scope};
 use crate::source::Caller;
@@ -49,6 +50,7 @@ impl Measurement {
     pub(super) fn start(
         service: Arc<Service>,
         cgroup: RunCgroup,
+        program: u32,
         started: Instant,
         refresh: Option<Duration>,
         json: bool,
@@ -61,6 +63,9 @@ impl Measurement {
             let mut printed = started;
             loop {
                 match sample(&service, &cgroup, started) {
+                    // It has given its memory back already, or is about to; for the shortest of programs there is
+                    // no better sample.
+                    Ok(_) if last.is_some() && is_ending(program) => {}
                     Ok(sample) => {
                         peak = peak.max(Bytes::new(sample.usage));
                         last = Some(sample);
@@ -113,6 +118,11 @@ fn sample(service: &Service, cgroup: &RunCgroup, started: Instant) -> Result<Sam
         file: bytes(stat.file),
         kernel: bytes(stat.kernel.or_else(|| cgroup.kernel_memory()).or_else(|| kernel_parts(&stat))),
     })
+}
+
+fn is_ending(program: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{program}/stat")).unwrap_or_default();
+    is_exiting(&stat).unwrap_or(true)
 }
 
 /// Before Linux 5.18 cgroup v2 tells the parts of the kernel's memory only.

@@ -129,7 +129,7 @@ impl Hierarchy {
     /// Whether all of the hierarchy can be seen, as the daemon needs.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.top_is_host
+        self.top_is_host && self.mount_root == b"/"
     }
 
     /// A process's path in this hierarchy, relative to the mount point but with a leading slash, from the

@@ -5,12 +5,12 @@
 //! is gone. So each entry holds its namespace open: while it is cached, its number is its own.
 
 use super::layout::{Hierarchy, is_at_or_below};
-use super::procfs::{PATH_DIR, Procfs, process_error, read_whole};
+use super::procfs::{PATH_DIR, Procfs, READ, process_error, read_whole};
 use crate::error::Error;
 use crate::parse::proc_status;
 use crate::sys;
 use parking_lot::Mutex;
-use rustix::fs::{Mode, fstat, openat};
+use rustix::fs::{Dir, Mode, OFlags, fstat, openat};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashMap;
 use std::io;
@@ -252,7 +252,9 @@ fn search_init(id: u64, reader: u32, procfs: &Procfs) -> Result<Option<u32>, Err
         ancestor = u32::try_from(status.parent).unwrap_or(0);
     }
     let unreadable = |e: rustix::io::Errno| Error::unreadable("/proc", e);
-    for entry in rustix::fs::Dir::read_from(&procfs.dir).map_err(unreadable)? {
+    // Anew, for a directory that is open for look-ups only can't be listed.
+    let listed = openat(&procfs.dir, ".", READ | OFlags::DIRECTORY, Mode::empty()).map_err(unreadable)?;
+    for entry in Dir::new(listed).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let Ok(pid) = entry.file_name().to_str().unwrap_or_default().parse() else { continue };
         if inside(pid).is_some_and(|status| status.innermost_pid == 1) {

@@ -102,7 +102,8 @@ fn kib(counter: Option<Bytes>) -> Kib {
     counter.map_or(Kib::ZERO, Bytes::to_kib)
 }
 
-/// `show_val_kb()` of `fs/proc/meminfo.c`: key and colon padded to 16, the number to 8.
+/// `show_val_kb()` of `fs/proc/meminfo.c`: key and colon padded to 16, the number to 8; what a longer key takes, its number
+/// does without.
 fn print(host: &HostMeminfo, values: &Values, out: &mut Vec<u8>) {
     for line in host.lines() {
         let (key, value) = match &line.key {
@@ -112,8 +113,9 @@ fn print(host: &HostMeminfo, values: &Values, out: &mut Vec<u8>) {
         out.extend_from_slice(key);
         out.push(b':');
         let padding = 15usize.saturating_sub(key.len());
+        let width = 23usize.saturating_sub(key.len()).min(8);
         let unit = if line.in_kib { " kB" } else { "" };
         // Writing to a Vec never fails.
-        let _ = writeln!(out, "{:padding$}{value:8}{unit}", "");
+        let _ = writeln!(out, "{:padding$}{value:width$}{unit}", "");
     }
 }

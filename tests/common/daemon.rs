@@ -76,9 +76,9 @@ impl Daemon {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// Resident memory, in KiB.
+    /// Resident memory of its own, in KiB.
     pub fn resident(&self) -> u64 {
-        super::field(&std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap(), "VmRSS")
+        super::field(&std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap(), "RssAnon")
     }
 
     pub fn signal(&self, signal: Signal) {

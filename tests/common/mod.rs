@@ -6,8 +6,9 @@ pub mod daemon;
 pub mod helper;
 
 use libtest_mimic::{Arguments, Completion, Trial};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// What a test can't do without. Where it is missing the test is reported as ignored, with the reason.
@@ -18,6 +19,8 @@ pub enum Need {
     CgroupV1,
     CgroupV2,
     Program(&'static str),
+    /// A processor that is not emulated.
+    Speed,
 }
 
 impl Need {
@@ -28,6 +31,9 @@ impl Need {
             Need::Fuse => lacks(std::path::Path::new("/dev/fuse").exists(), "needs /dev/fuse"),
             Need::CgroupV1 => lacks(cgroup::version() == Some(1), "needs the memory controller on cgroup v1"),
             Need::CgroupV2 => lacks(cgroup::version() == Some(2), "needs the memory controller on cgroup v2"),
+            Need::Speed => {
+                lacks(patience(1) == Duration::from_secs(1), "needs a processor that is not emulated")
+            }
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
         }
     }
@@ -61,6 +67,9 @@ pub fn main(tests: Vec<Trial>) -> ExitCode {
     if helper::ran() {
         return ExitCode::SUCCESS;
     }
+    // Some tests open thousands of files.
+    let most = getrlimit(Resource::RLIMIT_NOFILE).unwrap().1;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
 
@@ -73,9 +82,17 @@ pub fn cgprocfs_path() -> PathBuf {
     std::env::var_os("CGPROCFS").map_or_else(|| env!("CARGO_BIN_EXE_cgprocfs").into(), PathBuf::from)
 }
 
+/// Runs a command that prints little and ends soon.
+pub fn finish(command: &mut Command) -> Output {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    wait_for(&mut process);
+    process.wait_with_output().unwrap()
+}
+
 /// Standard output of a command that succeeds.
 pub fn output(command: &mut Command) -> String {
-    let output = command.stderr(Stdio::piped()).output().unwrap();
+    let output = finish(command);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
     String::from_utf8(output.stdout).unwrap()
@@ -92,9 +109,15 @@ pub fn host_total() -> u64 {
     field(&std::fs::read_to_string("/proc/meminfo").unwrap(), "MemTotal")
 }
 
+/// How much longer than elsewhere things may take here: a guest under software emulation is slow.
+fn patience(seconds: u64) -> Duration {
+    let times = std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap());
+    Duration::from_secs(seconds * times)
+}
+
 /// Waits until `done`, at most ten seconds.
 pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + patience(10);
     while !done() {
         assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -109,7 +132,7 @@ pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
 
 /// Waits for a process to end; one that does not is killed, and the test fails.
 pub fn wait_for(process: &mut std::process::Child) -> std::process::ExitStatus {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + patience(20);
     loop {
         if let Some(status) = process.try_wait().unwrap() {
             return status;

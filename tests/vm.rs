@@ -1,0 +1,103 @@
+//! The tests of the real kernel once more, on other kernels: cgroup v2, v1 and hybrid, in guests under software
+//! emulation. `CGPROCFS_VM=all` runs all of them; by default it is the two that most hosts are like.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+/// What runs in a guest: the programs of these names beside this one.
+const TESTS: [&str; 4] = ["identity", "mount", "run", "cli"];
+
+/// Kernel, layout of cgroups, swap, and MGLRU, which 6.12 has on by default and 6.1 off.
+const GUESTS: [[&str; 4]; 10] = [
+    ["6.1", "v2", "no", "0"],
+    ["6.12", "v2", "no", "7"],
+    ["6.12", "v2", "no", "0"],
+    ["6.1", "hybrid", "no", "0"],
+    ["6.1", "v1", "no", "0"],
+    ["6.1", "v2", "yes", "0"],
+    ["6.12", "v2", "yes", "7"],
+    ["6.12", "v2", "yes", "0"],
+    ["6.1", "hybrid", "yes", "0"],
+    ["6.1", "v1", "yes", "0"],
+];
+const BY_DEFAULT: usize = 2;
+
+fn main() -> ExitCode {
+    let all = std::env::var("CGPROCFS_VM").is_ok_and(|which| which == "all");
+    let guests = if all { &GUESTS[..] } else { &GUESTS[..BY_DEFAULT] };
+    let trial = |&[kernel, layout, swap, lru]: &[&'static str; 4]| {
+        let name =
+            format!("linux_{kernel}_{layout}_swap_{swap}_mglru_{}", if lru == "0" { "off" } else { "on" });
+        Trial::ignorable_test(name, move || match missing() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => boot(kernel, layout, swap, lru).map(|()| Completion::Completed),
+        })
+    };
+    let mut arguments = Arguments::from_args();
+    // A guest has as many processors as this machine.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, guests.iter().map(trial).collect()).exit_code()
+}
+
+fn missing() -> Option<String> {
+    if std::env::var_os("CGPROCFS").is_some() {
+        return Some("is for the host".into());
+    }
+    let lacks = |program: &&str| {
+        let found = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status();
+        !found.is_ok_and(|status| status.success())
+    };
+    let programs = ["qemu-system-x86_64", "cpio", "busybox", "apt-get", "dpkg-deb", "xz", "strip"];
+    programs.iter().find(|program| lacks(program)).map(|program| format!("needs the program {program}"))
+}
+
+fn boot(kernel: &str, layout: &str, swap: &str, lru: &str) -> Result<(), Failed> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm");
+    let kernels = work.join("kernels");
+    run(Command::new(scripts.join("kernels")).arg(&kernels))?;
+    let kernel = kernels.join(kernel);
+    // Two runs at once must not write to one file.
+    let initramfs = tempfile::NamedTempFile::new_in(&work)?;
+    let mut make = Command::new(scripts.join("initramfs"));
+    make.arg(initramfs.path()).arg(&kernel).arg(env!("CARGO_BIN_EXE_cgprocfs"));
+    run(make.args(TESTS.iter().map(|name| test_program(name)).collect::<Result<Vec<_>, _>>()?))?;
+    let options = [
+        format!("guest.layout={layout}"),
+        format!("guest.swap={swap}"),
+        format!("guest.lru={lru}"),
+        format!("guest.tests={}", TESTS.join(",")),
+    ];
+    let mut boot = Command::new(scripts.join("boot"));
+    run(boot.arg(&kernel).arg(initramfs.path()).arg("400").args(options))
+}
+
+/// Runs a script; what it printed from the first failure on is the error.
+fn run(command: &mut Command) -> Result<(), Failed> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let from = ["panicked at", "FAILED", "Kernel panic"].iter().filter_map(|sign| text.find(sign)).min();
+    let from = text[..from.unwrap_or(0)].rfind('\n').unwrap_or(0);
+    Err(format!("{}: {}\n{}", command.get_program().to_string_lossy(), output.status, &text[from..]).into())
+}
+
+/// The newest test program of a name, of those that were built together with this one.
+fn test_program(name: &str) -> Result<PathBuf, Failed> {
+    let directory = std::env::current_exe()?.parent().ok_or("no directory")?.to_path_buf();
+    let is_program = |path: &PathBuf| {
+        path.extension().is_none()
+            && path.file_name().is_some_and(|file| {
+                file.to_string_lossy().strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+            })
+    };
+    let candidates = fs::read_dir(directory)?.filter_map(|entry| Some(entry.ok()?.path())).filter(is_program);
+    let newest = candidates.max_by_key(|path| path.metadata().and_then(|m| m.modified()).ok());
+    newest.ok_or_else(|| format!("the test program {name} is not built").into())
+}
