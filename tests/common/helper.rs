@@ -34,7 +34,8 @@ fn hog(mib: usize) {
     }
     ready();
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
-    assert_eq!(memory[0], 1);
+    // To the very end: whoever samples this program should not see it give the memory back.
+    std::mem::forget(memory);
 }
 
 /// Opens and reads a file that often; each time it has to begin with a line.
