@@ -129,10 +129,8 @@ impl Cache {
         if ages.is_empty() {
             return Vec::new();
         }
-        let (_, &mut limit, _) = {
-            let eighth = ages.len() / 8;
-            ages.select_nth_unstable(eighth)
-        };
+        let eighth = ages.len() / 8;
+        let (_, &mut limit, _) = ages.select_nth_unstable(eighth);
         let eldest = self.by_cgroup.iter().filter(|(_, answers)| last_used(answers) <= limit);
         let eldest: Vec<_> = eldest.map(|(cgroup, _)| cgroup.clone()).collect();
         eldest.iter().map(|cgroup| self.remove(cgroup)).collect()
