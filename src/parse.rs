@@ -23,6 +23,9 @@ pub enum ParseError {
     /// A line without the separator or the fields that its file always has.
     #[error("a line is malformed")]
     MalformedLine,
+    /// No newline at the end, where the kernel always prints one: the last line may be cut in a number.
+    #[error("the text is cut short")]
+    Truncated,
     /// A key that every kernel prints is missing.
     #[error("the line {0} is missing")]
     Missing(&'static str),
@@ -47,9 +50,21 @@ pub fn decimal(text: &[u8]) -> Result<u64, ParseError> {
     })
 }
 
-/// The non-empty lines of `text`.
-pub(crate) fn lines(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    text.split(|&b| b == b'\n').filter(|line| !line.is_empty())
+/// `text` without the newline at its end.
+///
+/// # Errors
+/// [`ParseError::Truncated`] if there is none.
+pub(crate) fn whole(text: &[u8]) -> Result<&[u8], ParseError> {
+    text.strip_suffix(b"\n").ok_or(ParseError::Truncated)
+}
+
+/// The non-empty lines of `text`, which may be empty itself.
+///
+/// # Errors
+/// [`ParseError::Truncated`] if the last of them is not whole.
+pub(crate) fn lines(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, ParseError> {
+    let text = if text.is_empty() { text } else { whole(text)? };
+    Ok(text.split(|&b| b == b'\n').filter(|line| !line.is_empty()))
 }
 
 #[cfg(test)]

@@ -407,7 +407,7 @@ fn parse_with_everything(text: &[u8]) {
     let _ = counter::usage(text);
     let _ = counter::limit(text);
     let _ = mountinfo::mounts(text);
-    let _ = proc_cgroup::memberships(text).collect::<Vec<_>>();
+    let _ = proc_cgroup::memberships(text).map(|lines| lines.collect::<Vec<_>>());
     let _ = proc_stat::is_exiting(text);
     let _ = proc_status::parse(text);
 }

@@ -1,14 +1,14 @@
 //! Cgroup files that hold a single value: `memory.current`, `memory.max`, `memory.swappiness`, …
 
-use super::{ParseError, decimal};
+use super::{ParseError, decimal, whole};
 use crate::bytes::{Bytes, MAX};
 
 /// A file with one number, in whatever unit the file has.
 ///
 /// # Errors
-/// For anything but one decimal number with an optional newline.
+/// For anything but one decimal number and a newline.
 pub fn number(text: &[u8]) -> Result<u64, ParseError> {
-    decimal(text.strip_suffix(b"\n").unwrap_or(text))
+    decimal(whole(text)?)
 }
 
 /// A usage counter in bytes.
@@ -31,7 +31,7 @@ pub fn usage(text: &[u8]) -> Result<Bytes, ParseError> {
 /// # Errors
 /// As [`number`].
 pub fn limit(text: &[u8]) -> Result<Option<Bytes>, ParseError> {
-    let text = text.strip_suffix(b"\n").unwrap_or(text);
+    let text = whole(text)?;
     if text == b"max" {
         return Ok(None);
     }
@@ -54,7 +54,15 @@ mod tests {
         }
         assert_eq!(limit(b"999999999999995904\n"), Ok(None));
         assert_eq!(limit(b"maximum\n"), Err(ParseError::NotANumber));
-        assert_eq!(limit(b""), Err(ParseError::NotANumber));
+        assert_eq!(limit(b"\n"), Err(ParseError::NotANumber));
+    }
+
+    #[test]
+    fn the_beginning_of_a_number_is_none() {
+        for cut in [&b""[..], b"6710", b"max"] {
+            assert_eq!(limit(cut), Err(ParseError::Truncated));
+            assert_eq!(usage(cut), Err(ParseError::Truncated));
+        }
     }
 
     #[test]

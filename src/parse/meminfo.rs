@@ -132,7 +132,7 @@ impl Meminfo {
     /// # Errors
     /// Where a line is not `Key: number` with an optional ` kB`, or `MemTotal` is missing, 0 or above 2^53.
     pub fn parse(text: Vec<u8>) -> Result<Self, ParseError> {
-        let lines = lines(&text).map(line).collect::<Result<Vec<_>, _>>()?;
+        let lines = lines(&text)?.map(line).collect::<Result<Vec<_>, _>>()?;
         let meminfo = Self { text, lines };
         match meminfo.count(Field::MemTotal) {
             None | Some(0) => Err(ParseError::Missing(Field::MemTotal.key())),

@@ -103,7 +103,7 @@ memory_stat! {
 /// a small cgroup.
 pub fn memory_stat(version: Version, text: &[u8]) -> Result<MemoryStat, ParseError> {
     let mut stat = MemoryStat::default();
-    for line in lines(text) {
+    for line in lines(text)? {
         let space = line.iter().position(|&b| b == b' ').ok_or(ParseError::MalformedLine)?;
         let (key, value) = (&line[..space], decimal(&line[space + 1..])?);
         if stat.set(version, key, Bytes::new(value)) && value > MAX {
@@ -155,6 +155,7 @@ mod tests {
             assert!(matches!(memory_stat(version, b""), Err(ParseError::Missing(_))));
         }
         assert!(matches!(memory_stat(Version::V2, &V2[..14]), Err(ParseError::Missing(_))));
+        assert_eq!(memory_stat(Version::V2, &V2[..V2.len() - 4]), Err(ParseError::Truncated));
         assert_eq!(memory_stat(Version::V2, b"anon\n"), Err(ParseError::MalformedLine));
         assert_eq!(memory_stat(Version::V2, b"anon -1\n"), Err(ParseError::NotANumber));
         assert_eq!(memory_stat(Version::V2, b"anon 99999999999999999\n"), Err(ParseError::TooLarge));

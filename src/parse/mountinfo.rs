@@ -28,7 +28,7 @@ impl Mount {
 /// # Errors
 /// [`ParseError::MalformedLine`] where a line lacks one of the fields.
 pub fn mounts(text: &[u8]) -> Result<Vec<Mount>, ParseError> {
-    lines(text).map(mount).collect()
+    lines(text)?.map(mount).collect()
 }
 
 fn mount(line: &[u8]) -> Result<Mount, ParseError> {

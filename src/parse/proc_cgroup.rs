@@ -32,10 +32,12 @@ impl Membership<'_> {
 /// The lines of the file.
 ///
 /// # Errors
-/// Each item fails with [`ParseError::MalformedLine`] where a line has fewer than two colons or its
-/// path is not absolute.
-pub fn memberships(text: &[u8]) -> impl Iterator<Item = Result<Membership<'_>, ParseError>> {
-    lines(text).map(|line| {
+/// Where the text is cut short; and each item fails with [`ParseError::MalformedLine`] where a line has
+/// fewer than two colons or its path is not absolute.
+pub fn memberships(
+    text: &[u8],
+) -> Result<impl Iterator<Item = Result<Membership<'_>, ParseError>>, ParseError> {
+    Ok(lines(text)?.map(|line| {
         let mut fields = line.splitn(3, |&b| b == b':');
         match (fields.next(), fields.next(), fields.next()) {
             (Some(_), Some(controllers), Some(path)) if path.starts_with(b"/") => {
@@ -43,7 +45,7 @@ pub fn memberships(text: &[u8]) -> impl Iterator<Item = Result<Membership<'_>, P
             }
             _ => Err(ParseError::MalformedLine),
         }
-    })
+    }))
 }
 
 #[cfg(test)]
@@ -51,7 +53,7 @@ mod tests {
     use super::*;
 
     fn path_of<'a>(text: &'a [u8], wanted: impl Fn(&Membership<'a>) -> bool) -> Option<&'a [u8]> {
-        memberships(text).map(Result::unwrap).find(|m| wanted(m)).map(|m| m.path)
+        memberships(text).unwrap().map(Result::unwrap).find(|m| wanted(m)).map(|m| m.path)
     }
 
     #[test]
@@ -71,14 +73,14 @@ mod tests {
             (b"0::/\xff\xfe\n", b"/\xff\xfe"),
         ];
         for (text, path) in cases {
-            assert_eq!(memberships(text).next().map(Result::unwrap).map(|m| m.path), Some(path));
+            assert_eq!(memberships(text).unwrap().next().map(Result::unwrap).map(|m| m.path), Some(path));
         }
     }
 
     #[test]
     fn malformed_lines_are_errors() {
         for text in [&b"0:/x\n"[..], b"garbage\n", b"0::relative\n", b"0::\n"] {
-            assert_eq!(memberships(text).next(), Some(Err(ParseError::MalformedLine)));
+            assert_eq!(memberships(text).unwrap().next(), Some(Err(ParseError::MalformedLine)));
         }
     }
 }

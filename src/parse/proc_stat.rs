@@ -1,6 +1,6 @@
 //! `/proc/PID/stat` (`proc_pid_stat`(5)): whether a process is on its way out.
 
-use super::{ParseError, decimal};
+use super::{ParseError, decimal, whole};
 
 /// `PF_EXITING` of include/linux/sched.h.
 const PF_EXITING: u64 = 0x4;
@@ -8,11 +8,11 @@ const PF_EXITING: u64 = 0x4;
 /// Whether the process has begun to exit, by its flags.
 ///
 /// # Errors
-/// Where the file has too few fields, or the flags are no number.
+/// Where the file is cut short or has too few fields, or the flags are no number.
 pub fn is_exiting(text: &[u8]) -> Result<bool, ParseError> {
     // The second field is the program's name in parentheses, which may itself have any of both.
     let name_end = text.iter().rposition(|&b| b == b')').ok_or(ParseError::MalformedLine)?;
-    let mut fields = text[name_end + 1..].split(|&b| b == b' ').skip(1);
+    let mut fields = whole(&text[name_end + 1..])?.split(|&b| b == b' ').skip(1);
     let flags = fields.nth(6).ok_or(ParseError::MalformedLine)?;
     Ok(decimal(flags)? & PF_EXITING != 0)
 }
@@ -25,7 +25,8 @@ mod tests {
     fn flags_are_the_ninth_field_whatever_the_name() {
         assert_eq!(is_exiting(b"7 (cat) R 1 7 7 0 -1 4194304 99 0\n"), Ok(false));
         assert_eq!(is_exiting(b"7 (a) Z (b) Z 1 7 7 0 -1 4194316 99 0\n"), Ok(true));
-        assert_eq!(is_exiting(b"7 (cat) R 1"), Err(ParseError::MalformedLine));
+        assert_eq!(is_exiting(b"7 (cat) R 1\n"), Err(ParseError::MalformedLine));
+        assert_eq!(is_exiting(b"7 (cat) R 1 7 7 0 -1 41943"), Err(ParseError::Truncated));
         assert_eq!(is_exiting(b""), Err(ParseError::MalformedLine));
     }
 }

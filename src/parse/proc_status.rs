@@ -17,7 +17,7 @@ pub struct Status {
 /// Where one of the lines is missing or malformed.
 pub fn parse(text: &[u8]) -> Result<Status, ParseError> {
     let last_number = |key: &'static str| {
-        let value = lines(text).find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"));
+        let value = lines(text)?.find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"));
         let numbers = value.ok_or(ParseError::Missing(key))?.rsplit(|b| b.is_ascii_whitespace());
         decimal(numbers.into_iter().next().unwrap_or_default())
     };

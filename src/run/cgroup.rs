@@ -89,7 +89,7 @@ impl RunCgroup {
             Version::V2 => "memory.events",
         };
         let text = self.read(file).ok()?;
-        decimal(lines(&text).find_map(|line| line.strip_prefix(b"oom_kill "))?).ok()
+        decimal(lines(&text).ok()?.find_map(|line| line.strip_prefix(b"oom_kill "))?).ok()
     }
 
     fn read(&self, file: &str) -> io::Result<Vec<u8>> {

@@ -86,7 +86,7 @@ pub fn remove(cgroup: &Path) -> io::Result<()> {
         }
     }
     let procs = if killed { Vec::new() } else { fs::read(cgroup.join("cgroup.procs"))? };
-    for pid in lines(&procs) {
+    for pid in lines(&procs).into_iter().flatten() {
         let pid = decimal(pid).ok().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // It may have ended by itself.

@@ -136,7 +136,7 @@ impl Hierarchy {
     /// text of its `/proc/PID/cgroup`.
     pub(super) fn path_in<'t>(&self, text: &'t [u8], pid: u32) -> Result<&'t [u8], Error> {
         let malformed = |source| Error::malformed(format!("/proc/{pid}/cgroup"), source);
-        for membership in memberships(text) {
+        for membership in memberships(text).map_err(malformed)? {
             let membership = membership.map_err(malformed)?;
             let here = match self.version {
                 Version::V1 => membership.has_controller(self.controller),

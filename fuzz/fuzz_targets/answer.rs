@@ -1,0 +1,144 @@
+//! The whole way, from a system's files to the text that a reader gets: a system of `tests/fixtures` in which
+//! some files are damaged or missing is answered with an error, or with a text that makes sense.
+#![no_main]
+
+use arbitrary::Arbitrary;
+use cgprocfs::bytes::MAX;
+use cgprocfs::service::Service;
+use cgprocfs::source::Source;
+use cgprocfs::view::VIEWS;
+use libfuzzer_sys::fuzz_target;
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+use tempfile::TempDir;
+
+#[derive(Arbitrary, Debug)]
+struct Damage {
+    system: u8,
+    files: Vec<(u8, Edit)>,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Edit {
+    Remove,
+    Truncate(u16),
+    Replace(Vec<u8>),
+    Number(u16, u64),
+    Splice { at: u16, cut: u8, with: Vec<u8> },
+}
+
+/// A copy of one fixture, and what its files say when they are whole.
+struct System {
+    dir: TempDir,
+    reader: u32,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+static SYSTEMS: LazyLock<Vec<System>> = LazyLock::new(|| {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+    let mut cases: Vec<_> = fs::read_dir(fixtures).unwrap().map(|case| case.unwrap().path()).collect();
+    cases.sort();
+    cases.iter().map(|case| System::copy(case)).collect()
+});
+
+impl System {
+    fn copy(case: &Path) -> Self {
+        // In memory: every run writes some of it.
+        let dir = TempDir::new_in("/dev/shm").unwrap();
+        let copied = Command::new("cp").arg("-a").arg(case.join("root/.")).arg(dir.path()).status().unwrap();
+        assert!(copied.success());
+        let reader = fs::read_to_string(case.join("reader")).unwrap().trim().parse().unwrap();
+        let mut files = Vec::new();
+        collect(dir.path(), &mut files);
+        files.sort();
+        Self { dir, reader, files }
+    }
+}
+
+fn collect(dir: &Path, files: &mut Vec<(PathBuf, Vec<u8>)>) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => collect(&entry.path(), files),
+            kind if kind.is_file() => files.push((entry.path(), fs::read(entry.path()).unwrap())),
+            _ => {}
+        }
+    }
+}
+
+impl Edit {
+    fn apply(self, path: &Path, text: &[u8]) {
+        let mut text = text.to_vec();
+        match self {
+            Edit::Remove => {
+                let _ = fs::remove_file(path);
+                return;
+            }
+            Edit::Truncate(length) => text.truncate(length.into()),
+            Edit::Replace(with) => text = with,
+            Edit::Number(index, number) => {
+                let is_number = |word: &&[u8]| word.first().is_some_and(u8::is_ascii_digit);
+                let words = text.split(|b| b" \n\t".contains(b)).filter(is_number);
+                if let Some(word) = words.clone().cycle().nth(usize::from(index) % words.count().max(1)) {
+                    let at = word.as_ptr().addr() - text.as_ptr().addr();
+                    let end = at + word.len();
+                    text.splice(at..end, number.to_string().into_bytes());
+                }
+            }
+            Edit::Splice { at, cut, with } => {
+                let at = usize::from(at).min(text.len());
+                let end = (at + usize::from(cut)).min(text.len());
+                text.splice(at..end, with);
+            }
+        }
+        fs::write(path, text).unwrap();
+    }
+}
+
+fuzz_target!(|damage: Damage| {
+    let system = &SYSTEMS[usize::from(damage.system) % SYSTEMS.len()];
+    let mut touched = Vec::new();
+    for (file, edit) in damage.files {
+        let (path, text) = &system.files[usize::from(file) % system.files.len()];
+        edit.apply(path, text);
+        touched.push((path, text));
+    }
+    if let Ok(source) = Source::open(system.dir.path(), None) {
+        let service = Service::new(source, 100);
+        for view in VIEWS {
+            if let Ok(text) = service.text(system.reader, *view) {
+                // A process of the host gets the host's own file, whatever that says.
+                let native = fs::read(system.dir.path().join(view.path())).ok();
+                if native.as_ref() == Some(&text.bytes) {
+                    continue;
+                }
+                check(view.path(), std::str::from_utf8(&text.bytes).expect("plain text"));
+            }
+        }
+    }
+    for (path, text) in touched {
+        fs::write(path, text).unwrap();
+    }
+});
+
+fn check(path: &str, text: &str) {
+    assert!(text.ends_with('\n') && text.len() < 4096);
+    assert!(text.lines().all(|line| line.len() < 80));
+    if path != "proc/meminfo" {
+        return;
+    }
+    let mut numbers = HashMap::new();
+    for line in text.lines() {
+        let (key, value) = line.split_once(':').expect("a colon");
+        numbers.insert(key, value.trim().trim_end_matches(" kB").parse::<u64>().expect("a number"));
+    }
+    assert!(numbers.values().all(|&number| number <= MAX));
+    assert!(text.starts_with("MemTotal:"));
+    // The lines are the kernel's own; one that it lacks counts as nothing.
+    let of = |key| numbers.get(key).copied().unwrap_or(0);
+    assert!(of("MemTotal") > 0);
+    assert!(of("MemAvailable") <= of("MemTotal") && of("MemFree") <= of("MemTotal"));
+    assert!(of("SwapFree") <= of("SwapTotal"));
+}

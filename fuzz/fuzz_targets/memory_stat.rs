@@ -1,0 +1,25 @@
+//! `memory.stat` of both versions, against a look for whole lines.
+#![no_main]
+
+use cgprocfs::bytes::MAX;
+use cgprocfs::parse::memory_stat::{Version, memory_stat};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &[u8]| {
+    for (version, anon, active_file) in
+        [(Version::V1, "total_rss ", "total_active_file "), (Version::V2, "anon ", "active_file ")]
+    {
+        let Ok(stat) = memory_stat(version, text) else { continue };
+        let last = |key: &str| {
+            let of_key =
+                |line: &[u8]| Some(std::str::from_utf8(line).ok()?.strip_prefix(key)?.parse().unwrap());
+            text.split(|&b| b == b'\n').filter_map(of_key).next_back()
+        };
+        assert_eq!(stat.anon.map(|bytes| bytes.get()), last(anon));
+        assert_eq!(stat.active_file.map(|bytes| bytes.get()), last(active_file));
+        for value in [stat.anon, stat.file, stat.inactive_file, stat.active_file, stat.shmem, stat.swapcached]
+        {
+            assert!(value.is_none_or(|bytes| bytes.get() <= MAX));
+        }
+    }
+});
