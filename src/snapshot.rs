@@ -71,6 +71,9 @@ pub struct Level {
     pub usage: Option<Bytes>,
     /// `memory.stat`, where needed.
     pub stat: Option<MemoryStat>,
+    /// Caches of children off the reader's path that `memory.min` protects: within `stat`, and yet not
+    /// reclaimable from here.
+    pub protected: Bytes,
     /// Swap of this level.
     pub swap: Swap,
 }

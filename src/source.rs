@@ -9,6 +9,7 @@ pub mod layout;
 mod levels;
 mod namespaces;
 mod procfs;
+mod protection;
 mod readers;
 
 pub use self::caller::Caller;

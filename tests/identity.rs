@@ -28,6 +28,8 @@ fn main() -> ExitCode {
             &[Need::Root, Need::Fuse, Need::CgroupV2],
             level_without_the_controller,
         ),
+        test("threaded_cgroup", &[Need::Root, Need::Fuse, Need::CgroupV2], threaded_cgroup),
+        test("subgroup_that_crun_makes", MOUNT, subgroup_that_crun_makes),
         test("controller_enabled_later", &[Need::Root, Need::Fuse, Need::CgroupV2], controller_enabled_later),
         test("cgroup_removed_while_a_file_is_open", MOUNT, cgroup_removed_while_a_file_is_open),
         test("cgroup_made_again_under_the_same_name", MOUNT, cgroup_made_again_under_the_same_name),
@@ -284,6 +286,43 @@ fn level_without_the_controller() {
     let text = meminfo(&daemon, &leaf, &[]);
     assert_eq!(field(&text, "MemTotal"), 64 * MIB);
     assert!(field(&text, "AnonPages") < 16 * MIB, "{text}");
+}
+
+/// Threads of one process may be in cgroups of their own, which have no memory controller.
+fn threaded_cgroup() {
+    let daemon = Daemon::start();
+    let container = Cgroup::new().limit(64);
+    let threaded = container.bare_child("threaded");
+    threaded.write("cgroup.type", "threaded");
+    let script = format!(
+        "echo $$ > {}/cgroup.threads && cat /proc/self/cgroup && exec cat {}",
+        threaded.dir.display(),
+        daemon.meminfo()
+    );
+    let text = output(&mut container.command(&["sh", "-c", &script]));
+    assert!(text.lines().next().unwrap().ends_with("/threaded"), "{text}");
+    assert_eq!(field(&text, "MemTotal"), 64 * MIB);
+    assert!(field(&text, "AnonPages") < 16 * MIB, "{text}");
+}
+
+/// crun puts a container's processes one level below the cgroup that has its limits, and that is what podman,
+/// CRI-O and Kubernetes measure.
+fn subgroup_that_crun_makes() {
+    let daemon = Daemon::start();
+    let parent = Cgroup::new();
+    for prefix in ["libpod", "crio"] {
+        let scope = parent.child(format!("{prefix}-{}.scope", "0123456789abcdef".repeat(4))).limit(64);
+        let (container, beside) = (scope.child("container"), scope.child("beside"));
+        let _hog = hog(&beside, "20");
+        let text = meminfo(&daemon, &container, &[]);
+        assert_eq!(field(&text, "MemTotal"), 64 * MIB);
+        assert!(field(&text, "AnonPages") >= 20 * MIB, "usage is the scope's: {text}");
+    }
+    // By any other name it is a cgroup like others.
+    let scope = parent.child("other.scope").limit(64);
+    let (container, beside) = (scope.child("container"), scope.child("beside"));
+    let _hog = hog(&beside, "20");
+    assert!(field(&meminfo(&daemon, &container, &[]), "AnonPages") < 16 * MIB);
 }
 
 fn controller_enabled_later() {

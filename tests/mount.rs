@@ -12,7 +12,7 @@ use cgprocfs::view::{NotLoaded, VIEWS, View};
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::helper::{self, start};
-use common::{MOUNT, Need, cgprocfs, field, main as run, output, test, wait_until};
+use common::{MOUNT, Need, cgprocfs, field, main as run, output, test, times, wait_until};
 use rustix::process::Signal;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -276,7 +276,7 @@ fn two_containers_at_once() {
         .zip([64 << 10, 96 << 10])
         .map(|(container, total)| {
             let line = format!("MemTotal:       {total:8} kB");
-            let words = helper::command("expect", &[&daemon.meminfo(), &line, "1000"]);
+            let words = helper::command("expect", &[&daemon.meminfo(), &line, &times(1000).to_string()]);
             container.command(&words.iter().map(String::as_str).collect::<Vec<_>>()).spawn().unwrap()
         })
         .collect();
@@ -291,16 +291,16 @@ fn thousands_of_opens() {
     read(&path);
     let descriptors = daemon.descriptors();
     for _ in 0..3 {
-        let files: Vec<_> = (0..1500).map(|_| File::open(&path).unwrap()).collect();
+        let files: Vec<_> = (0..times(1500)).map(|_| File::open(&path).unwrap()).collect();
         assert_eq!(daemon.descriptors(), descriptors, "an open file costs the daemon no descriptor");
         drop(files);
     }
     let read_often = |times| (0..times).for_each(|_| drop(read(&path)));
-    read_often(2_000);
+    read_often(times(2_000));
     let resident = daemon.resident();
-    read_often(20_000);
+    read_often(times(20_000));
     let grown = daemon.resident().saturating_sub(resident);
-    assert!(grown < 300, "{grown} kB grown over 20,000 reads");
+    assert!(grown < 300, "{grown} kB grown over {} reads", times(20_000));
     assert_eq!(daemon.descriptors(), descriptors);
 }
 
@@ -494,7 +494,7 @@ fn failing_reads_do_not_fill_the_log() {
     let daemon = Daemon::start();
     let container = Cgroup::new().limit(64);
     output(Command::new("prlimit").args(["--nofile=4:4", "--pid", &daemon.pid().to_string()]));
-    for _ in 0..100 {
+    for _ in 0..times(100) {
         let failed = common::finish(&mut container.command(&["cat", &daemon.meminfo()]));
         let said = String::from_utf8(failed.stderr).unwrap();
         assert!(!failed.status.success() && said.contains("Too many open files"), "{said}");

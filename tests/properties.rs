@@ -52,8 +52,8 @@ fn swap() -> impl Strategy<Value = Swap> {
 }
 
 prop_compose! {
-    fn level()(limit in limit(), usage in bytes(), stat in stat(), swap in swap()) -> Level {
-        Level { limit, usage: Some(usage), stat: Some(stat), swap }
+    fn level()(limit in limit(), usage in bytes(), stat in stat(), protected in bytes(), swap in swap()) -> Level {
+        Level { limit, usage: Some(usage), stat: Some(stat), protected, swap }
     }
 }
 
@@ -280,6 +280,7 @@ proptest! {
             usage: Some(Bytes::new(anon + locked)),
             stat: Some(stat),
             swap: Swap::Unaccounted,
+            protected: Bytes::ZERO,
         };
         let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
         let scope = Scope::Container(Container { levels: vec![level], index: 0, huge_pages: None });
@@ -314,7 +315,7 @@ proptest! {
             ..MemoryStat::default()
         };
         let limit = b(usage + room).unwrap();
-        let level = Level { limit: Some(limit), usage: b(usage), stat: Some(stat), swap: Swap::Unaccounted };
+        let level = Level { limit: Some(limit), usage: b(usage), stat: Some(stat), ..Level::default() };
         let text = KERNEL_LINES
             .lines()
             .map(|line| match line.split(':').next().unwrap() {
@@ -350,6 +351,7 @@ proptest! {
                 ..MemoryStat::default()
             }),
             swap: Swap::Unaccounted,
+            protected: Bytes::ZERO,
         };
         let (used, cache) = (used.min(limit), cache.min(limit - used.min(limit)));
         let levels = vec![level(Some(limit), used, cache), level(None, used + others, cache)];

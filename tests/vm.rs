@@ -1,14 +1,19 @@
 //! The tests of the real kernel once more, on other kernels: cgroup v2, v1 and hybrid, in guests under software
-//! emulation. `CGPROCFS_VM=all` runs all of them; by default it is the two that most hosts are like.
+//! emulation. `CGPROCFS_VM=all` runs all of them, and with `UPDATE_README=1` writes the README's table of what they
+//! proved; by default it is the two that most hosts are like.
 #![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "vm/table.rs"]
+mod table;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, PoisonError};
 
 /// What runs in a guest: the programs of these names beside this one.
-const TESTS: [&str; 4] = ["identity", "mount", "run", "cli"];
+const TESTS: [&str; 6] = ["oracle", "response", "identity", "mount", "run", "cli"];
 
 /// Kernel, layout of cgroups, swap, and MGLRU, which 6.12 has on by default and 6.1 off.
 const GUESTS: [[&str; 4]; 10] = [
@@ -28,18 +33,25 @@ const BY_DEFAULT: usize = 2;
 fn main() -> ExitCode {
     let all = std::env::var("CGPROCFS_VM").is_ok_and(|which| which == "all");
     let guests = if all { &GUESTS[..] } else { &GUESTS[..BY_DEFAULT] };
-    let trial = |&[kernel, layout, swap, lru]: &[&'static str; 4]| {
+    let trial = |(place, &[kernel, layout, swap, lru]): (usize, &[&'static str; 4])| {
         let name =
             format!("linux_{kernel}_{layout}_swap_{swap}_mglru_{}", if lru == "0" { "off" } else { "on" });
         Trial::ignorable_test(name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => boot(kernel, layout, swap, lru).map(|()| Completion::Completed),
+            None => boot(kernel, layout, swap, lru).map(|said| {
+                table::note(place, said);
+                Completion::Completed
+            }),
         })
     };
     let mut arguments = Arguments::from_args();
-    // A guest has as many processors as this machine.
-    arguments.test_threads = Some(1);
-    libtest_mimic::run(&arguments, guests.iter().map(trial).collect()).exit_code()
+    // Most of the time a guest keeps one processor busy.
+    arguments.test_threads = Some(std::thread::available_parallelism().map_or(1, |count| count.get().min(4)));
+    let conclusion = libtest_mimic::run(&arguments, guests.iter().enumerate().map(trial).collect());
+    if all && std::env::var_os("UPDATE_README").is_some() && conclusion.num_passed as usize == GUESTS.len() {
+        table::write(&TESTS);
+    }
+    conclusion.exit_code()
 }
 
 fn missing() -> Option<String> {
@@ -54,11 +66,15 @@ fn missing() -> Option<String> {
     programs.iter().find(|program| lacks(program)).map(|program| format!("needs the program {program}"))
 }
 
-fn boot(kernel: &str, layout: &str, swap: &str, lru: &str) -> Result<(), Failed> {
+fn boot(kernel: &str, layout: &str, swap: &str, lru: &str) -> Result<String, Failed> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
     let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm");
     let kernels = work.join("kernels");
-    run(Command::new(scripts.join("kernels")).arg(&kernels))?;
+    static FETCHED: Mutex<()> = Mutex::new(());
+    {
+        let _one_at_a_time = FETCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        run(Command::new(scripts.join("kernels")).arg(&kernels))?;
+    }
     let kernel = kernels.join(kernel);
     // Two runs at once must not write to one file.
     let initramfs = tempfile::NamedTempFile::new_in(&work)?;
@@ -72,14 +88,19 @@ fn boot(kernel: &str, layout: &str, swap: &str, lru: &str) -> Result<(), Failed>
         format!("guest.tests={}", TESTS.join(",")),
     ];
     let mut boot = Command::new(scripts.join("boot"));
-    run(boot.arg(&kernel).arg(initramfs.path()).arg("400").args(options))
+    let said = run(boot.arg(&kernel).arg(initramfs.path()).arg("600").args(options))?;
+    let figures = said.lines().filter(|line| {
+        ["guest: Linux", "oracle: ", "response: ", "hostile: "].iter().any(|sign| line.starts_with(sign))
+    });
+    println!("{}", figures.collect::<Vec<_>>().join("\n"));
+    Ok(said)
 }
 
-/// Runs a script; what it printed from the first failure on is the error.
-fn run(command: &mut Command) -> Result<(), Failed> {
+/// Runs a script and returns what it printed; if it fails, that from the first failure on is the error.
+fn run(command: &mut Command) -> Result<String, Failed> {
     let output = command.output()?;
     if output.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

@@ -95,6 +95,16 @@ memory_stat! {
     zswapped: None, Some("zswapped");
 }
 
+impl MemoryStat {
+    /// What the kernel can reclaim without swapping: page cache on the file LRU lists, which tmpfs and locked
+    /// pages are not, and reclaimable slab.
+    #[must_use]
+    pub fn reclaimable(&self) -> Bytes {
+        let [inactive, active, slab] = [self.inactive_file, self.active_file, self.slab_reclaimable];
+        inactive.unwrap_or_default() + active.unwrap_or_default() + slab.unwrap_or_default()
+    }
+}
+
 /// Parses the file. Keys that no view uses are skipped.
 ///
 /// # Errors

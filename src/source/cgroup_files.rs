@@ -3,6 +3,7 @@
 use super::layout::Hierarchy;
 use super::levels::relative;
 use super::procfs::{PATH_DIR, READ, read_whole};
+use super::protection::Protected;
 use crate::bytes::Bytes;
 use crate::error::{Error, printable};
 use crate::parse::ParseError;
@@ -20,6 +21,7 @@ pub(super) struct CgroupFiles {
     version: Version,
     dir: OwnedFd,
     inode: u64,
+    protected: Protected,
     /// `None`: the controller is not enabled in this cgroup, its numbers are within its parent's.
     memory: Option<MemoryFiles>,
 }
@@ -70,7 +72,14 @@ impl CgroupFiles {
         let inode = fstat(&dir).map_err(|e| Error::unreadable(printable(path), e))?.st_ino;
         let is_root = path == b"/" && hierarchy.top_is_host;
         let memory = MemoryFiles::open(hierarchy.version, is_root, &dir, path)?;
-        let files = Self { path: path.to_vec(), version: hierarchy.version, dir, inode, memory };
+        let files = Self {
+            path: path.to_vec(),
+            version: hierarchy.version,
+            dir,
+            inode,
+            protected: Protected::default(),
+            memory,
+        };
         // The files of a cgroup that is being removed go before it does: then none of them means nothing.
         files.verify_name(hierarchy)?;
         Ok(files)
@@ -124,6 +133,20 @@ impl CgroupFiles {
             level.usage = Some(self.read(file, names(self.version).usage, buffer, usage)?);
         }
         Ok(())
+    }
+
+    /// Reads how much of the children's caches `memory.min` keeps from this cgroup's reclaim, the child
+    /// `reader` excepted. cgroup v1 has no such protection.
+    pub(super) fn protected(&self, reader: &[u8], buffer: &mut Vec<u8>) -> Result<Bytes, Error> {
+        match self.version {
+            Version::V1 => Ok(Bytes::ZERO),
+            Version::V2 => self.protected.bytes(&self.dir, &self.path, reader, buffer),
+        }
+    }
+
+    /// The path that it was opened by.
+    pub(super) fn path(&self) -> &[u8] {
+        &self.path
     }
 
     fn stat(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<MemoryStat, Error> {

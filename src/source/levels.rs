@@ -115,8 +115,10 @@ impl CgroupPath {
             return host.load(layout, needs, buffer);
         };
         let mut levels = Vec::with_capacity(self.levels.len());
+        let mut below: &[u8] = b"";
         for (position, (_, files)) in with_controller().enumerate() {
-            levels.push(read_level(files, position == index, meminfo.as_ref(), buffer)?);
+            levels.push(read_level(files, below, position == index, meminfo.as_ref(), buffer)?);
+            below = name(files.path());
         }
         let huge_pages = match (&meminfo, hugetlb) {
             (Some(meminfo), Some(path)) => host.huge_pages(meminfo, layout, path)?,
@@ -127,8 +129,15 @@ impl CgroupPath {
     }
 }
 
+/// The name of the cgroup at a path.
+fn name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&b| b == b'/').next().unwrap_or_default()
+}
+
+/// `below` is the name of the next level toward the reader.
 fn read_level(
     files: &CgroupFiles,
+    below: &[u8],
     is_container: bool,
     meminfo: Option<&Meminfo>,
     buffer: &mut Vec<u8>,
@@ -141,6 +150,9 @@ fn read_level(
     }
     if is_container || binds {
         files.usage(&mut level, buffer)?;
+    }
+    if binds {
+        level.protected = files.protected(below, buffer)?;
     }
     // A host without swap has none to limit.
     level.swap = match meminfo.map(|meminfo| meminfo.kib(Field::SwapTotal)) {

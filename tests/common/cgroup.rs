@@ -64,9 +64,32 @@ impl Cgroup {
         fs::write(self.dir.join(file), bytes.to_string()).unwrap();
     }
 
+    /// Writes a file of the memory controller that both versions have, or one of them.
+    pub fn write(&self, file: &str, value: &str) {
+        fs::write(self.dir.join(file), value).unwrap_or_else(|e| panic!("{file}: {e}"));
+    }
+
+    /// Keeps its memory from being swapped, where there is swap.
+    pub fn no_swap(self) -> Self {
+        let (file, value) = if self.v2 { ("memory.swap.max", "0") } else { ("memory.swappiness", "0") };
+        if self.dir.join(file).exists() {
+            self.write(file, value);
+        }
+        self
+    }
+
     pub fn usage(&self) -> u64 {
         let file = if self.v2 { "memory.current" } else { "memory.usage_in_bytes" };
         fs::read_to_string(self.dir.join(file)).unwrap().trim().parse().unwrap()
+    }
+
+    /// How much of it is in swap.
+    pub fn swapped(&self) -> u64 {
+        if self.v2 {
+            fs::read_to_string(self.dir.join("memory.swap.current")).unwrap().trim().parse().unwrap()
+        } else {
+            self.stat("total_swap", "")
+        }
     }
 
     /// A value of `memory.stat`, by its v1 or its v2 key.

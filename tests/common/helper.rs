@@ -1,6 +1,9 @@
 //! Programs that tests run inside containers: this very test program, started with a helper's name.
 
-use std::io::{Read, Seek, Write};
+use super::cgroup::Cgroup;
+use nix::sys::mman::{MlockAllFlags, mlockall};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 const MARK: &str = "--as-helper";
@@ -20,6 +23,7 @@ pub fn ran() -> bool {
     match arguments[2].as_str() {
         "hog" => hog(rest[0].parse().unwrap()),
         "expect" => expect(rest[0], rest[1], rest[2].parse().unwrap()),
+        "actor" => actor(),
         "reread" => reread(rest[0]),
         name => panic!("no helper {name}"),
     }
@@ -28,10 +32,7 @@ pub fn ran() -> bool {
 
 /// Touches that many MiB of anonymous memory, says so, and holds it until stdin ends.
 fn hog(mib: usize) {
-    let mut memory = vec![0u8; mib << 20];
-    for page in memory.chunks_mut(4096) {
-        page[0] = 1;
-    }
+    let memory = touched(mib << 20);
     ready();
     std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
     // To the very end: whoever samples this program should not see it give the memory back.
@@ -46,9 +47,62 @@ fn expect(path: &str, line: &str, times: usize) {
     }
 }
 
+/// Does what stdin says, line by line, and says `ready` after each.
+fn actor() {
+    let mut memory: Vec<Vec<u8>> = Vec::new();
+    ready();
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["anon", mib] => memory.push(touched(mib.parse::<usize>().unwrap() << 20)),
+            ["free"] => memory.clear(),
+            ["read", path] => read(path),
+            ["write", path, mib] => write(path, mib.parse().unwrap()),
+            ["show", path] => print!("{}", std::fs::read_to_string(path).unwrap()),
+            ["lock"] => mlockall(MlockAllFlags::MCL_CURRENT).unwrap(),
+            ["grow", path] => grow(path),
+            _ => panic!("no command {line}"),
+        }
+        ready();
+    }
+}
+
+fn read(path: &str) {
+    std::io::copy(&mut File::open(path).unwrap(), &mut std::io::sink()).unwrap();
+}
+
+fn touched(bytes: usize) -> Vec<u8> {
+    let mut memory = vec![0u8; bytes];
+    memory.chunks_mut(4096).for_each(|page| page[0] = 1);
+    memory
+}
+
+/// Zeroes that many MiB into a file.
+fn write(path: &str, mib: usize) {
+    let mut file = File::create(path).unwrap();
+    (0..mib * 16).for_each(|_| file.write_all(&[0; 1 << 16]).unwrap());
+}
+
+/// Prints MemAvailable, then allocates until it is killed, in steps each of which is printed; but no more than
+/// 4 MiB beyond.
+fn grow(meminfo: &str) {
+    const STEP: usize = 64;
+    // The kernel is to kill this process, not another of its cgroup.
+    std::fs::write("/proc/self/oom_score_adj", "1000").unwrap();
+    let available: usize =
+        super::field(&std::fs::read_to_string(meminfo).unwrap(), "MemAvailable").try_into().unwrap();
+    println!("{available}");
+    let mut memory = vec![0u8; (available + 4096) << 10];
+    for (step, piece) in memory.chunks_mut(STEP << 10).enumerate() {
+        piece.chunks_mut(4096).for_each(|page| page[0] = 1);
+        println!("{}", (step + 1) * STEP);
+    }
+}
+
 /// Prints a file's first line for each line of stdin, through one open file.
 fn reread(path: &str) {
-    let mut file = std::fs::File::open(path).unwrap();
+    let mut file = File::open(path).unwrap();
     ready();
     for _ in std::io::stdin().lines() {
         let mut text = String::new();
@@ -70,12 +124,18 @@ pub struct Running {
 }
 
 /// Starts a helper and waits until it is ready.
-pub fn start(command: &mut Command) -> Running {
+fn start_owned(command: &mut Command) -> (Child, ChildStdout) {
     let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdout = process.stdout.take().unwrap();
     let mut line = [0; 6];
     stdout.read_exact(&mut line).unwrap_or_else(|e| panic!("{command:?} is not ready: {e}"));
     assert_eq!(&line, b"ready\n");
+    (process, stdout)
+}
+
+/// Starts a helper and waits until it is ready.
+pub fn start(command: &mut Command) -> Running {
+    let (process, stdout) = start_owned(command);
     Running { process, stdout }
 }
 
@@ -93,6 +153,61 @@ impl Running {
 }
 
 impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A process that does what it is told, until it goes out of scope.
+pub struct Actor {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Actor {
+    /// One in `cgroup`.
+    pub fn start(cgroup: &Cgroup) -> Self {
+        let words = command("actor", &[]);
+        Self::spawn(&mut cgroup.command(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// One that `command` starts.
+    pub fn spawn(command: &mut Command) -> Self {
+        let (process, stdout) = start_owned(command);
+        Self { process, stdout: BufReader::new(stdout) }
+    }
+
+    /// Has it do something, and returns what it printed about that.
+    pub fn tell(&mut self, order: &str) -> String {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{order}").unwrap();
+        let mut said = String::new();
+        loop {
+            let mut line = String::new();
+            let length = self.stdout.read_line(&mut line).unwrap();
+            assert!(length > 0, "the actor died of {order}; it said {said}");
+            if line == "ready\n" {
+                return said;
+            }
+            said += &line;
+        }
+    }
+
+    /// Has it allocate until it is killed. Returns the MemAvailable that it read before, and how much it could
+    /// touch, in KiB.
+    pub fn grow(mut self, meminfo: &str) -> (u64, u64) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "grow {meminfo}").unwrap();
+        let mut numbers = self.stdout.by_ref().lines().map(Result::unwrap).take_while(|line| line != "ready");
+        let predicted = numbers.next().expect("it reads before it is killed").parse().unwrap();
+        (predicted, numbers.last().map_or(0, |line| line.parse().unwrap()))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Actor {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();

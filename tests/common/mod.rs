@@ -3,10 +3,12 @@
 
 pub mod cgroup;
 pub mod daemon;
+pub mod disk;
 pub mod helper;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -21,6 +23,10 @@ pub enum Need {
     Program(&'static str),
     /// A processor that is not emulated.
     Speed,
+    /// Swap, to whatever device.
+    Swap,
+    /// A guest, which may run out of memory.
+    Emulation,
 }
 
 impl Need {
@@ -31,9 +37,12 @@ impl Need {
             Need::Fuse => lacks(std::path::Path::new("/dev/fuse").exists(), "needs /dev/fuse"),
             Need::CgroupV1 => lacks(cgroup::version() == Some(1), "needs the memory controller on cgroup v1"),
             Need::CgroupV2 => lacks(cgroup::version() == Some(2), "needs the memory controller on cgroup v2"),
-            Need::Speed => {
-                lacks(patience(1) == Duration::from_secs(1), "needs a processor that is not emulated")
+            Need::Speed => lacks(is_native(), "needs a processor that is not emulated"),
+            Need::Swap => {
+                let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+                lacks(field(&meminfo, "SwapTotal") > 0, "needs swap")
             }
+            Need::Emulation => lacks(!is_native(), "needs a guest that may run out of memory"),
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
         }
     }
@@ -109,6 +118,16 @@ pub fn host_total() -> u64 {
     field(&std::fs::read_to_string("/proc/meminfo").unwrap(), "MemTotal")
 }
 
+/// Whether the processor is not emulated.
+fn is_native() -> bool {
+    patience(1) == Duration::from_secs(1)
+}
+
+/// So many times, or a tenth of that where the processor is emulated.
+pub fn times(count: usize) -> usize {
+    if is_native() { count } else { count.div_ceil(10) }
+}
+
 /// How much longer than elsewhere things may take here: a guest under software emulation is slow.
 fn patience(seconds: u64) -> Duration {
     let times = std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap());
@@ -143,5 +162,22 @@ pub fn wait_for(process: &mut std::process::Child) -> std::process::ExitStatus {
             panic!("a process did not end");
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A process that is stopped until this goes out of scope.
+pub struct Stopped(Pid);
+
+impl Stopped {
+    pub fn new(pid: u32) -> Self {
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
     }
 }

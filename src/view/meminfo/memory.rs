@@ -84,7 +84,8 @@ fn total(host: &Meminfo, container: &Container, page: Kib) -> Kib {
 ///
 /// This is `si_mem_available()` (`mm/show_mem.c`) carried over to cgroups. A cgroup has neither a low
 /// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last
-/// page before it kills. tmpfs and locked memory are on other LRU lists and do not count.
+/// page before it kills. tmpfs and locked memory are on other LRU lists and do not count, nor does what
+/// `memory.min` of a sibling protects.
 fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, NotLoaded> {
     let host_available = host.count(Field::MemAvailable).map_or_else(|| host.kib(Field::MemFree), Kib::new);
     let mut least = total.min(host_available);
@@ -101,6 +102,6 @@ fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, 
 fn headroom(level: &Level, limit: Kib) -> Result<Kib, NotLoaded> {
     let stat = level.stat.as_ref().ok_or(NotLoaded("a level's memory.stat"))?;
     let usage = level.usage.ok_or(NotLoaded("a level's usage"))?.to_kib();
-    let reclaimable = kib(stat.inactive_file) + kib(stat.active_file) + kib(stat.slab_reclaimable);
-    Ok(limit + reclaimable - usage)
+    let reclaimable = stat.reclaimable() - level.protected;
+    Ok(limit + reclaimable.to_kib() - usage)
 }
