@@ -38,8 +38,8 @@ pub const PROVENANCE: &[Provenance] = &[
     },
     Provenance {
         fields: &[MemAvailable],
-        v2: "least, over the host and all limited levels, of limit − usage + file LRU lists + slab_reclaimable",
-        v1: "likewise, without slab",
+        v2: "least, over the host and all limited levels, of limit − usage + file LRU lists + slab_reclaimable − what siblings' memory.min protects of these",
+        v1: "likewise, without slab and memory.min",
     },
     Provenance {
         fields: &[MemFree],
