@@ -199,7 +199,10 @@ fn oom_kill_is_counted() {
 
 /// Starts a run whose program says when it is ready.
 fn start(script: &str) -> Child {
-    let mut command = run_command(&["--", "sh", "-c", script]);
+    // What starts the tests may ignore signals, as a shell does for what it runs in the background, and that is
+    // inherited.
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(common::cgprocfs_path()).args(["run", "--", "sh", "-c", script]);
     let mut process =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     process.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
