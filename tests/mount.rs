@@ -48,6 +48,16 @@ fn main() -> ExitCode {
         test("signals_unmount", MOUNT, signals_unmount),
         test("mount_point_by_a_symbolic_link", MOUNT, mount_point_by_a_symbolic_link),
         test("more_containers_than_descriptors", MOUNT, more_containers_than_descriptors),
+        test(
+            "over_the_daemons_own_meminfo_before_its_start",
+            MOUNT,
+            over_the_daemons_own_meminfo_before_its_start,
+        ),
+        test(
+            "over_the_daemons_own_meminfo_after_its_start",
+            MOUNT,
+            over_the_daemons_own_meminfo_after_its_start,
+        ),
         test("unmounted_by_somebody_else", MOUNT, unmounted_by_somebody_else),
         test("stopped_while_a_file_is_open", MOUNT, stopped_while_a_file_is_open),
         test("a_panic_is_contained", MOUNT, a_panic_is_contained),
@@ -437,6 +447,41 @@ fn more_containers_than_descriptors() {
         }
     }
     assert!(daemon.descriptors() <= 64 && !daemon.log().contains("cannot"), "{}", daemon.log());
+}
+
+/// What a container reads at `path` in the mount namespace of `daemon`, once nothing is cached.
+fn read_beside(daemon: &Daemon, container: &Cgroup, path: &str) -> String {
+    std::thread::sleep(Duration::from_millis(100));
+    let pid = daemon.pid().to_string();
+    output(&mut container.command(&["nsenter", "--mount", "--target", &pid, "cat", path]))
+}
+
+/// A daemon that would read the host's numbers from a mount would wait for itself, or take a container's for them.
+fn over_the_daemons_own_meminfo_before_its_start() {
+    let (other, container, large) = (Daemon::start(), Cgroup::new().limit(64), Cgroup::new());
+    let script = "mount --bind \"$0\" /proc/meminfo && exec \"$@\"";
+    let daemon = Daemon::start_by(&["unshare", "--mount", "sh", "-c", script, &other.meminfo()]);
+    for _ in 0..3 {
+        let text = read_beside(&daemon, &container, &daemon.meminfo());
+        assert_eq!(field(&text, "MemTotal"), 64 << 10);
+        let text = read_beside(&daemon, &large, &daemon.meminfo());
+        assert_eq!(field(&text, "MemTotal"), common::host_total());
+    }
+}
+
+fn over_the_daemons_own_meminfo_after_its_start() {
+    let (container, large) = (Cgroup::new().limit(64), Cgroup::new());
+    let daemon = Daemon::start_by(&["unshare", "--mount"]);
+    let target = daemon.pid().to_string();
+    let bind = ["--mount", "--target", &target, "mount", "--bind", &daemon.meminfo(), "/proc/meminfo"];
+    output(Command::new("nsenter").args(bind));
+    for _ in 0..3 {
+        let text = read_beside(&daemon, &container, "/proc/meminfo");
+        assert_eq!(field(&text, "MemTotal"), 64 << 10, "the mount is in place");
+        let text = read_beside(&daemon, &large, "/proc/meminfo");
+        assert_eq!(field(&text, "MemTotal"), common::host_total());
+        assert!(field(&text, "MemAvailable") > 128 << 10, "{text}");
+    }
 }
 
 fn unmounted_by_somebody_else() {
