@@ -21,6 +21,8 @@ pub enum Need {
     CgroupV1,
     CgroupV2,
     Program(&'static str),
+    /// A module of the Python that the distribution brings.
+    PythonModule(&'static str),
     /// A processor that is not emulated.
     Speed,
     /// Swap, to whatever device.
@@ -44,6 +46,9 @@ impl Need {
             }
             Need::Emulation => lacks(!is_native(), "needs a guest that may run out of memory"),
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
+            Need::PythonModule(name) => {
+                lacks(has_python_module(name), &format!("needs the Python module {name} for {PYTHON}"))
+            }
         }
     }
 }
@@ -57,6 +62,14 @@ pub fn is_root() -> bool {
 
 fn has_program(name: &str) -> bool {
     let found = Command::new("sh").args(["-c", "command -v \"$0\"", name]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// The distribution's: it finds the modules that are packages, and one that comes first in PATH need not.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+fn has_python_module(name: &str) -> bool {
+    let found = Command::new(PYTHON).args(["-c", &format!("import {name}")]).stderr(Stdio::null()).status();
     found.is_ok_and(|status| status.success())
 }
 
