@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::log_limit::LogLimit;
 use crate::snapshot::Snapshot;
 use crate::source::{Caller, Source};
+use crate::sys;
 use crate::view::View;
 use log::Level;
 use std::cell::RefCell;
@@ -120,10 +121,12 @@ impl Service {
         render(view, &snapshot, Instant::now())
     }
 
-    /// Closes the files of containers that are gone. To be called now and then.
+    /// Closes the files of containers that are gone, and gives back the memory of what they once asked for.
+    /// To be called now and then.
     pub fn sweep(&self) {
         self.answers.sweep(|path| self.source.verify(path).is_ok());
         self.source.sweep();
+        sys::release_free_memory();
     }
 }
 

@@ -76,8 +76,11 @@ impl Handles {
     }
 
     pub(super) fn release(&self, handle: u64) {
-        if let Ok(key) = usize::try_from(handle) {
-            let _ = self.table.lock().open.try_remove(key);
+        let Ok(key) = usize::try_from(handle) else { return };
+        let mut table = self.table.lock();
+        let _ = table.open.try_remove(key);
+        if table.open.is_empty() && table.open.capacity() > SWEEP {
+            table.open.shrink_to_fit();
         }
     }
 }

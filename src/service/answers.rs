@@ -104,6 +104,8 @@ impl Answers {
             .map(|(name, _)| name.clone())
             .collect();
         let removed: Vec<_> = names.iter().map(|name| cache.remove(name)).collect();
+        let in_use = cache.by_cgroup.len();
+        cache.by_cgroup.shrink_to(in_use * 2);
         drop(cache);
         drop(removed);
     }

@@ -59,7 +59,10 @@ impl Levels {
 
     /// Forgets the levels that no path goes through any more.
     pub(super) fn sweep(&self) {
-        self.open.lock().retain(|_, level| level.strong_count() > 0);
+        let mut open = self.open.lock();
+        open.retain(|_, level| level.strong_count() > 0);
+        let in_use = open.len();
+        open.shrink_to(in_use * 2);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Programs that tests run inside containers: this very test program, started with a helper's name.
 
-use super::cgroup::Cgroup;
+use super::{cgroup::Cgroup, storm};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -25,6 +25,10 @@ pub fn ran() -> bool {
         "expect" => expect(rest[0], rest[1], rest[2].parse().unwrap()),
         "actor" => actor(),
         "reread" => reread(rest[0]),
+        "readers" => storm::readers(rest[0], rest[1].parse().unwrap()),
+        "descriptors" => storm::descriptors(rest[0], rest[1].parse().unwrap()),
+        "cgroups" => storm::cgroups(rest[0].as_ref(), rest[1]),
+        "victim" => storm::victim(rest[0], rest[1]),
         name => panic!("no helper {name}"),
     }
     true
@@ -112,7 +116,7 @@ fn reread(path: &str) {
     }
 }
 
-fn ready() {
+pub fn ready() {
     println!("ready");
     std::io::stdout().flush().unwrap();
 }

@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod daemon;
 pub mod disk;
 pub mod helper;
+pub mod storm;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -148,8 +149,13 @@ fn patience(seconds: u64) -> Duration {
 }
 
 /// Waits until `done`, at most ten seconds.
-pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let deadline = Instant::now() + patience(10);
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_at_most(10, what, done);
+}
+
+/// Waits until `done`, at most so many seconds.
+pub fn wait_at_most(seconds: u64, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience(seconds);
     while !done() {
         assert!(Instant::now() < deadline, "timed out: {what}");
         std::thread::sleep(Duration::from_millis(5));
