@@ -151,7 +151,11 @@ fn no_device() {
 }
 
 fn no_memory_controller() {
-    let hide = "umount -l -a -t cgroup,cgroup2 && mount -t tmpfs none /sys/fs/cgroup";
+    // A kernel may have none to begin with.
+    let hide = match common::cgroup::version() {
+        Some(_) => "umount -l -a -t cgroup,cgroup2 && mount -t tmpfs none /sys/fs/cgroup",
+        None => "true",
+    };
     let dir = tempfile::tempdir().unwrap();
     for arguments in ["show", "run -- true", &format!("mount {}", dir.path().display())] {
         fails(

@@ -11,30 +11,43 @@ use common::daemon::Daemon;
 use common::disk::Disk;
 use common::helper::{Actor, command};
 use common::{MOUNT, Need, field, host_total, main as run, output, test, wait_until};
+use libtest_mimic::Trial;
 use std::process::ExitCode;
+use std::sync::{PoisonError, RwLock};
 
 const V2: &[Need] = &[Need::Root, Need::Fuse, Need::CgroupV2];
 const GUEST: &[Need] = &[Need::Root, Need::Fuse, Need::Emulation];
 
 fn main() -> ExitCode {
     run(vec![
-        test("anonymous_memory", MOUNT, anonymous_memory),
-        test("cache_read_once", MOUNT, cache_read_once),
-        test("cache_read_again", MOUNT, cache_read_again),
-        test("tmpfs", MOUNT, tmpfs),
-        test("locked_program", MOUNT, locked_program),
-        test("all_of_it_together", MOUNT, all_of_it_together),
-        test("sibling_with_anonymous_memory", MOUNT, sibling_with_anonymous_memory),
-        test("sibling_with_cache", MOUNT, sibling_with_cache),
-        test("sibling_with_protected_cache", V2, sibling_with_protected_cache),
-        test("sibling_with_protected_anonymous_memory", V2, sibling_with_protected_anonymous_memory),
-        test("sibling_protected_in_part", V2, sibling_protected_in_part),
-        test("limit_lowered_onto_cache", MOUNT, limit_lowered_onto_cache),
-        test("limit_lowered_below_usage", V2, limit_lowered_below_usage),
-        test("limit_above_the_hosts_memory", MOUNT, limit_above_the_hosts_memory),
-        test("no_limit", MOUNT, no_limit),
+        beside("anonymous_memory", MOUNT, anonymous_memory),
+        beside("cache_read_once", MOUNT, cache_read_once),
+        beside("cache_read_again", MOUNT, cache_read_again),
+        beside("tmpfs", MOUNT, tmpfs),
+        beside("locked_program", MOUNT, locked_program),
+        beside("all_of_it_together", MOUNT, all_of_it_together),
+        beside("sibling_with_anonymous_memory", MOUNT, sibling_with_anonymous_memory),
+        beside("sibling_with_cache", MOUNT, sibling_with_cache),
+        beside("sibling_with_protected_cache", V2, sibling_with_protected_cache),
+        beside("sibling_with_protected_anonymous_memory", V2, sibling_with_protected_anonymous_memory),
+        beside("sibling_protected_in_part", V2, sibling_protected_in_part),
+        beside("limit_lowered_onto_cache", MOUNT, limit_lowered_onto_cache),
+        beside("limit_lowered_below_usage", V2, limit_lowered_below_usage),
+        beside("limit_above_the_hosts_memory", MOUNT, limit_above_the_hosts_memory),
+        beside("no_limit", MOUNT, no_limit),
         test("no_limit_until_the_host_is_full", GUEST, no_limit_until_the_host_is_full),
     ])
+}
+
+/// Whether the host's memory may be used by others meanwhile.
+static HOST: RwLock<()> = RwLock::new(());
+
+/// A test that may run beside others of its kind.
+fn beside(name: &str, needs: &'static [Need], body: fn()) -> Trial {
+    test(name, needs, move || {
+        let _shared = HOST.read().unwrap_or_else(PoisonError::into_inner);
+        body();
+    })
 }
 
 const MIB: u64 = 1 << 10;
@@ -218,6 +231,7 @@ fn no_limit() {
 /// The host's MemAvailable is the kernel's own estimate and keeps a reserve, which can be allocated: it may be
 /// exceeded, and has to be reached.
 fn no_limit_until_the_host_is_full() {
+    let _alone = HOST.write().unwrap_or_else(PoisonError::into_inner);
     let (daemon, container) = (Daemon::start(), Cgroup::new());
     let (predicted, reached) = Actor::start(&container).grow(&daemon.meminfo());
     println!(

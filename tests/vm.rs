@@ -38,17 +38,26 @@ fn main() -> ExitCode {
             format!("linux_{kernel}_{layout}_swap_{swap}_mglru_{}", if lru == "0" { "off" } else { "on" });
         Trial::ignorable_test(name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => boot(kernel, layout, swap, lru).map(|said| {
+            None => boot(kernel, &TESTS, &options(layout, swap, lru)).map(|said| {
                 table::note(place, said);
                 Completion::Completed
             }),
         })
     };
+    let mut trials: Vec<Trial> = guests.iter().enumerate().map(trial).collect();
+    trials.push(Trial::ignorable_test("linux_6.1_no_memory_controller", || match missing() {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => {
+            let options = ["guest.layout=v2", "guest.filter=no_memory_controller", "cgroup_disable=memory"];
+            boot("6.1", &["cli"], &options.map(str::to_string)).map(|_| Completion::Completed)
+        }
+    }));
     let mut arguments = Arguments::from_args();
-    // Most of the time a guest keeps one processor busy.
-    arguments.test_threads = Some(std::thread::available_parallelism().map_or(1, |count| count.get().min(4)));
-    let conclusion = libtest_mimic::run(&arguments, guests.iter().enumerate().map(trial).collect());
-    let all_passed = u64::try_from(guests.len()) == Ok(conclusion.num_passed);
+    // A guest keeps one processor busy, but waits now and then.
+    let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
+    arguments.test_threads = Some(processors + 1);
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let all_passed = u64::try_from(guests.len() + 1) == Ok(conclusion.num_passed);
     if all_passed && std::env::var_os("UPDATE_README").is_some() {
         table::write(&TESTS);
     }
@@ -67,7 +76,13 @@ fn missing() -> Option<String> {
     programs.iter().find(|program| lacks(program)).map(|program| format!("needs the program {program}"))
 }
 
-fn boot(kernel: &str, layout: &str, swap: &str, lru: &str) -> Result<String, Failed> {
+/// What the guest's init is to set up.
+fn options(layout: &str, swap: &str, lru: &str) -> [String; 3] {
+    [format!("guest.layout={layout}"), format!("guest.swap={swap}"), format!("guest.lru={lru}")]
+}
+
+/// Runs test programs in a guest. Options that are not its init's are the kernel's.
+fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Failed> {
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
     let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm");
     let kernels = work.join("kernels");
@@ -81,15 +96,14 @@ fn boot(kernel: &str, layout: &str, swap: &str, lru: &str) -> Result<String, Fai
     let initramfs = tempfile::NamedTempFile::new_in(&work)?;
     let mut make = Command::new(scripts.join("initramfs"));
     make.arg(initramfs.path()).arg(&kernel).arg(env!("CARGO_BIN_EXE_cgprocfs"));
-    run(make.args(TESTS.iter().map(|name| test_program(name)).collect::<Result<Vec<_>, _>>()?))?;
-    let options = [
-        format!("guest.layout={layout}"),
-        format!("guest.swap={swap}"),
-        format!("guest.lru={lru}"),
-        format!("guest.tests={}", TESTS.join(",")),
-    ];
+    run(make.args(tests.iter().map(|name| test_program(name)).collect::<Result<Vec<_>, _>>()?))?;
     let mut boot = Command::new(scripts.join("boot"));
-    let said = run(boot.arg(&kernel).arg(initramfs.path()).arg("600").args(options))?;
+    let said = run(boot
+        .arg(&kernel)
+        .arg(initramfs.path())
+        .arg("600")
+        .args(options)
+        .arg(format!("guest.tests={}", tests.join(","))))?;
     let figures = said.lines().filter(|line| {
         ["guest: Linux", "oracle: ", "response: ", "hostile: "].iter().any(|sign| line.starts_with(sign))
     });

@@ -75,7 +75,7 @@ fn has_python_module(name: &str) -> bool {
 }
 
 /// A test that is ignored with a reason where this machine lacks what it needs.
-pub fn test(name: &str, needs: &'static [Need], body: fn()) -> Trial {
+pub fn test(name: &str, needs: &'static [Need], body: impl FnOnce() + Send + 'static) -> Trial {
     Trial::ignorable_test(name, move || {
         if let Some(reason) = needs.iter().find_map(|need| need.missing()) {
             return Ok(Completion::ignored_with(reason));
