@@ -228,8 +228,8 @@ fn no_limit() {
     is_the_hosts(&output(&mut container.command(&["cat", &daemon.meminfo()])));
 }
 
-/// The host's MemAvailable is the kernel's own estimate and keeps a reserve, which can be allocated: it may be
-/// exceeded, and has to be reached.
+/// The host's MemAvailable is the kernel's own estimate, and as good as that: it keeps a reserve, which can be
+/// allocated, and counts on cache, not all of which it gives up. What is seen is half a percent either way.
 fn no_limit_until_the_host_is_full() {
     let _alone = HOST.write().unwrap_or_else(PoisonError::into_inner);
     let (daemon, container) = (Daemon::start(), Cgroup::new());
@@ -240,8 +240,7 @@ fn no_limit_until_the_host_is_full() {
         in_mib(predicted),
         in_mib(reached)
     );
-    // A page table for every 2 MiB.
-    assert!(reached + predicted / 512 + MIB >= predicted, "{predicted} kB predicted, killed at {reached} kB");
+    assert!(reached + predicted / 100 >= predicted, "{predicted} kB predicted, killed at {reached} kB");
     wait_until("the memory is given back", || container.usage() < 64 << 20);
 }
 
