@@ -39,6 +39,8 @@ enum Failure {
     #[error(transparent)]
     Mount(#[from] crate::session::MountError),
     #[error(transparent)]
+    Daemon(#[from] crate::daemon::DaemonError),
+    #[error(transparent)]
     Serve(#[from] crate::error::Error),
     #[error(transparent)]
     Run(#[from] crate::run::RunError),

@@ -1,16 +1,21 @@
 //! The FUSE skin: translates requests of the kernel into calls of [`Service`], and computes nothing.
 
+mod gate;
 mod handles;
 mod tree;
+
+pub use self::gate::Gate;
 
 use self::handles::Handles;
 use self::tree::{Node, Tree};
 use crate::error::Error;
 use crate::service::Service;
+use crate::session::{Connection, Fetched, Journal, What};
 use crate::view::View;
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr, Request,
+    ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr,
+    Request,
 };
 use std::ffi::OsStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,13 +41,37 @@ pub struct ViewFs {
     tree: Tree,
     handles: Handles,
     started: SystemTime,
+    journal: Journal,
+    gate: Arc<Gate>,
 }
 
 impl ViewFs {
-    /// Serves `views`, whose texts `service` computes.
+    /// Serves `views`, whose texts `service` computes, on a connection, until `gate` is closed.
     #[must_use]
-    pub fn new(service: Arc<Service>, views: &[&'static dyn View]) -> Self {
-        Self { service, tree: Tree::new(views), handles: Handles::default(), started: SystemTime::now() }
+    pub fn new(
+        service: Arc<Service>,
+        views: &[&'static dyn View],
+        connection: &Connection,
+        gate: Arc<Gate>,
+    ) -> Self {
+        Self {
+            service,
+            tree: Tree::new(views),
+            handles: Handles::new(connection.generation()),
+            started: SystemTime::now(),
+            journal: connection.journal(),
+            gate,
+        }
+    }
+
+    /// Answers a request, which is in the journal meanwhile.
+    ///
+    /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that
+    /// was not sent is dropped while the stack unwinds, which answers EIO.
+    fn answer(&self, request: &Request, ino: INodeNo, what: What, handler: impl FnOnce()) {
+        let fetched = Fetched { unique: request.unique().0, pid: request.pid(), ino: ino.0, what };
+        self.journal.during(fetched, || drop(catch_unwind(AssertUnwindSafe(handler))));
+        self.gate.pass();
     }
 
     /// What a reader is told of an error; the log is told the rest.
@@ -76,22 +105,34 @@ impl ViewFs {
     }
 }
 
-/// A panic must not take the serving thread with it. It was logged where it happened, and the reply that
-/// was not sent is dropped while the stack unwinds, which answers EIO.
-fn contain(handler: impl FnOnce()) {
-    let _ = catch_unwind(AssertUnwindSafe(handler));
+/// What a read gets that a predecessor had fetched, or the errno. The text from which that had answered the
+/// reads before it is gone: it is made anew.
+pub(crate) fn reread(
+    service: &Service,
+    views: &[&'static dyn View],
+    fetched: &Fetched,
+) -> Result<Vec<u8>, i32> {
+    let What::Read { offset, size, .. } = fetched.what else { return Err(libc::EIO) };
+    let view = views.iter().find(|view| view.ino() == fetched.ino).ok_or(libc::EBADF)?;
+    match service.text(fetched.pid, *view) {
+        Ok(text) => Ok(range(&text.bytes, offset, size).to_vec()),
+        Err(error) => {
+            service.log(&error);
+            Err(error.errno())
+        }
+    }
 }
 
 impl Filesystem for ViewFs {
-    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        contain(|| match self.tree.child(parent.0, name) {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        self.answer(request, parent, What::Lookup, || match self.tree.child(parent.0, name) {
             Some(node) => reply.entry(&FOR_EVER, &self.attributes(node), Generation(0)),
             None => reply.error(Errno::ENOENT),
         });
     }
 
-    fn getattr(&self, _request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        contain(|| match self.tree.node(ino.0) {
+    fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        self.answer(request, ino, What::Lookup, || match self.tree.node(ino.0) {
             Some(node) => reply.attr(&FOR_EVER, &self.attributes(node)),
             None => reply.error(Errno::ENOENT),
         });
@@ -99,13 +140,13 @@ impl Filesystem for ViewFs {
 
     fn readdir(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         _handle: FileHandle,
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        contain(|| {
+        self.answer(request, ino, What::Other, || {
             let Some(directory) = self.tree.node(ino.0).filter(|node| node.view.is_none()) else {
                 return reply.error(Errno::ENOTDIR);
             };
@@ -124,7 +165,7 @@ impl Filesystem for ViewFs {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        contain(|| {
+        self.answer(request, ino, What::Lookup, || {
             let Some(view) = self.tree.node(ino.0).and_then(|node| node.view) else {
                 return reply.error(Errno::EISDIR);
             };
@@ -138,7 +179,7 @@ impl Filesystem for ViewFs {
     fn read(
         &self,
         request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         offset: u64,
         size: u32,
@@ -146,13 +187,15 @@ impl Filesystem for ViewFs {
         lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        contain(|| {
+        self.answer(request, ino, What::Read { handle: handle.0, offset, size }, || {
             // A read on nobody's behalf fills the page cache, which all containers share: for mmap, and for
             // sendfile since Linux 6.5, whose users fall back to read(2) on this error.
             if lock_owner.is_none() {
                 return reply.error(Errno::EINVAL);
             }
-            let text = self.handles.read(handle.0, offset, |view| self.service.text(request.pid(), view));
+            let view = || self.tree.node(ino.0).and_then(|node| node.view);
+            let text =
+                self.handles.read(handle.0, offset, view, |view| self.service.text(request.pid(), view));
             match text {
                 Some(Ok(text)) => reply.data(range(&text.bytes, offset, size)),
                 Some(Err(error)) => reply.error(self.errno(&error)),
@@ -175,18 +218,23 @@ impl Filesystem for ViewFs {
 
     fn release(
         &self,
-        _request: &Request,
-        _ino: INodeNo,
+        request: &Request,
+        ino: INodeNo,
         handle: FileHandle,
         _flags: OpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        contain(|| {
+        self.answer(request, ino, What::Release, || {
             self.handles.release(handle.0);
             reply.ok();
         });
+    }
+
+    /// Nothing is stored here. It is also what wakes a thread that waits for requests.
+    fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        self.answer(request, ino, What::Lookup, || reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0));
     }
 
     fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {

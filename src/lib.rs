@@ -2,12 +2,15 @@
 //! them, served over FUSE.
 //!
 //! The layers, each using only those before it: [`parse`] and [`view`] are pure; [`source`] reads the
-//! kernel; [`service`] answers a reader; [`fuse`] and [`session`] mount that; [`run`] does it all for one
-//! command; [`cli`] is what a person sees. [`sys`] has the unsafe code.
+//! kernel; [`service`] answers a reader; [`fuse`] and [`session`] mount that; [`daemon`] does so for
+//! all containers, [`supervisor`] keeps its mount, [`run`] does it all for one command; [`cli`] is what a person
+//! sees. [`sys`] has the unsafe code.
 
 pub mod bytes;
 pub mod cli;
+pub mod daemon;
 pub mod error;
+mod fault;
 pub mod fuse;
 mod log_limit;
 pub mod parse;
@@ -16,5 +19,6 @@ pub mod service;
 pub mod session;
 pub mod snapshot;
 pub mod source;
+pub mod supervisor;
 pub mod sys;
 pub mod view;

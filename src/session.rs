@@ -1,14 +1,28 @@
-//! A mount and the threads that serve it.
+//! A mount, the connection to the kernel that belongs to it, and the threads that serve that.
 
+mod connection;
+mod drain;
+pub mod handover;
+mod journal;
+pub mod keeper;
 mod mount;
+pub mod passing;
+mod resend;
 
+pub use self::connection::{Connection, ConnectionError};
+pub use self::drain::drain;
+pub use self::journal::{Fetched, Journal, What};
 pub use self::mount::{MountError, attach, mount, unmount};
 
-use crate::fuse::ViewFs;
+use crate::fuse::{Gate, ViewFs, reread};
+use crate::service::Service;
+use crate::view::View;
 use fuser::{Config, Session, SessionACL};
 use std::io;
 use std::num::NonZero;
-use std::os::fd::OwnedFd;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixDatagram;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 /// How many threads serve: as many as processors, from two to four. A second one doubles what two readers get. Idle ones
@@ -18,20 +32,37 @@ pub fn threads() -> usize {
     thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 4)
 }
 
-/// Starts to serve a connection. The thread ends when the file system is unmounted everywhere, or the
-/// connection is aborted; it is `ended` that is called then.
+/// Starts to serve a connection, be it new or a predecessor's. The thread ends when the file system is unmounted
+/// everywhere, or the connection is aborted; it is `ended` that is called then.
 ///
 /// # Errors
 /// Where the kernel's greeting is not understood, or no thread can be made.
 pub fn serve(
-    fs: ViewFs,
-    device: OwnedFd,
+    connection: &Connection,
+    service: &Arc<Service>,
+    views: &[&'static dyn View],
+    gate: &Arc<Gate>,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    let session = greeted(connection, ViewFs::new(Arc::clone(service), views, connection, Arc::clone(gate)))?;
+    resend::settle(connection, |fetched| reread(service, views, fetched))?;
+    thread::Builder::new().name("session".into()).spawn(move || ended(session.run()))
+}
+
+/// A session that was greeted through a pair of sockets with what the kernel once said, and goes on with the
+/// connection itself. Only the first server's answer is news to the kernel.
+fn greeted(connection: &Connection, fs: ViewFs) -> io::Result<Session<ViewFs>> {
     let mut config = Config::default();
     config.n_threads = Some(threads());
     // A request that was read through a clone of the device dies with that clone.
     config.clone_fd = false;
-    let session = Session::from_fd(fs, device, SessionACL::All, config)?;
-    thread::Builder::new().name("session".into()).spawn(move || ended(session.run()))
+    // Datagrams: one read is one message, as with the device.
+    let (kernel, server) = UnixDatagram::pair()?;
+    kernel.send(&connection.greeting())?;
+    let session = Session::from_fd(fs, server.into(), SessionACL::All, config)?;
+    let mut answer = [0; 4096];
+    let length = kernel.recv(&mut answer)?;
+    crate::sys::replace(session.as_fd(), connection.device())?;
+    resend::reply(connection.device(), &answer[..length])?;
+    Ok(session)
 }

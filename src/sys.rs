@@ -5,9 +5,10 @@ use nix::sys::signal::SigSet;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Closes many files with as few system calls as their numbers allow: one for each unbroken run.
 pub fn close_all(files: impl IntoIterator<Item = OwnedFd>) {
@@ -46,6 +47,51 @@ pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
     // SAFETY: this request takes its argument by value and writes to no memory of ours.
     let pid = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PID_FROM_PIDNS, 1) };
     u32::try_from(pid).map_err(|_| io::Error::last_os_error())
+}
+
+/// Maps a file that has at least so many words of 64 bits and never gets shorter, until the process ends.
+///
+/// # Errors
+/// The kernel's, above all ENOMEM.
+pub fn map_shared(file: BorrowedFd<'_>, words: usize) -> io::Result<&'static [AtomicU64]> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    let length = words * size_of::<AtomicU64>();
+    // SAFETY: no address is asked for, so that no other mapping is replaced.
+    let start = unsafe {
+        mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)?
+    };
+    // SAFETY: the mapping has that length, is aligned to pages, is never unmapped, and every value is a valid
+    // AtomicU64; whoever else has the file mapped can race only with atomic accesses.
+    Ok(unsafe { std::slice::from_raw_parts(start.cast(), words) })
+}
+
+/// Lets the descriptor number of `place` mean the file of `file` from now on.
+///
+/// # Errors
+/// The kernel's.
+pub fn replace(place: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both are open, and `place` stays open and owned by its owner, if as another file.
+    match unsafe { libc::dup3(file.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// The descriptors that the service manager has passed to this process, with their names; at the first call only.
+///
+/// # Errors
+/// Where what the environment says of them makes no sense, or they are not open.
+pub fn passed_descriptors() -> io::Result<Vec<(OwnedFd, String)>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Ok(Vec::new());
+    }
+    let own = |(descriptor, name)| {
+        // SAFETY: sd-notify has just set a flag of it, so it is open; it was opened for this process, and by
+        // TAKEN nobody has been given it before.
+        (unsafe { OwnedFd::from_raw_fd(descriptor) }, name)
+    };
+    Ok(sd_notify::listen_fds_with_names()?.map(own).collect())
 }
 
 /// Makes `command` start in the cgroup whose `cgroup.procs` is given, in the mount namespace `mounts`, with

@@ -3,9 +3,8 @@
 
 mod common;
 
-use cgprocfs::fuse::ViewFs;
 use cgprocfs::service::Service;
-use cgprocfs::session;
+use cgprocfs::session::{self, Connection};
 use cgprocfs::snapshot::{Needs, Snapshot};
 use cgprocfs::source::Source;
 use cgprocfs::view::{NotLoaded, VIEWS, View};
@@ -521,9 +520,10 @@ impl View for Panics {
 fn a_panic_is_contained() {
     let dir = tempfile::tempdir().unwrap();
     let service = Arc::new(Service::new(Source::open(Path::new("/"), None).unwrap(), 8));
-    let (device, _) = session::mount(dir.path()).unwrap();
+    let (device, mount_point) = session::mount(dir.path()).unwrap();
+    let connection = Connection::begin(device, &mount_point).unwrap();
     let views: [&'static dyn View; 2] = [&Panics, VIEWS[1]];
-    let session = session::serve(ViewFs::new(service, &views), device, |_| ()).unwrap();
+    let session = session::serve(&connection, &service, &views, &Arc::default(), |_| ()).unwrap();
     let results: Vec<_> = (0..20).map(|_| File::open(dir.path().join("panics")).map(drop)).collect();
     let served = fs::read_to_string(dir.path().join("working_set"));
     session::unmount(dir.path()).unwrap();

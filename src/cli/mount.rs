@@ -1,102 +1,120 @@
 //! `cgprocfs mount`: the daemon.
 
 use super::Failure;
-use crate::fuse::ViewFs;
+use crate::daemon::{self, Event};
 use crate::service::Service;
-use crate::session;
+use crate::session::keeper::Keeper;
+use crate::session::{self, Connection, handover};
 use crate::source::{Layout, Source};
-use crate::view::VIEWS;
+use crate::supervisor;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
-use sd_notify::NotifyState;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
-/// Serve the views at a mount point until SIGTERM or SIGINT
+/// Serve the views at a mount point until SIGINT, or SIGTERM where nobody keeps the mount
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// An existing directory
     #[arg(default_value = "/run/cgprocfs")]
     mount_point: PathBuf,
-}
-
-/// How often the files of containers that are gone are closed.
-const SWEEP: Duration = Duration::from_secs(10);
-/// How long a file system that containers still bind may keep the end waiting.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-enum Event {
-    Signal(Signal),
-    Ended(io::Result<()>),
+    /// Keep the mount in a process that starts the daemon again whenever it ends; SIGHUP replaces it
+    #[arg(long, group = "way")]
+    supervise: bool,
+    /// Take the mount over from the daemon that serves it now
+    #[arg(long)]
+    takeover: bool,
+    /// Keep the mount in the descriptor store of the systemd unit, and resume it from there
+    #[arg(long, group = "way")]
+    resume: bool,
+    /// Started by `--supervise`
+    #[arg(long, group = "way", hide = true)]
+    supervised: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let (events, received) = mpsc::channel();
-    forward_signals(events.clone())?;
+    if arguments.supervise { supervise(arguments) } else { serve(arguments) }
+}
+
+fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let (sender, events) = mpsc::channel();
+    let signals = sender.clone();
+    forward_signals(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
 
     let source = Source::open(Path::new("/"), None)?;
     require_whole_hierarchy(source.layout())?;
     let service = Arc::new(Service::new(source, most_files()));
 
-    let (device, mount_point) = session::mount(&arguments.mount_point)?;
-    let fs = ViewFs::new(Arc::clone(&service), VIEWS);
-    let ended = move |result| drop(events.send(Event::Ended(result)));
-    if let Err(error) = session::serve(fs, device, ended) {
-        // Best effort: the failure to serve is what has to be told.
-        let _ = session::unmount(&mount_point);
-        return Err(Failure::Other(format!("cannot serve {}: {error}", mount_point.display())));
-    }
-    log::info!("serving {}", mount_point.display());
-    notify(&[NotifyState::Ready]);
-
-    let event = loop {
-        match received.recv_timeout(SWEEP) {
-            Err(RecvTimeoutError::Timeout) => service.sweep(),
-            Err(RecvTimeoutError::Disconnected) => break Event::Ended(Ok(())),
-            Ok(event) => break event,
+    let keeper = match arguments {
+        Arguments { resume: true, .. } => Keeper::ServiceManager,
+        Arguments { supervised: true, .. } => {
+            Keeper::supervisor().map_err(|e| Failure::Other(format!("no supervisor at stdin: {e}")))?
         }
+        _ => Keeper::Nobody,
     };
-    match event {
-        Event::Signal(signal) => {
-            log::info!("unmounting {} on {signal}", mount_point.display());
-            notify(&[NotifyState::Stopping]);
-            stop(&mount_point, &received)
-        }
-        Event::Ended(Ok(())) => {
-            log::info!("{} was unmounted by somebody else", mount_point.display());
-            Ok(ExitCode::SUCCESS)
-        }
-        Event::Ended(Err(error)) => {
-            let _ = session::unmount(&mount_point);
-            Err(Failure::Other(format!("the connection to the kernel failed: {error}; start cgprocfs again")))
-        }
-    }
+    let connection = connect(arguments, &keeper)?;
+    daemon::serve(&connection, &service, &keeper, &events, &sender)?;
+    Ok(ExitCode::SUCCESS)
 }
 
-fn stop(mount_point: &Path, received: &mpsc::Receiver<Event>) -> Result<ExitCode, Failure> {
-    session::unmount(mount_point).map_err(|e| {
-        Failure::Other(format!("cannot unmount {}: {e}; try `umount -l`", mount_point.display()))
-    })?;
-    if received.recv_timeout(PATIENCE).is_err() {
-        log::warn!("containers still have views bound, which fail from now on");
+/// The connection that was kept, or another daemon's if that is wanted, or a new one.
+fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<Connection, Failure> {
+    let kept = keeper
+        .take()
+        .map_err(|e| Failure::Other(format!("cannot ask for the connection that was kept: {e}")))?;
+    if let Some((device, memory)) = kept {
+        match Connection::resume(device, memory) {
+            Ok(connection) => return Ok(connection),
+            Err(error) => {
+                log::warn!("mounting anew: {error}");
+                // What is there answers nobody any more.
+                let _ = session::unmount(&arguments.mount_point);
+            }
+        }
+    } else if arguments.takeover {
+        let mount_point = std::path::absolute(&arguments.mount_point);
+        let mount_point = mount_point.map_err(|e| Failure::Other(format!("no current directory: {e}")))?;
+        return handover::request(&mount_point).map_err(|e| Failure::Other(e.to_string()));
     }
+    let (device, mount_point) = session::mount(&arguments.mount_point)?;
+    Connection::begin(device, &mount_point).map_err(|error| {
+        let _ = session::unmount(&mount_point);
+        Failure::Other(format!("cannot serve {}: {error}", mount_point.display()))
+    })
+}
+
+fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let (sender, events) = mpsc::channel();
+    let signals = sender.clone();
+    forward_signals(move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
+    let program = std::env::current_exe()
+        .map_err(|e| Failure::Other(format!("cannot find this program again: {e}")))?;
+    let child = || {
+        let mut command = Command::new(&program);
+        command.args(["mount", "--supervised"]).arg(&arguments.mount_point);
+        if arguments.takeover {
+            command.arg("--takeover");
+        }
+        command
+    };
+    supervisor::supervise(&arguments.mount_point, child, &events, &sender)
+        .map_err(|e| Failure::Other(e.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Signals become events, so that the daemon ends by unmounting.
-fn forward_signals(events: mpsc::Sender<Event>) -> Result<(), Failure> {
+fn forward_signals(mut forward: impl FnMut(Signal) -> bool + Send + 'static) -> Result<(), Failure> {
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT]);
     // Before any other thread is made: they inherit it.
     let failed = |e: io::Error| Failure::Other(format!("cannot wait for signals: {e}"));
     signals.thread_block().map_err(|e| failed(e.into()))?;
     let wait = move || {
         while let Ok(signal) = signals.wait() {
-            if events.send(Event::Signal(signal)).is_err() {
+            if !forward(signal) {
                 break;
             }
         }
@@ -125,11 +143,4 @@ fn require_whole_hierarchy(layout: &Layout) -> Result<(), Failure> {
         "only part of the cgroup hierarchy is visible at {}; start cgprocfs in the host's cgroup namespace",
         layout.memory.mount_point.display()
     )))
-}
-
-/// Tells systemd, if it is there.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        log::warn!("cannot notify systemd: {error}");
-    }
 }

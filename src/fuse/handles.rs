@@ -5,6 +5,8 @@ use crate::service::Text;
 use crate::view::View;
 use parking_lot::Mutex;
 use slab::Slab;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,14 +15,18 @@ const SWEEP: usize = 4096;
 /// How long a reader may take over one text. Whoever reads on after that reads a newer one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[derive(Default)]
+/// The open files of one server of a connection, and those that it has from its predecessors.
 pub(super) struct Handles {
+    /// Upper half of each number given out, so that a predecessor's file is never taken for one of ours.
+    generation: u32,
     table: Mutex<Table>,
 }
 
 #[derive(Default)]
 struct Table {
     open: Slab<Handle>,
+    /// Files that predecessors opened and that were read from since, by the whole number.
+    inherited: HashMap<u64, Handle>,
     opens_since_sweep: usize,
 }
 
@@ -33,6 +39,17 @@ struct Handle {
 }
 
 impl Handles {
+    pub(super) fn new(generation: u32) -> Self {
+        Self { generation, table: Mutex::default() }
+    }
+
+    /// Place in the table of a file that was opened here.
+    fn own_key(&self, handle: u64) -> Option<usize> {
+        let key = handle ^ u64::from(self.generation) << 32;
+        // What has another generation has bits left in the upper half.
+        u32::try_from(key).ok()?.try_into().ok()
+    }
+
     pub(super) fn open(&self, view: &'static dyn View, text: Arc<Text>) -> u64 {
         let mut table = self.table.lock();
         table.opens_since_sweep += 1;
@@ -40,10 +57,12 @@ impl Handles {
             table.opens_since_sweep = 0;
             table.sweep(PATIENCE);
         }
-        table.open.insert(Handle { view, text: Some(text), begun: false }) as u64
+        let key = table.open.insert(Handle { view, text: Some(text), begun: false }) as u64;
+        u64::from(self.generation) << 32 | key
     }
 
-    /// The text that a read at `offset` is answered from; `None` if there is no such handle.
+    /// The text that a read at `offset` is answered from; `None` if there is no such handle. One that a
+    /// predecessor opened is of the view that `inherited` says.
     ///
     /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So
     /// does a first read long after the open.
@@ -51,12 +70,13 @@ impl Handles {
         &self,
         handle: u64,
         offset: u64,
+        inherited: impl FnOnce() -> Option<&'static dyn View>,
         text_now: impl FnOnce(&'static dyn View) -> Result<Arc<Text>, Error>,
     ) -> Option<Result<Arc<Text>, Error>> {
-        let key = usize::try_from(handle).ok()?;
+        let key = self.own_key(handle).ok_or(handle);
         let view = {
             let mut table = self.table.lock();
-            let handle = table.open.get_mut(key)?;
+            let handle = table.find(key, inherited)?;
             let is_current = |text: &&Arc<Text>| if handle.begun { offset != 0 } else { text.is_fresh() };
             if let Some(text) = handle.text.as_ref().filter(is_current) {
                 handle.begun = true;
@@ -69,16 +89,18 @@ impl Handles {
             Err(error) => return Some(Err(error)),
         };
         let mut table = self.table.lock();
-        let handle = table.open.get_mut(key)?;
+        let handle = table.find(key, || Some(view))?;
         handle.text = Some(Arc::clone(&text));
         handle.begun = true;
         Some(Ok(text))
     }
 
     pub(super) fn release(&self, handle: u64) {
-        let Ok(key) = usize::try_from(handle) else { return };
         let mut table = self.table.lock();
-        let _ = table.open.try_remove(key);
+        match self.own_key(handle) {
+            Some(key) => drop(table.open.try_remove(key)),
+            None => drop(table.inherited.remove(&handle)),
+        }
         if table.open.is_empty() && table.open.capacity() > SWEEP {
             table.open.shrink_to_fit();
         }
@@ -86,10 +108,27 @@ impl Handles {
 }
 
 impl Table {
+    /// A file of our own by its place, or a predecessor's by its number, which is entered when first asked for.
+    fn find(
+        &mut self,
+        key: Result<usize, u64>,
+        inherited: impl FnOnce() -> Option<&'static dyn View>,
+    ) -> Option<&mut Handle> {
+        match key {
+            Ok(key) => self.open.get_mut(key),
+            Err(number) => match self.inherited.entry(number) {
+                Entry::Occupied(handle) => Some(handle.into_mut()),
+                Entry::Vacant(place) => {
+                    Some(place.insert(Handle { view: inherited()?, text: None, begun: false }))
+                }
+            },
+        }
+    }
+
     /// An open file costs its owner far more than it costs us, but a text does not: those that would be
     /// made anew anyway go, and those that were begun more than `patience` ago.
     fn sweep(&mut self, patience: Duration) {
-        for (_, handle) in &mut self.open {
+        for handle in self.open.iter_mut().map(|(_, handle)| handle).chain(self.inherited.values_mut()) {
             let is_needed = |text: &Arc<Text>| match handle.begun {
                 true => text.taken.elapsed() < patience,
                 false => text.is_fresh(),
@@ -111,13 +150,13 @@ mod tests {
     }
 
     fn read(handles: &Handles, handle: u64, offset: u64, now: &str) -> String {
-        let text = handles.read(handle, offset, |_| Ok(text(now, Instant::now()))).unwrap().unwrap();
+        let text = handles.read(handle, offset, || None, |_| Ok(text(now, Instant::now()))).unwrap().unwrap();
         String::from_utf8(text.bytes.clone()).unwrap()
     }
 
     #[test]
     fn one_open_is_one_text_until_it_is_read_from_the_start_again() {
-        let handles = Handles::default();
+        let handles = Handles::new(0);
         let handle = handles.open(VIEWS[0], text("first", Instant::now()));
         assert_eq!(read(&handles, handle, 0, "second"), "first");
         assert_eq!(read(&handles, handle, 3, "second"), "first");
@@ -127,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_text_that_grew_old_before_its_first_read_is_made_anew() {
-        let handles = Handles::default();
+        let handles = Handles::new(0);
         let old = Instant::now().checked_sub(MAX_AGE).unwrap();
         for offset in [0, 3] {
             let handle = handles.open(VIEWS[0], text("old", old));
@@ -137,7 +176,7 @@ mod tests {
 
     #[test]
     fn texts_that_nobody_needs_are_dropped() {
-        let handles = Handles::default();
+        let handles = Handles::new(0);
         let now = Instant::now();
         let old = now.checked_sub(MAX_AGE).unwrap();
         let (never_read, begun) =
@@ -154,7 +193,7 @@ mod tests {
 
     #[test]
     fn they_are_looked_for_as_files_are_opened() {
-        let handles = Handles::default();
+        let handles = Handles::new(0);
         let old = Instant::now().checked_sub(MAX_AGE).unwrap();
         for _ in 0..3 * SWEEP {
             handles.open(VIEWS[0], text("x", old));
@@ -164,13 +203,31 @@ mod tests {
     }
 
     #[test]
+    fn files_of_a_predecessor_are_read_anew_from_where_they_were() {
+        let (before, after) = (Handles::new(3), Handles::new(4));
+        let handle = before.open(VIEWS[0], text("old text", Instant::now()));
+        after.open(VIEWS[0], text("another's", Instant::now()));
+        let inherited = |offset, now| {
+            let text_now = |_| Ok(text(now, Instant::now()));
+            let text = after.read(handle, offset, || Some(VIEWS[0]), text_now).unwrap().unwrap();
+            String::from_utf8(text.bytes.clone()).unwrap()
+        };
+        assert_eq!(inherited(4, "new text"), "new text");
+        assert_eq!(inherited(8, "newer text"), "new text");
+        assert_eq!(inherited(0, "newer text"), "newer text");
+        after.release(handle);
+        assert!(after.table.lock().inherited.is_empty());
+        assert!(after.read(handle, 0, || None, |_| unreachable!()).is_none());
+    }
+
+    #[test]
     fn released_handles_are_gone_and_used_again() {
-        let handles = Handles::default();
+        let handles = Handles::new(0);
         let first = handles.open(VIEWS[0], text("x", Instant::now()));
         handles.release(first);
         handles.release(first);
         handles.release(u64::MAX);
-        assert!(handles.read(first, 0, |_| unreachable!()).is_none());
+        assert!(handles.read(first, 0, || None, |_| unreachable!()).is_none());
         assert_eq!(handles.open(VIEWS[0], text("y", Instant::now())), first);
     }
 }

@@ -1,9 +1,8 @@
 //! A mount namespace in which the views lie over the kernel's files.
 
 use super::RunError;
-use crate::fuse::ViewFs;
 use crate::service::Service;
-use crate::session;
+use crate::session::{self, Connection};
 use crate::view::VIEWS;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -42,7 +41,8 @@ fn make(service: &Arc<Service>) -> Result<Namespace, String> {
     while umount2(MOUNT_POINT, MntFlags::MNT_DETACH).is_ok() {}
     fs::create_dir_all(MOUNT_POINT).map_err(|e| format!("{MOUNT_POINT}: {e}"))?;
     let device = session::attach(Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
-    session::serve(ViewFs::new(Arc::clone(service), VIEWS), device, drop).map_err(|e| e.to_string())?;
+    let connection = Connection::begin(device, Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
+    session::serve(&connection, service, VIEWS, &Arc::default(), drop).map_err(|e| e.to_string())?;
     for view in VIEWS.iter().map(|view| view.path()).filter(|path| path.starts_with("proc/")) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));
         mount(Some(from.as_str()), over.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)

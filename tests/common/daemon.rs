@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 pub struct Daemon {
     process: Child,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     log: Arc<Mutex<String>>,
 }
 
@@ -23,13 +23,37 @@ impl Daemon {
 
     /// Starts it by another program, such as `unshare --pid --fork`.
     pub fn start_by(launcher: &[&str]) -> Self {
+        Self::start_with(launcher, &[], &[])
+    }
+
+    /// Starts it with options, and variables in its environment.
+    pub fn start_with(launcher: &[&str], options: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("cgprocfs-test-").tempdir().unwrap();
+        Self::start_at(Arc::new(dir), launcher, options, environment)
+    }
+
+    /// Another one that takes its mount over; returns when this one has ended in order.
+    pub fn taken_over(mut self) -> Self {
+        let successor = Self::start_at(Arc::clone(&self.dir), &[], &["--takeover"], &[]);
+        let status = self.wait();
+        assert!(status.success(), "{status}: {}", self.log());
+        successor
+    }
+
+    fn start_at(
+        dir: Arc<TempDir>,
+        launcher: &[&str],
+        options: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Self {
         let program = cgprocfs_path();
         let mut words = launcher.iter().map(std::ffi::OsStr::new).chain([program.as_os_str()]);
         let mut process = Command::new(words.next().unwrap())
             .args(words)
             .arg("mount")
+            .args(options)
             .arg(dir.path())
+            .envs(environment.iter().copied())
             .env_remove("RUST_LOG")
             .stderr(Stdio::piped())
             .spawn()
@@ -70,6 +94,17 @@ impl Daemon {
 
     pub fn pid(&self) -> u32 {
         self.process.id()
+    }
+
+    /// The processes that it has started.
+    pub fn children(&self) -> Vec<u32> {
+        let pid = self.pid();
+        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+    }
+
+    pub fn mount_point(&self) -> &std::path::Path {
+        self.dir.path()
     }
 
     pub fn descriptors(&self) -> usize {
@@ -116,6 +151,11 @@ impl Drop for Daemon {
             let _ = self.process.kill();
             let _ = self.process.wait();
         }
+        if Arc::strong_count(&self.dir) > 1 {
+            // Somebody else's by now.
+            return;
+        }
+        let _ = std::fs::remove_file(cgprocfs::session::handover::socket_path(self.dir.path()));
         while umount2(self.dir.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
     }
 }

@@ -28,6 +28,7 @@ pub fn ran() -> bool {
         "readers" => storm::readers(rest[0], rest[1].parse().unwrap()),
         "descriptors" => storm::descriptors(rest[0], rest[1].parse().unwrap()),
         "cgroups" => storm::cgroups(rest[0].as_ref(), rest[1]),
+        "enduring" => storm::enduring(rest[0], rest[1]),
         "victim" => storm::victim(rest[0], rest[1]),
         name => panic!("no helper {name}"),
     }

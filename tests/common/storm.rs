@@ -96,3 +96,33 @@ pub fn victim(path: &str, line: &str) {
     let at = |part: usize| took[(took.len() - 1) * part / 1000];
     println!("{} reads, median {:?}, 99 % {:?}, longest {:?}", took.len(), at(500), at(990), at(1000));
 }
+
+/// Reads a file again and again, opened anew, and through one that stays open, in pieces. Each text has to be
+/// whole and to begin with `line`. Says how long the longest read took.
+pub fn enduring(path: &str, line: &str) {
+    let open = File::open(path).unwrap();
+    begin();
+    let (mut longest, mut reads) = (Duration::ZERO, 0);
+    let check = |text: &[u8]| {
+        let text = std::str::from_utf8(text).unwrap();
+        assert_eq!(text.lines().next(), Some(line), "{text}");
+        assert!(text.lines().count() > 40 && text.ends_with(" kB\n"), "short: {text}");
+    };
+    while goes_on() {
+        let start = Instant::now();
+        check(&fs::read(path).unwrap());
+        let mut text = Vec::new();
+        loop {
+            let mut piece = [0; 600];
+            let length = open.read_at(&mut piece, text.len() as u64).unwrap();
+            if length == 0 {
+                break;
+            }
+            text.extend_from_slice(&piece[..length]);
+        }
+        check(&text);
+        longest = longest.max(start.elapsed());
+        reads += 2;
+    }
+    println!("{reads} {}", longest.as_micros());
+}

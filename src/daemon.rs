@@ -1,0 +1,199 @@
+//! The daemon: serves one mount until it is told to end, or to leave it to a successor.
+
+use crate::fuse::Gate;
+use crate::service::Service;
+use crate::session::keeper::Keeper;
+use crate::session::{self, Connection, handover};
+use crate::view::VIEWS;
+use nix::sys::signal::Signal;
+use sd_notify::NotifyState;
+use std::io;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often the files of containers that are gone are closed.
+const SWEEP: Duration = Duration::from_secs(10);
+/// How long a file system that containers still bind may keep the end waiting.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the daemon waits for.
+pub enum Event {
+    /// It is to end. SIGTERM leaves the connection to a keeper.
+    Signal(Signal),
+    /// The connection is over.
+    Ended(io::Result<()>),
+    /// Somebody asks for the connection.
+    Asked(UnixStream),
+}
+
+/// Why the daemon failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum DaemonError {
+    #[error("cannot serve {0}: {1}")]
+    Serve(PathBuf, io::Error),
+    #[error("the connection to the kernel failed: {0}; start cgprocfs again")]
+    Connection(io::Error),
+    #[error("cannot unmount {0}: {1}; try `umount -l`")]
+    Unmount(PathBuf, io::Error),
+    #[error("cannot have the connection kept: {0}; is NotifyAccess= set for the unit?")]
+    Keep(io::Error),
+}
+
+/// Serves `connection` until an event ends that.
+///
+/// # Errors
+/// [`DaemonError`]; nothing is mounted then, unless a keeper has it.
+pub fn serve(
+    connection: &Connection,
+    service: &Arc<Service>,
+    keeper: &Keeper,
+    events: &Receiver<Event>,
+    sender: &Sender<Event>,
+) -> Result<(), DaemonError> {
+    let mount_point = connection.mount_point();
+    keeper.keep(connection).map_err(DaemonError::Keep)?;
+    let gate = Arc::new(Gate::default());
+    let ended = sender.clone();
+    let ended = move |result| drop(ended.send(Event::Ended(result)));
+    if let Err(error) = session::serve(connection, service, VIEWS, &gate, ended) {
+        // Best effort: the failure to serve is what has to be told.
+        let _ = session::unmount(&mount_point);
+        return Err(DaemonError::Serve(mount_point, error));
+    }
+    match handover::listen(&mount_point).and_then(|listener| listen(listener, sender.clone())) {
+        Ok(()) => {}
+        // Serving is what matters.
+        Err(error) => log::warn!("no other daemon can take over: {error}"),
+    }
+    match connection.generation() {
+        0 => log::info!("serving {}", mount_point.display()),
+        generation => log::info!("serving {}, resumed for the {generation}. time", mount_point.display()),
+    }
+    notify(&[NotifyState::Ready]);
+    keeper.feed();
+
+    match wait(connection, service, keeper, events, &gate) {
+        End::Left => {
+            log::info!("leaving {} to a successor", mount_point.display());
+            Ok(())
+        }
+        End::Signal(signal) => {
+            log::info!("unmounting {} on {signal}", mount_point.display());
+            notify(&[NotifyState::Stopping]);
+            keeper.release();
+            forget_socket(&mount_point);
+            session::unmount(&mount_point).map_err(|e| DaemonError::Unmount(mount_point, e))?;
+            match events.recv_timeout(PATIENCE) {
+                Ok(Event::Ended(_)) => {}
+                _ => log::warn!("containers still have views bound, which fail from now on"),
+            }
+            Ok(())
+        }
+        End::Connection(result) => {
+            keeper.release();
+            forget_socket(&mount_point);
+            match result {
+                Ok(()) => {
+                    log::info!("{} was unmounted by somebody else", mount_point.display());
+                    Ok(())
+                }
+                Err(error) => {
+                    let _ = session::unmount(&mount_point);
+                    Err(DaemonError::Connection(error))
+                }
+            }
+        }
+    }
+}
+
+enum End {
+    /// The connection is somebody else's.
+    Left,
+    Signal(Signal),
+    Connection(io::Result<()>),
+}
+
+fn wait(
+    connection: &Connection,
+    service: &Service,
+    keeper: &Keeper,
+    events: &Receiver<Event>,
+    gate: &Arc<Gate>,
+) -> End {
+    let mount_point = connection.mount_point();
+    let interval = keeper.interval();
+    let (mut swept, mut before) = (Instant::now(), Vec::new());
+    loop {
+        match events.recv_timeout(interval.unwrap_or(SWEEP).min(SWEEP)) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return End::Connection(Ok(())),
+            Ok(Event::Ended(result)) => return End::Connection(result),
+            Ok(Event::Signal(Signal::SIGTERM)) if !matches!(keeper, Keeper::Nobody) => {
+                let _ = session::drain(gate, &mount_point);
+                return End::Left;
+            }
+            Ok(Event::Signal(signal)) => return End::Signal(signal),
+            Ok(Event::Asked(asking)) => {
+                let _ = session::drain(gate, &mount_point);
+                match handover::offer(&asking, connection) {
+                    Ok(()) => {
+                        keeper.release();
+                        // Its end is what the successor waits for.
+                        std::mem::forget(asking);
+                        return End::Left;
+                    }
+                    Err(error) => {
+                        log::warn!("nobody took the connection over: {error}");
+                        gate.open();
+                    }
+                }
+            }
+        }
+        if interval.is_some() {
+            let now = connection.journal().fetched();
+            // What is answered so slowly is not answered at all.
+            let stuck = now.iter().find(|request| before.contains(*request));
+            match stuck {
+                Some(request) => log::error!("a serving thread is stuck: {request:?}"),
+                None => keeper.feed(),
+            }
+            before = now;
+        }
+        if swept.elapsed() >= SWEEP {
+            swept = Instant::now();
+            service.sweep();
+        }
+    }
+}
+
+/// Hears those who want to take over.
+fn listen(listener: UnixListener, sender: Sender<Event>) -> io::Result<()> {
+    let accept = move || {
+        for asking in listener.incoming().map_while(Result::ok) {
+            if !handover::is_from_root(&asking) {
+                log::warn!("somebody who is not root asks for the connection");
+                continue;
+            }
+            if sender.send(Event::Asked(asking)).is_err() {
+                break;
+            }
+        }
+    };
+    thread::Builder::new().name("handover".into()).spawn(accept).map(drop)
+}
+
+fn forget_socket(mount_point: &Path) {
+    let _ = std::fs::remove_file(handover::socket_path(mount_point));
+}
+
+/// Tells systemd, if it is there.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        log::warn!("cannot notify systemd: {error}");
+    }
+}

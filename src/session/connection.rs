@@ -1,0 +1,170 @@
+//! A connection to the kernel, with all that a successor of this process needs to go on serving it.
+
+use crate::sys;
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::journal::{self, Journal, low_half};
+
+/// First word of the memory: who wrote it, and how it is laid out.
+const MAGIC: u64 = u64::from_ne_bytes(*b"cgprocf1");
+
+/// Places in the memory, in words of 64 bits.
+mod place {
+    pub(super) const MAGIC: usize = 0;
+    pub(super) const GENERATION: usize = 1;
+    /// Its length in bytes, then room for 63 words of it.
+    pub(super) const GREETING: usize = 64;
+    /// Its length in bytes, then room for `PATH_MAX` bytes of it.
+    pub(super) const MOUNT_POINT: usize = 128;
+    pub(super) const JOURNAL: usize = 1024;
+    pub(super) const END: usize = JOURNAL + super::journal::WORDS;
+}
+
+/// Why a connection can't be served.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum ConnectionError {
+    #[error(
+        "the memory of the previous daemon is of another version; restart the containers that bind its mount"
+    )]
+    OtherVersion,
+    #[error("the connection was aborted")]
+    Aborted,
+    #[error("the kernel's greeting is of {0} bytes")]
+    Greeting(usize),
+    #[error(transparent)]
+    System(#[from] io::Error),
+}
+
+/// A connection that was greeted by the kernel: the open `/dev/fuse`, and a memory that outlives this process
+/// together with it.
+pub struct Connection {
+    device: OwnedFd,
+    /// A memfd: what was said on the connection, and the journal of what is being answered.
+    memory: OwnedFd,
+    words: &'static [AtomicU64],
+}
+
+impl Connection {
+    /// Takes the kernel's first request from a file system that was just mounted on `mount_point`. It is given
+    /// only once, and whoever serves has to have read it.
+    ///
+    /// # Errors
+    /// Where the kernel does not greet, or there is no memory.
+    pub fn begin(device: OwnedFd, mount_point: &Path) -> Result<Self, ConnectionError> {
+        // The kernel refuses a buffer that could not hold its largest request (`fuse_dev_do_read()`,
+        // fs/fuse/dev.c): FUSE_MIN_READ_BUFFER, as nothing was agreed upon yet.
+        let mut greeting = vec![0; 64 << 10];
+        let length = rustix::io::read(&device, &mut greeting).map_err(io::Error::from)?;
+        greeting.truncate(length);
+        let memory = rustix::fs::memfd_create("cgprocfs", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+            .map_err(io::Error::from)?;
+        rustix::fs::ftruncate(&memory, (place::END * 8) as u64).map_err(io::Error::from)?;
+        // A memory that shrinks kills whoever looks at it.
+        rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
+            .map_err(io::Error::from)?;
+        let words = sys::map_shared(memory.as_fd(), place::END)?;
+        let connection = Self { device, memory, words };
+        connection.put(place::GREETING, 63, &greeting).ok_or(ConnectionError::Greeting(length))?;
+        connection
+            .put(place::MOUNT_POINT, 4096 / 8, mount_point.as_os_str().as_bytes())
+            .ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
+        connection.words[place::MAGIC].store(MAGIC, Ordering::Release);
+        Ok(connection)
+    }
+
+    /// Goes on with the connection of a predecessor.
+    ///
+    /// # Errors
+    /// Where this is none, or one that is over.
+    pub fn resume(device: OwnedFd, memory: OwnedFd) -> Result<Self, ConnectionError> {
+        let length = rustix::fs::fstat(&memory).map_err(io::Error::from)?.st_size;
+        let seals = rustix::fs::fcntl_get_seals(&memory).map_err(io::Error::from)?;
+        if usize::try_from(length) != Ok(place::END * 8) || !seals.contains(SealFlags::SHRINK) {
+            return Err(ConnectionError::OtherVersion);
+        }
+        let words = sys::map_shared(memory.as_fd(), place::END)?;
+        if words[place::MAGIC].load(Ordering::Acquire) != MAGIC {
+            return Err(ConnectionError::OtherVersion);
+        }
+        let connection = Self { device, memory, words };
+        if connection.is_aborted()? {
+            return Err(ConnectionError::Aborted);
+        }
+        connection.words[place::GENERATION].fetch_add(1, Ordering::Relaxed);
+        Ok(connection)
+    }
+
+    /// Whether the kernel has given it up: it polls as an error then (`fuse_dev_poll()`, fs/fuse/dev.c).
+    fn is_aborted(&self) -> io::Result<bool> {
+        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+        let mut polled = [PollFd::new(self.device.as_fd(), PollFlags::empty())];
+        poll(&mut polled, PollTimeout::ZERO)?;
+        Ok(polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
+    }
+
+    /// The open `/dev/fuse`.
+    #[must_use]
+    pub fn device(&self) -> BorrowedFd<'_> {
+        self.device.as_fd()
+    }
+
+    /// The memfd that goes with it.
+    #[must_use]
+    pub fn memory(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+
+    /// Which server of this connection this is, from 0.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        low_half(self.words[place::GENERATION].load(Ordering::Relaxed))
+    }
+
+    /// The kernel's INIT request as it came.
+    #[must_use]
+    pub fn greeting(&self) -> Vec<u8> {
+        self.get(place::GREETING, 63)
+    }
+
+    /// Where it is mounted.
+    #[must_use]
+    pub fn mount_point(&self) -> PathBuf {
+        OsStr::from_bytes(&self.get(place::MOUNT_POINT, 4096 / 8)).into()
+    }
+
+    /// What is being answered.
+    #[must_use]
+    pub fn journal(&self) -> Journal {
+        Journal::new(&self.words[place::JOURNAL..place::END])
+    }
+
+    /// `None` if there is no room for it.
+    fn put(&self, at: usize, room: usize, bytes: &[u8]) -> Option<()> {
+        let chunks = bytes.chunks(8);
+        if chunks.len() > room {
+            return None;
+        }
+        self.words[at].store(bytes.len() as u64, Ordering::Relaxed);
+        for (word, chunk) in self.words[at + 1..].iter().zip(chunks) {
+            let mut padded = [0; 8];
+            padded[..chunk.len()].copy_from_slice(chunk);
+            word.store(u64::from_ne_bytes(padded), Ordering::Relaxed);
+        }
+        Some(())
+    }
+
+    fn get(&self, at: usize, room: usize) -> Vec<u8> {
+        let length = usize::try_from(self.words[at].load(Ordering::Relaxed)).unwrap_or(0).min(room * 8);
+        let words = self.words[at + 1..].iter().take(length.div_ceil(8));
+        let mut bytes: Vec<u8> = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+        bytes.truncate(length);
+        bytes
+    }
+}

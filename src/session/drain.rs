@@ -1,0 +1,32 @@
+//! The end of a server whose connection lives on.
+
+use super::threads;
+use crate::fuse::Gate;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long what is being answered may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Answers what was fetched, and fetches no more: every thread is brought to wait at the gate. Whether all of
+/// them do; the end of this process then takes no request with it.
+///
+/// A thread that waits for a request is woken by one: somebody asks, on a thread of its own, how full the file
+/// system is, until nobody answers that any more.
+pub fn drain(gate: &Arc<Gate>, mount_point: &Path) -> bool {
+    gate.close();
+    let (closed, path) = (Arc::clone(gate), mount_point.to_path_buf());
+    let wake = move || {
+        while closed.waiting() < threads() && rustix::fs::statfs(&path).is_ok() {}
+    };
+    if thread::Builder::new().name("drain".into()).spawn(wake).is_err() {
+        return false;
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while gate.waiting() < threads() && Instant::now() < deadline {
+        thread::sleep(Duration::from_micros(100));
+    }
+    gate.waiting() >= threads()
+}

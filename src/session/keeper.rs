@@ -1,0 +1,121 @@
+//! Who keeps the connection while nobody serves it, so that readers wait instead of failing.
+
+use super::connection::Connection;
+use super::passing::{self, Message};
+use crate::sys;
+use sd_notify::NotifyState;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// A process that outlives this one.
+pub enum Keeper {
+    /// There is none: the mount ends with this process.
+    Nobody,
+    /// systemd, in the unit's descriptor store.
+    ServiceManager,
+    /// The parent.
+    Supervisor(UnixStream),
+}
+
+/// Names in systemd's descriptor store.
+const DEVICE: &str = "cgprocfs-device";
+const MEMORY: &str = "cgprocfs-memory";
+
+impl Keeper {
+    /// The supervisor that started this process with a socket for its stdin.
+    ///
+    /// # Errors
+    /// Where stdin can't be duplicated.
+    pub fn supervisor() -> io::Result<Self> {
+        let stdin = io::stdin().as_fd().try_clone_to_owned()?;
+        Ok(Self::Supervisor(stdin.into()))
+    }
+
+    /// What it has kept of the process before this one. To be called once.
+    ///
+    /// # Errors
+    /// Where it can't be asked.
+    pub fn take(&self) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+        match self {
+            Self::Nobody => Ok(None),
+            Self::ServiceManager => stored(),
+            Self::Supervisor(socket) => match passing::receive(socket)? {
+                Message::Connection(device, memory) => Ok(Some((device, memory))),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// Has it keep the connection.
+    ///
+    /// # Errors
+    /// Where it can't be reached.
+    pub fn keep(&self, connection: &Connection) -> io::Result<()> {
+        match self {
+            Self::Nobody => Ok(()),
+            Self::ServiceManager => {
+                // The device last: where that is, the memory is too.
+                for (name, descriptor) in [(MEMORY, connection.memory()), (DEVICE, connection.device())] {
+                    // Of two under one name it would be open which is this connection's.
+                    sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)])?;
+                    sd_notify::notify_with_fds(
+                        &[NotifyState::FdStore, NotifyState::FdName(name)],
+                        &[descriptor],
+                    )?;
+                }
+                Ok(())
+            }
+            Self::Supervisor(socket) => passing::send_connection(socket, connection),
+        }
+    }
+
+    /// How often it wants to hear that this process serves, if at all.
+    #[must_use]
+    pub fn interval(&self) -> Option<Duration> {
+        match self {
+            Self::Nobody => None,
+            Self::ServiceManager => sd_notify::watchdog_enabled().map(|limit| limit / 4),
+            Self::Supervisor(_) => Some(Duration::from_secs(1)),
+        }
+    }
+
+    /// Tells it that this process serves.
+    pub fn feed(&self) {
+        let told = match self {
+            Self::Nobody => Ok(()),
+            Self::ServiceManager => sd_notify::notify(&[NotifyState::Watchdog]),
+            Self::Supervisor(socket) => passing::send(socket, &Message::Alive),
+        };
+        if let Err(error) = told {
+            log::debug!("nobody hears that this daemon serves: {error}");
+        }
+    }
+
+    /// Tells it that nothing is to be kept any more.
+    pub fn release(&self) {
+        match self {
+            Self::Nobody => {}
+            Self::ServiceManager => {
+                for name in [DEVICE, MEMORY] {
+                    let _ = sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
+                }
+            }
+            Self::Supervisor(socket) => drop(passing::send(socket, &Message::Ended)),
+        }
+    }
+}
+
+/// What systemd has passed on of the unit's store (`sd_listen_fds_with_names`(3)).
+fn stored() -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+    let (mut device, mut memory) = (None, None);
+    for (owned, name) in sys::passed_descriptors()? {
+        match name.as_str() {
+            DEVICE => device = Some(owned),
+            MEMORY => memory = Some(owned),
+            _ => {}
+        }
+    }
+    Ok(device.zip(memory))
+}

@@ -1,0 +1,128 @@
+//! Messages between processes that serve, or keep, one connection: a letter, and with some the connection itself.
+
+use super::connection::Connection;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+/// What one process tells another.
+#[derive(Debug)]
+pub enum Message {
+    /// There is no connection yet.
+    Nothing,
+    /// Here is one: the device, and the memory that belongs to it.
+    Connection(OwnedFd, OwnedFd),
+    /// The connection has arrived, and is being served by the sender from now on.
+    Taken,
+    /// The sender serves.
+    Alive,
+    /// The sender has unmounted, or given the connection away: nobody needs to succeed it.
+    Ended,
+}
+
+const NOTHING: u8 = b'N';
+const CONNECTION: u8 = b'C';
+const TAKEN: u8 = b'T';
+const ALIVE: u8 = b'A';
+const ENDED: u8 = b'E';
+
+/// Sends a message without descriptors.
+fn send_letter(to: &UnixStream, letter: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(to, &[IoSlice::new(&[letter])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Hands the connection on.
+///
+/// # Errors
+/// Where the other side is gone.
+pub fn send_connection(to: &UnixStream, connection: &Connection) -> io::Result<()> {
+    send_letter(to, CONNECTION, &[connection.device(), connection.memory()])
+}
+
+/// Sends a message.
+///
+/// # Errors
+/// Where the other side is gone.
+pub fn send(to: &UnixStream, message: &Message) -> io::Result<()> {
+    use std::os::fd::AsFd;
+    match message {
+        Message::Nothing => send_letter(to, NOTHING, &[]),
+        Message::Connection(device, memory) => send_letter(to, CONNECTION, &[device.as_fd(), memory.as_fd()]),
+        Message::Taken => send_letter(to, TAKEN, &[]),
+        Message::Alive => send_letter(to, ALIVE, &[]),
+        Message::Ended => send_letter(to, ENDED, &[]),
+    }
+}
+
+/// The next message.
+///
+/// # Errors
+/// `UnexpectedEof` once the other side is gone.
+pub fn receive(from: &UnixStream) -> io::Result<Message> {
+    let mut letter = [0];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received =
+        recvmsg(from, &mut [IoSliceMut::new(&mut letter)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    if received.bytes == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut descriptors = ancillary.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    match letter[0] {
+        NOTHING => Ok(Message::Nothing),
+        TAKEN => Ok(Message::Taken),
+        ALIVE => Ok(Message::Alive),
+        ENDED => Ok(Message::Ended),
+        CONNECTION => match (descriptors.next(), descriptors.next()) {
+            (Some(device), Some(memory)) => Ok(Message::Connection(device, memory)),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        },
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Read, Write};
+
+    #[test]
+    fn messages_arrive_in_order_with_their_descriptors() {
+        let (a, b) = UnixStream::pair().unwrap();
+        let open = || OwnedFd::from(tempfile::tempfile().unwrap());
+        send(&a, &Message::Alive).unwrap();
+        send(&a, &Message::Connection(File::open("/proc/self/comm").unwrap().into(), open())).unwrap();
+        send(&a, &Message::Ended).unwrap();
+        drop(a);
+        assert!(matches!(receive(&b), Ok(Message::Alive)));
+        let Ok(Message::Connection(device, _)) = receive(&b) else { panic!("no connection") };
+        let mut text = String::new();
+        File::from(device).read_to_string(&mut text).unwrap();
+        assert!(!text.is_empty());
+        assert!(matches!(receive(&b), Ok(Message::Ended)));
+        assert_eq!(receive(&b).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn a_connection_without_descriptors_is_none() {
+        let (mut a, b) = UnixStream::pair().unwrap();
+        a.write_all(b"C?").unwrap();
+        assert_eq!(receive(&b).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(receive(&b).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+}

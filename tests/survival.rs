@@ -1,0 +1,281 @@
+//! What readers see when the daemon dies, is replaced, or hangs: nothing.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use common::cgroup::Cgroup;
+use common::daemon::Daemon;
+use common::helper::{self, Running};
+use common::{
+    MOUNT, Stopped, cgprocfs, field, finish, main as run, output, test, times, wait_at_most, wait_for,
+    wait_until,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::fs::FileExt;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    let mut tests = vec![
+        test("killed_again_and_again", MOUNT, || killed(times(200))),
+        test("killed_in_the_middle_of_an_open", MOUNT, killed_in_the_middle_of_an_open),
+        test("killed_in_the_middle_of_a_read", MOUNT, killed_in_the_middle_of_a_read),
+        test("replaced_by_sighup", MOUNT, replaced_by_sighup),
+        test("taken_over", MOUNT, taken_over),
+        test("taken_over_only_by_root", MOUNT, taken_over_only_by_root),
+        test("nobody_to_take_over_from", MOUNT, nobody_to_take_over_from),
+        test("stuck_thread", MOUNT, stuck_thread),
+        test("stopped_daemon", MOUNT, stopped_daemon),
+        test("crash_loop", MOUNT, crash_loop),
+        test("stop_unmounts", MOUNT, stop_unmounts),
+    ];
+    tests.push(test("killed_a_thousand_times", MOUNT, || killed(1000)).with_ignored_flag(true));
+    run(tests)
+}
+
+const LIMIT: u64 = 64;
+
+fn total() -> String {
+    format!("MemTotal:       {:8} kB", LIMIT << 10)
+}
+
+fn supervised() -> Daemon {
+    Daemon::start_with(&[], &["--supervise"], &[])
+}
+
+fn signal(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
+}
+
+/// The process that serves, once it does: not one of `before`.
+fn server(daemon: &Daemon, before: &[u32]) -> u32 {
+    let mut found = None;
+    wait_until("a child serves", || {
+        found = daemon.children().into_iter().find(|pid| !before.contains(pid));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
+/// Containers that read as fast as they can, four by a bind mount and four at the mount point.
+struct Load {
+    readers: Vec<Running>,
+    _cgroup: Cgroup,
+}
+
+impl Load {
+    fn start(daemon: &Daemon) -> Self {
+        let cgroup = Cgroup::new().limit(LIMIT);
+        let reader = |index| {
+            let path = if index % 2 == 0 { "/proc/meminfo".to_string() } else { daemon.meminfo() };
+            let words = helper::command("enduring", &[&path, &total()]);
+            let bind = "mount --bind \"$0\" /proc/meminfo && exec \"$@\"";
+            let launcher = ["unshare", "--mount", "sh", "-c", bind, &daemon.meminfo()].map(str::to_string);
+            let words = [&launcher[..], &words].concat();
+            helper::start(&mut cgroup.command(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+        };
+        Self { readers: (0..8).map(reader).collect(), _cgroup: cgroup }
+    }
+
+    /// Ends them: none may have failed. How often they have read, and how long the longest took.
+    fn end(self) -> (u64, Duration) {
+        let said = self.readers.into_iter().map(|mut reader| {
+            drop(reader.process.stdin.take());
+            let mut said = String::new();
+            reader.stdout.read_to_string(&mut said).unwrap();
+            let status = wait_for(&mut reader.process);
+            assert!(status.success(), "a reader failed: {status}");
+            let (reads, longest) = said.trim().split_once(' ').unwrap();
+            (reads.parse::<u64>().unwrap(), Duration::from_micros(longest.parse().unwrap()))
+        });
+        said.fold((0, Duration::ZERO), |(reads, longest), (more, long)| (reads + more, longest.max(long)))
+    }
+}
+
+fn killed(count: usize) {
+    let daemon = supervised();
+    let load = Load::start(&daemon);
+    let mut pid = server(&daemon, &[]);
+    for round in 1..=count {
+        // At another moment of what it does each time.
+        std::thread::sleep(Duration::from_micros(100_000 + round as u64 * 7919 % 20_000));
+        signal(pid, Signal::KILL);
+        pid = server(&daemon, &[pid]);
+    }
+    let (reads, longest) = load.end();
+    println!("survival: killed {count} times: {reads} reads, none failed, the longest took {longest:?}");
+    assert!(reads > count as u64);
+    assert_eq!(daemon.log().matches("starting it again").count(), count, "{}", daemon.log());
+}
+
+/// A supervised daemon that can be made to hang, and the directory with its faults.
+fn faulty() -> (tempfile::TempDir, Daemon) {
+    let faults = tempfile::tempdir().unwrap();
+    let path = faults.path().to_str().unwrap();
+    let daemon = Daemon::start_with(&[], &["--supervise"], &[("CGPROCFS_FAULTS", path)]);
+    (faults, daemon)
+}
+
+/// Ends the hanging in any case: who waits for an answer can't be killed.
+struct Hang(std::path::PathBuf);
+
+impl Hang {
+    fn new(faults: &tempfile::TempDir) -> Self {
+        let path = faults.path().join("hang");
+        fs::write(&path, "").unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Hang {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Whether a request was fetched and is not answered: the reader can't be interrupted then.
+fn waits_for_an_answer(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") D "))
+}
+
+fn killed_in_the_middle_of_an_open() {
+    let (faults, daemon) = faulty();
+    let pid = server(&daemon, &[]);
+    let cgroup = Cgroup::new().limit(LIMIT);
+    let hang = Hang::new(&faults);
+    let mut reader = cgroup.command(&["cat", &daemon.meminfo()]);
+    let reader = reader.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    wait_until("the open is being answered", || waits_for_an_answer(reader.id()));
+    signal(pid, Signal::KILL);
+    drop(hang);
+    let output = reader.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    assert_eq!(field(&String::from_utf8(output.stdout).unwrap(), "MemTotal"), LIMIT << 10);
+}
+
+/// The file was opened before, and half of it was read.
+fn killed_in_the_middle_of_a_read() {
+    let (faults, daemon) = faulty();
+    let pid = server(&daemon, &[]);
+    let file = File::open(daemon.meminfo()).unwrap();
+    let mut first = [0; 512];
+    file.read_exact_at(&mut first, 0).unwrap();
+    // What was read lately would be given out again without a look.
+    std::thread::sleep(Duration::from_millis(100));
+    let hang = Hang::new(&faults);
+    let reader = std::thread::spawn(move || {
+        let mut text = [0; 4096];
+        let length = file.read_at(&mut text, 0).unwrap();
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    });
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(!reader.is_finished());
+    signal(pid, Signal::KILL);
+    drop(hang);
+    let text = reader.join().unwrap();
+    assert_eq!(field(&text, "MemTotal"), common::host_total());
+    assert!(text.ends_with('\n') && text.lines().count() > 40, "{text}");
+}
+
+fn replaced_by_sighup() {
+    let daemon = supervised();
+    let load = Load::start(&daemon);
+    let mut pid = server(&daemon, &[]);
+    for _ in 0..times(20) {
+        std::thread::sleep(Duration::from_millis(100));
+        daemon.signal(Signal::HUP);
+        pid = server(&daemon, &[pid]);
+    }
+    let (reads, longest) = load.end();
+    println!(
+        "survival: replaced {} times: {reads} reads, none failed, the longest took {longest:?}",
+        times(20)
+    );
+    assert!(daemon.log().contains("leaving"), "{}", daemon.log());
+}
+
+fn taken_over() {
+    let mut daemon = Daemon::start();
+    let load = Load::start(&daemon);
+    for _ in 0..times(20) {
+        std::thread::sleep(Duration::from_millis(50));
+        daemon = daemon.taken_over();
+    }
+    let (reads, longest) = load.end();
+    println!(
+        "survival: taken over {} times: {reads} reads, none failed, the longest took {longest:?}",
+        times(20)
+    );
+    assert!(daemon.is_mounted());
+}
+
+fn taken_over_only_by_root() {
+    let daemon = Daemon::start();
+    let program = common::cgprocfs_path();
+    let words = ["--reuid", "65534", "--clear-groups", program.to_str().unwrap(), "mount", "--takeover"];
+    let refused = finish(Command::new("setpriv").args(words).arg(daemon.mount_point()));
+    assert_eq!(refused.status.code(), Some(1));
+    // Somebody who connects and says nothing does not stop the daemon for good.
+    let socket = cgprocfs::session::handover::socket_path(daemon.mount_point());
+    drop(std::os::unix::net::UnixStream::connect(socket).unwrap());
+    assert!(fs::read_to_string(daemon.working_set()).unwrap().trim().parse::<u64>().is_ok());
+}
+
+fn nobody_to_take_over_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let failed = finish(cgprocfs().args(["mount", "--takeover"]).arg(dir.path()));
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1));
+    assert!(said.contains("no daemon answers at") && said.lines().count() == 1, "{said}");
+}
+
+/// One thread hangs, the others serve, nobody notices but the supervisor.
+fn stuck_thread() {
+    let (faults, daemon) = faulty();
+    let pid = server(&daemon, &[]);
+    let hang = Hang::new(&faults);
+    let meminfo = daemon.meminfo();
+    let reader = std::thread::spawn(move || fs::read_to_string(meminfo).unwrap());
+    wait_at_most(30, "the stuck daemon is killed", || daemon.log().contains("is stuck and is killed"));
+    drop(hang);
+    assert_ne!(server(&daemon, &[pid]), pid);
+    assert_eq!(field(&reader.join().unwrap(), "MemTotal"), common::host_total());
+}
+
+fn stopped_daemon() {
+    let daemon = supervised();
+    let pid = server(&daemon, &[]);
+    let load = Load::start(&daemon);
+    let stopped = Stopped::new(pid);
+    wait_at_most(30, "the stopped daemon is killed", || daemon.log().contains("is stuck and is killed"));
+    assert_ne!(server(&daemon, &[pid]), pid);
+    let (_, longest) = load.end();
+    println!("survival: stopped: the longest read took {longest:?}");
+    std::mem::forget(stopped);
+}
+
+/// Whoever waits gets an error, and nobody waits any more.
+fn crash_loop() {
+    let (faults, mut daemon) = faulty();
+    fs::write(faults.path().join("crash"), "").unwrap();
+    let start = Instant::now();
+    let failed = finish(Command::new("cat").arg(daemon.meminfo()));
+    assert!(!failed.status.success());
+    println!("survival: crash loop: a reader had an error after {:?}", start.elapsed());
+    assert_eq!(daemon.wait().code(), Some(1));
+    assert!(daemon.log().contains("the daemon ends again and again"), "{}", daemon.log());
+    assert!(!daemon.is_mounted());
+}
+
+fn stop_unmounts() {
+    for stop in [Signal::TERM, Signal::INT] {
+        let mut daemon = supervised();
+        server(&daemon, &[]);
+        output(Command::new("cat").arg(daemon.meminfo()));
+        daemon.signal(stop);
+        assert!(daemon.wait().success());
+        assert!(!daemon.is_mounted());
+    }
+}
