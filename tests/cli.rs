@@ -84,7 +84,7 @@ fn show_errors() {
 fn as_nobody() -> (tempfile::TempDir, Command) {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("cgprocfs");
-    fs::copy(common::cgprocfs_path(), &copy).unwrap();
+    common::copy_program(common::cgprocfs_path(), &copy);
     output(Command::new("chmod").arg("755").arg(dir.path()).arg(&copy));
     let mut command = Command::new(copy);
     command.uid(65534).gid(65534).current_dir("/");
@@ -186,7 +186,9 @@ fn journal_levels() {
     assert!(status.is_ok());
     let text = fs::read_to_string(&log).unwrap();
     assert!(text.starts_with("<6>serving "), "{text}");
-    assert!(text.lines().all(|line| line.starts_with("<6>")), "{text}");
+    // Another test's mount namespace may still have a copy of the mount, which is a warning's worth.
+    let mut lines = text.lines().filter(|line| !line.starts_with("<4>containers still have views bound"));
+    assert!(lines.all(|line| line.starts_with("<6>")), "{text}");
 }
 
 fn notifies_systemd() {

@@ -314,7 +314,7 @@ fn inside_a_chroot() {
         mkdir only-here; exec chroot . \"$1\" run -- ls -d /only-here";
     let copy = tempfile::Builder::new().tempdir_in("/usr/local").unwrap();
     let program = copy.path().join("cgprocfs");
-    fs::copy(common::cgprocfs_path(), &program).unwrap();
+    common::copy_program(common::cgprocfs_path(), &program);
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(dir.path()).arg(&program);
     assert_eq!(output(&mut command), "/only-here\n");

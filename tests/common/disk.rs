@@ -29,7 +29,7 @@ impl Disk {
     /// A copy of a program, not in memory.
     pub fn copy(&self, program: &Path) -> String {
         let path = self.0.path().join("program");
-        std::fs::copy(program, &path).unwrap();
+        super::copy_program(program, &path);
         drop_cache(File::open(&path).unwrap());
         path.to_str().unwrap().to_string()
     }

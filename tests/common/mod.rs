@@ -10,6 +10,7 @@ pub mod storm;
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -103,6 +104,12 @@ pub fn cgprocfs() -> Command {
 
 pub fn cgprocfs_path() -> PathBuf {
     std::env::var_os("CGPROCFS").map_or_else(|| env!("CARGO_BIN_EXE_cgprocfs").into(), PathBuf::from)
+}
+
+/// Copies a program by another process: a file that is open for writing in this one, and so for a moment in every
+/// process that another test starts just then, can't be executed.
+pub fn copy_program(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {
+    output(Command::new("cp").arg(from).arg(to));
 }
 
 /// Runs a command that prints little and ends soon.
