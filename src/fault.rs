@@ -5,7 +5,8 @@ use std::path::PathBuf;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;
 
-/// Waits as long as the file `hang` is in the directory that `CGPROCFS_FAULTS` names, and dies if `crash` is.
+/// Waits as long as the file `hang` is in the directory that `CGPROCFS_FAULTS` names, where it puts a file `hanging`,
+/// and dies if `crash` is there.
 #[cfg(debug_assertions)]
 pub fn point() {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
@@ -17,6 +18,7 @@ pub fn point() {
         std::process::abort();
     }
     while directory.join("hang").exists() {
+        let _ = std::fs::write(directory.join("hanging"), "");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }

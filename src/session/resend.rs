@@ -69,7 +69,9 @@ fn answer(connection: &Connection, text: impl Fn(&Fetched) -> Result<Vec<u8>, i3
     }
     let latest = journal.latest();
     if latest != 0 {
-        for unique in (latest.saturating_sub(AROUND)..latest + AROUND).filter(|n| n % STEP == latest % STEP) {
+        // 0 is no request's.
+        let around = latest.saturating_sub(AROUND).max(1)..latest + AROUND;
+        for unique in around.filter(|number| number % STEP == latest % STEP) {
             reply(device, &header(16, -libc::ESTALE, unique))?;
         }
     }

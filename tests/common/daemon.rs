@@ -138,6 +138,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the daemon said:\n{}", self.log());
+        }
         // A stopped server would let whoever touches the mount wait for ever, this test included: it is
         // woken, asked, then killed, and what it leaves is unmounted, which never waits.
         let pid = Pid::from_raw(self.pid().try_into().unwrap_or(0));
@@ -156,6 +159,8 @@ impl Drop for Daemon {
             return;
         }
         let _ = std::fs::remove_file(cgprocfs::session::handover::socket_path(self.dir.path()));
-        while umount2(self.dir.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+        // Forced, for that gives up the connection: nobody waits for an answer any more.
+        let flags = MntFlags::MNT_FORCE | MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+        while umount2(self.dir.path(), flags).is_ok() {}
     }
 }
