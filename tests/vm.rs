@@ -13,7 +13,7 @@ use std::process::{Command, ExitCode};
 use std::sync::{Mutex, PoisonError};
 
 /// What runs in a guest: the programs of these names beside this one.
-static TESTS: [&str; 8] = ["oracle", "response", "identity", "mount", "run", "cli", "survival", "hostile"];
+static TESTS: [&str; 7] = ["oracle", "response", "identity", "mount", "run", "cli", "hostile"];
 
 /// Kernel, layout of cgroups, swap, and MGLRU, which 6.12 has on by default and 6.1 off.
 const GUESTS: [[&str; 4]; 10] = [
