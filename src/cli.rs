@@ -4,6 +4,7 @@ mod logging;
 mod mount;
 mod run;
 mod show;
+mod unmount;
 
 use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Mount(mount::Arguments),
+    Unmount(unmount::Arguments),
     Show(show::Arguments),
     Run(run::Arguments),
     /// What `run` leaves behind to clean up after it
@@ -67,6 +69,7 @@ pub fn main() -> ExitCode {
     logging::start();
     let done = match arguments.command {
         Command::Mount(arguments) => mount::run(&arguments),
+        Command::Unmount(arguments) => unmount::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::CleanUp { cgroup } => clean_up(&cgroup),

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const SWEEP: Duration = Duration::from_secs(10);
 /// How long a file system that containers still bind may keep the end waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// So many mounts on one file are worth a word.
+const DEEP: usize = 64;
 
 /// What the daemon waits for.
 pub enum Event {
@@ -44,6 +46,43 @@ pub enum DaemonError {
     Keep(io::Error),
 }
 
+/// Starts to serve `connection`, shows its views at the anchors, and has it kept.
+///
+/// # Errors
+/// [`DaemonError`]; nothing is mounted then, unless a keeper has it.
+pub fn start(
+    connection: &Connection,
+    service: &Arc<Service>,
+    keeper: &Keeper,
+    ended: impl FnOnce(io::Result<()>) + Send + 'static,
+) -> Result<Arc<Gate>, DaemonError> {
+    let gate = Arc::new(Gate::default());
+    let failed = |error| {
+        // Best effort: the failure to serve is what has to be told.
+        let _ = give_up(connection, &gate);
+        DaemonError::Serve(connection.directory(), error)
+    };
+    session::serve(connection, service, VIEWS, &gate, ended).map_err(failed)?;
+    if let Some(anchors) = connection.anchors() {
+        match anchors.stack() {
+            Ok(()) => {}
+            Err(error) if connection.generation() == 0 => return Err(failed(error)),
+            // What the first daemon has laid is still there, and who only serves may not mount.
+            Err(error) => log::debug!("cannot lay views on {}: {error}", anchors.directory().display()),
+        }
+        let depth = anchors.depth();
+        if depth > DEEP {
+            log::warn!(
+                "{depth} mounts lie on one file in {}, two for each connection that was lost; \
+                 `cgprocfs unmount --anchors` removes them once no container binds them",
+                anchors.directory().display()
+            );
+        }
+    }
+    keeper.keep(connection).map_err(DaemonError::Keep)?;
+    Ok(gate)
+}
+
 /// Serves `connection` until an event ends that.
 ///
 /// # Errors
@@ -55,39 +94,34 @@ pub fn serve(
     events: &Receiver<Event>,
     sender: &Sender<Event>,
 ) -> Result<(), DaemonError> {
-    let mount_point = connection.mount_point();
-    keeper.keep(connection).map_err(DaemonError::Keep)?;
-    let gate = Arc::new(Gate::default());
+    let directory = connection.directory();
     let ended = sender.clone();
-    let ended = move |result| drop(ended.send(Event::Ended(result)));
-    if let Err(error) = session::serve(connection, service, VIEWS, &gate, ended) {
-        // Best effort: the failure to serve is what has to be told.
-        let _ = session::unmount(&mount_point);
-        return Err(DaemonError::Serve(mount_point, error));
-    }
-    match handover::listen(&mount_point).and_then(|listener| listen(listener, sender.clone())) {
-        Ok(()) => {}
-        // Serving is what matters.
-        Err(error) => log::warn!("no other daemon can take over: {error}"),
+    let gate = start(connection, service, keeper, move |result| drop(ended.send(Event::Ended(result))))?;
+    if !matches!(keeper, Keeper::ServiceManager) {
+        match handover::listen(&directory).and_then(|listener| listen(listener, sender.clone())) {
+            Ok(()) => {}
+            // Serving is what matters.
+            Err(error) => log::warn!("no other daemon can take over: {error}"),
+        }
     }
     match connection.generation() {
-        0 => log::info!("serving {}", mount_point.display()),
-        generation => log::info!("serving {}, resumed for the {generation}. time", mount_point.display()),
+        0 => log::info!("serving {}", directory.display()),
+        generation => log::info!("serving {}, resumed for the {generation}. time", directory.display()),
     }
     notify(&[NotifyState::Ready]);
     keeper.feed();
 
     match wait(connection, service, keeper, events, &gate) {
         End::Left => {
-            log::info!("leaving {} to a successor", mount_point.display());
+            log::info!("leaving {} to a successor", directory.display());
             Ok(())
         }
         End::Signal(signal) => {
-            log::info!("unmounting {} on {signal}", mount_point.display());
+            log::info!("unmounting {} on {signal}", directory.display());
             notify(&[NotifyState::Stopping]);
             keeper.release();
-            forget_socket(&mount_point);
-            session::unmount(&mount_point).map_err(|e| DaemonError::Unmount(mount_point, e))?;
+            forget_socket(&directory);
+            give_up(connection, &gate).map_err(|e| DaemonError::Unmount(directory, e))?;
             match events.recv_timeout(PATIENCE) {
                 Ok(Event::Ended(_)) => {}
                 _ => log::warn!("containers still have views bound, which fail from now on"),
@@ -95,20 +129,33 @@ pub fn serve(
             Ok(())
         }
         End::Connection(result) => {
-            keeper.release();
-            forget_socket(&mount_point);
+            forget_socket(&directory);
+            let is_mounted = connection.anchors().is_some_and(|anchors| anchors.is_mounted());
             match result {
-                Ok(()) => {
-                    log::info!("{} was unmounted by somebody else", mount_point.display());
+                Ok(()) if !is_mounted => {
+                    keeper.release();
+                    log::info!("{} was unmounted by somebody else", directory.display());
                     Ok(())
                 }
-                Err(error) => {
-                    let _ = session::unmount(&mount_point);
-                    Err(DaemonError::Connection(error))
+                result => {
+                    // A successor mounts anew.
+                    let _ = give_up(connection, &gate);
+                    let aborted = || io::Error::from_raw_os_error(libc::ECONNABORTED);
+                    Err(DaemonError::Connection(result.err().unwrap_or_else(aborted)))
                 }
             }
         }
     }
+}
+
+/// Shows the kernel's own files at the anchors, answers what was asked before, and unmounts.
+fn give_up(connection: &Connection, gate: &Arc<Gate>) -> io::Result<()> {
+    let Some(anchors) = connection.anchors() else { return session::unmount(&connection.mount_point()) };
+    let fallen_back = anchors.fall_back();
+    let _ = session::drain(gate, &anchors.live());
+    let aborted = anchors.abort();
+    gate.open();
+    fallen_back.and(aborted)
 }
 
 enum End {
@@ -116,6 +163,11 @@ enum End {
     Left,
     Signal(Signal),
     Connection(io::Result<()>),
+}
+
+/// Leaves a connection that [`start`] was called for to whoever keeps it.
+pub fn leave(connection: &Connection, gate: &Arc<Gate>) {
+    let _ = session::drain(gate, &connection.mount_point());
 }
 
 fn wait(

@@ -22,3 +22,6 @@ pub mod source;
 pub mod supervisor;
 pub mod sys;
 pub mod view;
+
+#[global_allocator]
+static ALLOCATOR: sys::Allocator = sys::Allocator;

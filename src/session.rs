@@ -1,5 +1,6 @@
 //! A mount, the connection to the kernel that belongs to it, and the threads that serve that.
 
+mod anchors;
 mod connection;
 mod drain;
 pub mod handover;
@@ -7,12 +8,14 @@ mod journal;
 pub mod keeper;
 mod mount;
 pub mod passing;
+mod requests;
 mod resend;
 
+pub use self::anchors::Anchors;
 pub use self::connection::{Connection, ConnectionError};
 pub use self::drain::drain;
 pub use self::journal::{Fetched, Journal, What};
-pub use self::mount::{MountError, attach, mount, unmount};
+pub use self::mount::{MountError, attach, directory, mount, unmount};
 
 use crate::fuse::{Gate, ViewFs, reread};
 use crate::service::Service;
@@ -45,7 +48,7 @@ pub fn serve(
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let session = greeted(connection, ViewFs::new(Arc::clone(service), views, connection, Arc::clone(gate)))?;
-    resend::settle(connection, |fetched| reread(service, views, fetched))?;
+    resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
     thread::Builder::new().name("session".into()).spawn(move || ended(session.run()))
 }
 

@@ -1,7 +1,7 @@
 //! A parent that does nothing but keep the connection, and start its child again when that ends.
 
 use crate::session::passing::{self, Message};
-use crate::session::unmount;
+use crate::session::{Anchors, unmount};
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, kill_process};
 use std::collections::VecDeque;
@@ -49,7 +49,7 @@ pub enum SupervisorError {
 /// # Errors
 /// Where it can't be started, or does not stay; nothing is mounted then.
 pub fn supervise(
-    mount_point: &Path,
+    directory: &Path,
     command: impl Fn() -> Command,
     events: &Receiver<Event>,
     sender: &Sender<Event>,
@@ -81,11 +81,22 @@ pub fn supervise(
         if ends.len() >= MOST_ENDS || failures >= MOST_FAILURES {
             // Whoever waits for an answer gets an error now, and nobody waits any more.
             drop(kept);
-            let _ = unmount(mount_point);
+            let_go(directory);
             return Err(SupervisorError::CrashLoop(status));
         }
     }
     Ok(())
+}
+
+/// Containers get the kernel's own files.
+fn let_go(directory: &Path) {
+    let done = match Anchors::at(directory) {
+        Some(anchors) => anchors.fall_back().and(anchors.abort()),
+        None => unmount(directory),
+    };
+    if let Err(error) = done {
+        log::error!("cannot unmount {}: {error}; try `cgprocfs unmount`", directory.display());
+    }
 }
 
 fn start(

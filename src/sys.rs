@@ -3,12 +3,13 @@
 
 use nix::sys::signal::SigSet;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// Closes many files with as few system calls as their numbers allow: one for each unbroken run.
 pub fn close_all(files: impl IntoIterator<Item = OwnedFd>) {
@@ -65,6 +66,90 @@ pub fn map_shared(file: BorrowedFd<'_>, words: usize) -> io::Result<&'static [At
     Ok(unsafe { std::slice::from_raw_parts(start.cast(), words) })
 }
 
+/// The allocator of this program: the system's, but for the buffers that fuser reads requests into.
+///
+/// Before Linux 6.9 a request dies with the process that has fetched it, unless it can be found afterwards. fuser
+/// reads into a vector of its own; from here that can be in memory that outlives the process.
+pub struct Allocator;
+
+/// How large such a buffer is: fuser's `BUFFER_SIZE`, which nothing else is as large as.
+pub const REQUEST_BUFFER: usize = (16 << 20) + 4096;
+
+static REQUESTS: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+static REQUESTS_LEFT: AtomicUsize = AtomicUsize::new(0);
+
+/// Has the next `count` buffers for requests be in a file, one behind the other from `offset` on, which has room for
+/// [`MOST_REQUEST_BUFFERS`] and reads as zeros there. They stay there until the process ends. Only the first call does something.
+///
+/// # Errors
+/// The kernel's, above all ENOMEM.
+pub fn put_requests_into(file: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<()> {
+    use rustix::mm::{MapFlags, ProtFlags, mmap};
+    static DONE: AtomicBool = AtomicBool::new(false);
+    if DONE.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let (protection, length) = (ProtFlags::READ | ProtFlags::WRITE, MOST_REQUEST_BUFFERS * REQUEST_BUFFER);
+    // SAFETY: no address is asked for, so that no other mapping is replaced.
+    let start = unsafe { mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, file, offset)? };
+    REQUESTS.store(start.cast(), Ordering::Relaxed);
+    REQUESTS_LEFT.store(count.min(MOST_REQUEST_BUFFERS), Ordering::Release);
+    Ok(())
+}
+
+fn request_buffer() -> Option<*mut u8> {
+    let one_less = |left: usize| left.checked_sub(1);
+    let left = REQUESTS_LEFT.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).ok()?;
+    // SAFETY: there are `left` buffers from there on that nobody was given yet.
+    Some(unsafe { REQUESTS.load(Ordering::Relaxed).add((left - 1) * REQUEST_BUFFER) })
+}
+
+// SAFETY: all is the system allocator's, but for zeroed blocks of the one size. These are distinct parts of a shared
+// mapping, aligned to pages and never unmapped; giving one back does nothing, and no other block of that size comes
+// from elsewhere while any of them may be in use.
+unsafe impl GlobalAlloc for Allocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller has it.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if layout.size() == REQUEST_BUFFER
+            && layout.align() <= 4096
+            && let Some(buffer) = request_buffer()
+        {
+            return buffer;
+        }
+        // SAFETY: as the caller has it.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if layout.size() == REQUEST_BUFFER && is_request_buffer(block) {
+            return;
+        }
+        // SAFETY: as the caller has it, and it is the system's.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if layout.size() == REQUEST_BUFFER && is_request_buffer(block) {
+            // fuser never asks for another size; to refuse is allowed.
+            return std::ptr::null_mut();
+        }
+        // SAFETY: as the caller has it, and it is the system's.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+fn is_request_buffer(block: *mut u8) -> bool {
+    let start = REQUESTS.load(Ordering::Relaxed);
+    !start.is_null() && (block as usize).wrapping_sub(start as usize) < MOST_REQUEST_BUFFERS * REQUEST_BUFFER
+}
+
+/// No more than so many are ever mapped.
+pub const MOST_REQUEST_BUFFERS: usize = 8;
+
 /// Lets the descriptor number of `place` mean the file of `file` from now on.
 ///
 /// # Errors
@@ -74,6 +159,31 @@ pub fn replace(place: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
     match unsafe { libc::dup3(file.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
+    }
+}
+
+/// Makes a mount that is attached nowhere yet read-only, wherever it comes to be seen.
+///
+/// # Errors
+/// ENOSYS before Linux 5.12.
+pub fn make_read_only(tree: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes =
+        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the path is a string that ends with NUL, and the kernel reads no more of the attributes than
+    // their size.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH | libc::AT_RECURSIVE,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    match done {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

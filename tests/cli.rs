@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::daemon::Daemon;
+use common::daemon::{Daemon, Foreground};
 use common::{MOUNT, Need, cgprocfs, field, finish, main as run, output, test};
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         test("mount_without_root", &[Need::Root], mount_without_root),
         test("mount_point_errors", MOUNT, mount_point_errors),
         test("already_mounted", MOUNT, already_mounted),
+        test("stopped_daemon", MOUNT, stopped_daemon),
         test("dead_mount", MOUNT, dead_mount),
         test("no_device", &[Need::Root], no_device),
         test("no_memory_controller", &[Need::Root], no_memory_controller),
@@ -119,21 +120,33 @@ fn mount_point_errors() {
 
 fn already_mounted() {
     let daemon = Daemon::start();
-    let message = format!("unmount it first with `umount {}`", daemon.path("").display()).replace("/`", "`");
+    let message = format!("end that first with `cgprocfs unmount {}`", daemon.directory().display());
     fails(cgprocfs().arg("mount").arg(daemon.path("")), 1, &message);
     // Nor is it touched by way of another name.
     let link = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(daemon.path(""), link.path().join("link")).unwrap();
-    fails(cgprocfs().arg("mount").arg(link.path().join("link")), 1, "already mounted");
+    fails(cgprocfs().arg("mount").arg(link.path().join("link")), 1, "is served already");
+    let live = format!("unmount it first with `umount {}`", daemon.live().display());
+    fails(cgprocfs().arg("mount").arg(daemon.live()), 1, &live);
     assert!(fs::read_to_string(daemon.meminfo()).unwrap().starts_with("MemTotal"));
 }
 
-/// A daemon that was killed leaves a mount that nobody serves: starting another says so and does not hang.
+/// A daemon that is stopped is there: starting another says so and does not hang.
+fn stopped_daemon() {
+    let daemon = Daemon::start();
+    let stopped = common::Stopped::new(daemon.pid());
+    fails(cgprocfs().arg("mount").arg(daemon.path("")), 1, "is served already");
+    drop(stopped);
+}
+
+/// A daemon that was killed leaves a mount that nobody can serve: another takes its place.
 fn dead_mount() {
     let mut daemon = Daemon::start();
     daemon.signal(rustix::process::Signal::KILL);
     daemon.wait();
-    fails(cgprocfs().arg("mount").arg(daemon.path("")), 1, "already mounted");
+    assert_eq!(fs::read(daemon.meminfo()).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
+    let daemon = daemon.again();
+    assert!(fs::read_to_string(daemon.meminfo()).unwrap().starts_with("MemTotal"));
 }
 
 /// Runs it in a mount namespace of its own, prepared by a shell script.
@@ -180,10 +193,14 @@ fn journal_levels() {
     let log = dir.path().join("log");
     let mount = dir.path().join("mount");
     fs::create_dir(&mount).unwrap();
-    let script = "exec 2> \"$0\"; JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec timeout 1 \"$1\" mount \"$2\"";
-    let status =
-        Command::new("sh").args(["-c", script]).arg(&log).arg(common::cgprocfs_path()).arg(&mount).status();
-    assert!(status.is_ok());
+    let script =
+        "exec 2> \"$0\"; JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec \"$1\" mount \"$2\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).arg(&log).arg(common::cgprocfs_path()).arg(&mount);
+    let mut daemon = Foreground::start(&mut command, &mount);
+    let serves = || fs::read_to_string(&log).is_ok_and(|text| text.contains("serving"));
+    common::wait_until("it serves", serves);
+    assert!(daemon.stop().success());
     let text = fs::read_to_string(&log).unwrap();
     assert!(text.starts_with("<6>serving "), "{text}");
     // Another test's mount namespace may still have a copy of the mount, which is a warning's worth.
@@ -197,24 +214,18 @@ fn notifies_systemd() {
     socket.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
     let mount = dir.path().join("mount");
     fs::create_dir(&mount).unwrap();
-    let mut process = Command::new("timeout")
-        .arg("1")
-        .arg(common::cgprocfs_path())
-        .arg("mount")
-        .arg(&mount)
-        .env("NOTIFY_SOCKET", dir.path().join("notify"))
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut command = cgprocfs();
+    command.arg("mount").arg(&mount).env("NOTIFY_SOCKET", dir.path().join("notify")).stderr(Stdio::null());
+    let mut daemon = Foreground::start(&mut command, &mount);
     let mut message = [0; 256];
     let mut receive = || {
         let length = socket.recv(&mut message).unwrap();
         String::from_utf8_lossy(&message[..length]).into_owned()
     };
     assert!(receive().contains("READY=1"));
-    assert!(mount.join("working_set").exists(), "ready is when it can be read");
+    assert_ne!(fs::read(mount.join("working_set")).unwrap(), b"", "ready is when it can be read");
+    assert!(daemon.stop().success());
     assert!(receive().contains("STOPPING=1"));
-    process.wait().unwrap();
 }
 
 fn unit_is_clean() {
@@ -222,6 +233,8 @@ fn unit_is_clean() {
     let unit = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/cgprocfs.service")).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("cgprocfs.service");
+    let fallback = concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/cgprocfs-fallback.service");
+    fs::copy(fallback, dir.path().join("cgprocfs-fallback.service")).unwrap();
     let program = common::cgprocfs_path();
     fs::write(&copy, unit.replace("/usr/bin/cgprocfs", program.to_str().unwrap())).unwrap();
     let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output().unwrap();

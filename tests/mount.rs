@@ -9,7 +9,7 @@ use cgprocfs::snapshot::{Needs, Snapshot};
 use cgprocfs::source::Source;
 use cgprocfs::view::{NotLoaded, VIEWS, View};
 use common::cgroup::Cgroup;
-use common::daemon::Daemon;
+use common::daemon::{Daemon, Foreground};
 use common::helper::{self, start};
 use common::{MOUNT, Need, cgprocfs, field, main as run, output, test, times, wait_until};
 use rustix::process::Signal;
@@ -58,6 +58,9 @@ fn main() -> ExitCode {
             over_the_daemons_own_meminfo_after_its_start,
         ),
         test("unmounted_by_somebody_else", MOUNT, unmounted_by_somebody_else),
+        test("unmounted_by_command", MOUNT, unmounted_by_command),
+        test("aborted", MOUNT, aborted),
+        test("anchors_follow", MOUNT, anchors_follow),
         test("stopped_while_a_file_is_open", MOUNT, stopped_while_a_file_is_open),
         test("a_panic_is_contained", MOUNT, a_panic_is_contained),
         test("failing_reads_do_not_fill_the_log", MOUNT, failing_reads_do_not_fill_the_log),
@@ -219,24 +222,23 @@ fn stat_and_readdir() {
             view.path()
         );
         assert_eq!((metadata.mode(), metadata.uid(), metadata.gid()), (0o100_444, 0, 0));
-        let directory = daemon.path(view.path());
+        let directory = daemon.live().join(view.path());
         let entries = fs::read_dir(directory.parent().unwrap()).unwrap().map(Result::unwrap);
         let entry = entries.filter(|entry| entry.path() == directory).collect::<Vec<_>>();
         assert_eq!(entry.len(), 1, "listed once");
         assert!(entry[0].file_type().unwrap().is_file());
     }
-    let root: Vec<_> =
-        fs::read_dir(daemon.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let root: Vec<_> = fs::read_dir(daemon.live()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(root, ["proc", "working_set"]);
-    assert_eq!(fs::metadata(daemon.path("proc")).unwrap().mode(), 0o040_555);
-    let listing = output(Command::new("find").arg(daemon.path("")).args(["-type", "f"]));
+    assert_eq!(fs::metadata(daemon.live().join("proc")).unwrap().mode(), 0o040_555);
+    let listing = output(Command::new("find").arg(daemon.live()).args(["-type", "f"]));
     assert_eq!(listing.lines().count(), VIEWS.len());
     output(Command::new("stat").arg("-f").arg(daemon.path("proc/meminfo")));
 }
 
 fn look_ups_that_fail() {
     let daemon = Daemon::start();
-    let missing = |path: &str| fs::metadata(daemon.path(path)).unwrap_err().raw_os_error();
+    let missing = |path: &str| fs::metadata(daemon.live().join(path)).unwrap_err().raw_os_error();
     assert_eq!(missing("proc/nothing"), Some(libc::ENOENT));
     assert_eq!(missing("meminfo"), Some(libc::ENOENT));
     assert_eq!(missing("working_set/x"), Some(libc::ENOTDIR));
@@ -245,23 +247,31 @@ fn look_ups_that_fail() {
 
 fn writes_are_refused() {
     let daemon = Daemon::start();
-    let path = daemon.path("proc/meminfo");
+    for path in [daemon.live().join("proc/meminfo"), daemon.path("proc/meminfo")] {
+        writes_to_are_refused(&daemon, &path);
+    }
+}
+
+fn writes_to_are_refused(daemon: &Daemon, path: &Path) {
     let refused = |result: io::Result<()>, what: &str| {
         let errno = result.unwrap_err().raw_os_error();
-        assert!(matches!(errno, Some(libc::EROFS | libc::EACCES | libc::EPERM)), "{what}: {errno:?}");
+        assert!(
+            matches!(errno, Some(libc::EROFS | libc::EACCES | libc::EPERM | libc::EBUSY | libc::EXDEV)),
+            "{what}: {errno:?}"
+        );
     };
-    refused(OpenOptions::new().write(true).open(&path).map(drop), "open for writing");
-    refused(OpenOptions::new().read(true).write(true).open(&path).map(drop), "open for both");
-    refused(OpenOptions::new().append(true).open(&path).map(drop), "append");
-    refused(File::create(&path).map(drop), "truncate");
-    refused(File::create(daemon.path("new")).map(drop), "create");
-    refused(fs::create_dir(daemon.path("new")), "mkdir");
-    refused(fs::remove_file(&path), "unlink");
-    refused(fs::rename(&path, daemon.path("proc/other")), "rename");
-    refused(fs::set_permissions(&path, fs::Permissions::from_mode(0o666)), "chmod");
-    refused(std::os::unix::fs::symlink("x", daemon.path("link")), "symlink");
-    refused(std::os::unix::fs::chown(&path, Some(1), None), "chown");
-    assert!(read(&path).starts_with("MemTotal:"), "and it is still served");
+    refused(OpenOptions::new().write(true).open(path).map(drop), "open for writing");
+    refused(OpenOptions::new().read(true).write(true).open(path).map(drop), "open for both");
+    refused(OpenOptions::new().append(true).open(path).map(drop), "append");
+    refused(File::create(path).map(drop), "truncate");
+    refused(File::create(daemon.live().join("new")).map(drop), "create");
+    refused(fs::create_dir(daemon.live().join("new")), "mkdir");
+    refused(fs::remove_file(path), "unlink");
+    refused(fs::rename(path, daemon.live().join("proc/other")), "rename");
+    refused(fs::set_permissions(path, fs::Permissions::from_mode(0o666)), "chmod");
+    refused(std::os::unix::fs::symlink("x", daemon.live().join("link")), "symlink");
+    refused(std::os::unix::fs::chown(path, Some(1), None), "chown");
+    assert!(read(path).starts_with("MemTotal:"), "and it is still served");
 }
 
 fn unprivileged_reader() {
@@ -391,7 +401,7 @@ fn closing_asks_nobody() {
 }
 
 fn connection_of(daemon: &Daemon) -> u64 {
-    let metadata = fs::metadata(daemon.path("")).unwrap();
+    let metadata = fs::metadata(daemon.live()).unwrap();
     rustix::fs::minor(metadata.dev()).into()
 }
 
@@ -423,15 +433,16 @@ fn mount_point_by_a_symbolic_link() {
     let (real, link) = (dir.path().join("real"), dir.path().join("link"));
     fs::create_dir(&real).unwrap();
     std::os::unix::fs::symlink(&real, &link).unwrap();
-    let ended = output(
-        Command::new("timeout")
-            .args(["--preserve-status", "1"])
-            .arg(common::cgprocfs_path())
-            .arg("mount")
-            .arg(&link),
+    let mut daemon = Foreground::start(cgprocfs().arg("mount").arg(&link), &real);
+    wait_until("it serves", || fs::read(real.join("working_set")).is_ok_and(|text| !text.is_empty()));
+    assert!(daemon.stop().success());
+    let there = || read(Path::new("/proc/self/mounts")).contains(real.to_str().unwrap());
+    assert!(
+        !read(Path::new("/proc/self/mounts")).contains(&format!(" {} fuse", real.join("live").display()))
     );
-    assert_eq!(ended, "");
-    assert!(!read(Path::new("/proc/self/mounts")).contains(real.to_str().unwrap()));
+    assert!(there(), "the anchors stay");
+    output(cgprocfs().args(["unmount", "--anchors"]).arg(&real));
+    assert!(!there());
 }
 
 /// A tenant that makes cgroups without end makes nobody's reads fail.
@@ -485,9 +496,69 @@ fn over_the_daemons_own_meminfo_after_its_start() {
 
 fn unmounted_by_somebody_else() {
     let mut daemon = Daemon::start();
-    output(Command::new("umount").arg(daemon.path("")));
+    // The anchors go with it.
+    output(Command::new("umount").arg("--recursive").arg(daemon.path("")));
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
     assert!(daemon.log().contains("unmounted by somebody else"), "{}", daemon.log());
+}
+
+/// What `unmount` does, while the daemon serves.
+fn unmounted_by_command() {
+    let mut daemon = Daemon::start();
+    let container = Cgroup::new().limit(64);
+    let words = helper::command("reopen", &["/proc/meminfo"]);
+    let mut reader = common::load::bound(&[], &container, &daemon.meminfo(), &words);
+    assert_eq!(reader.ask(), format!("MemTotal:       {:8} kB", 64 << 10));
+    output(cgprocfs().arg("unmount").arg(daemon.path("")));
+    assert_eq!(reader.ask(), format!("MemTotal:       {:8} kB", common::host_total()));
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+    let again = common::finish(cgprocfs().arg("unmount").arg(daemon.path("")));
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+}
+
+/// The connection is given up under a daemon that serves: containers are not left with an error.
+fn aborted() {
+    let mut daemon = Daemon::start();
+    let container = Cgroup::new().limit(64);
+    let words = helper::command("reopen", &["/proc/meminfo"]);
+    let mut reader = common::load::bound(&[], &container, &daemon.meminfo(), &words);
+    assert_eq!(reader.ask(), format!("MemTotal:       {:8} kB", 64 << 10));
+    let fusectl = tempfile::tempdir().unwrap();
+    output(Command::new("mount").args(["-t", "fusectl", "fusectl"]).arg(fusectl.path()));
+    let abort = fusectl.path().join(connection_of(&daemon).to_string()).join("abort");
+    let aborted = fs::write(abort, "1");
+    output(Command::new("umount").arg(fusectl.path()));
+    aborted.unwrap();
+    assert_eq!(daemon.wait().code(), Some(1), "{}", daemon.log());
+    assert_eq!(reader.ask(), format!("MemTotal:       {:8} kB", common::host_total()));
+}
+
+/// A container sees the kernel's own file before the daemon starts and after it has ended, and its own between.
+fn anchors_follow() {
+    let container = Cgroup::new().limit(64);
+    let own = format!("MemTotal:       {:8} kB", 64 << 10);
+    let native = format!("MemTotal:       {:8} kB", common::host_total());
+    let words = helper::command("reopen", &["/proc/meminfo"]);
+    let mut daemon = Daemon::start();
+    let start = |daemon: &Daemon| common::load::bound(&[], &container, &daemon.meminfo(), &words);
+    let mut readers = vec![start(&daemon)];
+    for _ in 0..3 {
+        readers.iter_mut().for_each(|reader| assert_eq!(reader.ask(), own));
+        daemon.signal(Signal::TERM);
+        assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+        readers.push(start(&daemon));
+        readers.iter_mut().for_each(|reader| assert_eq!(reader.ask(), native));
+        assert_eq!(read(&daemon.path("working_set")), "");
+        daemon = daemon.again();
+        readers.push(start(&daemon));
+    }
+    readers.iter_mut().for_each(|reader| assert_eq!(reader.ask(), own));
+    // Killed, with nobody to keep the connection.
+    daemon.signal(Signal::KILL);
+    daemon.wait();
+    assert!(readers[0].ask().starts_with("error"));
+    let _daemon = daemon.again();
+    readers.iter_mut().for_each(|reader| assert_eq!(reader.ask(), own));
 }
 
 fn stopped_while_a_file_is_open() {
@@ -520,8 +591,7 @@ impl View for Panics {
 fn a_panic_is_contained() {
     let dir = tempfile::tempdir().unwrap();
     let service = Arc::new(Service::new(Source::open(Path::new("/"), None).unwrap(), 8));
-    let (device, mount_point) = session::mount(dir.path()).unwrap();
-    let connection = Connection::begin(device, &mount_point).unwrap();
+    let connection = Connection::begin(session::attach(dir.path()).unwrap(), dir.path()).unwrap();
     let views: [&'static dyn View; 2] = [&Panics, VIEWS[1]];
     let session = session::serve(&connection, &service, &views, &Arc::default(), |_| ()).unwrap();
     let results: Vec<_> = (0..20).map(|_| File::open(dir.path().join("panics")).map(drop)).collect();

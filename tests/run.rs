@@ -290,7 +290,8 @@ fn background_processes_and_subcgroups_go() {
 /// A program that makes cgroups below its own sees the whole container from there.
 fn subcgroups_are_part_of_the_container() {
     let layout = cgprocfs::source::Layout::detect(std::path::Path::new("/")).unwrap();
-    let script = "top=$(ls -d $0/cgprocfs-run-$PPID-*); mkdir $top/sub; sleep 60 | \"$@\" & sleep 0.5; \
+    let script = "top=$(ls -d $0/cgprocfs-run-$PPID-*); mkdir $top/sub; sleep 60 | \"$@\" & \
+        until grep -qE 'AnonPages: +[2-9][0-9]{4} kB' /proc/meminfo; do sleep 0.05; done; \
         echo 0 > $top/sub/cgroup.procs && grep -E 'MemTotal|AnonPages' /proc/meminfo";
     let hog = hog("20");
     let mut arguments = vec!["--memory", "64M", "--", "sh", "-c", script];

@@ -5,15 +5,13 @@ mod common;
 
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
-use common::helper::{self, Running};
+use common::load::{LIMIT, Load};
 use common::{
-    MOUNT, Stopped, cgprocfs, field, finish, main as run, output, test, times, wait_at_most, wait_for,
-    wait_until,
+    MOUNT, Stopped, cgprocfs, field, finish, main as run, output, test, times, wait_at_most, wait_until,
 };
 use nix::mount::{MntFlags, umount2};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -37,12 +35,6 @@ fn main() -> ExitCode {
     run(tests)
 }
 
-const LIMIT: u64 = 64;
-
-fn total() -> String {
-    format!("MemTotal:       {:8} kB", LIMIT << 10)
-}
-
 fn supervised() -> Daemon {
     Daemon::start_with(&[], &["--supervise"], &[])
 }
@@ -61,44 +53,9 @@ fn server(daemon: &Daemon, before: &[u32]) -> u32 {
     found.unwrap()
 }
 
-/// Containers that read as fast as they can, four by a bind mount and four at the mount point.
-struct Load {
-    readers: Vec<Running>,
-    _cgroup: Cgroup,
-}
-
-impl Load {
-    fn start(daemon: &Daemon) -> Self {
-        let cgroup = Cgroup::new().limit(LIMIT);
-        let reader = |index| {
-            let path = if index % 2 == 0 { "/proc/meminfo".to_string() } else { daemon.meminfo() };
-            let words = helper::command("enduring", &[&path, &total()]);
-            let bind = "mount --bind \"$0\" /proc/meminfo && exec \"$@\"";
-            let launcher = ["unshare", "--mount", "sh", "-c", bind, &daemon.meminfo()].map(str::to_string);
-            let words = [&launcher[..], &words].concat();
-            helper::start(&mut cgroup.command(&words.iter().map(String::as_str).collect::<Vec<_>>()))
-        };
-        Self { readers: (0..8).map(reader).collect(), _cgroup: cgroup }
-    }
-
-    /// Ends them: none may have failed. How often they have read, and how long the longest took.
-    fn end(self) -> (u64, Duration) {
-        let said = self.readers.into_iter().map(|mut reader| {
-            drop(reader.process.stdin.take());
-            let mut said = String::new();
-            reader.stdout.read_to_string(&mut said).unwrap();
-            let status = wait_for(&mut reader.process);
-            assert!(status.success(), "a reader failed: {status}");
-            let (reads, longest) = said.trim().split_once(' ').unwrap();
-            (reads.parse::<u64>().unwrap(), Duration::from_micros(longest.parse().unwrap()))
-        });
-        said.fold((0, Duration::ZERO), |(reads, longest), (more, long)| (reads + more, longest.max(long)))
-    }
-}
-
 fn killed(count: usize) {
     let daemon = supervised();
-    let load = Load::start(&daemon);
+    let load = Load::start(&[], &daemon.meminfo());
     let mut pid = server(&daemon, &[]);
     for round in 1..=count {
         // At another moment of what it does each time.
@@ -129,10 +86,10 @@ struct Deadline(#[allow(dead_code)] Sender<()>);
 impl Deadline {
     fn new(daemon: &Daemon) -> Self {
         let (alive, ended) = mpsc::channel();
-        let mount_point = daemon.mount_point().to_path_buf();
+        let live = daemon.live();
         std::thread::spawn(move || {
             if ended.recv_timeout(Duration::from_secs(100)) == Err(RecvTimeoutError::Timeout) {
-                let _ = umount2(&mount_point, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+                let _ = umount2(&live, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
             }
         });
         Self(alive)
@@ -201,7 +158,7 @@ fn killed_in_the_middle_of_a_read() {
 
 fn replaced_by_sighup() {
     let daemon = supervised();
-    let load = Load::start(&daemon);
+    let load = Load::start(&[], &daemon.meminfo());
     let mut pid = server(&daemon, &[]);
     for round in 1..=times(20) {
         std::thread::sleep(Duration::from_millis(100));
@@ -219,7 +176,7 @@ fn replaced_by_sighup() {
 
 fn taken_over() {
     let mut daemon = Daemon::start();
-    let load = Load::start(&daemon);
+    let load = Load::start(&[], &daemon.meminfo());
     for _ in 0..times(20) {
         std::thread::sleep(Duration::from_millis(50));
         daemon = daemon.taken_over();
@@ -236,10 +193,10 @@ fn taken_over_only_by_root() {
     let daemon = Daemon::start();
     let program = common::cgprocfs_path();
     let words = ["--reuid", "65534", "--clear-groups", program.to_str().unwrap(), "mount", "--takeover"];
-    let refused = finish(Command::new("setpriv").args(words).arg(daemon.mount_point()));
+    let refused = finish(Command::new("setpriv").args(words).arg(daemon.directory()));
     assert_eq!(refused.status.code(), Some(1));
     // Somebody who connects and says nothing does not stop the daemon for good.
-    let socket = cgprocfs::session::handover::socket_path(daemon.mount_point());
+    let socket = cgprocfs::session::handover::socket_path(daemon.directory());
     drop(std::os::unix::net::UnixStream::connect(socket).unwrap());
     assert!(fs::read_to_string(daemon.working_set()).unwrap().trim().parse::<u64>().is_ok());
 }
@@ -268,7 +225,7 @@ fn stuck_thread() {
 fn stopped_daemon() {
     let daemon = supervised();
     let pid = server(&daemon, &[]);
-    let load = Load::start(&daemon);
+    let load = Load::start(&[], &daemon.meminfo());
     let stopped = Stopped::new(pid);
     wait_at_most(30, "the stopped daemon is killed", || daemon.log().contains("is stuck and is killed"));
     assert_ne!(server(&daemon, &[pid]), pid);
@@ -292,6 +249,8 @@ fn crash_loop() {
     });
     assert_eq!(daemon.wait().code(), Some(1));
     assert!(!daemon.is_mounted());
+    // Nobody is left with an error: the kernel's own file is there.
+    assert!(fs::read_to_string(daemon.meminfo()).unwrap().contains("DirectMap"));
 }
 
 fn stop_unmounts() {

@@ -1,7 +1,7 @@
 //! The mount table: what was understood, escaped as the kernel does it, is understood as the same.
 #![no_main]
 
-use cgprocfs::parse::mountinfo::mounts;
+use cgprocfs::parse::mountinfo::{Mount, mounts};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
@@ -10,9 +10,12 @@ fuzz_target!(|text: &[u8]| {
     let again: Vec<u8> = table
         .iter()
         .flat_map(|mount| {
-            let fields = [&mount.root, &mount.mount_point, &mount.fs_type, &mount.super_options];
-            let [root, point, fs_type, options] = fields.map(|field| escape(field));
-            format!("1 2 0:3 {root} {point} rw shared:1 - {fs_type} x {options}\n").into_bytes()
+            let Mount { id, parent, .. } = mount;
+            let Mount { device, root, mount_point, fs_type, source, super_options, .. } = mount;
+            let fields = [device, root, mount_point, fs_type, source, super_options];
+            let [device, root, point, fs_type, source, options] = fields.map(|field| escape(field));
+            format!("{id} {parent} {device} {root} {point} rw shared:1 - {fs_type} {source} {options}\n")
+                .into_bytes()
         })
         .collect();
     assert_eq!(mounts(&again).unwrap(), table);

@@ -4,24 +4,25 @@ use super::Failure;
 use crate::daemon::{self, Event};
 use crate::service::Service;
 use crate::session::keeper::Keeper;
-use crate::session::{self, Connection, handover};
+use crate::session::{self, Anchors, Connection, MountError, handover};
 use crate::source::{Layout, Source};
 use crate::supervisor;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
-/// Serve the views at a mount point until SIGINT, or SIGTERM where nobody keeps the mount
+/// Serve the views in a directory until SIGINT, or SIGTERM where nobody keeps the mount
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// An existing directory
+    /// An existing directory, where containers find the views to bind
     #[arg(default_value = "/run/cgprocfs")]
-    mount_point: PathBuf,
+    directory: PathBuf,
     /// Keep the mount in a process that starts the daemon again whenever it ends; SIGHUP replaces it
     #[arg(long, group = "way")]
     supervise: bool,
@@ -31,6 +32,10 @@ pub(super) struct Arguments {
     /// Keep the mount in the descriptor store of the systemd unit, and resume it from there
     #[arg(long, group = "way")]
     resume: bool,
+    /// Mount, leave the mount to the descriptor store of the systemd unit, and exit: who then serves it
+    /// needs no right to mount
+    #[arg(long, group = "way", conflicts_with = "takeover")]
+    leave: bool,
     /// Started by `--supervise`
     #[arg(long, group = "way", hide = true)]
     supervised: bool,
@@ -49,6 +54,9 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     require_whole_hierarchy(source.layout())?;
     let service = Arc::new(Service::new(source, most_files()));
 
+    if arguments.leave {
+        return leave(arguments, &service);
+    }
     let keeper = match arguments {
         Arguments { resume: true, .. } => Keeper::ServiceManager,
         Arguments { supervised: true, .. } => {
@@ -61,6 +69,19 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a unit does before it starts the server. A mount that is there, with its connection in the unit's store, is
+/// left as it is: the store shows itself only to the server.
+fn leave(arguments: &Arguments, service: &Arc<Service>) -> Result<ExitCode, Failure> {
+    let (device, anchors) = match session::mount(&arguments.directory) {
+        Err(MountError::AlreadyServed(_)) => return Ok(ExitCode::SUCCESS),
+        mounted => mounted?,
+    };
+    let connection = begin(device, &anchors)?;
+    let gate = daemon::start(&connection, service, &Keeper::ServiceManager, drop)?;
+    daemon::leave(&connection, &gate);
+    Ok(ExitCode::SUCCESS)
+}
+
 /// The connection that was kept, or another daemon's if that is wanted, or a new one.
 fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<Connection, Failure> {
     let kept = keeper
@@ -69,21 +90,20 @@ fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<Connection, Failure
     if let Some((device, memory)) = kept {
         match Connection::resume(device, memory) {
             Ok(connection) => return Ok(connection),
-            Err(error) => {
-                log::warn!("mounting anew: {error}");
-                // What is there answers nobody any more.
-                let _ = session::unmount(&arguments.mount_point);
-            }
+            Err(error) => log::warn!("mounting anew: {error}"),
         }
     } else if arguments.takeover {
-        let mount_point = std::path::absolute(&arguments.mount_point);
-        let mount_point = mount_point.map_err(|e| Failure::Other(format!("no current directory: {e}")))?;
-        return handover::request(&mount_point).map_err(|e| Failure::Other(e.to_string()));
+        let directory = session::directory(&arguments.directory)?;
+        return handover::request(&directory).map_err(|e| Failure::Other(e.to_string()));
     }
-    let (device, mount_point) = session::mount(&arguments.mount_point)?;
-    Connection::begin(device, &mount_point).map_err(|error| {
-        let _ = session::unmount(&mount_point);
-        Failure::Other(format!("cannot serve {}: {error}", mount_point.display()))
+    let (device, anchors) = session::mount(&arguments.directory)?;
+    begin(device, &anchors)
+}
+
+fn begin(device: OwnedFd, anchors: &Anchors) -> Result<Connection, Failure> {
+    Connection::begin(device, &anchors.live()).map_err(|error| {
+        let _ = anchors.abort();
+        Failure::Other(format!("cannot serve {}: {error}", anchors.directory().display()))
     })
 }
 
@@ -91,18 +111,18 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (sender, events) = mpsc::channel();
     let signals = sender.clone();
     forward_signals(move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
+    let directory = session::directory(&arguments.directory)?;
     let program = std::env::current_exe()
         .map_err(|e| Failure::Other(format!("cannot find this program again: {e}")))?;
     let child = || {
         let mut command = Command::new(&program);
-        command.args(["mount", "--supervised"]).arg(&arguments.mount_point);
+        command.args(["mount", "--supervised"]).arg(&directory);
         if arguments.takeover {
             command.arg("--takeover");
         }
         command
     };
-    supervisor::supervise(&arguments.mount_point, child, &events, &sender)
-        .map_err(|e| Failure::Other(e.to_string()))?;
+    supervisor::supervise(&directory, child, &events, &sender).map_err(|e| Failure::Other(e.to_string()))?;
     Ok(ExitCode::SUCCESS)
 }
 

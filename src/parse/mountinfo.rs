@@ -1,16 +1,24 @@
 //! `/proc/PID/mountinfo` (`proc_pid_mountinfo`(5)): the mount table.
 
-use super::{ParseError, lines};
+use super::{ParseError, decimal, lines};
 
 /// One mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// Its number, for as long as it is mounted.
+    pub id: u64,
+    /// The number of the mount that it lies on.
+    pub parent: u64,
+    /// Number of the superblock's device, as in `0:25`.
+    pub device: Vec<u8>,
     /// Path, within the file system, of what is mounted here; `/` for all of it.
     pub root: Vec<u8>,
     /// Where it is mounted, as seen from the process's root.
     pub mount_point: Vec<u8>,
     /// Type of the file system, with its subtype: `cgroup2`, `fuse.cgprocfs`.
     pub fs_type: Vec<u8>,
+    /// What was mounted, as whoever mounted it named it.
+    pub source: Vec<u8>,
     /// Options of the superblock, comma-separated; those of a v1 cgroup hierarchy name its controllers.
     pub super_options: Vec<u8>,
 }
@@ -23,6 +31,16 @@ impl Mount {
     }
 }
 
+/// The uppermost of the mounts on `mount_point`.
+#[must_use]
+pub fn uppermost<'t>(table: &'t [Mount], mount_point: &[u8]) -> Option<&'t Mount> {
+    let mut here = table.iter().filter(|mount| mount.mount_point == mount_point);
+    let is_covered = |mount: &Mount| {
+        table.iter().any(|other| other.parent == mount.id && other.mount_point == mount_point)
+    };
+    here.find(|mount| !is_covered(mount))
+}
+
 /// The mounts of the file, in its order: a later one may lie over an earlier one.
 ///
 /// # Errors
@@ -33,16 +51,24 @@ pub fn mounts(text: &[u8]) -> Result<Vec<Mount>, ParseError> {
 
 fn mount(line: &[u8]) -> Result<Mount, ParseError> {
     let mut fields = line.split(|&b| b == b' ');
-    // ID, parent's ID and device number precede; options and any number of tags follow up to a dash.
-    let root = fields.nth(3).ok_or(ParseError::MalformedLine)?;
+    let mut number = || fields.next().and_then(|field| decimal(field).ok()).ok_or(ParseError::MalformedLine);
+    let (id, parent) = (number()?, number()?);
+    let device = fields.next().ok_or(ParseError::MalformedLine)?;
+    // Options and any number of tags follow up to a dash.
+    let root = fields.next().ok_or(ParseError::MalformedLine)?;
     let mount_point = fields.next().ok_or(ParseError::MalformedLine)?;
     fields.find(|&field| field == b"-").ok_or(ParseError::MalformedLine)?;
     let fs_type = fields.next().ok_or(ParseError::MalformedLine)?;
-    let super_options = fields.nth(1).unwrap_or_default();
+    let source = fields.next().unwrap_or_default();
+    let super_options = fields.next().unwrap_or_default();
     Ok(Mount {
+        id,
+        parent,
+        device: unescape(device),
         root: unescape(root),
         mount_point: unescape(mount_point),
         fs_type: unescape(fs_type),
+        source: unescape(source),
         super_options: unescape(super_options),
     })
 }
@@ -79,14 +105,30 @@ mod tests {
         assert_eq!(mounts[0].mount_point, b"/sys/fs/cgroup/memory");
         assert!(mounts[0].has_super_option("memory"));
         assert!(!mounts[0].has_super_option("mem"));
+        assert_eq!((mounts[1].id, mounts[1].parent, &*mounts[1].source), (41, 31, &b"none"[..]));
         assert_eq!(mounts[1].root, b"/a b");
         assert_eq!(mounts[1].mount_point, b"/mnt/x\\y");
         assert_eq!(mounts[1].fs_type, b"cgroup2");
     }
 
     #[test]
+    fn what_lies_on_another_is_uppermost() {
+        let text = b"35 30 0:5 / /a rw - tmpfs x rw\n38 36 0:7 / /a rw - tmpfs z rw\n\
+            36 35 0:6 / /a rw - tmpfs y rw\n37 36 0:8 / /a/b rw - tmpfs w rw\n";
+        let table = mounts(text).unwrap();
+        assert_eq!(uppermost(&table, b"/a").map(|mount| mount.id), Some(38));
+        assert_eq!(uppermost(&table, b"/a/b").map(|mount| mount.id), Some(37));
+        assert_eq!(uppermost(&table, b"/b"), None);
+    }
+
+    #[test]
     fn malformed_lines_are_errors() {
-        for text in [&b"1 2 3\n"[..], b"1 2 0:3 / /x rw cgroup cgroup rw\n", b"1 2 0:3 / /x rw -\n"] {
+        for text in [
+            &b"1 2 3\n"[..],
+            b"1 2 0:3 / /x rw cgroup cgroup rw\n",
+            b"1 2 0:3 / /x rw -\n",
+            b"x 2 0:3 / /x rw - a b c\n",
+        ] {
             assert_eq!(mounts(text), Err(ParseError::MalformedLine));
         }
     }

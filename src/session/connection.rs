@@ -9,7 +9,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::journal::{self, Journal, low_half};
+use super::anchors::Anchors;
+use super::journal::{self, Fetched, Journal, low_half};
+use super::requests;
 
 /// First word of the memory: who wrote it, and how it is laid out.
 const MAGIC: u64 = u64::from_ne_bytes(*b"cgprocf1");
@@ -25,6 +27,10 @@ mod place {
     pub(super) const JOURNAL: usize = 1024;
     pub(super) const END: usize = JOURNAL + super::journal::WORDS;
 }
+
+/// Where requests are kept in the memory, in bytes, and where it ends. An early version's ends with the words.
+const REQUESTS: usize = (place::END * 8).next_multiple_of(4096);
+const LENGTH: usize = REQUESTS + requests::LENGTH;
 
 /// Why a connection can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +55,7 @@ pub struct Connection {
     /// A memfd: what was said on the connection, and the journal of what is being answered.
     memory: OwnedFd,
     words: &'static [AtomicU64],
+    keeps_requests: bool,
 }
 
 impl Connection {
@@ -65,12 +72,12 @@ impl Connection {
         greeting.truncate(length);
         let memory = rustix::fs::memfd_create("cgprocfs", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
             .map_err(io::Error::from)?;
-        rustix::fs::ftruncate(&memory, (place::END * 8) as u64).map_err(io::Error::from)?;
+        rustix::fs::ftruncate(&memory, LENGTH as u64).map_err(io::Error::from)?;
         // A memory that shrinks kills whoever looks at it.
         rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
             .map_err(io::Error::from)?;
         let words = sys::map_shared(memory.as_fd(), place::END)?;
-        let connection = Self { device, memory, words };
+        let connection = Self { device, memory, words, keeps_requests: true };
         connection.put(place::GREETING, 63, &greeting).ok_or(ConnectionError::Greeting(length))?;
         connection
             .put(place::MOUNT_POINT, 4096 / 8, mount_point.as_os_str().as_bytes())
@@ -86,14 +93,15 @@ impl Connection {
     pub fn resume(device: OwnedFd, memory: OwnedFd) -> Result<Self, ConnectionError> {
         let length = rustix::fs::fstat(&memory).map_err(io::Error::from)?.st_size;
         let seals = rustix::fs::fcntl_get_seals(&memory).map_err(io::Error::from)?;
-        if usize::try_from(length) != Ok(place::END * 8) || !seals.contains(SealFlags::SHRINK) {
+        let length = usize::try_from(length).unwrap_or(0);
+        if ![place::END * 8, LENGTH].contains(&length) || !seals.contains(SealFlags::SHRINK) {
             return Err(ConnectionError::OtherVersion);
         }
         let words = sys::map_shared(memory.as_fd(), place::END)?;
         if words[place::MAGIC].load(Ordering::Acquire) != MAGIC {
             return Err(ConnectionError::OtherVersion);
         }
-        let connection = Self { device, memory, words };
+        let connection = Self { device, memory, words, keeps_requests: length == LENGTH };
         if connection.is_aborted()? {
             return Err(ConnectionError::Aborted);
         }
@@ -139,10 +147,38 @@ impl Connection {
         OsStr::from_bytes(&self.get(place::MOUNT_POINT, 4096 / 8)).into()
     }
 
+    /// The anchors around that, if it was mounted among some.
+    #[must_use]
+    pub fn anchors(&self) -> Option<Anchors> {
+        Anchors::around(&self.mount_point())
+    }
+
+    /// The directory that a person named: of the anchors, or the mount point.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        self.anchors().map_or_else(|| self.mount_point(), |anchors| anchors.directory().to_path_buf())
+    }
+
     /// What is being answered.
     #[must_use]
     pub fn journal(&self) -> Journal {
         Journal::new(&self.words[place::JOURNAL..place::END])
+    }
+
+    /// The last requests that a predecessor's threads have fetched.
+    pub(super) fn last_fetched(&self) -> io::Result<Vec<Fetched>> {
+        if !self.keeps_requests {
+            return Ok(Vec::new());
+        }
+        requests::last_fetched(self.memory.as_fd(), REQUESTS as u64)
+    }
+
+    /// Has the requests that so many threads fetch be kept for a successor.
+    pub(super) fn keep_requests(&self, threads: usize) -> io::Result<()> {
+        if !self.keeps_requests {
+            return Ok(());
+        }
+        requests::keep(self.memory.as_fd(), REQUESTS as u64, threads)
     }
 
     /// `None` if there is no room for it.

@@ -1,7 +1,7 @@
 //! What was fetched from the kernel and is not yet answered, in memory that outlives this process.
 //!
 //! Since Linux 6.9 the kernel gives such requests out again when asked to; before that a successor answers
-//! them from here. It also shows whether a serving thread is stuck.
+//! them from here, and those that were not even noted from [`requests`](super::requests). It also shows whether a serving thread is stuck.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
@@ -101,11 +101,11 @@ impl Journal {
         self.words.chunks_exact(SLOT_WORDS).filter_map(read).collect()
     }
 
-    /// The highest number that was given to a request so far, as far as it is known; 0 if none is.
+    /// Whether a request was the last that some thread has noted.
     #[must_use]
-    pub fn latest(&self) -> u64 {
+    pub fn has_noted(&self, unique: u64) -> bool {
         let latest = |slot: &[AtomicU64]| slot[word::LATEST].load(Ordering::Relaxed);
-        self.words.chunks_exact(SLOT_WORDS).map(latest).max().unwrap_or(0)
+        self.words.chunks_exact(SLOT_WORDS).any(|slot| latest(slot) == unique)
     }
 
     /// Forgets what a predecessor did not answer.
@@ -168,7 +168,8 @@ mod tests {
         for what in [what, What::Lookup, What::Release, What::Other] {
             let fetched = Fetched { unique: 7, pid: u32::MAX, ino: 16, what };
             assert_eq!(journal.during(fetched, || journal.fetched()), [fetched]);
-            assert_eq!((journal.fetched(), journal.latest()), (vec![], 7));
+            assert_eq!(journal.fetched(), []);
+            assert!(journal.has_noted(7) && !journal.has_noted(8));
         }
     }
 

@@ -3,6 +3,8 @@
 use super::connection::Connection;
 use super::passing::{self, Message};
 use crate::sys;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::pipe::PipeFlags;
 use sd_notify::NotifyState;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -65,7 +67,7 @@ impl Keeper {
                         &[descriptor],
                     )?;
                 }
-                Ok(())
+                barrier()
             }
             Self::Supervisor(socket) => passing::send_connection(socket, connection),
         }
@@ -104,6 +106,19 @@ impl Keeper {
             }
             Self::Supervisor(socket) => drop(passing::send(socket, &Message::Ended)),
         }
+    }
+}
+
+/// Waits until systemd has read all that it was sent: of a process that is gone it can't tell to which unit that
+/// belonged (`sd_notify_barrier`(3)).
+fn barrier() -> io::Result<()> {
+    let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()])?;
+    drop(theirs);
+    let mut closed = [PollFd::new(ours.as_fd(), PollFlags::empty())];
+    match poll(&mut closed, PollTimeout::from(5000_u16))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
     }
 }
 

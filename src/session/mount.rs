@@ -1,5 +1,6 @@
 //! Mounting by mount(2), without libfuse or a helper program.
 
+use super::anchors::Anchors;
 use crate::parse::mountinfo::mounts;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use rustix::fs::{Mode, OFlags};
@@ -27,16 +28,38 @@ pub enum MountError {
         "a FUSE file system is already mounted on {0}; unmount it first with `umount {0}`, or name another mount point"
     )]
     AlreadyMounted(PathBuf),
+    #[error(
+        "{0} is served already, or its connection is kept for a daemon that starts again; \
+         end that first with `cgprocfs unmount {0}`, or name another directory"
+    )]
+    AlreadyServed(PathBuf),
     #[error("cannot mount on {path}: {source}; the kernel log may say more")]
     Refused { path: PathBuf, source: io::Error },
 }
 
-/// Mounts on `target`, and returns the connection and the real path of the mount point. Somebody has to
-/// serve it at once: until then whoever looks there waits.
+/// Lays anchors in the directory `target`, and mounts among them. Somebody has to serve the connection at once:
+/// until then whoever looks there waits.
 ///
 /// # Errors
-/// [`MountError`]; nothing is mounted then.
-pub fn mount(target: &Path) -> Result<(OwnedFd, PathBuf), MountError> {
+/// [`MountError`]; no file system is mounted then.
+pub fn mount(target: &Path) -> Result<(OwnedFd, Anchors), MountError> {
+    let anchors = Anchors::lay(&directory(target)?)?;
+    while anchors.is_mounted() {
+        if !anchors.is_lost() {
+            return Err(MountError::AlreadyServed(anchors.directory().to_path_buf()));
+        }
+        // What is there answers nobody any more.
+        anchors.abort().map_err(|source| MountError::Refused { path: anchors.live(), source })?;
+    }
+    Ok((attach(&anchors.live())?, anchors))
+}
+
+/// The real path of a directory that something can be mounted on, looked up without touching a mount whose
+/// server may be stopped.
+///
+/// # Errors
+/// [`MountError`].
+pub fn directory(target: &Path) -> Result<PathBuf, MountError> {
     if !rustix::process::geteuid().is_root() {
         return Err(MountError::NotRoot);
     }
@@ -53,8 +76,7 @@ pub fn mount(target: &Path) -> Result<(OwnedFd, PathBuf), MountError> {
     }
     let real = absolute.canonicalize().map_err(refused)?;
     refuse_fuse_on(&real)?;
-
-    Ok((attach(&real)?, real))
+    Ok(real)
 }
 
 /// Mounts on the directory `target` whatever is there already, and returns the connection.

@@ -18,15 +18,19 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
 /// Has every one of them answered. To be called before the first request is read: a request that is being
 /// answered would be given out a second time.
 ///
-/// `text` is what a read has to get.
+/// `threads` are going to fetch more; `text` is what a read has to get.
 pub(super) fn settle(
     connection: &Connection,
+    threads: usize,
     text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>,
 ) -> io::Result<()> {
     let journal = connection.journal();
     match resend(connection.device()) {
         Ok(()) => {}
-        Err(Errno::INVAL) => answer(connection, text)?,
+        Err(Errno::INVAL) => {
+            answer(connection, text)?;
+            connection.keep_requests(threads)?;
+        }
         Err(error) => return Err(error.into()),
     }
     journal.clear();
@@ -39,24 +43,15 @@ fn resend(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
     write(device, &header(16, FUSE_NOTIFY_RESEND, 0)).map(drop)
 }
 
-/// How many requests, by the kernel's numbers, may lie between one that was journalled and one that was fetched
-/// at the same time.
-const AROUND: u64 = 1024;
-/// The kernel counts requests in steps of this (`FUSE_REQ_ID_STEP`, fs/fuse/dev.c).
-const STEP: u64 = 2;
-
-/// Answers from the journal.
-///
-/// What was fetched, but died with its reader before it came into the journal, would wait for ever: all around
-/// the last known are told that they are stale, which has open(2) and stat(2) start again by themselves. A number
-/// that nobody waits for, or that was not fetched yet, the kernel does not find.
+/// Answers what the process before had fetched. A number that nobody waits for the kernel does not find.
 fn answer(connection: &Connection, text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>) -> io::Result<()> {
-    let device = connection.device();
     let journal = connection.journal();
-    for fetched in journal.fetched() {
+    let unnoted = connection.last_fetched()?.into_iter().filter(|request| !journal.has_noted(request.unique));
+    for fetched in journal.fetched().into_iter().chain(unnoted) {
         let answer = match fetched.what {
             What::Read { .. } => text(&fetched),
             What::Release => Ok(Vec::new()),
+            // open(2) and stat(2) start again by themselves.
             What::Lookup | What::Other => Err(libc::ESTALE),
         };
         let (error, body) = match answer {
@@ -65,15 +60,7 @@ fn answer(connection: &Connection, text: impl Fn(&Fetched) -> Result<Vec<u8>, i3
         };
         let mut message = header(16 + body.len(), error, fetched.unique).to_vec();
         message.extend(body);
-        reply(device, &message)?;
-    }
-    let latest = journal.latest();
-    if latest != 0 {
-        // 0 is no request's.
-        let around = latest.saturating_sub(AROUND).max(1)..latest + AROUND;
-        for unique in around.filter(|number| number % STEP == latest % STEP) {
-            reply(device, &header(16, -libc::ESTALE, unique))?;
-        }
+        reply(connection.device(), &message)?;
     }
     Ok(())
 }

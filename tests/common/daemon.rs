@@ -40,6 +40,11 @@ impl Daemon {
         successor
     }
 
+    /// Another one in the same directory, once this one has ended.
+    pub fn again(self) -> Self {
+        Self::start_at(Arc::clone(&self.dir), &[], &[], &[])
+    }
+
     fn start_at(
         dir: Arc<TempDir>,
         launcher: &[&str],
@@ -76,6 +81,7 @@ impl Daemon {
         daemon
     }
 
+    /// The anchor of a view.
     pub fn path(&self, view: &str) -> PathBuf {
         self.dir.path().join(view)
     }
@@ -98,13 +104,17 @@ impl Daemon {
 
     /// The processes that it has started.
     pub fn children(&self) -> Vec<u32> {
-        let pid = self.pid();
-        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        text.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+        super::load::children(self.pid())
     }
 
-    pub fn mount_point(&self) -> &std::path::Path {
+    /// The directory that it was started with, of the anchors.
+    pub fn directory(&self) -> &std::path::Path {
         self.dir.path()
+    }
+
+    /// Where its file system is mounted.
+    pub fn live(&self) -> PathBuf {
+        self.dir.path().join("live")
     }
 
     pub fn descriptors(&self) -> usize {
@@ -132,7 +142,7 @@ impl Daemon {
 
     pub fn is_mounted(&self) -> bool {
         let table = std::fs::read_to_string("/proc/self/mounts").unwrap();
-        table.contains(self.dir.path().to_str().unwrap())
+        table.contains(&format!(" {} fuse", self.live().display()))
     }
 }
 
@@ -159,8 +169,39 @@ impl Drop for Daemon {
             return;
         }
         let _ = std::fs::remove_file(cgprocfs::session::handover::socket_path(self.dir.path()));
-        // Forced, for that gives up the connection: nobody waits for an answer any more.
-        let flags = MntFlags::MNT_FORCE | MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-        while umount2(self.dir.path(), flags).is_ok() {}
+        unmount(self.dir.path());
     }
+}
+
+/// A daemon that a test starts in its own way; whatever happens, it is ended, and what it mounted is unmounted.
+pub struct Foreground {
+    pub process: Child,
+    directory: PathBuf,
+}
+
+impl Foreground {
+    pub fn start(command: &mut Command, directory: &std::path::Path) -> Self {
+        Self { process: command.spawn().unwrap(), directory: directory.canonicalize().unwrap() }
+    }
+
+    /// Asks it to end, and waits for that.
+    pub fn stop(&mut self) -> ExitStatus {
+        kill_process(Pid::from_raw(self.process.id().try_into().unwrap()).unwrap(), Signal::TERM).unwrap();
+        super::wait_for(&mut self.process)
+    }
+}
+
+impl Drop for Foreground {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        unmount(&self.directory);
+    }
+}
+
+/// Forced, for that gives up the connection: nobody waits for an answer any more.
+fn unmount(directory: &std::path::Path) {
+    let flags = MntFlags::MNT_FORCE | MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+    while umount2(&directory.join("live"), flags).is_ok() {}
+    while umount2(directory, flags).is_ok() {}
 }

@@ -24,6 +24,7 @@ pub fn ran() -> bool {
         "hog" => hog(rest[0].parse().unwrap()),
         "expect" => expect(rest[0], rest[1], rest[2].parse().unwrap()),
         "actor" => actor(),
+        "reopen" => reopen(rest[0]),
         "reread" => reread(rest[0]),
         "readers" => storm::readers(rest[0], rest[1].parse().unwrap()),
         "descriptors" => storm::descriptors(rest[0], rest[1].parse().unwrap()),
@@ -114,6 +115,17 @@ fn reread(path: &str) {
         file.rewind().unwrap();
         file.read_to_string(&mut text).unwrap();
         println!("{}", text.lines().next().unwrap());
+    }
+}
+
+/// Prints a file's first line, or why there is none, for each line of stdin, and opens it anew for that.
+fn reopen(path: &str) {
+    ready();
+    for _ in std::io::stdin().lines() {
+        match std::fs::read_to_string(path) {
+            Ok(text) => println!("{}", text.lines().next().unwrap_or_default()),
+            Err(error) => println!("error: {error}"),
+        }
     }
 }
 

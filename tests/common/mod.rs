@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod daemon;
 pub mod disk;
 pub mod helper;
+pub mod load;
 pub mod storm;
 
 use libtest_mimic::{Arguments, Completion, Trial};

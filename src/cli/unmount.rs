@@ -1,0 +1,75 @@
+//! `cgprocfs unmount`: containers get the kernel's own files.
+
+use super::Failure;
+use crate::session::{self, Anchors};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
+
+/// How long a daemon that still serves is given to answer who asked before.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Show containers the kernel's own files instead of the views, and unmount, whoever serves or not
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The directory that the daemon was started with
+    #[arg(default_value = "/run/cgprocfs")]
+    directory: PathBuf,
+    /// Remove the anchors too, which containers that start later look for
+    #[arg(long)]
+    anchors: bool,
+    /// Only if the connection is lost, or systemd stops this unit and does not start it again
+    #[arg(long, value_name = "UNIT", conflicts_with = "anchors")]
+    unless_restarted: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let directory = std::path::absolute(&arguments.directory);
+    let directory = directory.map_err(|e| Failure::Other(format!("no current directory: {e}")))?;
+    let directory: PathBuf = directory.components().collect();
+    let Some(anchors) = Anchors::at(&directory) else {
+        return without_anchors(&directory, arguments.unless_restarted.is_some());
+    };
+    if let Some(unit) = &arguments.unless_restarted
+        && !is_stopped(unit)
+        && !anchors.is_lost()
+    {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let failed = |e| Failure::Other(format!("cannot unmount {}: {e}; run it as root", directory.display()));
+    anchors.fall_back().map_err(failed)?;
+    if anchors.is_mounted() {
+        thread::sleep(PATIENCE);
+        anchors.abort().map_err(failed)?;
+    }
+    if arguments.anchors {
+        anchors.remove().map_err(failed)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A mount of a version that knew no anchors.
+fn without_anchors(directory: &Path, is_cleaning_up: bool) -> Result<ExitCode, Failure> {
+    match session::unmount(directory) {
+        Err(error) if !is_cleaning_up => {
+            Err(Failure::Other(format!("nothing to unmount at {}: {error}", directory.display())))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Whether systemd has a job to stop the unit. A restart is another kind of job, and none is for a daemon that ended by
+/// itself.
+///
+/// Where it can't be asked there is no systemd that would start anything again.
+fn is_stopped(unit: &str) -> bool {
+    let jobs =
+        Command::new("systemctl").args(["list-jobs", "--no-legend", "--plain", "--full", unit]).output();
+    let Ok(jobs) = jobs else { return true };
+    let text = String::from_utf8_lossy(&jobs.stdout);
+    // Number, unit, type, state.
+    let job = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let stops = job.filter(|job| job.get(1) == Some(&unit)).any(|job| job.get(2) == Some(&"stop"));
+    !jobs.status.success() || stops
+}

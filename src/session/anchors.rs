@@ -1,0 +1,315 @@
+//! Anchors: the paths that containers bind, which stay whoever serves.
+//!
+//! An anchor is a file in a shared tmpfs on which the kernel's own file is bound and, as long as a file system
+//! is served, its view on top of that. What is mounted on an anchor comes to lie on every bind of it that is a
+//! slave (`mount_namespaces`(7)), on those of the kernel's file and on those of a view. So containers get
+//! another file by one being laid on top, never by one being taken away: a container that was started when
+//! that was on top would be left with it.
+//!
+//! Each loss of a connection makes the stack two mounts higher. A daemon that resumes a connection adds none.
+
+use super::mount::{MountError, unmount};
+use crate::parse::mountinfo::{Mount, mounts, uppermost};
+use crate::sys;
+use crate::view::VIEWS;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mknodat, openat, openat2};
+use rustix::io::Errno;
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// Name, among the anchors, of the directory that the file system is mounted on.
+const LIVE: &str = "live";
+/// Name of an empty file, which is what containers get for a view that the kernel has no file for: to have
+/// an error instead, somebody would have to live to give it. It is a mount of its own, for binds of the tmpfs would
+/// be its peers, and what is laid on one of them be laid on all.
+const EMPTY: &str = "empty";
+/// Name of a directory where an instance of procfs may be mounted for a moment.
+const FRESH: &str = "fresh";
+/// Source of the tmpfs, by which it is known again.
+const SOURCE: &str = "cgprocfs";
+/// Type of the file system.
+const VIEW: &[u8] = b"fuse.cgprocfs";
+/// Neither programs nor devices are among them.
+const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
+const NO: Option<&str> = None;
+/// How long a server may take to answer before it is taken for one that somebody keeps the place of.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// A directory of anchors.
+#[derive(Debug, Clone)]
+pub struct Anchors {
+    directory: PathBuf,
+}
+
+impl Anchors {
+    /// Lays the anchors in a directory, as far as they are not there yet, with the kernel's files on them.
+    ///
+    /// # Errors
+    /// Where something can't be mounted; what was laid so far stays.
+    pub fn lay(directory: &Path) -> Result<Self, MountError> {
+        let anchors = Self { directory: directory.to_path_buf() };
+        anchors.lay_all().map_err(|source| MountError::Refused { path: directory.to_path_buf(), source })?;
+        Ok(anchors)
+    }
+
+    /// The anchors in a directory, if there are any.
+    #[must_use]
+    pub fn at(directory: &Path) -> Option<Self> {
+        is_ours(&table().ok()?, directory).then(|| Self { directory: directory.to_path_buf() })
+    }
+
+    /// The anchors around a file system, if it was mounted among some.
+    #[must_use]
+    pub fn around(mount_point: &Path) -> Option<Self> {
+        Self::at(mount_point.parent().filter(|_| mount_point.ends_with(LIVE))?)
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where the file system belongs.
+    #[must_use]
+    pub fn live(&self) -> PathBuf {
+        self.directory.join(LIVE)
+    }
+
+    fn lay_all(&self) -> io::Result<()> {
+        if !is_ours(&table()?, &self.directory) {
+            mount(Some(SOURCE), &self.directory, Some("tmpfs"), FLAGS, Some("mode=755,size=64k"))?;
+        }
+        change(&self.directory, MsFlags::MS_SHARED)?;
+        match self.make_files() {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                // A version that has more views than the one before.
+                change(&self.directory, MsFlags::MS_REMOUNT | FLAGS)?;
+                self.make_files()?;
+            }
+            made => made?,
+        }
+        // Of the whole tmpfs: a container that binds an anchor must not change what others read there.
+        change(&self.directory, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | FLAGS)?;
+        let table = table()?;
+        let empty = self.directory.join(EMPTY);
+        if uppermost(&table, empty.as_os_str().as_bytes()).is_none() {
+            bind(&empty, &empty)?;
+        }
+        change(&empty, MsFlags::MS_PRIVATE)?;
+        for view in VIEWS {
+            let anchor = self.directory.join(view.path());
+            if uppermost(&table, anchor.as_os_str().as_bytes()).is_none() {
+                self.lay_native(view.path(), &anchor)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_files(&self) -> io::Result<()> {
+        for name in [LIVE, FRESH] {
+            make_directory(&self.directory.join(name))?;
+        }
+        make_file(&self.directory.join(EMPTY))?;
+        for view in VIEWS {
+            let anchor = self.directory.join(view.path());
+            anchor.parent().map_or(Ok(()), make_directory)?;
+            make_file(&anchor)?;
+        }
+        Ok(())
+    }
+
+    /// Lays the views of the file system that is served on top. Somebody has to serve it.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn stack(&self) -> io::Result<()> {
+        // Its binds on the anchors would be its peers, and what is laid on these be laid on it, too, and be taken from
+        // all of them with it.
+        change(&self.live(), MsFlags::MS_PRIVATE)?;
+        let table = table()?;
+        let live = uppermost(&table, self.live().as_os_str().as_bytes());
+        for view in VIEWS {
+            let anchor = self.directory.join(view.path());
+            let upper = uppermost(&table, anchor.as_os_str().as_bytes());
+            let is_there = upper.zip(live).is_some_and(|(upper, live)| upper.device == live.device);
+            if !is_there {
+                bind(&self.live().join(view.path()), &anchor)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lays the kernel's files on top of views. Nobody has to serve these any more.
+    ///
+    /// # Errors
+    /// The first of the kernel's; the other anchors are gone through all the same.
+    pub fn fall_back(&self) -> io::Result<()> {
+        let table = table()?;
+        let mut result = Ok(());
+        for view in VIEWS {
+            let anchor = self.directory.join(view.path());
+            let is_view = |mount: &Mount| mount.fs_type == VIEW;
+            if uppermost(&table, anchor.as_os_str().as_bytes()).is_none_or(|upper| !is_view(upper)) {
+                continue;
+            }
+            let laid = match self.lay_native(view.path(), &anchor) {
+                Ok(true) => Ok(()),
+                Ok(false) => bind(&self.directory.join(EMPTY), &anchor),
+                Err(error) => Err(error),
+            };
+            result = result.and(laid);
+        }
+        result
+    }
+
+    /// Lays the kernel's own file of a view's path on its anchor. Whether there is one.
+    fn lay_native(&self, path: &str, anchor: &Path) -> io::Result<bool> {
+        let Some((top, rest)) = path.split_once('/') else { return Ok(false) };
+        match open_below(&Path::new("/").join(top), rest) {
+            Ok(native) => lay(&native, anchor).map(|()| true),
+            Err(Errno::NOENT) => Ok(false),
+            // Over the kernel's file in this namespace somebody has laid another, a view perhaps.
+            Err(Errno::XDEV) => self.lay_fresh(top, rest, anchor).map(|()| true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lays a file of an instance of procfs or sysfs that nobody else has seen.
+    fn lay_fresh(&self, top: &str, rest: &str, anchor: &Path) -> io::Result<()> {
+        let fs_type = if top == "sys" { "sysfs" } else { top };
+        let place = self.directory.join(FRESH);
+        mount(Some(fs_type), &place, Some(fs_type), MsFlags::MS_RDONLY | FLAGS, NO)?;
+        let laid = open_below(&place, rest).map_err(io::Error::from).and_then(|native| lay(&native, anchor));
+        unmount(&place).and(laid)
+    }
+
+    /// How many mounts lie on the highest stack.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let table = table().unwrap_or_default();
+        let depth = |anchor: PathBuf| {
+            table.iter().filter(|mount| mount.mount_point == anchor.as_os_str().as_bytes()).count()
+        };
+        VIEWS.iter().map(|view| depth(self.directory.join(view.path()))).max().unwrap_or(0)
+    }
+
+    /// Whether a file system is mounted, be it served or not.
+    #[must_use]
+    pub fn is_mounted(&self) -> bool {
+        table().is_ok_and(|table| uppermost(&table, self.live().as_os_str().as_bytes()).is_some())
+    }
+
+    /// Whether what is mounted can't be served any more, because nobody has kept its connection.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        let (sender, answer) = mpsc::channel();
+        let live = self.live();
+        // If somebody keeps the connection, but nobody serves, this waits as long as this process lives.
+        let ask = move || {
+            // Nobody waits for it any more if it took too long.
+            let _ = sender.send(rustix::fs::statfs(&live).map(drop));
+        };
+        let asked = thread::Builder::new().name("probe".into()).spawn(ask);
+        asked.is_ok() && matches!(answer.recv_timeout(PATIENCE), Ok(Err(Errno::NOTCONN | Errno::CONNABORTED)))
+    }
+
+    /// Gives the connection up: who waits for an answer gets an error, and the file system is unmounted.
+    ///
+    /// # Errors
+    /// The kernel's, EINVAL if nothing is mounted.
+    pub fn abort(&self) -> io::Result<()> {
+        let flags = MntFlags::MNT_FORCE | MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+        umount2(&self.live(), flags).map_err(io::Error::from)
+    }
+
+    /// Removes everything. Containers keep what they have bound.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn remove(&self) -> io::Result<()> {
+        while is_ours(&table()?, &self.directory) {
+            unmount(&self.directory)?;
+        }
+        Ok(())
+    }
+}
+
+fn table() -> io::Result<Vec<Mount>> {
+    let text = fs::read("/proc/self/mountinfo")?;
+    mounts(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn is_ours(table: &[Mount], directory: &Path) -> bool {
+    let here = uppermost(table, directory.as_os_str().as_bytes());
+    here.is_some_and(|mount| mount.fs_type == b"tmpfs" && mount.source == SOURCE.as_bytes())
+}
+
+/// Makes a directory and those above it, without a look at what may be mounted there: its server may be stopped.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
+        make_directory(parent)?;
+    }
+    there_or(DirBuilder::new().mode(0o755).create(path))
+}
+
+/// Makes an empty file, likewise.
+fn make_file(path: &Path) -> io::Result<()> {
+    there_or(
+        mknodat(CWD, path, FileType::RegularFile, Mode::from_raw_mode(0o444), 0).map_err(io::Error::from),
+    )
+}
+
+fn there_or(made: io::Result<()>) -> io::Result<()> {
+    match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
+}
+
+fn bind(from: &Path, to: &Path) -> io::Result<()> {
+    mount(Some(from), to, NO, MsFlags::MS_BIND, NO).map_err(io::Error::from)
+}
+
+fn change(path: &Path, flags: MsFlags) -> io::Result<()> {
+    mount(NO, path, NO, flags, NO).map_err(io::Error::from)
+}
+
+/// Binds the kernel's own file read-only.
+fn lay(native: &OwnedFd, anchor: &Path) -> io::Result<()> {
+    let clone =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let read_only = open_tree(native, "", clone).map_err(io::Error::from).and_then(|tree| {
+        sys::make_read_only(tree.as_fd())?;
+        Ok(tree)
+    });
+    match read_only {
+        Ok(tree) => Ok(move_mount(tree, "", CWD, anchor, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?),
+        // Before Linux 5.12. The files of procfs that are views have nothing that could be written.
+        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
+            bind(Path::new(&format!("/proc/self/fd/{}", native.as_raw_fd())), anchor)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a file below a directory, and not what somebody may have laid over it: EXDEV if something is.
+fn open_below(directory: &Path, rest: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let top = openat(CWD, directory, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
+    match openat2(&top, rest, flags, Mode::empty(), resolve) {
+        // Before Linux 5.6.
+        Err(Errno::NOSYS) => openat(&top, rest, flags, Mode::empty()),
+        opened => opened,
+    }
+}
