@@ -4,6 +4,7 @@ mod logging;
 mod mount;
 mod run;
 mod show;
+mod systemd;
 mod unmount;
 
 use clap::{Parser, Subcommand};

@@ -1,10 +1,10 @@
 //! `cgprocfs mount`: the daemon.
 
-use super::Failure;
+use super::{Failure, systemd};
 use crate::daemon::{self, Event};
 use crate::service::Service;
 use crate::session::keeper::Keeper;
-use crate::session::{self, Anchors, Connection, MountError, handover};
+use crate::session::{self, Anchors, Connection, handover};
 use crate::source::{Layout, Source};
 use crate::supervisor;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -32,10 +32,10 @@ pub(super) struct Arguments {
     /// Keep the mount in the descriptor store of the systemd unit, and resume it from there
     #[arg(long, group = "way")]
     resume: bool,
-    /// Mount, leave the mount to the descriptor store of the systemd unit, and exit: who then serves it
-    /// needs no right to mount
-    #[arg(long, group = "way", conflicts_with = "takeover")]
-    leave: bool,
+    /// Mount, leave the mount to the descriptor store of this systemd unit unless it has one already, and
+    /// exit: who then serves it needs no right to mount
+    #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover")]
+    leave: Option<String>,
     /// Started by `--supervise`
     #[arg(long, group = "way", hide = true)]
     supervised: bool,
@@ -54,8 +54,8 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     require_whole_hierarchy(source.layout())?;
     let service = Arc::new(Service::new(source, most_files()));
 
-    if arguments.leave {
-        return leave(arguments, &service);
+    if let Some(unit) = &arguments.leave {
+        return leave(arguments, &service, unit);
     }
     let keeper = match arguments {
         Arguments { resume: true, .. } => Keeper::ServiceManager,
@@ -69,13 +69,12 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a unit does before it starts the server. A mount that is there, with its connection in the unit's store, is
-/// left as it is: the store shows itself only to the server.
-fn leave(arguments: &Arguments, service: &Arc<Service>) -> Result<ExitCode, Failure> {
-    let (device, anchors) = match session::mount(&arguments.directory) {
-        Err(MountError::AlreadyServed(_)) => return Ok(ExitCode::SUCCESS),
-        mounted => mounted?,
-    };
+/// What a unit does before it starts the server. Only that is given what is in the unit's store.
+fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<ExitCode, Failure> {
+    if systemd::keeps_connection(unit) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (device, anchors) = session::mount(&arguments.directory)?;
     let connection = begin(device, &anchors)?;
     let gate = daemon::start(&connection, service, &Keeper::ServiceManager, drop)?;
     daemon::leave(&connection, &gate);

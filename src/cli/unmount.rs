@@ -1,9 +1,9 @@
 //! `cgprocfs unmount`: containers get the kernel's own files.
 
-use super::Failure;
+use super::{Failure, systemd};
 use crate::session::{self, Anchors};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return without_anchors(&directory, arguments.unless_restarted.is_some());
     };
     if let Some(unit) = &arguments.unless_restarted
-        && !is_stopped(unit)
-        && !anchors.is_lost()
+        && !systemd::stops(unit)
+        && systemd::keeps_connection(unit)
     {
         return Ok(ExitCode::SUCCESS);
     }
@@ -57,19 +57,4 @@ fn without_anchors(directory: &Path, is_cleaning_up: bool) -> Result<ExitCode, F
         }
         _ => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// Whether systemd has a job to stop the unit. A restart is another kind of job, and none is for a daemon that ended by
-/// itself.
-///
-/// Where it can't be asked there is no systemd that would start anything again.
-fn is_stopped(unit: &str) -> bool {
-    let jobs =
-        Command::new("systemctl").args(["list-jobs", "--no-legend", "--plain", "--full", unit]).output();
-    let Ok(jobs) = jobs else { return true };
-    let text = String::from_utf8_lossy(&jobs.stdout);
-    // Number, unit, type, state.
-    let job = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    let stops = job.filter(|job| job.get(1) == Some(&unit)).any(|job| job.get(2) == Some(&"stop"));
-    !jobs.status.success() || stops
 }
