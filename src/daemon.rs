@@ -131,6 +131,11 @@ pub fn serve(
         End::Connection(result) => {
             forget_socket(&directory);
             let is_mounted = connection.anchors().is_some_and(|anchors| anchors.is_mounted());
+            // Nobody is left to answer anybody.
+            if let Some(anchors) = connection.anchors() {
+                let _ = anchors.fall_back();
+                let _ = anchors.abort();
+            }
             match result {
                 Ok(()) if !is_mounted => {
                     keeper.release();
@@ -138,8 +143,6 @@ pub fn serve(
                     Ok(())
                 }
                 result => {
-                    // A successor mounts anew.
-                    let _ = give_up(connection, &gate);
                     let aborted = || io::Error::from_raw_os_error(libc::ECONNABORTED);
                     Err(DaemonError::Connection(result.err().unwrap_or_else(aborted)))
                 }

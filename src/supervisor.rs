@@ -1,12 +1,12 @@
 //! A parent that does nothing but keep the connection, and start its child again when that ends.
 
 use crate::session::passing::{self, Message};
-use crate::session::{Anchors, unmount};
+use crate::session::{Anchors, Connection, unmount};
 use nix::sys::signal::Signal;
 use rustix::process::{Pid, kill_process};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
@@ -54,26 +54,26 @@ pub fn supervise(
     events: &Receiver<Event>,
     sender: &Sender<Event>,
 ) -> Result<(), SupervisorError> {
-    let mut kept: Option<(OwnedFd, OwnedFd)> = None;
+    let mut kept: Option<Connection> = None;
     let mut ends = VecDeque::new();
     let mut failures = 0;
     for number in 0.. {
         let (mut child, socket) = start(command(), number, sender)?;
-        let message = match &kept {
-            Some((device, memory)) => {
-                let copies = device.try_clone().and_then(|device| Ok((device, memory.try_clone()?)));
-                copies.map(|(device, memory)| Message::Connection(device, memory)).unwrap_or(Message::Nothing)
-            }
-            None => Message::Nothing,
-        };
-        // A child that is dead already shows below.
-        let _ = passing::send(&socket, &message);
+        match &kept {
+            // A child that is dead already shows below.
+            Some(connection) => drop(passing::send_connection(&socket, connection)),
+            None => drop(passing::send(&socket, &Message::Nothing)),
+        }
+        let before = answered(kept.as_ref());
         let heard = attend(number, &child, events, &mut kept);
         let status = child.wait().map_err(SupervisorError::Wait)?;
         if heard.ended {
             return Ok(());
         }
-        failures = if heard.served { 0 } else { failures + 1 };
+        // One that dies of its first request has not served either.
+        let died_of_it = kept.as_ref().is_some_and(|connection| !connection.journal().fetched().is_empty())
+            && answered(kept.as_ref()) == before;
+        failures = if heard.served && !died_of_it { 0 } else { failures + 1 };
         log::warn!("the daemon ended with {status}; starting it again");
         let now = Instant::now();
         ends.push_back(now);
@@ -86,6 +86,10 @@ pub fn supervise(
         }
     }
     Ok(())
+}
+
+fn answered(connection: Option<&Connection>) -> u64 {
+    connection.map_or(0, |connection| connection.journal().answered())
 }
 
 /// Containers get the kernel's own files.
@@ -130,12 +134,7 @@ struct Heard {
 }
 
 /// Listens to a child until it is gone.
-fn attend(
-    number: usize,
-    child: &Child,
-    events: &Receiver<Event>,
-    kept: &mut Option<(OwnedFd, OwnedFd)>,
-) -> Heard {
+fn attend(number: usize, child: &Child, events: &Receiver<Event>, kept: &mut Option<Connection>) -> Heard {
     let signal = |signal| {
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         if let Some(pid) = pid {
@@ -159,7 +158,13 @@ fn attend(
             Ok(Event::Child(_, message)) => {
                 heard = Instant::now();
                 match message {
-                    Ok(Message::Connection(device, memory)) => *kept = Some((device, memory)),
+                    // A successor sends what it was given.
+                    Ok(Message::Connection(_, memory))
+                        if kept.as_ref().is_some_and(|kept| kept.has_memory(memory.as_fd())) => {}
+                    Ok(Message::Connection(device, memory)) => match Connection::look(device, memory) {
+                        Ok(connection) => *kept = Some(connection),
+                        Err(error) => log::error!("cannot keep the connection: {error}"),
+                    },
                     Ok(Message::Ended) => said.ended = true,
                     Ok(Message::Alive) => said.served = true,
                     Ok(Message::Nothing | Message::Taken) => {}

@@ -7,10 +7,12 @@ use common::daemon::Daemon;
 use common::{Need, field, helper, main as run, test};
 use serde_json::{Value, json};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 const RUNC: &[Need] = &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox")];
 
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
         test("runc_container_with_own_cgroup_namespace", RUNC, runc_container_with_own_cgroup_namespace),
         test("runc_container_cannot_write", RUNC, runc_container_cannot_write),
         test("runc_containers_side_by_side", RUNC, runc_containers_side_by_side),
+        test("runc_container_follows", RUNC, runc_container_follows),
     ])
 }
 
@@ -162,4 +165,36 @@ fn runc_containers_side_by_side() {
         let output = container.wait_with_output().unwrap();
         assert_eq!(output.stdout, b"all\n", "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// A container that runs all the time, while the daemon is stopped, started, and loses its connection.
+fn runc_container_follows() {
+    let mut daemon = Daemon::start();
+    let script = "while read line; do /bin/busybox head -n 1 /proc/meminfo || echo error; done";
+    let bundle = Bundle::new(&daemon, 64 * MIB, false, script);
+    let mut container = bundle.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut answers = BufReader::new(container.stdout.take().unwrap()).lines();
+    let mut orders = container.stdin.take().unwrap();
+    let mut ask = || {
+        orders.write_all(b"\n").unwrap();
+        answers.next().unwrap().unwrap()
+    };
+    let line = |kib: u64| format!("MemTotal:       {kib:8} kB");
+    let (own, native) = (line(64 << 10), line(common::host_total()));
+    assert_eq!(ask(), own);
+    for lose in [|daemon: &Daemon| daemon.signal(rustix::process::Signal::TERM), abort] {
+        let start = Instant::now();
+        lose(&daemon);
+        daemon.wait();
+        assert_eq!(ask(), native);
+        println!("containers: the kernel's own file {:?} after the connection was lost", start.elapsed());
+        daemon = daemon.again();
+        assert_eq!(ask(), own);
+    }
+    drop(orders);
+    assert!(common::wait_for(&mut container).success());
+}
+
+fn abort(daemon: &Daemon) {
+    common::output(Command::new("umount").args(["--force", "--lazy"]).arg(daemon.live()));
 }

@@ -7,12 +7,14 @@ use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::load::{LIMIT, Load};
 use common::{
-    MOUNT, Stopped, cgprocfs, field, finish, main as run, output, test, times, wait_at_most, wait_until,
+    MOUNT, Stopped, cgprocfs, copy_program, field, finish, main as run, output, test, times, wait_at_most,
+    wait_until,
 };
 use nix::mount::{MntFlags, umount2};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         test("killed_in_the_middle_of_an_open", MOUNT, killed_in_the_middle_of_an_open),
         test("killed_in_the_middle_of_a_read", MOUNT, killed_in_the_middle_of_a_read),
         test("replaced_by_sighup", MOUNT, replaced_by_sighup),
+        upgraded_test(),
         test("taken_over", MOUNT, taken_over),
         test("taken_over_only_by_root", MOUNT, taken_over_only_by_root),
         test("nobody_to_take_over_from", MOUNT, nobody_to_take_over_from),
@@ -37,6 +40,15 @@ fn main() -> ExitCode {
 
 fn supervised() -> Daemon {
     Daemon::start_with(&[], &["--supervise"], &[])
+}
+
+fn upgraded_test() -> libtest_mimic::Trial {
+    match other_build() {
+        Some(_) => test("upgraded", MOUNT, upgraded),
+        None => libtest_mimic::Trial::ignorable_test("upgraded", || {
+            Ok(libtest_mimic::Completion::ignored_with("needs another build, as of `cargo build --release`"))
+        }),
+    }
 }
 
 fn signal(pid: u32, signal: Signal) {
@@ -57,6 +69,8 @@ fn killed(count: usize) {
     let daemon = supervised();
     let load = Load::start(&[], &daemon.meminfo());
     let mut pid = server(&daemon, &[]);
+    let depth = || fs::read_to_string("/proc/self/mounts").unwrap().matches(&daemon.meminfo()).count();
+    let before = depth();
     for round in 1..=count {
         // At another moment of what it does each time.
         std::thread::sleep(Duration::from_micros(100_000 + round as u64 * 7919 % 20_000));
@@ -65,6 +79,7 @@ fn killed(count: usize) {
         // One that is killed before it serves counts as one that can't.
         wait_until("it serves", || daemon.log().matches("serving").count() > round);
     }
+    assert_eq!(depth(), before, "a daemon that resumes a connection lays nothing");
     let (reads, longest) = load.end();
     println!("survival: killed {count} times: {reads} reads, none failed, the longest took {longest:?}");
     assert!(reads > count as u64);
@@ -172,6 +187,41 @@ fn replaced_by_sighup() {
         times(20)
     );
     assert!(daemon.log().contains("leaving"), "{}", daemon.log());
+}
+
+/// The program is replaced by that of another build, and back, as a package is upgraded.
+fn upgraded() {
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("cgprocfs");
+    let install = |build: &Path| {
+        let new = directory.path().join("new");
+        copy_program(build, &new);
+        fs::rename(new, &program).unwrap();
+    };
+    let builds = [common::cgprocfs_path(), other_build().unwrap()];
+    install(&builds[0]);
+    let daemon = Daemon::start_program(&program, &["--supervise"]);
+    let load = Load::start(&[], &daemon.meminfo());
+    let mut pid = server(&daemon, &[]);
+    for round in 1..=times(10) {
+        install(&builds[round % 2]);
+        daemon.signal(Signal::HUP);
+        pid = server(&daemon, &[pid]);
+        wait_until("it serves", || daemon.log().matches("serving").count() > round);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let (reads, longest) = load.end();
+    println!(
+        "survival: upgraded {} times: {reads} reads, none failed, the longest took {longest:?}",
+        times(10)
+    );
+}
+
+/// A build that is not the one under test: of a release, where that was built.
+fn other_build() -> Option<PathBuf> {
+    let named = std::env::var_os("CGPROCFS_OTHER_BUILD").map(PathBuf::from);
+    let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/cgprocfs");
+    named.or(Some(release)).filter(|path| path.exists())
 }
 
 fn taken_over() {

@@ -131,11 +131,15 @@ impl Drop for System {
         let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
         let _ = self.launcher.kill();
         let _ = self.launcher.wait();
-        for _ in 0..200 {
-            if cgprocfs::run::remove_cgroup(&self.cgroup).is_ok() {
-                break;
+        // systemd makes cgroups in the hierarchy of v2, too.
+        let name = self.cgroup.file_name().unwrap();
+        for cgroup in [&self.cgroup, &Path::new("/sys/fs/cgroup/unified").join(name)] {
+            for _ in 0..200 {
+                if !cgroup.exists() || cgprocfs::run::remove_cgroup(cgroup).is_ok() {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(10));
             }
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }

@@ -91,6 +91,19 @@ impl Connection {
     /// # Errors
     /// Where this is none, or one that is over.
     pub fn resume(device: OwnedFd, memory: OwnedFd) -> Result<Self, ConnectionError> {
+        let connection = Self::look(device, memory)?;
+        if connection.is_aborted()? {
+            return Err(ConnectionError::Aborted);
+        }
+        connection.words[place::GENERATION].fetch_add(1, Ordering::Relaxed);
+        Ok(connection)
+    }
+
+    /// A look at a connection that somebody else serves.
+    ///
+    /// # Errors
+    /// Where this is none.
+    pub fn look(device: OwnedFd, memory: OwnedFd) -> Result<Self, ConnectionError> {
         let length = rustix::fs::fstat(&memory).map_err(io::Error::from)?.st_size;
         let seals = rustix::fs::fcntl_get_seals(&memory).map_err(io::Error::from)?;
         let length = usize::try_from(length).unwrap_or(0);
@@ -101,12 +114,7 @@ impl Connection {
         if words[place::MAGIC].load(Ordering::Acquire) != MAGIC {
             return Err(ConnectionError::OtherVersion);
         }
-        let connection = Self { device, memory, words, keeps_requests: length == LENGTH };
-        if connection.is_aborted()? {
-            return Err(ConnectionError::Aborted);
-        }
-        connection.words[place::GENERATION].fetch_add(1, Ordering::Relaxed);
-        Ok(connection)
+        Ok(Self { device, memory, words, keeps_requests: length == LENGTH })
     }
 
     /// Whether the kernel has given it up: it polls as an error then (`fuse_dev_poll()`, fs/fuse/dev.c).
@@ -115,6 +123,14 @@ impl Connection {
         let mut polled = [PollFd::new(self.device.as_fd(), PollFlags::empty())];
         poll(&mut polled, PollTimeout::ZERO)?;
         Ok(polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
+    }
+
+    /// Whether `memory` is this connection's.
+    #[must_use]
+    pub fn has_memory(&self, memory: BorrowedFd<'_>) -> bool {
+        let number =
+            |file: BorrowedFd<'_>| rustix::fs::fstat(file).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        number(self.memory.as_fd()) == number(memory)
     }
 
     /// The open `/dev/fuse`.

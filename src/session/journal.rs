@@ -62,6 +62,8 @@ mod word {
     pub(super) const OFFSET: usize = 5;
     /// The last `UNIQUE`, which is never cleared.
     pub(super) const LATEST: usize = 6;
+    /// How many were answered.
+    pub(super) const ANSWERED: usize = 7;
 }
 
 const READ: u64 = 1 << 32;
@@ -92,6 +94,9 @@ impl Journal {
         slot[word::UNIQUE].store(fetched.unique, Ordering::Release);
         let answered = answer();
         slot[word::UNIQUE].store(0, Ordering::Release);
+        // Nobody else writes there.
+        let count = slot[word::ANSWERED].load(Ordering::Relaxed);
+        slot[word::ANSWERED].store(count.wrapping_add(1), Ordering::Relaxed);
         answered
     }
 
@@ -106,6 +111,13 @@ impl Journal {
     pub fn has_noted(&self, unique: u64) -> bool {
         let latest = |slot: &[AtomicU64]| slot[word::LATEST].load(Ordering::Relaxed);
         self.words.chunks_exact(SLOT_WORDS).any(|slot| latest(slot) == unique)
+    }
+
+    /// How many requests were answered on this connection.
+    #[must_use]
+    pub fn answered(&self) -> u64 {
+        let answered = |slot: &[AtomicU64]| slot[word::ANSWERED].load(Ordering::Relaxed);
+        self.words.chunks_exact(SLOT_WORDS).map(answered).fold(0, u64::wrapping_add)
     }
 
     /// Forgets what a predecessor did not answer.
@@ -171,6 +183,7 @@ mod tests {
             assert_eq!(journal.fetched(), []);
             assert!(journal.has_noted(7) && !journal.has_noted(8));
         }
+        assert_eq!(journal.answered(), 4);
     }
 
     #[test]

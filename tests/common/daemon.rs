@@ -29,12 +29,12 @@ impl Daemon {
     /// Starts it with options, and variables in its environment.
     pub fn start_with(launcher: &[&str], options: &[&str], environment: &[(&str, &str)]) -> Self {
         let dir = tempfile::Builder::new().prefix("cgprocfs-test-").tempdir().unwrap();
-        Self::start_at(Arc::new(dir), launcher, options, environment)
+        Self::start_at(&cgprocfs_path(), Arc::new(dir), launcher, options, environment)
     }
 
     /// Another one that takes its mount over; returns when this one has ended in order.
     pub fn taken_over(mut self) -> Self {
-        let successor = Self::start_at(Arc::clone(&self.dir), &[], &["--takeover"], &[]);
+        let successor = Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &["--takeover"], &[]);
         let status = self.wait();
         assert!(status.success(), "{status}: {}", self.log());
         successor
@@ -42,16 +42,22 @@ impl Daemon {
 
     /// Another one in the same directory, once this one has ended.
     pub fn again(self) -> Self {
-        Self::start_at(Arc::clone(&self.dir), &[], &[], &[])
+        Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &[], &[])
+    }
+
+    /// Starts another program that is one.
+    pub fn start_program(program: &std::path::Path, options: &[&str]) -> Self {
+        let dir = tempfile::Builder::new().prefix("cgprocfs-test-").tempdir().unwrap();
+        Self::start_at(program, Arc::new(dir), &[], options, &[])
     }
 
     fn start_at(
+        program: &std::path::Path,
         dir: Arc<TempDir>,
         launcher: &[&str],
         options: &[&str],
         environment: &[(&str, &str)],
     ) -> Self {
-        let program = cgprocfs_path();
         let mut words = launcher.iter().map(std::ffi::OsStr::new).chain([program.as_os_str()]);
         let mut process = Command::new(words.next().unwrap())
             .args(words)
