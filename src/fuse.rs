@@ -25,12 +25,6 @@ use std::time::{Duration, SystemTime};
 /// How long the kernel may keep look-ups and attributes: the tree never changes.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
-/// The size that files claim, as those of sysfs do. The true size is known only when a text is made, and 0,
-/// as procfs has it, would make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
-/// (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c). Every text has to be
-/// shorter.
-const SIZE: u64 = 4096;
-
 /// Whatever is served is never cached by the kernel, which would show one container's text to another; and
 /// closing a file needs no word from us, so that no reader's close() waits for the daemon.
 const OPENED: FopenFlags = FopenFlags::FOPEN_DIRECT_IO.union(FopenFlags::FOPEN_NOFLUSH);
@@ -82,7 +76,10 @@ impl ViewFs {
 
     fn attributes(&self, node: &Node) -> FileAttr {
         let (kind, perm, nlink, size) = match node.view {
-            Some(_) => (FileType::RegularFile, 0o444, 1, SIZE),
+            // As those of sysfs do. The true size is known only when a text is made, and 0, as procfs has it, would
+            // make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
+            // (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c).
+            Some(view) => (FileType::RegularFile, 0o444, 1, view.claimed_size()),
             None => (FileType::Directory, 0o555, 2, 0),
         };
         FileAttr {

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod error;
 mod fault;
 pub mod fuse;
+pub mod ledger;
 mod log_limit;
 pub mod parse;
 pub mod run;

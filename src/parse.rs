@@ -4,12 +4,16 @@
 //! whatever it is given and answers with a value or a [`ParseError`].
 
 pub mod counter;
+pub mod cpu_list;
+pub mod cpu_quota;
+pub mod flat_keyed;
 pub mod meminfo;
 pub mod memory_stat;
 pub mod mountinfo;
 pub mod proc_cgroup;
 pub mod proc_stat;
 pub mod proc_status;
+pub mod uptime;
 
 /// What was wrong with a kernel file's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

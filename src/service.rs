@@ -1,12 +1,14 @@
 //! Answers readers: who asks, for which view, and what the text is. Knows nothing of FUSE.
 
 mod answers;
+mod ledgers;
 
 use self::answers::Answers;
+use self::ledgers::Ledgers;
 use crate::error::Error;
 use crate::log_limit::LogLimit;
-use crate::snapshot::Snapshot;
-use crate::source::{Caller, Source};
+use crate::snapshot::{Needs, Scope, Snapshot};
+use crate::source::{Caller, CgroupPath, Source};
 use crate::sys;
 use crate::view::View;
 use log::Level;
@@ -42,6 +44,7 @@ impl Text {
 pub struct Service {
     source: Source,
     answers: Answers,
+    ledgers: Ledgers,
     log: LogLimit,
 }
 
@@ -54,7 +57,7 @@ impl Service {
     /// A service that reads `source` and keeps about `most_files` files of cgroups open at most.
     #[must_use]
     pub fn new(source: Source, most_files: usize) -> Self {
-        Self { source, answers: Answers::new(most_files), log: LogLimit::new() }
+        Self { source, answers: Answers::new(most_files), ledgers: Ledgers::default(), log: LogLimit::new() }
     }
 
     /// What is read.
@@ -82,7 +85,7 @@ impl Service {
         MEMBERSHIP.with_borrow_mut(|membership| {
             let mut attempt = 1;
             loop {
-                let answer = self.source.caller(pid, MAX_AGE, membership).and_then(|caller| {
+                let answer = self.source.caller(pid, MAX_AGE, view.needs(), membership).and_then(|caller| {
                     let answer = self.text_of(&caller, view);
                     if matches!(&answer, Err(error) if error.is_race()) {
                         self.answers.forget(caller.memory);
@@ -106,7 +109,18 @@ impl Service {
     fn text_of(&self, caller: &Caller<'_>, view: &'static dyn View) -> Result<Arc<Text>, Error> {
         let answers = self.answers.of_cgroup(caller.memory, || self.source.path(caller.memory))?;
         self.source.verify(answers.path())?;
-        answers.text(caller, view, |path| self.source.load(path, caller, view.needs()))
+        answers.text(caller, view, |path| self.load(path, caller, view.needs()))
+    }
+
+    fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
+        let mut snapshot = self.source.load(path, caller, needs)?;
+        if needs.covers(Needs::COUNTERS)
+            && let Scope::Container(_) = snapshot.scope
+            && let Some(container) = path.container(caller.container_length)
+        {
+            snapshot.counters = Some(self.ledgers.counters(container, &snapshot)?);
+        }
+        Ok(snapshot)
     }
 
     /// The container of such a reader can't be found, and nobody else's numbers may be given out for its
@@ -126,6 +140,7 @@ impl Service {
     /// To be called now and then.
     pub fn sweep(&self) {
         self.answers.sweep(|path| self.source.verify(path).is_ok());
+        self.ledgers.sweep(|number, path| self.source.is_cgroup(number, path));
         self.source.sweep();
         sys::release_free_memory();
     }

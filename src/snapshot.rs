@@ -2,18 +2,34 @@
 //! by [`view`](crate::view).
 
 use crate::bytes::{Bytes, Kib};
+use crate::ledger::Counters;
+use crate::parse::cpu_list::CpuList;
+use crate::parse::cpu_quota::MILLI;
 use crate::parse::meminfo::Meminfo;
 use crate::parse::memory_stat::MemoryStat;
+use crate::view::NotLoaded;
 
 /// Which parts of a [`Snapshot`] a view wants loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs(u8);
+pub struct Needs(u32);
 
 impl Needs {
     /// Usage and statistics of the container itself.
     pub const USAGE: Self = Self(1);
     /// The host's `/proc/meminfo`, and limits and headroom of every level: memory, swap, huge pages.
     pub const LEVELS: Self = Self(2);
+    /// Processors, and how long the container has used them.
+    pub const CPUS: Self = Self(4);
+    /// When the container started.
+    pub const START: Self = Self(8);
+    /// What the container's processors have counted, which takes all of the above.
+    pub const COUNTERS: Self = Self(16 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
+
+    /// The kernel's own text of a file.
+    #[must_use]
+    pub const fn native(file: Native) -> Self {
+        Self(1 << (16 + file as u32))
+    }
 
     /// Both of two needs.
     #[must_use]
@@ -37,6 +53,128 @@ pub struct Snapshot {
     pub page: Kib,
     /// Whose numbers these are.
     pub scope: Scope,
+    /// Loaded with [`Needs::CPUS`].
+    pub cpus: Option<Cpus>,
+    /// When the container started, in clock ticks after the host's boot; loaded with [`Needs::START`].
+    pub start: Option<u64>,
+    /// Loaded with [`Needs::COUNTERS`].
+    pub counters: Option<Counters>,
+    /// Texts of the kernel's own files; loaded with [`Needs::native`].
+    pub natives: Vec<(Native, Vec<u8>)>,
+}
+
+impl Snapshot {
+    /// One with numbers of memory alone.
+    #[must_use]
+    pub const fn of_memory(meminfo: Option<Meminfo>, page: Kib, scope: Scope) -> Self {
+        Self { meminfo, page, scope, cpus: None, start: None, counters: None, natives: Vec::new() }
+    }
+
+    /// The kernel's own text of a file.
+    ///
+    /// # Errors
+    /// Where it was not loaded.
+    pub fn native(&self, file: Native) -> Result<&[u8], NotLoaded> {
+        let found = self.natives.iter().find(|(known, _)| *known == file);
+        found.map(|(_, text)| &**text).ok_or(NotLoaded(file.path()))
+    }
+}
+
+/// A file of the kernel that a view is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Native {
+    /// `/proc/cpuinfo`
+    Cpuinfo,
+    /// `/proc/stat`
+    Stat,
+    /// `/proc/uptime`
+    Uptime,
+    /// `/proc/swaps`
+    Swaps,
+    /// `/sys/devices/system/cpu/online`
+    CpuOnline,
+    /// `/sys/devices/system/cpu/present`
+    CpuPresent,
+    /// `/sys/devices/system/cpu/possible`
+    CpuPossible,
+}
+
+impl Native {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Cpuinfo,
+        Self::Stat,
+        Self::Uptime,
+        Self::Swaps,
+        Self::CpuOnline,
+        Self::CpuPresent,
+        Self::CpuPossible,
+    ];
+
+    /// Where it is, without the slash at the start.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Cpuinfo => "proc/cpuinfo",
+            Self::Stat => "proc/stat",
+            Self::Uptime => "proc/uptime",
+            Self::Swaps => "proc/swaps",
+            Self::CpuOnline => "sys/devices/system/cpu/online",
+            Self::CpuPresent => "sys/devices/system/cpu/present",
+            Self::CpuPossible => "sys/devices/system/cpu/possible",
+        }
+    }
+}
+
+/// Processors as a container has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cpus {
+    /// The host's that are online.
+    pub online: CpuList,
+    /// Those that the reader's cpuset lets it run on; `None` where there is no cpuset controller.
+    pub allowed: Option<CpuList>,
+    /// The smallest bandwidth limit of all levels, in thousandths of a processor.
+    pub quota: Option<u64>,
+    /// `None` where the container has no cgroup of its own that is accounted for.
+    pub time: Option<CpuTime>,
+}
+
+/// How long processors have run a container, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// In its programs.
+    pub user: u64,
+    /// In the kernel on their behalf.
+    pub system: u64,
+}
+
+impl Cpus {
+    /// The host's processors that stand for the container's: of those that it may run on, the first so many as its
+    /// bandwidth fills at most, and at least one.
+    #[must_use]
+    pub fn usable(&self) -> CpuList {
+        let allowed =
+            self.allowed.as_ref().map_or_else(|| self.online.clone(), |list| list.within(&self.online));
+        // A cpuset whose processors all went offline is let run elsewhere.
+        let allowed = if allowed.is_empty() { self.online.clone() } else { allowed };
+        let most = self
+            .quota
+            .map_or(usize::MAX, |milli| usize::try_from(milli.div_ceil(MILLI)).unwrap_or(usize::MAX));
+        allowed.truncated(most.max(1))
+    }
+
+    /// How many processors the container sees.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.usable().len().max(1)
+    }
+
+    /// How much of a processor it may use, in thousandths: its bandwidth, or all of the processors that it sees.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        let all = (self.count() as u64).saturating_mul(MILLI);
+        self.quota.map_or(all, |quota| quota.min(all))
+    }
 }
 
 /// Whose numbers a snapshot holds.
@@ -120,4 +258,35 @@ pub struct HugeLevel {
     pub usage: Bytes,
     /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`; 0 on kernels without it.
     pub reserved: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cpus(online: &str, allowed: Option<&str>, quota: Option<u64>) -> Cpus {
+        let list = |text: &str| CpuList::parse(format!("{text}\n").as_bytes()).unwrap();
+        Cpus { online: list(online), allowed: allowed.map(list), quota, time: None }
+    }
+
+    #[test]
+    fn processors_of_a_container() {
+        assert_eq!(cpus("0-3", None, None).count(), 4);
+        assert_eq!(cpus("0-3", None, Some(1500)).count(), 2);
+        assert_eq!(cpus("0-3", None, Some(1)).count(), 1);
+        assert_eq!(cpus("0-3", None, Some(0)).count(), 1);
+        assert_eq!(cpus("0-3", None, Some(9000)).count(), 4);
+        assert_eq!(cpus("0-3", Some("2-3"), Some(9000)).usable().to_string(), "2-3");
+        assert_eq!(cpus("0-3", Some("1,3"), Some(1000)).usable().to_string(), "1");
+        assert_eq!(cpus("0-1", Some("2-3"), None).count(), 2, "a cpuset that is offline as a whole");
+    }
+
+    #[test]
+    fn every_need_is_another_bit() {
+        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START];
+        all.extend(Native::ALL.map(Needs::native));
+        for (index, need) in all.iter().enumerate() {
+            assert!(all.iter().skip(index + 1).all(|other| !need.covers(*other) && !other.covers(*need)));
+        }
+    }
 }

@@ -3,6 +3,7 @@
 
 mod caller;
 mod cgroup_files;
+mod cpus;
 mod host;
 mod huge_pages;
 pub mod layout;
@@ -21,7 +22,8 @@ use self::host::HostFiles;
 use self::levels::Levels;
 use self::procfs::{Procfs, with_buffer};
 use crate::error::Error;
-use crate::snapshot::{Needs, Snapshot};
+use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use rustix::fs::AtFlags;
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +34,20 @@ pub struct Source {
     host: HostFiles,
     callers: Callers,
     levels: Levels,
+    policy: Policy,
+}
+
+/// What counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether a limit on bandwidth makes a container have fewer processors.
+    pub quota: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { quota: true }
+    }
 }
 
 impl Source {
@@ -47,7 +63,14 @@ impl Source {
         let layout = Layout::detect_by(root, &procfs)?;
         let host = HostFiles::open(&procfs, root)?;
         let callers = Callers::new(&procfs, boundary);
-        Ok(Self { layout, procfs, host, callers, levels: Levels::default() })
+        Ok(Self { layout, procfs, host, callers, levels: Levels::default(), policy: Policy::default() })
+    }
+
+    /// Has another policy.
+    #[must_use]
+    pub fn with(mut self, policy: Policy) -> Self {
+        self.policy = policy;
+        self
     }
 
     /// The hierarchies that are read.
@@ -65,9 +88,10 @@ impl Source {
         &self,
         pid: u32,
         max_age: Duration,
+        needs: Needs,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
-        self.callers.find(pid, max_age, &self.procfs, &self.layout, text)
+        self.callers.find(pid, max_age, needs, &self.procfs, &self.layout, text)
     }
 
     /// Opens a reader's cgroup and every level above it.
@@ -86,6 +110,14 @@ impl Source {
         path.verify(&self.layout)
     }
 
+    /// Whether the cgroup of this number is still at this path.
+    #[must_use]
+    pub fn is_cgroup(&self, number: u64, path: &[u8]) -> bool {
+        let directory = &self.layout.memory.dir;
+        let found = rustix::fs::statat(directory, levels::relative(path), AtFlags::empty());
+        found.is_ok_and(|found| found.st_ino == number)
+    }
+
     /// Has the cgroup at `memory`, and every level above it, opened anew by the next [`path`](Self::path).
     pub fn forget(&self, memory: &[u8]) {
         self.levels.forget(memory);
@@ -96,9 +128,20 @@ impl Source {
     /// # Errors
     /// [`Error::CgroupGone`] if the cgroup is removed meanwhile.
     pub fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
-        with_buffer(|buffer| {
-            path.load(caller.container_length, needs, &self.host, &self.layout, caller.hugetlb, buffer)
-        })
+        let mut snapshot = with_buffer(|buffer| path.load(needs, &self.host, &self.layout, caller, buffer))?;
+        if let Scope::Container(_) = snapshot.scope {
+            if needs.covers(Needs::CPUS) {
+                let cpus = with_buffer(|buffer| {
+                    cpus::cpus(&self.host, &self.layout, caller, self.policy.quota, buffer)
+                })?;
+                snapshot.cpus = Some(cpus);
+            }
+            if needs.covers(Needs::START) {
+                snapshot.start = Some(self.callers.start(caller, path, &self.procfs)?);
+            }
+        }
+        self.add_natives(&mut snapshot, needs)?;
+        Ok(snapshot)
     }
 
     /// Reads what a view needs for a reader that is in no container, or can't be seen.
@@ -106,7 +149,16 @@ impl Source {
     /// # Errors
     /// Where the host's files can't be read.
     pub fn load_host(&self, needs: Needs) -> Result<Snapshot, Error> {
-        with_buffer(|buffer| self.host.load(&self.layout, needs, buffer))
+        let mut snapshot = with_buffer(|buffer| self.host.load(&self.layout, needs, buffer))?;
+        self.add_natives(&mut snapshot, needs)?;
+        Ok(snapshot)
+    }
+
+    fn add_natives(&self, snapshot: &mut Snapshot, needs: Needs) -> Result<(), Error> {
+        for file in Native::ALL.into_iter().filter(|file| needs.covers(Needs::native(*file))) {
+            snapshot.natives.push((file, self.host.native(file)?));
+        }
+        Ok(())
     }
 
     /// Closes what belongs to processes, namespaces and cgroups that are gone.

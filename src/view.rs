@@ -3,10 +3,15 @@
 //! To add one, write a file beside `working_set.rs` and a line in [`VIEWS`]: look-up, listing,
 //! attributes, golden, property and mount tests find it there.
 
+pub mod cpu_list;
+pub mod cpuinfo;
 pub mod meminfo;
+pub mod stat;
+pub mod swaps;
+pub mod uptime;
 pub mod working_set;
 
-use crate::snapshot::{Needs, Snapshot};
+use crate::snapshot::{Native, Needs, Snapshot};
 
 /// One served file.
 pub trait View: Sync {
@@ -16,6 +21,11 @@ pub trait View: Sync {
     /// Inode number. It never changes and is never used again: a mount outlives the process that serves
     /// it, so the successor, of another version perhaps, has to agree.
     fn ino(&self) -> u64;
+
+    /// The size that the file claims; no text is longer. Programs that go by it read no further.
+    fn claimed_size(&self) -> u64 {
+        4096
+    }
 
     /// What has to be in the snapshot.
     fn needs(&self) -> Needs;
@@ -33,7 +43,17 @@ pub trait View: Sync {
 pub struct NotLoaded(pub &'static str);
 
 /// Every served file.
-pub static VIEWS: &[&dyn View] = &[&meminfo::Meminfo, &working_set::WorkingSet];
+pub static VIEWS: &[&dyn View] = &[
+    &meminfo::Meminfo,
+    &working_set::WorkingSet,
+    &cpuinfo::Cpuinfo,
+    &uptime::Uptime,
+    &swaps::Swaps,
+    &cpu_list::CpuListFile { native: Native::CpuOnline, ino: 21 },
+    &cpu_list::CpuListFile { native: Native::CpuPresent, ino: 22 },
+    &cpu_list::CpuListFile { native: Native::CpuPossible, ino: 23 },
+    &stat::Stat,
+];
 
 /// The view at `path` below the mount point; its last component alone will do, as in `meminfo`.
 #[must_use]
@@ -63,7 +83,18 @@ mod tests {
     #[test]
     fn inode_numbers_are_for_ever() {
         let inodes: Vec<_> = VIEWS.iter().map(|view| (view.path(), view.ino())).collect();
-        assert_eq!(inodes, [("proc/meminfo", 16), ("working_set", 17)], "append only");
+        let known = [
+            ("proc/meminfo", 16),
+            ("working_set", 17),
+            ("proc/cpuinfo", 18),
+            ("proc/uptime", 19),
+            ("proc/swaps", 20),
+            ("sys/devices/system/cpu/online", 21),
+            ("sys/devices/system/cpu/present", 22),
+            ("sys/devices/system/cpu/possible", 23),
+            ("proc/stat", 24),
+        ];
+        assert_eq!(inodes, known, "append only");
     }
 
     #[test]

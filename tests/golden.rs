@@ -18,6 +18,8 @@ fn main() -> ExitCode {
     let cases = fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path());
     let trials = cases
         .flat_map(|case| VIEWS.iter().map(move |view| (case.clone(), *view)))
+        // Of most views most trees lack the kernel's own file.
+        .filter(|(case, view)| view.path() == "working_set" || case.join("root").join(view.path()).exists())
         .map(|(case, view)| {
             let name = format!("{}/{}", case.file_name().unwrap().to_string_lossy(), view.path());
             Trial::test(name, move || check(&case, view))

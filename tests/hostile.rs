@@ -75,7 +75,7 @@ fn storm() {
     let (memory, descriptors, log) = (daemon.resident(), daemon.descriptors(), daemon.log().len());
     println!("hostile: daemon: {memory} kB of memory, {descriptors} files");
     let mut most = memory + LEFT;
-    for _ in 0..2 {
+    for _ in 0..times(2) {
         let victim = helper_in(&other, &daemon, "victim", &["/proc/meminfo", &total(64)]);
         storm_once(&daemon);
         println!("hostile: another container: {}", end(victim));

@@ -97,7 +97,7 @@ prop_compose! {
     ) -> Snapshot {
         let index = index.index(levels.len());
         let scope = Scope::Container(Container { levels, index, huge_pages });
-        Snapshot { meminfo: Some(meminfo), page: Kib::new(PAGE), scope }
+        Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope)
     }
 }
 
@@ -284,7 +284,7 @@ proptest! {
         };
         let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
         let scope = Scope::Container(Container { levels: vec![level], index: 0, huge_pages: None });
-        let snapshot = Snapshot { meminfo: Some(meminfo), page: Kib::new(PAGE), scope };
+        let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
         prop_assert_eq!(p["AnonPages"], anon / 1024);
@@ -325,7 +325,7 @@ proptest! {
             .collect::<String>();
         let meminfo = HostMeminfo::parse(text.into_bytes()).unwrap();
         let scope = Scope::Container(Container { levels: vec![level.clone()], index: 0, huge_pages: None });
-        let snapshot = Snapshot { meminfo: Some(meminfo), page: Kib::new(PAGE), scope };
+        let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
         let reclaimable = active_file + inactive_file + slab;
@@ -357,7 +357,7 @@ proptest! {
         let levels = vec![level(Some(limit), used, cache), level(None, used + others, cache)];
         let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
         let scope = Scope::Container(Container { levels, index: 1, huge_pages: None });
-        let snapshot = Snapshot { meminfo: Some(meminfo), page: Kib::new(PAGE), scope };
+        let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
         prop_assert_eq!(p["MemTotal"], limit * 4);
@@ -399,7 +399,7 @@ fn parse_with_everything(text: &[u8]) {
         assert!(meminfo.lines().iter().all(|line| line.value.is_none_or(|value| value <= MAX)));
         let level = Level { usage: Some(Bytes::ZERO), stat: Some(MemoryStat::default()), ..Level::default() };
         let scope = Scope::Container(Container { levels: vec![level], index: 0, huge_pages: None });
-        let snapshot = Snapshot { meminfo: Some(meminfo), page: Kib::new(PAGE), scope };
+        let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         render("proc/meminfo", &snapshot);
     }
     for version in [Version::V1, Version::V2] {

@@ -1,4 +1,4 @@
-//! `/proc/PID/stat` (`proc_pid_stat`(5)): whether a process is on its way out.
+//! `/proc/PID/stat` (`proc_pid_stat`(5)): whether a process is on its way out, and when it started.
 
 use super::{ParseError, decimal, whole};
 
@@ -10,11 +10,23 @@ const PF_EXITING: u64 = 0x4;
 /// # Errors
 /// Where the file is cut short or has too few fields, or the flags are no number.
 pub fn is_exiting(text: &[u8]) -> Result<bool, ParseError> {
+    Ok(field(text, 9)? & PF_EXITING != 0)
+}
+
+/// When the process started, in clock ticks after the boot, suspended time included.
+///
+/// # Errors
+/// Likewise.
+pub fn start_time(text: &[u8]) -> Result<u64, ParseError> {
+    field(text, 22)
+}
+
+/// A field by its number in the manual page.
+fn field(text: &[u8], number: usize) -> Result<u64, ParseError> {
     // The second field is the program's name in parentheses, which may itself have any of both.
     let name_end = text.iter().rposition(|&b| b == b')').ok_or(ParseError::MalformedLine)?;
     let mut fields = whole(&text[name_end + 1..])?.split(|&b| b == b' ').skip(1);
-    let flags = fields.nth(6).ok_or(ParseError::MalformedLine)?;
-    Ok(decimal(flags)? & PF_EXITING != 0)
+    decimal(fields.nth(number - 3).ok_or(ParseError::MalformedLine)?)
 }
 
 #[cfg(test)]
@@ -28,5 +40,11 @@ mod tests {
         assert_eq!(is_exiting(b"7 (cat) R 1\n"), Err(ParseError::MalformedLine));
         assert_eq!(is_exiting(b"7 (cat) R 1 7 7 0 -1 41943"), Err(ParseError::Truncated));
         assert_eq!(is_exiting(b""), Err(ParseError::MalformedLine));
+    }
+
+    #[test]
+    fn the_start_is_the_twentysecond_field() {
+        let text = b"7 (a b) R 1 7 7 0 -1 4194304 99 0 0 0 1 2 0 0 20 0 1 0 158443 6123520 400 18446744073709551615\n";
+        assert_eq!(start_time(text), Ok(158_443));
     }
 }

@@ -43,8 +43,12 @@ fn make(service: &Arc<Service>) -> Result<Namespace, String> {
     let device = session::attach(Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
     let connection = Connection::begin(device, Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
     session::serve(&connection, service, VIEWS, &Arc::default(), drop).map_err(|e| e.to_string())?;
-    for view in VIEWS.iter().map(|view| view.path()).filter(|path| path.starts_with("proc/")) {
+    for view in VIEWS.iter().map(|view| view.path()) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));
+        // Some are not the kernel's, and of some this kernel has none.
+        if !Path::new(&over).exists() {
+            continue;
+        }
         mount(Some(from.as_str()), over.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .map_err(|e| format!("bind over {over}: {e}"))?;
     }

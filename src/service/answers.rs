@@ -35,7 +35,9 @@ pub(super) struct CgroupAnswers {
 
 struct Answer {
     container_length: usize,
-    hugetlb: Option<Vec<u8>>,
+    /// Of all hierarchies.
+    membership: Vec<u8>,
+    pid_namespace: Option<u64>,
     taken: Instant,
     needs: Needs,
     snapshot: Snapshot,
@@ -162,7 +164,8 @@ impl CgroupAnswers {
         answers.retain(Answer::is_fresh);
         let of_caller = |answer: &Answer| {
             answer.container_length == caller.container_length
-                && answer.hugetlb.as_deref() == caller.hugetlb
+                && answer.membership == caller.membership
+                && answer.pid_namespace == caller.pid_namespace
                 && answer.needs.covers(view.needs())
         };
         let index = match answers.iter().position(of_caller) {
@@ -171,7 +174,8 @@ impl CgroupAnswers {
                 let snapshot = load(&self.path)?;
                 answers.push(Answer {
                     container_length: caller.container_length,
-                    hugetlb: caller.hugetlb.map(<[u8]>::to_vec),
+                    membership: caller.membership.to_vec(),
+                    pid_namespace: caller.pid_namespace,
                     // The kernel may take longer over memory.stat than an answer lasts: those who waited
                     // for it meanwhile should have it.
                     taken: Instant::now(),

@@ -1,12 +1,14 @@
 //! Who is asking: from a process id to the cgroup of its container.
 
-use super::layout::{Layout, is_at_or_below};
+use super::layout::{Hierarchy, Layout, is_at_or_below};
+use super::levels::CgroupPath;
 use super::namespaces::NamespaceCache;
 use super::procfs::Procfs;
 use super::readers::Readers;
 use crate::error::Error;
 use crate::parse::memory_stat::Version;
-use crate::parse::proc_stat::is_exiting;
+use crate::parse::proc_stat::{is_exiting, start_time};
+use crate::snapshot::Needs;
 use std::time::Duration;
 
 /// Finds the container of a process.
@@ -26,8 +28,32 @@ pub struct Caller<'t> {
     pub memory: &'t [u8],
     /// How much of `memory` is the container, an ancestor or the cgroup itself.
     pub container_length: usize,
-    /// Its own cgroup in the hugetlb controller's hierarchy, where there is one.
-    pub hugetlb: Option<&'t [u8]>,
+    /// The whole text.
+    pub membership: &'t [u8],
+    /// Its id.
+    pub pid: u32,
+    /// The number of its pid namespace, where that was asked for.
+    pub pid_namespace: Option<u64>,
+}
+
+impl<'t> Caller<'t> {
+    /// Whoever is in the container at `path`, for views of nothing but its usage of memory.
+    #[must_use]
+    pub fn of_memory(path: &'t [u8]) -> Self {
+        Self { memory: path, container_length: path.len(), membership: b"", pid: 0, pid_namespace: None }
+    }
+
+    /// Its own cgroup in another hierarchy.
+    pub(super) fn own_in(&self, hierarchy: &Hierarchy) -> Result<&'t [u8], Error> {
+        hierarchy.path_in(self.membership, self.pid)
+    }
+
+    /// The container in another hierarchy: as far above its own cgroup as it is in the memory controller's.
+    pub(super) fn container_in(&self, hierarchy: &Hierarchy) -> Result<&'t [u8], Error> {
+        let own = self.own_in(hierarchy)?;
+        let inner = self.memory.get(self.container_length..).unwrap_or_default();
+        Ok(own.strip_suffix(inner).filter(|container| !container.is_empty()).unwrap_or(own))
+    }
 }
 
 impl Callers {
@@ -49,12 +75,15 @@ impl Callers {
         &self,
         pid: u32,
         max_age: Duration,
+        needs: Needs,
         procfs: &Procfs,
         layout: &Layout,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
         let own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
-        let mut namespaces = self.readers.read(procfs, pid, text, own_cgroup_namespace)?;
+        // Who asks how old a container is asks for its init.
+        let asks_pid = |number| needs.covers(Needs::START) || own_cgroup_namespace(number);
+        let mut namespaces = self.readers.read(procfs, pid, text, asks_pid)?;
         let mut by_cgroup_namespace = None;
         if !own_cgroup_namespace(namespaces.cgroup) {
             let path = layout.memory.path_in(text, pid)?;
@@ -67,12 +96,18 @@ impl Callers {
         }
         let text: &'t [u8] = text;
         let memory = layout.memory.path_in(text, pid)?;
-        let hugetlb = layout.hugetlb.as_ref().map(|hierarchy| hierarchy.path_in(text, pid)).transpose()?;
+        let caller = |container_length| Caller {
+            memory,
+            container_length,
+            membership: text,
+            pid,
+            pid_namespace: namespaces.pid.filter(|_| needs.covers(Needs::START)),
+        };
         if memory == b"/" {
             if layout.memory.version == Version::V1 {
                 refuse_exiting(pid, procfs)?;
             }
-            return Ok(Caller { memory, container_length: memory.len(), hugetlb });
+            return Ok(caller(memory.len()));
         }
 
         let by_boundary = self.boundary.as_ref().filter(|boundary| is_at_or_below(memory, boundary));
@@ -86,7 +121,32 @@ impl Callers {
             container = namespaces.init_of(number, pid, memory, max_age, procfs, &layout.memory)?;
         }
         let container = container.filter(below_root).unwrap_or(memory.len());
-        Ok(Caller { memory, container_length: without_crun_subgroup(&memory[..container]).len(), hugetlb })
+        Ok(caller(without_crun_subgroup(&memory[..container]).len()))
+    }
+
+    /// When the reader's container started, in clock ticks after the boot: its pid namespace's init, or, in a pid
+    /// namespace that others use too, the oldest process of its cgroup, or of the reader's own below that.
+    pub(super) fn start(
+        &self,
+        caller: &Caller<'_>,
+        path: &CgroupPath,
+        procfs: &Procfs,
+    ) -> Result<u64, Error> {
+        let foreign = caller.pid_namespace.filter(|&namespace| Some(namespace) != self.own_pid_namespace);
+        if let Some(namespace) = foreign
+            && let Some(start) = self.namespaces.start_of(namespace, caller.pid, procfs)?
+        {
+            return Ok(start);
+        }
+        let mut text = Vec::new();
+        let mut start_of = |pid: u32| -> Result<u64, Error> {
+            procfs.read_of(pid, "stat", &mut text)?;
+            start_time(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))
+        };
+        let own = start_of(caller.pid)?;
+        // One that ends meanwhile is no error.
+        let others = path.processes(caller.container_length)?;
+        Ok(others.into_iter().filter_map(|pid| start_of(pid).ok()).fold(own, u64::min))
     }
 
     pub(super) fn sweep(&self, layout: &Layout) {

@@ -3,14 +3,17 @@
 use super::cgroup_files::CgroupFiles;
 use super::huge_pages;
 use super::layout::Layout;
-use super::procfs::{Procfs, READ, read_whole};
+use super::procfs::{PATH_DIR, Procfs, READ, private_instance, read_whole};
 use crate::bytes::{Bytes, Kib};
 use crate::error::Error;
+use crate::parse::cpu_list::CpuList;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::parse::memory_stat::MemoryStat;
-use crate::snapshot::{HugePool, Level, Needs, Scope, Snapshot};
+use crate::snapshot::{HugePool, Level, Native, Needs, Scope, Snapshot};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -18,6 +21,9 @@ use std::path::Path;
 pub(super) struct HostFiles {
     meminfo: OwnedFd,
     hugepages: Option<OwnedFd>,
+    /// `/proc` and `/sys`.
+    proc: OwnedFd,
+    sys: Option<OwnedFd>,
     /// Size of a page.
     pub(super) page: Kib,
 }
@@ -37,7 +43,27 @@ impl HostFiles {
         let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), directory, Mode::empty()).ok();
         let page = Bytes::new(rustix::param::page_size() as u64).to_kib();
-        Ok(Self { meminfo, hugepages, page })
+        let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
+        let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
+        Ok(Self { meminfo, hugepages, proc, sys: open_sysfs(root), page })
+    }
+
+    /// The text of a file that is a view for containers.
+    pub(super) fn native(&self, file: Native) -> Result<Vec<u8>, Error> {
+        let unreadable = |e: io::Error| Error::unreadable(format!("/{}", file.path()), e);
+        let missing = || unreadable(io::ErrorKind::NotFound.into());
+        let (top, rest) = file.path().split_once('/').ok_or_else(missing)?;
+        let directory = if top == "sys" { self.sys.as_ref().ok_or_else(missing)? } else { &self.proc };
+        let opened = openat(directory, rest, READ, Mode::empty()).map_err(|e| unreadable(e.into()))?;
+        let mut text = Vec::new();
+        File::from(opened).read_to_end(&mut text).map_err(unreadable)?;
+        Ok(text)
+    }
+
+    /// The processors that are online.
+    pub(super) fn online(&self) -> Result<CpuList, Error> {
+        let file = Native::CpuOnline;
+        CpuList::parse(&self.native(file)?).map_err(|e| Error::malformed(format!("/{}", file.path()), e))
     }
 
     /// The host's `/proc/meminfo`.
@@ -79,8 +105,18 @@ impl HostFiles {
         if let (true, Some(meminfo)) = (usage_by_meminfo, &meminfo) {
             root.stat = Some(stat_by_meminfo(meminfo));
         }
-        Ok(Snapshot { meminfo, page: self.page, scope: Scope::Host(Box::new(root)) })
+        Ok(Snapshot::of_memory(meminfo, self.page, Scope::Host(Box::new(root))))
     }
+}
+
+/// Of the real root an instance of our own, as with procfs: somebody may lay our views over this one.
+fn open_sysfs(root: &Path) -> Option<OwnedFd> {
+    if root == Path::new("/")
+        && let Ok(directory) = private_instance("sysfs")
+    {
+        return Some(directory);
+    }
+    openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()
 }
 
 /// Before Linux 5.8 the root of cgroup v2 has no `memory.stat`; the host's meminfo has the same counters.

@@ -21,6 +21,12 @@ pub struct Layout {
     pub memory: Hierarchy,
     /// Has the hugetlb controller, where the kernel has it at all.
     pub hugetlb: Option<Hierarchy>,
+    /// Has the cpu controller: limits on bandwidth.
+    pub cpu: Option<Hierarchy>,
+    /// Has the cpuset controller.
+    pub cpuset: Option<Hierarchy>,
+    /// Accounts for processor time: the cpuacct controller of cgroup v1, or any hierarchy of v2.
+    pub cpuacct: Option<Hierarchy>,
 }
 
 /// Why there is nothing to read.
@@ -66,7 +72,13 @@ impl Layout {
         let table = mounts(&text).map_err(|e| Error::malformed("/proc/self/mountinfo", e))?;
         let in_host_namespace = in_host_cgroup_namespace(procfs);
         let find = |controller| Hierarchy::find(root, &table, controller, in_host_namespace);
-        Ok(Self { memory: find("memory").ok_or(LayoutError::NoMemoryController)?, hugetlb: find("hugetlb") })
+        Ok(Self {
+            memory: find("memory").ok_or(LayoutError::NoMemoryController)?,
+            hugetlb: find("hugetlb"),
+            cpu: find("cpu"),
+            cpuset: find("cpuset"),
+            cpuacct: find("cpuacct"),
+        })
     }
 }
 
@@ -103,7 +115,8 @@ impl Hierarchy {
             let file = openat(&dir, "cgroup.controllers", READ, Mode::empty()).ok()?;
             read_whole(file, &mut text).ok()?;
             let mut offered = text.trim_ascii().split(|&b| b == b' ');
-            if !offered.any(|name| name == controller.as_bytes()) {
+            // v2 accounts for processor time without any controller (cgroup-v2.rst, "CPU Interface Files").
+            if controller != "cpuacct" && !offered.any(|name| name == controller.as_bytes()) {
                 return None;
             }
         } else if accessat(&dir, "cgroup.procs", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err() {

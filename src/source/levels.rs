@@ -1,5 +1,6 @@
 //! A cgroup and every level above it, and how a [`Snapshot`] is read from them.
 
+use super::caller::Caller;
 use super::cgroup_files::CgroupFiles;
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
@@ -94,14 +95,29 @@ impl CgroupPath {
         self.levels.first().map_or(Ok(()), |(_, leaf)| leaf.verify_name(&layout.memory))
     }
 
-    /// Reads what `needs` asks for. `container` is the length of the container's path.
+    /// The container's number and path, where its path has such a length.
+    pub(crate) fn container(&self, length: usize) -> Option<(u64, &[u8])> {
+        let (_, files) = self.levels.iter().find(|(known, _)| *known == length)?;
+        Some((files.inode(), files.path()))
+    }
+
+    /// The first processes of the reader's cgroup and of those above it up to the container, as many as a page
+    /// of `cgroup.procs` has: of these the oldest is among them, if it still lives.
+    pub(super) fn processes(&self, container: usize) -> Result<Vec<u32>, Error> {
+        let mut processes = Vec::new();
+        for (_, level) in self.levels.iter().filter(|(length, _)| *length >= container) {
+            processes.extend(level.processes()?);
+        }
+        Ok(processes)
+    }
+
+    /// Reads what `needs` asks for of the memory controller.
     pub(super) fn load(
         &self,
-        container: usize,
         needs: Needs,
         host: &HostFiles,
         layout: &Layout,
-        hugetlb: Option<&[u8]>,
+        caller: &Caller<'_>,
         buffer: &mut Vec<u8>,
     ) -> Result<Snapshot, Error> {
         if self.in_root {
@@ -114,21 +130,22 @@ impl CgroupPath {
         }
 
         // The container, or the nearest level above it that has the controller.
-        let Some(index) = with_controller().position(|(length, _)| *length <= container) else {
+        let Some(index) = with_controller().position(|(length, _)| *length <= caller.container_length) else {
             return host.load(layout, needs, buffer);
         };
         let mut levels = Vec::with_capacity(self.levels.len());
         let mut below: &[u8] = b"";
         for (position, (_, files)) in with_controller().enumerate() {
-            levels.push(read_level(files, below, position == index, meminfo.as_ref(), buffer)?);
+            let shown = position == index && needs.covers(Needs::USAGE);
+            levels.push(read_level(files, below, shown, meminfo.as_ref(), buffer)?);
             below = name(files.path());
         }
-        let huge_pages = match (&meminfo, hugetlb) {
-            (Some(meminfo), Some(path)) => host.huge_pages(meminfo, layout, path)?,
+        let huge_pages = match (&meminfo, &layout.hugetlb) {
+            (Some(meminfo), Some(hugetlb)) => host.huge_pages(meminfo, layout, caller.own_in(hugetlb)?)?,
             _ => None,
         };
         let scope = Scope::Container(Container { levels, index, huge_pages });
-        Ok(Snapshot { meminfo, page: host.page, scope })
+        Ok(Snapshot::of_memory(meminfo, host.page, scope))
     }
 }
 
@@ -141,7 +158,7 @@ fn name(path: &[u8]) -> &[u8] {
 fn read_level(
     files: &CgroupFiles,
     below: &[u8],
-    is_container: bool,
+    shown: bool,
     meminfo: Option<&Meminfo>,
     buffer: &mut Vec<u8>,
 ) -> Result<Level, Error> {
@@ -151,7 +168,7 @@ fn read_level(
         level.limit = files.limit(buffer)?;
         binds = level.limit.is_some_and(|limit| limit.to_kib() < meminfo.kib(Field::MemTotal));
     }
-    if is_container || binds {
+    if shown || binds {
         files.usage(&mut level, buffer)?;
     }
     if binds {

@@ -7,6 +7,7 @@
 use super::layout::{Hierarchy, is_at_or_below};
 use super::procfs::{PATH_DIR, Procfs, READ, process_error, read_whole};
 use crate::error::Error;
+use crate::parse::proc_stat::start_time;
 use crate::parse::proc_status;
 use crate::sys;
 use parking_lot::Mutex;
@@ -15,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ struct PidNamespace {
     /// `/proc/INIT/cgroup` of its init: it answers ESRCH when that is dead, and with it the namespace.
     init: OwnedFd,
     init_pid: u32,
+    /// When init started, in clock ticks after the boot, once that was asked for.
+    start: OnceLock<u64>,
     /// Where init was last seen, and when.
     place: Mutex<Option<(Instant, Vec<u8>)>>,
 }
@@ -83,24 +86,30 @@ impl NamespaceCache {
         procfs: &Procfs,
         memory: &Hierarchy,
     ) -> Result<Option<usize>, Error> {
-        let known = self.pid.lock().get(&id).map(Arc::clone);
-        let namespace = match known {
-            Some(namespace) => namespace,
-            None => match PidNamespace::learn(id, pid, procfs)? {
-                Some(namespace) => {
-                    let namespace = Arc::new(namespace);
-                    insert(&mut self.pid.lock(), id, &namespace);
-                    namespace
-                }
-                None => return Ok(None),
-            },
-        };
+        let Some(namespace) = self.pid_namespace(id, pid, procfs)? else { return Ok(None) };
         let container = namespace.container_of(path, max_age, memory);
         if let Err(Error::ProcessGone(_)) = container {
             self.pid.lock().remove(&id);
             return Ok(None);
         }
         container
+    }
+
+    /// When the init of the pid namespace `id` started; `None` if it can't be seen.
+    pub(super) fn start_of(&self, id: u64, pid: u32, procfs: &Procfs) -> Result<Option<u64>, Error> {
+        self.pid_namespace(id, pid, procfs)?.map(|namespace| namespace.start(procfs)).transpose()
+    }
+
+    fn pid_namespace(&self, id: u64, pid: u32, procfs: &Procfs) -> Result<Option<Arc<PidNamespace>>, Error> {
+        let known = self.pid.lock().get(&id).map(Arc::clone);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let learnt = PidNamespace::learn(id, pid, procfs)?.map(Arc::new);
+        if let Some(namespace) = &learnt {
+            insert(&mut self.pid.lock(), id, namespace);
+        }
+        Ok(learnt)
     }
 
     /// Lets go of namespaces whose container is gone: an open cgroup namespace keeps the kernel from
@@ -200,10 +209,29 @@ impl PidNamespace {
         };
         let Some(init_pid) = init_pid else { return Ok(None) };
         match procfs.open_of(init_pid, "cgroup") {
-            Ok(init) => Ok(Some(Self { _held: held, init, init_pid, place: Mutex::new(None) })),
+            Ok(init) => Ok(Some(Self {
+                _held: held,
+                init,
+                init_pid,
+                start: OnceLock::new(),
+                place: Mutex::new(None),
+            })),
             Err(Error::ProcessGone(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    fn start(&self, procfs: &Procfs) -> Result<u64, Error> {
+        if let Some(start) = self.start.get() {
+            return Ok(*start);
+        }
+        let mut text = Vec::new();
+        procfs.read_of(self.init_pid, "stat", &mut text)?;
+        // The pid is still init's if that lives.
+        read_whole(&self.init, &mut Vec::new()).map_err(|e| process_error(self.init_pid, "cgroup", e))?;
+        let start = start_time(&text);
+        let start = start.map_err(|e| Error::malformed(format!("/proc/{}/stat", self.init_pid), e))?;
+        Ok(*self.start.get_or_init(|| start))
     }
 
     fn container_of(

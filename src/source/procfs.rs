@@ -30,7 +30,7 @@ impl Procfs {
     pub(super) fn open(root: &Path) -> Result<Self, Error> {
         let path: PathBuf = root.join("proc");
         if root == Path::new("/")
-            && let Ok(dir) = private_procfs()
+            && let Ok(dir) = private_instance("proc")
         {
             return Ok(Self { dir });
         }
@@ -84,8 +84,9 @@ impl Procfs {
     }
 }
 
-fn private_procfs() -> rustix::io::Result<OwnedFd> {
-    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+/// An instance of a file system of the kernel, attached nowhere.
+pub(super) fn private_instance(fs_type: &str) -> rustix::io::Result<OwnedFd> {
+    let context = fsopen(fs_type, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
     fsmount(
         &context,

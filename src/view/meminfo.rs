@@ -44,6 +44,13 @@ impl View for Meminfo {
     }
 }
 
+/// How much swap a container has, and how much of that is free.
+pub(super) fn swap(snapshot: &Snapshot, container: &Container) -> Result<(Kib, Kib), NotLoaded> {
+    let host = snapshot.meminfo.as_ref().ok_or(NotLoaded("the host's meminfo"))?;
+    let values = Values::compute(host, container, snapshot.page)?;
+    Ok((values.get(Field::SwapTotal), values.get(Field::SwapFree)))
+}
+
 /// A value for every field: kibibytes, or a plain count for the `HugePages_…` lines.
 struct Values([u64; Field::ALL.len()]);
 

@@ -1,0 +1,181 @@
+//! What the processors of a container have counted: counters that never go back, whatever happens to the container's
+//! share of the host's processors.
+//!
+//! The kernel tells how long all processors together have run a cgroup. Of that each processor that the container sees
+//! is given an equal part, from the moment on that it sees so many; what it had counted before stays. Idle time is what
+//! the container could have run, by its bandwidth limit, and did not.
+
+use crate::parse::cpu_quota::MILLI;
+use crate::snapshot::{CpuTime, Cpus};
+
+/// One processor's counters, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Time in programs.
+    pub user: u64,
+    /// Time in the kernel on their behalf.
+    pub system: u64,
+    /// Time that it could have run and did not.
+    pub idle: u64,
+}
+
+/// What a container's `proc/stat` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Of all processors that it ever had.
+    pub all: Counted,
+    /// Of each that it has now.
+    pub each: Vec<Counted>,
+}
+
+/// A container's counters at one moment, and how they go on from there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// When the container got its present share, in nanoseconds after the boot.
+    since: u64,
+    /// What it had run by then.
+    ran: CpuTime,
+    /// How many processors it sees, and how much of a processor it may use, in thousandths.
+    share: (usize, u64),
+    /// What could have been run by then less what was, which is below 0 for a moment if more was run than may be.
+    spared: i64,
+    /// The most idle time that was ever shown.
+    shown: u64,
+    /// What each processor had counted by then, those included that it sees no more.
+    base: Vec<Counted>,
+}
+
+impl Ledger {
+    /// The ledger of a container that started at `start` and had its present share since.
+    #[must_use]
+    pub fn new(start: u64, cpus: &Cpus) -> Self {
+        let share = share(cpus);
+        Self { since: start, share, base: vec![Counted::default(); share.0], ..Self::default() }
+    }
+
+    /// The counters at `now`, in nanoseconds after the boot.
+    pub fn at(&mut self, now: u64, cpus: &Cpus) -> Counters {
+        // A later reader may have an earlier reading.
+        let ran = cpus.time.unwrap_or_default();
+        let ran = CpuTime { user: ran.user.max(self.ran.user), system: ran.system.max(self.ran.system) };
+        let now = now.max(self.since);
+        self.shown = self.shown.max(self.spared_at(now, ran).try_into().unwrap_or(0));
+        if share(cpus) != self.share {
+            self.turn(now, ran, share(cpus));
+        }
+        self.counters(ran)
+    }
+
+    /// Begins anew with another share.
+    fn turn(&mut self, now: u64, ran: CpuTime, share: (usize, u64)) {
+        let counted = self.counters(ran).each;
+        self.spared = self.spared_at(now, ran);
+        self.base.splice(..counted.len(), counted);
+        let seen = self.base.len().max(share.0);
+        self.base.resize(seen, Counted::default());
+        (self.since, self.ran, self.share) = (now, ran, share);
+    }
+
+    fn spared_at(&self, now: u64, ran: CpuTime) -> i64 {
+        let could = u128::from(now - self.since) * u128::from(self.share.1) / u128::from(MILLI);
+        let did = u128::from(ran.user - self.ran.user) + u128::from(ran.system - self.ran.system);
+        let signed = |time: u128| i64::try_from(time).unwrap_or(i64::MAX);
+        self.spared.saturating_add(signed(could)).saturating_sub(signed(did))
+    }
+
+    fn counters(&self, ran: CpuTime) -> Counters {
+        let (count, _) = self.share;
+        // Of the idle time that was shown, what came since the last turn.
+        let based: u64 = self.base.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.idle));
+        let part = |whole: u64, place: usize| (whole.saturating_add(place as u64)) / (count.max(1) as u64);
+        let each = self.base.iter().take(count).enumerate().map(|(place, base)| Counted {
+            user: base.user + part(ran.user - self.ran.user, place),
+            system: base.system + part(ran.system - self.ran.system, place),
+            idle: base.idle + part(self.shown.saturating_sub(based), place),
+        });
+        Counters {
+            all: Counted { user: ran.user, system: ran.system, idle: self.shown },
+            each: each.collect(),
+        }
+    }
+}
+
+/// How many processors the container sees, and how much of a processor it may use, in thousandths.
+fn share(cpus: &Cpus) -> (usize, u64) {
+    (cpus.count(), cpus.capacity())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse::cpu_list::CpuList;
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn cpus(count: usize, quota: Option<u64>, user: u64, system: u64) -> Cpus {
+        let time = Some(CpuTime { user, system });
+        Cpus { online: CpuList::first(count), allowed: None, quota, time }
+    }
+
+    #[test]
+    fn a_spinner_on_half_a_processor_leaves_nothing_idle() {
+        let mut ledger = Ledger::new(10 * SECOND, &cpus(4, Some(500), 0, 0));
+        let counters = ledger.at(20 * SECOND, &cpus(4, Some(500), 5 * SECOND, 0));
+        assert_eq!(counters.each, [Counted { user: 5 * SECOND, system: 0, idle: 0 }]);
+        let counters = ledger.at(30 * SECOND, &cpus(4, Some(500), 5 * SECOND, SECOND));
+        assert_eq!(counters.all, Counted { user: 5 * SECOND, system: SECOND, idle: 4 * SECOND });
+    }
+
+    #[test]
+    fn time_is_spread_evenly() {
+        let mut ledger = Ledger::new(0, &cpus(2, None, 0, 0));
+        let counters = ledger.at(10 * SECOND, &cpus(2, None, 3 * SECOND + 1, 0));
+        assert_eq!(
+            counters.each.iter().map(|cpu| cpu.user).collect::<Vec<_>>(),
+            [SECOND * 3 / 2, SECOND * 3 / 2 + 1]
+        );
+        assert_eq!(counters.all.idle, 17 * SECOND - 1);
+    }
+
+    #[test]
+    fn hidden_processors_come_back_with_what_they_had() {
+        let mut ledger = Ledger::new(0, &cpus(2, None, 0, 0));
+        ledger.at(10 * SECOND, &cpus(2, None, 8 * SECOND, 0));
+        let one = ledger.at(20 * SECOND, &cpus(2, Some(1000), 8 * SECOND, 0));
+        assert_eq!((one.each.len(), one.each[0].user), (1, 4 * SECOND));
+        let one = ledger.at(30 * SECOND, &cpus(2, Some(1000), 10 * SECOND, 0));
+        assert_eq!(one.each[0].user, 6 * SECOND);
+        let two = ledger.at(40 * SECOND, &cpus(2, None, 10 * SECOND, 0));
+        assert_eq!(two.each.iter().map(|cpu| cpu.user).collect::<Vec<_>>(), [6 * SECOND, 4 * SECOND]);
+    }
+
+    proptest! {
+        /// Whatever is used, and whatever share the container gets, no counter goes back; the parts are the whole.
+        #[test]
+        fn nothing_ever_goes_back(
+            steps in prop::collection::vec((0u64..5 * SECOND, 0u64..5 * SECOND, 0u64..SECOND, 1usize..9, prop::option::of(1u64..9000)), 1..60)
+        ) {
+            let (mut now, mut user, mut system) = (SECOND, 0, 0);
+            let mut ledger: Option<Ledger> = None;
+            let mut before = Counters::default();
+            for (passed, in_programs, in_kernel, count, quota) in steps {
+                (now, user, system) = (now + passed, user + in_programs, system + in_kernel);
+                let cpus = cpus(count, quota, user, system);
+                let counters = ledger.get_or_insert_with(|| Ledger::new(SECOND, &cpus)).at(now, &cpus);
+                prop_assert_eq!(counters.each.len(), cpus.count());
+                prop_assert_eq!((counters.all.user, counters.all.system), (user, system));
+                prop_assert!(counters.all.idle >= before.all.idle);
+                for (now, before) in counters.each.iter().zip(&before.each) {
+                    prop_assert!(now.user >= before.user && now.system >= before.system && now.idle >= before.idle);
+                }
+                let hidden = ledger.iter().flat_map(|ledger| &ledger.base).skip(counters.each.len());
+                let sum = counters.each.iter().chain(hidden).fold(Counted::default(), |sum, cpu| Counted {
+                    user: sum.user + cpu.user, system: sum.system + cpu.system, idle: sum.idle + cpu.idle,
+                });
+                prop_assert_eq!(sum, counters.all);
+                before = counters;
+            }
+        }
+    }
+}

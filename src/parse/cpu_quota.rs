@@ -1,0 +1,79 @@
+//! The bandwidth limit of the cpu controller: `cpu.max` of cgroup v2, `cpu.cfs_quota_us` and `cpu.cfs_period_us` of v1.
+
+use super::{ParseError, decimal, whole};
+
+/// So many microseconds of processor time in each period of so many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CpuQuota {
+    /// Of all processors together, in microseconds.
+    pub quota: u64,
+    /// In microseconds, not 0.
+    pub period: u64,
+}
+
+/// Thousandths of a processor.
+pub const MILLI: u64 = 1000;
+
+impl CpuQuota {
+    /// Reads `cpu.max`; `None` is no limit.
+    ///
+    /// # Errors
+    /// For anything but `max` or a number, a space, a number and a newline.
+    pub fn v2(text: &[u8]) -> Result<Option<Self>, ParseError> {
+        let mut words = whole(text)?.split(|&b| b == b' ');
+        let (Some(quota), Some(period), None) = (words.next(), words.next(), words.next()) else {
+            return Err(ParseError::MalformedLine);
+        };
+        let period = decimal(period)?;
+        if quota == b"max" {
+            return Ok(None);
+        }
+        Self::new(decimal(quota)?, period).map(Some)
+    }
+
+    /// Reads the two files of v1; `None` is no limit, which is -1 there.
+    ///
+    /// # Errors
+    /// For anything but a number and a newline in each.
+    pub fn v1(quota: &[u8], period: &[u8]) -> Result<Option<Self>, ParseError> {
+        let period = decimal(whole(period)?)?;
+        match whole(quota)? {
+            b"-1" => Ok(None),
+            quota => Self::new(decimal(quota)?, period).map(Some),
+        }
+    }
+
+    fn new(quota: u64, period: u64) -> Result<Self, ParseError> {
+        if period == 0 { Err(ParseError::MalformedLine) } else { Ok(Self { quota, period }) }
+    }
+
+    /// How much of a processor it is, in thousandths, rounded up.
+    #[must_use]
+    pub fn milli(self) -> u64 {
+        self.quota.saturating_mul(MILLI).div_ceil(self.period.max(1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions() {
+        let limit = Some(CpuQuota { quota: 150_000, period: 100_000 });
+        assert_eq!(CpuQuota::v2(b"150000 100000\n"), Ok(limit));
+        assert_eq!(CpuQuota::v2(b"max 100000\n"), Ok(None));
+        assert_eq!(CpuQuota::v1(b"150000\n", b"100000\n"), Ok(limit));
+        assert_eq!(CpuQuota::v1(b"-1\n", b"100000\n"), Ok(None));
+        assert_eq!(limit.map(CpuQuota::milli), Some(1500));
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        for text in ["", "max\n", "1 0\n", "1 2 3\n", "-1 100000\n", "1 2"] {
+            assert!(CpuQuota::v2(text.as_bytes()).is_err(), "{text:?}");
+        }
+        assert!(CpuQuota::v1(b"-2\n", b"100000\n").is_err());
+        assert!(CpuQuota::v1(b"1\n", b"0\n").is_err());
+    }
+}

@@ -1,0 +1,33 @@
+//! `/proc/uptime` (`proc_uptime`(5)): seconds with two decimals.
+
+use super::{ParseError, decimal, whole};
+
+/// How long the host is up, in hundredths of a second, suspended time included.
+///
+/// # Errors
+/// Where the first field is not a number with two decimals.
+pub fn uptime(text: &[u8]) -> Result<u64, ParseError> {
+    let first = whole(text)?.split(|&b| b == b' ').next().unwrap_or_default();
+    let point = first.iter().position(|&b| b == b'.').ok_or(ParseError::MalformedLine)?;
+    let (seconds, hundredths) = (&first[..point], &first[point + 1..]);
+    if hundredths.len() != 2 {
+        return Err(ParseError::MalformedLine);
+    }
+    let seconds = decimal(seconds)?.checked_mul(100).ok_or(ParseError::TooLarge)?;
+    seconds.checked_add(decimal(hundredths)?).ok_or(ParseError::TooLarge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hundredths() {
+        assert_eq!(uptime(b"6922.64 9979.32\n"), Ok(692_264));
+        assert_eq!(uptime(b"0.05 0.00\n"), Ok(5));
+        for text in ["", "1\n", "1.5 2\n", "1.555 2\n", "-1.00 2\n", "1.00 2", "99999999999999999999.00 1\n"]
+        {
+            assert!(uptime(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Processors: which a reader may run on, how much of them, and how long its container has run.
+
+use super::caller::Caller;
+use super::host::HostFiles;
+use super::layout::{Hierarchy, Layout};
+use super::levels::{relative, upward};
+use super::procfs::{READ, read_whole};
+use crate::error::{Error, printable};
+use crate::parse::ParseError;
+use crate::parse::counter::number;
+use crate::parse::cpu_list::CpuList;
+use crate::parse::cpu_quota::CpuQuota;
+use crate::parse::flat_keyed::value_of;
+use crate::parse::memory_stat::Version;
+use crate::snapshot::{CpuTime, Cpus};
+use rustix::fs::{Mode, openat};
+use rustix::io::Errno;
+
+/// Reads them. `quota` says whether bandwidth limits count.
+pub(super) fn cpus(
+    host: &HostFiles,
+    layout: &Layout,
+    caller: &Caller<'_>,
+    quota: bool,
+    buffer: &mut Vec<u8>,
+) -> Result<Cpus, Error> {
+    Ok(Cpus {
+        online: host.online()?,
+        allowed: layout.cpuset.as_ref().map_or(Ok(None), |cpuset| allowed(cpuset, caller, buffer))?,
+        quota: match &layout.cpu {
+            Some(cpu) if quota => least_quota(cpu, caller, buffer)?,
+            _ => None,
+        },
+        time: layout.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, caller, buffer))?,
+    })
+}
+
+/// Without the controller in its own cgroup a reader is bound by the nearest above that has it.
+fn allowed(cpuset: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuList>, Error> {
+    let name = match cpuset.version {
+        Version::V1 => "cpuset.effective_cpus",
+        Version::V2 => "cpuset.cpus.effective",
+    };
+    for level in upward(caller.own_in(cpuset)?) {
+        let list = read(cpuset, level, name, buffer, CpuList::parse)?;
+        if list.is_some() {
+            return Ok(list);
+        }
+    }
+    Ok(None)
+}
+
+/// Thousandths of a processor: the least of all levels.
+fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+    let mut least = None;
+    for level in upward(caller.own_in(cpu)?).filter(|&level| level != b"/" || !cpu.top_is_host) {
+        let quota = match cpu.version {
+            Version::V2 => read(cpu, level, "cpu.max", buffer, CpuQuota::v2)?.flatten(),
+            Version::V1 => {
+                let text = read(cpu, level, "cpu.cfs_quota_us", buffer, |text| Ok(text.to_vec()))?;
+                let Some(text) = text else { continue };
+                read(cpu, level, "cpu.cfs_period_us", buffer, |period| CpuQuota::v1(&text, period))?.flatten()
+            }
+        };
+        least = least.into_iter().chain(quota.map(CpuQuota::milli)).min();
+    }
+    Ok(least)
+}
+
+/// The root's time is the host's.
+fn time(cpuacct: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuTime>, Error> {
+    let container = caller.container_in(cpuacct)?;
+    if container == b"/" && cpuacct.top_is_host {
+        return Ok(None);
+    }
+    match cpuacct.version {
+        Version::V2 => read(cpuacct, container, "cpu.stat", buffer, |text| {
+            let get = |key: &'static str| value_of(text, key)?.ok_or(ParseError::Missing(key));
+            let nanoseconds = |usec: u64| usec.saturating_mul(1000);
+            Ok(CpuTime { user: nanoseconds(get("user_usec")?), system: nanoseconds(get("system_usec")?) })
+        }),
+        Version::V1 => {
+            let user = read(cpuacct, container, "cpuacct.usage_user", buffer, number)?;
+            let system = read(cpuacct, container, "cpuacct.usage_sys", buffer, number)?;
+            Ok(user.zip(system).map(|(user, system)| CpuTime { user, system }))
+        }
+    }
+}
+
+/// Reads a file of a cgroup that is not kept open; `None` if there is none.
+fn read<T>(
+    hierarchy: &Hierarchy,
+    cgroup: &[u8],
+    name: &str,
+    buffer: &mut Vec<u8>,
+    parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+) -> Result<Option<T>, Error> {
+    let path = || format!("{}/{name}", printable(cgroup));
+    let file = match openat(&hierarchy.dir, relative(cgroup).join(name), READ, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(e) => return Err(Error::unreadable(path(), e)),
+    };
+    read_whole(file, buffer).map_err(|e| Error::unreadable(path(), e))?;
+    parse(buffer).map(Some).map_err(|e| Error::malformed(path(), e))
+}

@@ -1,0 +1,41 @@
+//! `sys/devices/system/cpu/online`, `present` and `possible`: which processors there are.
+
+use super::{NotLoaded, View};
+use crate::parse::cpu_list::CpuList;
+use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use std::io::Write;
+
+/// All three say the same of a container, `0-N`: it has no processor that could come or go.
+/// `sysconf(_SC_NPROCESSORS_ONLN)` and `_CONF` of glibc, `lscpu` and the JVM read them.
+pub struct CpuListFile {
+    /// The kernel's own file.
+    pub(super) native: Native,
+    /// Inode number.
+    pub(super) ino: u64,
+}
+
+impl View for CpuListFile {
+    fn path(&self) -> &'static str {
+        self.native.path()
+    }
+
+    fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::CPUS.and(Needs::native(self.native))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        match &snapshot.scope {
+            Scope::Host(_) => out.extend_from_slice(snapshot.native(self.native)?),
+            Scope::Container(_) => {
+                let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
+                // Writing to a Vec never fails.
+                let _ = writeln!(out, "{}", CpuList::first(cpus.count()));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! `proc/stat`: what the container's processors have done.
+
+use super::{NotLoaded, View};
+use crate::ledger::{Counted, Counters};
+use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use std::io::Write;
+
+/// The lines of the kernel's own file (`show_stat()`, fs/proc/stat.c), where
+///
+/// - `cpu` and `cpuN` are the container's, in clock ticks: user, system and idle time ([`crate::ledger`]); nice is within
+///   user, and 0 are iowait, irq, softirq, steal and guest, which no cgroup counts;
+/// - `btime` is the host's: `ps` reckons from it when a process was started, and `/proc/PID/stat` counts from the host's
+///   boot;
+/// - `procs_running` is 1, for whoever reads is running;
+/// - the rest is 0: no cgroup counts interrupts, context switches or forks.
+pub struct Stat;
+
+impl View for Stat {
+    fn path(&self) -> &'static str {
+        "proc/stat"
+    }
+
+    fn ino(&self) -> u64 {
+        24
+    }
+
+    /// 60 bytes a processor, and what the kernel says of interrupts to readers outside containers.
+    fn claimed_size(&self) -> u64 {
+        1 << 20
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::COUNTERS.and(Needs::native(Native::Stat))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        let native = snapshot.native(Native::Stat)?;
+        match &snapshot.scope {
+            Scope::Host(_) => out.extend_from_slice(native),
+            Scope::Container(_) => {
+                print(native, snapshot.counters.as_ref().ok_or(NotLoaded("the processors' counters"))?, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn print(native: &[u8], counters: &Counters, out: &mut Vec<u8>) {
+    let mut line = |key: &str, counted: &Counted| {
+        let [user, system, idle] = [counted.user, counted.system, counted.idle].map(ticks);
+        // Writing to a Vec never fails.
+        let _ = writeln!(out, "{key} {user} 0 {system} {idle} 0 0 0 0 0 0");
+    };
+    line("cpu ", &counters.all);
+    for (number, counted) in counters.each.iter().enumerate() {
+        line(&format!("cpu{number}"), counted);
+    }
+    for line in native.split(|&b| b == b'\n') {
+        let mut words = line.split(|&b| b == b' ').filter(|word| !word.is_empty());
+        let Some(key) = words.next() else { continue };
+        match key {
+            _ if key.starts_with(b"cpu") => continue,
+            b"btime" => out.extend_from_slice(line),
+            b"procs_running" => out.extend_from_slice(b"procs_running 1"),
+            // One number for each interrupt of the machine.
+            b"intr" => out.extend_from_slice(b"intr 0"),
+            key => {
+                out.extend_from_slice(key);
+                out.extend(words.flat_map(|_| *b" 0"));
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+/// Nanoseconds in clock ticks.
+fn ticks(nanoseconds: u64) -> u64 {
+    nanoseconds / (1_000_000_000 / rustix::param::clock_ticks_per_second().max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_the_kernels() {
+        let native = "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\nintr 99 1 2 3\nctxt 12\nbtime 1700000000\n\
+            processes 77\nprocs_running 4\nprocs_blocked 2\nsoftirq 10 0 1\n";
+        let counted = |ticks: u64| Counted { user: ticks * 10_000_000, system: 20_000_000, idle: 9_999_999 };
+        let counters = Counters { all: counted(30), each: vec![counted(10), counted(20)] };
+        let mut out = Vec::new();
+        print(native.as_bytes(), &counters, &mut out);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "cpu  30 0 2 0 0 0 0 0 0 0\ncpu0 10 0 2 0 0 0 0 0 0 0\ncpu1 20 0 2 0 0 0 0 0 0 0\nintr 0\nctxt 0\n\
+            btime 1700000000\nprocesses 0\nprocs_running 1\nprocs_blocked 0\nsoftirq 0 0 0\n"
+        );
+    }
+}

@@ -1,0 +1,47 @@
+//! `proc/swaps`: the container's share of swap, as one area.
+
+use super::{NotLoaded, View, meminfo};
+use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use std::io::Write;
+
+/// The columns of `swap_show()` (mm/swapfile.c), in kibibytes; no line where the container has no swap. The numbers are
+/// those of `SwapTotal` and `SwapFree`.
+pub struct Swaps;
+
+impl View for Swaps {
+    fn path(&self) -> &'static str {
+        "proc/swaps"
+    }
+
+    fn ino(&self) -> u64 {
+        20
+    }
+
+    fn needs(&self) -> Needs {
+        meminfo::Meminfo.needs().and(Needs::native(Native::Swaps))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        let native = snapshot.native(Native::Swaps)?;
+        let Scope::Container(container) = &snapshot.scope else {
+            out.extend_from_slice(native);
+            return Ok(());
+        };
+        // The header is the kernel's own: it has changed over time.
+        out.extend(native.split_inclusive(|&b| b == b'\n').next().unwrap_or_default());
+        let (total, free) = meminfo::swap(snapshot, container)?;
+        if total.get() > 0 {
+            let used = total - free;
+            let tab = |number: u64| if number < 10_000_000 { "\t" } else { "" };
+            // Writing to a Vec never fails.
+            let _ = writeln!(
+                out,
+                "{:40}partition\t{total}\t{}{used}\t{}-1",
+                "none",
+                tab(total.get()),
+                tab(used.get())
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! `proc/uptime`: how long the container runs, and how long its processors were idle.
+
+use super::{NotLoaded, View};
+use crate::parse::cpu_quota::MILLI;
+use crate::parse::uptime::uptime;
+use crate::snapshot::{Cpus, Native, Needs, Scope, Snapshot};
+use std::io::Write;
+
+/// The first number is the age of the container's first process. The second is what it could have run, by its processors
+/// or its bandwidth limit, and did not, summed over all of them as the kernel does (`uptime_proc_show()`, fs/proc/uptime.c); 0 where the time that
+/// the container has run is not accounted for.
+pub struct Uptime;
+
+impl View for Uptime {
+    fn path(&self) -> &'static str {
+        "proc/uptime"
+    }
+
+    fn ino(&self) -> u64 {
+        19
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::CPUS.and(Needs::START).and(Needs::native(Native::Uptime))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        let native = snapshot.native(Native::Uptime)?;
+        let Scope::Container(_) = snapshot.scope else {
+            out.extend_from_slice(native);
+            return Ok(());
+        };
+        let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
+        let start = snapshot.start.ok_or(NotLoaded("the container's start"))?;
+        let now = uptime(native).map_err(|_| NotLoaded("the host's uptime"))?;
+        let age = now.saturating_sub(hundredths(start));
+        let idle = idle(age, cpus);
+        // Writing to a Vec never fails.
+        let _ = writeln!(out, "{}.{:02} {}.{:02}", age / 100, age % 100, idle / 100, idle % 100);
+        Ok(())
+    }
+}
+
+/// Clock ticks in hundredths of a second.
+fn hundredths(ticks: u64) -> u64 {
+    ticks.saturating_mul(100) / rustix::param::clock_ticks_per_second().max(1)
+}
+
+fn idle(age: u64, cpus: &Cpus) -> u64 {
+    const NANOSECONDS: u64 = 10_000_000;
+    let Some(time) = cpus.time else { return 0 };
+    let used = time.user.saturating_add(time.system) / NANOSECONDS;
+    (age.saturating_mul(cpus.capacity()) / MILLI).saturating_sub(used)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Kib;
+    use crate::parse::cpu_list::CpuList;
+    use crate::snapshot::{Container, CpuTime};
+
+    fn shown(native: &str, start: u64, time: Option<CpuTime>) -> String {
+        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
+        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
+        snapshot.cpus = Some(Cpus { online: CpuList::first(2), time, ..Cpus::default() });
+        snapshot.start = Some(start);
+        snapshot.natives.push((Native::Uptime, native.into()));
+        let mut out = Vec::new();
+        Uptime.render(&snapshot, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn age_and_idle_time() {
+        let time = |seconds: u64| Some(CpuTime { user: seconds * 1_000_000_000, system: 500_000_000 });
+        assert_eq!(shown("1000.00 5.00\n", 90_000, time(30)), "100.00 169.50\n");
+        assert_eq!(shown("1000.07 5.00\n", 90_000, None), "100.07 0.00\n");
+    }
+
+    #[test]
+    fn never_negative() {
+        let time = Some(CpuTime { user: u64::MAX, system: u64::MAX });
+        assert_eq!(shown("1.00 5.00\n", u64::MAX, time), "0.00 0.00\n");
+    }
+}
