@@ -104,6 +104,9 @@ pub fn serve(
             Err(error) => log::warn!("no other daemon can take over: {error}"),
         }
     }
+    if let Err(error) = service.follow_loads() {
+        log::warn!("load averages stay what they are: {error}");
+    }
     match connection.generation() {
         0 => log::info!("serving {}", directory.display()),
         generation => log::info!("serving {}, resumed for the {generation}. time", directory.display()),

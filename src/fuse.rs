@@ -79,7 +79,7 @@ impl ViewFs {
             // As those of sysfs do. The true size is known only when a text is made, and 0, as procfs has it, would
             // make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
             // (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c).
-            Some(view) => (FileType::RegularFile, 0o444, 1, view.claimed_size()),
+            Some(view) => (FileType::RegularFile, view.mode(), 1, view.claimed_size()),
             None => (FileType::Directory, 0o555, 2, 0),
         };
         FileAttr {

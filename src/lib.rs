@@ -13,6 +13,7 @@ pub mod error;
 mod fault;
 pub mod fuse;
 pub mod ledger;
+pub mod load;
 mod log_limit;
 pub mod parse;
 pub mod run;

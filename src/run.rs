@@ -98,6 +98,7 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?;
     let service = Arc::new(Service::new(source, 256));
 
+    service.follow_loads().map_err(|e| RunError::System("cannot start a thread", e))?;
     let namespace = namespace::with_views(&service)?;
     let mut command = Command::new(&options.program);
     command.args(&options.arguments);

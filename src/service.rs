@@ -2,9 +2,11 @@
 
 mod answers;
 mod ledgers;
+mod loads;
 
 use self::answers::Answers;
 use self::ledgers::Ledgers;
+use self::loads::Loads;
 use crate::error::Error;
 use crate::log_limit::LogLimit;
 use crate::snapshot::{Needs, Scope, Snapshot};
@@ -13,7 +15,9 @@ use crate::sys;
 use crate::view::View;
 use log::Level;
 use std::cell::RefCell;
+use std::io;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// How old a number may be when it is served. The promise is 100 ms; the rest is for a reader
@@ -45,6 +49,7 @@ pub struct Service {
     source: Source,
     answers: Answers,
     ledgers: Ledgers,
+    loads: Loads,
     log: LogLimit,
 }
 
@@ -57,7 +62,13 @@ impl Service {
     /// A service that reads `source` and keeps about `most_files` files of cgroups open at most.
     #[must_use]
     pub fn new(source: Source, most_files: usize) -> Self {
-        Self { source, answers: Answers::new(most_files), ledgers: Ledgers::default(), log: LogLimit::new() }
+        Self {
+            source,
+            answers: Answers::new(most_files),
+            ledgers: Ledgers::default(),
+            loads: Loads::default(),
+            log: LogLimit::new(),
+        }
     }
 
     /// What is read.
@@ -114,13 +125,34 @@ impl Service {
 
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
         let mut snapshot = self.source.load(path, caller, needs)?;
-        if needs.covers(Needs::COUNTERS)
-            && let Scope::Container(_) = snapshot.scope
+        if let Scope::Container(_) = snapshot.scope
             && let Some(container) = path.container(caller.container_length)
         {
-            snapshot.counters = Some(self.ledgers.counters(container, &snapshot)?);
+            if needs.covers(Needs::COUNTERS) {
+                snapshot.counters = Some(self.ledgers.counters(container, &snapshot)?);
+            }
+            if needs.covers(Needs::LOAD) {
+                let last_pid = self.source.innermost_pid(caller.pid)?;
+                snapshot.load = Some(self.loads.load(&self.source, container, &snapshot, last_pid)?);
+            }
         }
         Ok(snapshot)
+    }
+
+    /// Follows the load of containers, on a thread of its own that ends with this service.
+    ///
+    /// # Errors
+    /// Where no thread can be made.
+    pub fn follow_loads(self: &Arc<Self>) -> io::Result<()> {
+        let service = Arc::downgrade(self);
+        let follow = move || {
+            while let Some(service) = service.upgrade() {
+                let pause = service.loads.look(&service.source);
+                drop(service);
+                thread::sleep(pause);
+            }
+        };
+        thread::Builder::new().name("load".into()).spawn(follow).map(drop)
     }
 
     /// The container of such a reader can't be found, and nobody else's numbers may be given out for its

@@ -3,6 +3,7 @@
 
 use crate::bytes::{Bytes, Kib};
 use crate::ledger::Counters;
+use crate::load::Load;
 use crate::parse::cpu_list::CpuList;
 use crate::parse::cpu_quota::MILLI;
 use crate::parse::meminfo::Meminfo;
@@ -25,10 +26,19 @@ impl Needs {
     /// What the container's processors have counted, which takes all of the above.
     pub const COUNTERS: Self = Self(16 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
 
+    /// How many tasks the container has, and had.
+    pub const LOAD: Self = Self(1 << 11 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
+
+    /// A file of the container's cgroup.
+    #[must_use]
+    pub const fn cgroup_file(file: CgroupFile) -> Self {
+        Self(1 << (5 + file as u32))
+    }
+
     /// The kernel's own text of a file.
     #[must_use]
     pub const fn native(file: Native) -> Self {
-        Self(1 << (16 + file as u32))
+        Self(1 << (12 + file as u32))
     }
 
     /// Both of two needs.
@@ -59,6 +69,11 @@ pub struct Snapshot {
     pub start: Option<u64>,
     /// Loaded with [`Needs::COUNTERS`].
     pub counters: Option<Counters>,
+    /// Loaded with [`Needs::LOAD`].
+    pub load: Option<Load>,
+    /// Texts of files of the container's cgroup, `None` where it has no such file or no cgroup in that hierarchy; loaded
+    /// with [`Needs::cgroup_file`].
+    pub cgroup_files: Vec<(CgroupFile, Option<Vec<u8>>)>,
     /// Texts of the kernel's own files; loaded with [`Needs::native`].
     pub natives: Vec<(Native, Vec<u8>)>,
 }
@@ -67,7 +82,26 @@ impl Snapshot {
     /// One with numbers of memory alone.
     #[must_use]
     pub const fn of_memory(meminfo: Option<Meminfo>, page: Kib, scope: Scope) -> Self {
-        Self { meminfo, page, scope, cpus: None, start: None, counters: None, natives: Vec::new() }
+        Self {
+            meminfo,
+            page,
+            scope,
+            cpus: None,
+            start: None,
+            counters: None,
+            load: None,
+            cgroup_files: Vec::new(),
+            natives: Vec::new(),
+        }
+    }
+
+    /// The text of a file of the container's cgroup; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it was not loaded.
+    pub fn cgroup_file(&self, file: CgroupFile) -> Result<Option<&[u8]>, NotLoaded> {
+        let found = self.cgroup_files.iter().find(|(known, _)| *known == file);
+        found.map(|(_, text)| text.as_deref()).ok_or(NotLoaded("a file of the container's cgroup"))
     }
 
     /// The kernel's own text of a file.
@@ -80,6 +114,35 @@ impl Snapshot {
     }
 }
 
+/// A file of a container's cgroup that a view is made from, besides those of [`Level`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupFile {
+    /// `cpu.pressure`
+    PressureCpu,
+    /// `memory.pressure`
+    PressureMemory,
+    /// `io.pressure`
+    PressureIo,
+    /// `memory.stat`
+    MemoryStat,
+    /// `memory.events`, or `memory.oom_control` of cgroup v1
+    MemoryEvents,
+    /// `io.stat`, or `blkio.throttle.io_service_bytes` and `io_serviced` of cgroup v1, one after the other
+    Io,
+}
+
+impl CgroupFile {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::PressureCpu,
+        Self::PressureMemory,
+        Self::PressureIo,
+        Self::MemoryStat,
+        Self::MemoryEvents,
+        Self::Io,
+    ];
+}
+
 /// A file of the kernel that a view is made from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Native {
@@ -89,8 +152,22 @@ pub enum Native {
     Stat,
     /// `/proc/uptime`
     Uptime,
+    /// `/proc/loadavg`
+    Loadavg,
     /// `/proc/swaps`
     Swaps,
+    /// `/proc/vmstat`
+    Vmstat,
+    /// `/proc/diskstats`
+    Diskstats,
+    /// `/proc/slabinfo`
+    Slabinfo,
+    /// `/proc/pressure/cpu`
+    PressureCpu,
+    /// `/proc/pressure/memory`
+    PressureMemory,
+    /// `/proc/pressure/io`
+    PressureIo,
     /// `/sys/devices/system/cpu/online`
     CpuOnline,
     /// `/sys/devices/system/cpu/present`
@@ -101,11 +178,18 @@ pub enum Native {
 
 impl Native {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 14] = [
         Self::Cpuinfo,
         Self::Stat,
         Self::Uptime,
+        Self::Loadavg,
         Self::Swaps,
+        Self::Vmstat,
+        Self::Diskstats,
+        Self::Slabinfo,
+        Self::PressureCpu,
+        Self::PressureMemory,
+        Self::PressureIo,
         Self::CpuOnline,
         Self::CpuPresent,
         Self::CpuPossible,
@@ -118,7 +202,14 @@ impl Native {
             Self::Cpuinfo => "proc/cpuinfo",
             Self::Stat => "proc/stat",
             Self::Uptime => "proc/uptime",
+            Self::Loadavg => "proc/loadavg",
             Self::Swaps => "proc/swaps",
+            Self::Vmstat => "proc/vmstat",
+            Self::Diskstats => "proc/diskstats",
+            Self::Slabinfo => "proc/slabinfo",
+            Self::PressureCpu => "proc/pressure/cpu",
+            Self::PressureMemory => "proc/pressure/memory",
+            Self::PressureIo => "proc/pressure/io",
             Self::CpuOnline => "sys/devices/system/cpu/online",
             Self::CpuPresent => "sys/devices/system/cpu/present",
             Self::CpuPossible => "sys/devices/system/cpu/possible",
@@ -284,6 +375,7 @@ mod tests {
     #[test]
     fn every_need_is_another_bit() {
         let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START];
+        all.extend(CgroupFile::ALL.map(Needs::cgroup_file));
         all.extend(Native::ALL.map(Needs::native));
         for (index, need) in all.iter().enumerate() {
             assert!(all.iter().skip(index + 1).all(|other| !need.covers(*other) && !other.covers(*need)));

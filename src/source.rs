@@ -12,6 +12,8 @@ mod namespaces;
 mod procfs;
 mod protection;
 mod readers;
+mod tasks;
+mod texts;
 
 pub use self::caller::Caller;
 pub use self::layout::{Hierarchy, Layout, LayoutError};
@@ -22,7 +24,9 @@ use self::host::HostFiles;
 use self::levels::Levels;
 use self::procfs::{Procfs, with_buffer};
 use crate::error::Error;
-use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use crate::load::Tasks;
+use crate::parse::proc_status;
+use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
 use rustix::fs::AtFlags;
 use std::path::Path;
 use std::time::Duration;
@@ -110,6 +114,26 @@ impl Source {
         path.verify(&self.layout)
     }
 
+    /// The tasks of the cgroup of this number and of those below it.
+    ///
+    /// # Errors
+    /// [`Error::CgroupGone`] if it is not at this path any more.
+    pub fn tasks(&self, number: u64, path: &[u8]) -> Result<Tasks, Error> {
+        tasks::tasks(&self.layout.memory, &self.procfs, number, path)
+    }
+
+    /// The id of a process in its own pid namespace.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn innermost_pid(&self, pid: u32) -> Result<u32, Error> {
+        let mut text = Vec::new();
+        self.procfs.read_of(pid, "status", &mut text)?;
+        let status = proc_status::parse(&text);
+        let status = status.map_err(|e| Error::malformed(format!("/proc/{pid}/status"), e))?;
+        Ok(status.innermost_pid.try_into().unwrap_or(pid))
+    }
+
     /// Whether the cgroup of this number is still at this path.
     #[must_use]
     pub fn is_cgroup(&self, number: u64, path: &[u8]) -> bool {
@@ -135,6 +159,10 @@ impl Source {
                     cpus::cpus(&self.host, &self.layout, caller, self.policy.quota, buffer)
                 })?;
                 snapshot.cpus = Some(cpus);
+            }
+            for file in CgroupFile::ALL.into_iter().filter(|file| needs.covers(Needs::cgroup_file(*file))) {
+                let text = with_buffer(|buffer| texts::text_of(&self.layout, caller, file, buffer))?;
+                snapshot.cgroup_files.push((file, text));
             }
             if needs.covers(Needs::START) {
                 snapshot.start = Some(self.callers.start(caller, path, &self.procfs)?);

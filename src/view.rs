@@ -5,13 +5,18 @@
 
 pub mod cpu_list;
 pub mod cpuinfo;
+pub mod diskstats;
+pub mod loadavg;
 pub mod meminfo;
+pub mod pressure;
+pub mod slabinfo;
 pub mod stat;
 pub mod swaps;
 pub mod uptime;
+pub mod vmstat;
 pub mod working_set;
 
-use crate::snapshot::{Native, Needs, Snapshot};
+use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
 
 /// One served file.
 pub trait View: Sync {
@@ -21,6 +26,11 @@ pub trait View: Sync {
     /// Inode number. It never changes and is never used again: a mount outlives the process that serves
     /// it, so the successor, of another version perhaps, has to agree.
     fn ino(&self) -> u64;
+
+    /// Who may read it, as the kernel's own file has it.
+    fn mode(&self) -> u16 {
+        0o444
+    }
 
     /// The size that the file claims; no text is longer. Programs that go by it read no further.
     fn claimed_size(&self) -> u64 {
@@ -53,6 +63,13 @@ pub static VIEWS: &[&dyn View] = &[
     &cpu_list::CpuListFile { native: Native::CpuPresent, ino: 22 },
     &cpu_list::CpuListFile { native: Native::CpuPossible, ino: 23 },
     &stat::Stat,
+    &slabinfo::Slabinfo,
+    &diskstats::Diskstats,
+    &vmstat::Vmstat,
+    &pressure::Pressure { native: Native::PressureCpu, file: CgroupFile::PressureCpu, ino: 28 },
+    &pressure::Pressure { native: Native::PressureMemory, file: CgroupFile::PressureMemory, ino: 29 },
+    &pressure::Pressure { native: Native::PressureIo, file: CgroupFile::PressureIo, ino: 30 },
+    &loadavg::Loadavg,
 ];
 
 /// The view at `path` below the mount point; its last component alone will do, as in `meminfo`.
@@ -93,6 +110,13 @@ mod tests {
             ("sys/devices/system/cpu/present", 22),
             ("sys/devices/system/cpu/possible", 23),
             ("proc/stat", 24),
+            ("proc/slabinfo", 25),
+            ("proc/diskstats", 26),
+            ("proc/vmstat", 27),
+            ("proc/pressure/cpu", 28),
+            ("proc/pressure/memory", 29),
+            ("proc/pressure/io", 30),
+            ("proc/loadavg", 31),
         ];
         assert_eq!(inodes, known, "append only");
     }

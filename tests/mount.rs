@@ -221,7 +221,8 @@ fn stat_and_readdir() {
             "{}",
             view.path()
         );
-        assert_eq!((metadata.mode(), metadata.uid(), metadata.gid()), (0o100_444, 0, 0));
+        let mode = 0o100_000 | u32::from(view.mode());
+        assert_eq!((metadata.mode(), metadata.uid(), metadata.gid()), (mode, 0, 0));
         let directory = daemon.live().join(view.path());
         let entries = fs::read_dir(directory.parent().unwrap()).unwrap().map(Result::unwrap);
         let entry = entries.filter(|entry| entry.path() == directory).collect::<Vec<_>>();

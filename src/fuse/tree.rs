@@ -7,8 +7,14 @@ use std::ffi::OsStr;
 pub(super) const ROOT: u64 = 1;
 
 /// Directories and their inode numbers, which are for ever as those of views are. Append only.
-const DIRECTORIES: &[(&str, u64)] =
-    &[("proc", 2), ("sys", 3), ("sys/devices", 4), ("sys/devices/system", 5), ("sys/devices/system/cpu", 6)];
+const DIRECTORIES: &[(&str, u64)] = &[
+    ("proc", 2),
+    ("sys", 3),
+    ("sys/devices", 4),
+    ("sys/devices/system", 5),
+    ("sys/devices/system/cpu", 6),
+    ("proc/pressure", 7),
+];
 
 /// A directory or a file.
 pub(super) struct Node {

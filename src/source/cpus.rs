@@ -3,9 +3,9 @@
 use super::caller::Caller;
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
-use super::levels::{relative, upward};
-use super::procfs::{READ, read_whole};
-use crate::error::{Error, printable};
+use super::levels::upward;
+use super::texts::read;
+use crate::error::Error;
 use crate::parse::ParseError;
 use crate::parse::counter::number;
 use crate::parse::cpu_list::CpuList;
@@ -13,8 +13,6 @@ use crate::parse::cpu_quota::CpuQuota;
 use crate::parse::flat_keyed::value_of;
 use crate::parse::memory_stat::Version;
 use crate::snapshot::{CpuTime, Cpus};
-use rustix::fs::{Mode, openat};
-use rustix::io::Errno;
 
 /// Reads them. `quota` says whether bandwidth limits count.
 pub(super) fn cpus(
@@ -85,22 +83,4 @@ fn time(cpuacct: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Resul
             Ok(user.zip(system).map(|(user, system)| CpuTime { user, system }))
         }
     }
-}
-
-/// Reads a file of a cgroup that is not kept open; `None` if there is none.
-fn read<T>(
-    hierarchy: &Hierarchy,
-    cgroup: &[u8],
-    name: &str,
-    buffer: &mut Vec<u8>,
-    parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
-) -> Result<Option<T>, Error> {
-    let path = || format!("{}/{name}", printable(cgroup));
-    let file = match openat(&hierarchy.dir, relative(cgroup).join(name), READ, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(e) => return Err(Error::unreadable(path(), e)),
-    };
-    read_whole(file, buffer).map_err(|e| Error::unreadable(path(), e))?;
-    parse(buffer).map(Some).map_err(|e| Error::malformed(path(), e))
 }

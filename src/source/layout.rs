@@ -27,6 +27,10 @@ pub struct Layout {
     pub cpuset: Option<Hierarchy>,
     /// Accounts for processor time: the cpuacct controller of cgroup v1, or any hierarchy of v2.
     pub cpuacct: Option<Hierarchy>,
+    /// Accounts for block devices: the blkio controller of v1, the io controller of v2.
+    pub io: Option<Hierarchy>,
+    /// Tells of pressure: any hierarchy of v2.
+    pub pressure: Option<Hierarchy>,
 }
 
 /// Why there is nothing to read.
@@ -78,6 +82,8 @@ impl Layout {
             cpu: find("cpu"),
             cpuset: find("cpuset"),
             cpuacct: find("cpuacct"),
+            io: find("blkio").or_else(|| find("io")),
+            pressure: find("pressure"),
         })
     }
 }
@@ -115,8 +121,10 @@ impl Hierarchy {
             let file = openat(&dir, "cgroup.controllers", READ, Mode::empty()).ok()?;
             read_whole(file, &mut text).ok()?;
             let mut offered = text.trim_ascii().split(|&b| b == b' ');
-            // v2 accounts for processor time without any controller (cgroup-v2.rst, "CPU Interface Files").
-            if controller != "cpuacct" && !offered.any(|name| name == controller.as_bytes()) {
+            // These it does without any controller (cgroup-v2.rst, "CPU Interface Files").
+            if !matches!(controller, "cpuacct" | "pressure")
+                && !offered.any(|name| name == controller.as_bytes())
+            {
                 return None;
             }
         } else if accessat(&dir, "cgroup.procs", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err() {

@@ -1,0 +1,128 @@
+//! What block devices did for a cgroup: `io.stat` of cgroup v2, `blkio.throttle.io_service_bytes` and `io_serviced` of
+//! v1.
+
+use super::{ParseError, decimal, lines};
+
+/// One device's counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct DeviceIo {
+    /// Its numbers.
+    pub device: (u32, u32),
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Bytes discarded.
+    pub discarded_bytes: u64,
+    /// Requests to read.
+    pub reads: u64,
+    /// Requests to write.
+    pub writes: u64,
+    /// Requests to discard.
+    pub discards: u64,
+}
+
+/// The devices of `io.stat`. A device that did nothing has only its numbers there, or is missing.
+///
+/// # Errors
+/// Where a line does not begin with a device, or a counter is no number.
+pub fn v2(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
+    lines(text)?.map(v2_line).collect()
+}
+
+fn v2_line(line: &[u8]) -> Result<DeviceIo, ParseError> {
+    let mut words = line.split(|&b| b == b' ').filter(|word| !word.is_empty());
+    let mut io = DeviceIo { device: device(words.next().unwrap_or_default())?, ..DeviceIo::default() };
+    for word in words {
+        let Some(equals) = word.iter().position(|&b| b == b'=') else { continue };
+        let (key, value) = (&word[..equals], &word[equals + 1..]);
+        let counter = match key {
+            b"rbytes" => &mut io.read_bytes,
+            b"wbytes" => &mut io.written_bytes,
+            b"dbytes" => &mut io.discarded_bytes,
+            b"rios" => &mut io.reads,
+            b"wios" => &mut io.writes,
+            b"dios" => &mut io.discards,
+            // Of controllers that are set up for it.
+            _ => continue,
+        };
+        *counter = decimal(value)?;
+    }
+    Ok(io)
+}
+
+/// The devices of both files of v1, one after the other: bytes up to a line `Total`, then requests.
+///
+/// # Errors
+/// Likewise.
+pub fn v1(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
+    let mut devices: Vec<DeviceIo> = Vec::new();
+    let mut is_bytes = true;
+    for line in lines(text)? {
+        let mut words = line.split(|&b| b == b' ');
+        let (first, second, third) = (words.next().unwrap_or_default(), words.next(), words.next());
+        if first == b"Total" {
+            is_bytes = false;
+            continue;
+        }
+        let (Some(kind), Some(value)) = (second, third) else { return Err(ParseError::MalformedLine) };
+        let (device, value) = (device(first)?, decimal(value)?);
+        let place = devices.iter().position(|io| io.device == device).unwrap_or_else(|| {
+            devices.push(DeviceIo { device, ..DeviceIo::default() });
+            devices.len() - 1
+        });
+        let io = &mut devices[place];
+        match (kind, is_bytes) {
+            (b"Read", true) => io.read_bytes = value,
+            (b"Write", true) => io.written_bytes = value,
+            (b"Discard", true) => io.discarded_bytes = value,
+            (b"Read", false) => io.reads = value,
+            (b"Write", false) => io.writes = value,
+            (b"Discard", false) => io.discards = value,
+            _ => {}
+        }
+    }
+    Ok(devices)
+}
+
+fn device(word: &[u8]) -> Result<(u32, u32), ParseError> {
+    let colon = word.iter().position(|&b| b == b':').ok_or(ParseError::MalformedLine)?;
+    let number = |digits: &[u8]| u32::try_from(decimal(digits)?).map_err(|_| ParseError::TooLarge);
+    Ok((number(&word[..colon])?, number(&word[colon + 1..])?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IO: DeviceIo = DeviceIo {
+        device: (254, 0),
+        read_bytes: 1024,
+        written_bytes: 2048,
+        discarded_bytes: 0,
+        reads: 3,
+        writes: 4,
+        discards: 0,
+    };
+
+    #[test]
+    fn both_versions() {
+        let text = b"254:0 rbytes=1024 wbytes=2048 rios=3 wios=4 dbytes=0 dios=0 cost.usage=7\n7:1\n";
+        assert_eq!(v2(text).unwrap(), [IO, DeviceIo { device: (7, 1), ..DeviceIo::default() }]);
+        let text = b"254:0 Read 1024\n254:0 Write 2048\n254:0 Sync 1\n254:0 Total 3072\nTotal 3072\n\
+            254:0 Read 3\n254:0 Write 4\n254:0 Total 7\nTotal 7\n";
+        assert_eq!(v1(text).unwrap(), [IO]);
+        assert_eq!(v1(b"Total 0\nTotal 0\n").unwrap(), []);
+        assert_eq!(v2(b"").unwrap(), []);
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        for text in ["x rbytes=1\n", "8 rbytes=1\n", "8:0 rbytes=x\n", "8:0 rbytes=1", "99999999999:0\n"] {
+            assert!(v2(text.as_bytes()).is_err(), "{text:?}");
+        }
+        for text in ["8:0 Read\n", "8:0 Read x\n", "Read 1 2\n"] {
+            assert!(v1(text.as_bytes()).is_err(), "{text:?}");
+        }
+    }
+}

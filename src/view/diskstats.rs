@@ -1,0 +1,109 @@
+//! `proc/diskstats`: the devices on which the container did I/O.
+
+use super::{NotLoaded, View};
+use crate::parse::io_stat::{self, DeviceIo};
+use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
+use std::io::Write;
+
+/// The lines of the kernel's own file (`diskstats_show()`, block/genhd.c) of these devices, with the requests and sectors
+/// that the container's cgroup counts. Merged requests, requests in flight and times are 0: no cgroup counts them.
+pub struct Diskstats;
+
+/// Bytes of a sector, whatever the device (Documentation/block/stat.rst).
+const SECTOR: u64 = 512;
+
+impl View for Diskstats {
+    fn path(&self) -> &'static str {
+        "proc/diskstats"
+    }
+
+    fn ino(&self) -> u64 {
+        26
+    }
+
+    fn claimed_size(&self) -> u64 {
+        1 << 20
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::cgroup_file(CgroupFile::Io).and(Needs::native(Native::Diskstats))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        let native = snapshot.native(Native::Diskstats)?;
+        if let Scope::Host(_) = snapshot.scope {
+            out.extend_from_slice(native);
+            return Ok(());
+        }
+        print(native, &devices(snapshot)?, out);
+        Ok(())
+    }
+}
+
+/// What the container did on each device.
+pub(super) fn devices(snapshot: &Snapshot) -> Result<Vec<DeviceIo>, NotLoaded> {
+    let Some(text) = snapshot.cgroup_file(CgroupFile::Io)? else { return Ok(Vec::new()) };
+    // Only v1 has lines that begin with a word.
+    let is_v1 =
+        text.starts_with(b"Total") || text.split(|&b| b == b'\n').any(|line| line.starts_with(b"Total"));
+    let parsed = if is_v1 { io_stat::v1(text) } else { io_stat::v2(text) };
+    parsed.map_err(|_| NotLoaded("what block devices did"))
+}
+
+fn print(native: &[u8], devices: &[DeviceIo], out: &mut Vec<u8>) {
+    for line in native.split(|&b| b == b'\n') {
+        let words: Vec<&str> =
+            std::str::from_utf8(line).unwrap_or_default().split_ascii_whitespace().collect();
+        let [major, minor, name, counters @ ..] = &words[..] else { continue };
+        let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else { continue };
+        let Some(io) = devices.iter().find(|io| io.device == (major, minor)) else { continue };
+        if *io == (DeviceIo { device: io.device, ..DeviceIo::default() }) {
+            continue;
+        }
+        // Writing to a Vec never fails.
+        let _ = write!(out, "{major:4} {minor:7} {name}");
+        for place in 0..counters.len() {
+            let counter = match place {
+                0 => io.reads,
+                2 => io.read_bytes / SECTOR,
+                4 => io.writes,
+                6 => io.written_bytes / SECTOR,
+                11 => io.discards,
+                13 => io.discarded_bytes / SECTOR,
+                _ => 0,
+            };
+            let _ = write!(out, " {counter}");
+        }
+        out.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices_that_did_something() {
+        let native = "   7       0 loop0 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n 254       0 vda 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9 9\n\
+            \x20254       1 vdb 9 9 9 9 9 9 9 9 9 9 9\n";
+        let io = |minor, reads| DeviceIo {
+            device: (254, minor),
+            read_bytes: 1024,
+            written_bytes: 4096,
+            discarded_bytes: 512,
+            reads,
+            writes: 2,
+            discards: 1,
+        };
+        let mut out = Vec::new();
+        print(
+            native.as_bytes(),
+            &[io(0, 3), io(1, 4), DeviceIo { device: (7, 0), ..DeviceIo::default() }],
+            &mut out,
+        );
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            " 254       0 vda 3 0 2 0 2 0 8 0 0 0 0 1 0 1 0 0 0\n 254       1 vdb 4 0 2 0 2 0 8 0 0 0 0\n"
+        );
+    }
+}

@@ -1,0 +1,59 @@
+//! `proc/loadavg`: how many of the container's tasks want to run.
+
+use super::{NotLoaded, View};
+use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use std::io::Write;
+
+/// The fields of `loadavg_proc_show()` (fs/proc/loadavg.c): averages over one, five and fifteen minutes, tasks that run and
+/// tasks there are, the latest process id of the reader's pid namespace.
+pub struct Loadavg;
+
+impl View for Loadavg {
+    fn path(&self) -> &'static str {
+        "proc/loadavg"
+    }
+
+    fn ino(&self) -> u64 {
+        31
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::LOAD.and(Needs::native(Native::Loadavg))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        let native = snapshot.native(Native::Loadavg)?;
+        if let Scope::Host(_) = snapshot.scope {
+            out.extend_from_slice(native);
+            return Ok(());
+        }
+        let load = snapshot.load.ok_or(NotLoaded("the container's load"))?;
+        let [one, five, fifteen] = load.averages;
+        // Whoever reads is running, too.
+        let running = load.tasks.running.max(1);
+        let total = load.tasks.total.max(running);
+        // Writing to a Vec never fails.
+        let _ = writeln!(out, "{one:.2} {five:.2} {fifteen:.2} {running}/{total} {}", load.last_pid);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Kib;
+    use crate::load::{Load, Tasks};
+    use crate::snapshot::Container;
+
+    #[test]
+    fn fields() {
+        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
+        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
+        snapshot.natives.push((Native::Loadavg, b"9.99 9.99 9.99 9/999 99999\n".to_vec()));
+        let tasks = Tasks { running: 0, uninterruptible: 1, total: 4 };
+        snapshot.load = Some(Load { averages: [0.5, 1.0 / 3.0, 12.0], tasks, last_pid: 7 });
+        let mut out = Vec::new();
+        Loadavg.render(&snapshot, &mut out).unwrap();
+        assert_eq!(out, b"0.50 0.33 12.00 1/4 7\n");
+    }
+}

@@ -1,0 +1,48 @@
+//! `proc/pressure/cpu`, `memory` and `io`: how much of the time the container's programs waited.
+
+use super::{NotLoaded, View};
+use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
+
+/// The text of the container's own `cpu.pressure`, `memory.pressure` or `io.pressure` (psi.rst), which has the lines of the
+/// kernel's file. Where the container has no cgroup of v2 its pressure is not known, and all numbers are 0. A kernel that
+/// keeps no account of pressure answers as for its own file.
+pub struct Pressure {
+    /// The kernel's own file.
+    pub(super) native: Native,
+    /// The cgroup's.
+    pub(super) file: CgroupFile,
+    /// Inode number.
+    pub(super) ino: u64,
+}
+
+impl View for Pressure {
+    fn path(&self) -> &'static str {
+        self.native.path()
+    }
+
+    fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::cgroup_file(self.file).and(Needs::native(self.native))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        let native = snapshot.native(self.native)?;
+        if let Scope::Host(_) = snapshot.scope {
+            out.extend_from_slice(native);
+            return Ok(());
+        }
+        match snapshot.cgroup_file(self.file)? {
+            Some(text) => out.extend_from_slice(text),
+            None => {
+                for line in native.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
+                    out.extend(line.split(|&b| b == b' ').next().unwrap_or_default());
+                    out.extend_from_slice(b" avg10=0.00 avg60=0.00 avg300=0.00 total=0\n");
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! `proc/vmstat`: the kernel's keys with the container's counts.
+
+use super::{NotLoaded, View, diskstats};
+use crate::parse::flat_keyed::{flat_keyed, value_of};
+use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
+use std::collections::HashMap;
+use std::io::Write;
+
+/// The keys of the kernel's own file in their order (`vmstat_text`, mm/vmstat.c). A count is the cgroup's of the same name
+/// in `memory.stat`, an amount of memory its `memory.stat` in pages, `oom_kill` that of `memory.events`, and `pgpgin` and
+/// `pgpgout` the kibibytes that block devices read and wrote for it. All else is 0: no cgroup counts it.
+pub struct Vmstat;
+
+impl View for Vmstat {
+    fn path(&self) -> &'static str {
+        "proc/vmstat"
+    }
+
+    fn ino(&self) -> u64 {
+        27
+    }
+
+    fn claimed_size(&self) -> u64 {
+        64 << 10
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::cgroup_file(CgroupFile::MemoryStat)
+            .and(Needs::cgroup_file(CgroupFile::MemoryEvents))
+            .and(Needs::cgroup_file(CgroupFile::Io))
+            .and(Needs::native(Native::Vmstat))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        let native = snapshot.native(Native::Vmstat)?;
+        if let Scope::Host(_) = snapshot.scope {
+            out.extend_from_slice(native);
+            return Ok(());
+        }
+        let counts = Counts::of(snapshot)?;
+        for line in flat_keyed(native).map_err(|_| NotLoaded("the host's vmstat"))? {
+            let (key, _) = line.map_err(|_| NotLoaded("the host's vmstat"))?;
+            let key = std::str::from_utf8(key).map_err(|_| NotLoaded("the host's vmstat"))?;
+            // Writing to a Vec never fails.
+            let _ = writeln!(out, "{key} {}", counts.get(key));
+        }
+        Ok(())
+    }
+}
+
+struct Counts<'s> {
+    /// `memory.stat`.
+    stat: HashMap<&'s [u8], u64>,
+    page_kib: u64,
+    oom_kill: u64,
+    read_kib: u64,
+    written_kib: u64,
+}
+
+/// Keys of `/proc/vmstat` that are an amount of memory, with those of `memory.stat` of cgroup v2 and v1.
+const AMOUNTS: &[(&str, &str, &str)] = &[
+    ("nr_inactive_anon", "inactive_anon", "total_inactive_anon"),
+    ("nr_active_anon", "active_anon", "total_active_anon"),
+    ("nr_inactive_file", "inactive_file", "total_inactive_file"),
+    ("nr_active_file", "active_file", "total_active_file"),
+    ("nr_unevictable", "unevictable", "total_unevictable"),
+    ("nr_anon_pages", "anon", "total_rss"),
+    ("nr_mapped", "file_mapped", "total_mapped_file"),
+    ("nr_file_pages", "file", "total_cache"),
+    ("nr_dirty", "file_dirty", "total_dirty"),
+    ("nr_writeback", "file_writeback", "total_writeback"),
+    ("nr_shmem", "shmem", "total_shmem"),
+    ("nr_slab_reclaimable", "slab_reclaimable", ""),
+    ("nr_slab_unreclaimable", "slab_unreclaimable", ""),
+    ("nr_page_table_pages", "pagetables", ""),
+    ("nr_swapcached", "swapcached", "total_swapcached"),
+];
+
+impl<'s> Counts<'s> {
+    fn of(snapshot: &'s Snapshot) -> Result<Self, NotLoaded> {
+        let stat = flat_keyed(snapshot.cgroup_file(CgroupFile::MemoryStat)?.unwrap_or_default());
+        let stat = stat.and_then(Iterator::collect).map_err(|_| NotLoaded("memory.stat"))?;
+        let events = snapshot.cgroup_file(CgroupFile::MemoryEvents)?.unwrap_or_default();
+        let devices = diskstats::devices(snapshot)?;
+        let kib = |bytes: u64| bytes / 1024;
+        Ok(Self {
+            stat,
+            page_kib: snapshot.page.get().max(1),
+            oom_kill: value_of(events, "oom_kill").ok().flatten().unwrap_or(0),
+            read_kib: kib(devices.iter().fold(0, |sum, io| sum.saturating_add(io.read_bytes))),
+            written_kib: kib(devices.iter().fold(0, |sum, io| sum.saturating_add(io.written_bytes))),
+        })
+    }
+
+    fn get(&self, key: &str) -> u64 {
+        match key {
+            "oom_kill" => self.oom_kill,
+            "pgpgin" => self.read_kib,
+            "pgpgout" => self.written_kib,
+            // In kibibytes, unlike the rest.
+            "nr_kernel_stack" => self.stat("kernel_stack").unwrap_or(0) / 1024,
+            key => match AMOUNTS.iter().find(|(known, ..)| *known == key) {
+                Some((_, v2, v1)) => {
+                    let bytes = self.stat(v1).or_else(|| self.stat(v2)).unwrap_or(0);
+                    bytes / 1024 / self.page_kib
+                }
+                // On v1 what has no `total_` leaves out the cgroups below.
+                None if key.starts_with("nr_") => 0,
+                None => self.stat(&format!("total_{key}")).or_else(|| self.stat(key)).unwrap_or(0),
+            },
+        }
+    }
+
+    fn stat(&self, key: &str) -> Option<u64> {
+        self.stat.get(key.as_bytes()).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Kib;
+    use crate::snapshot::Container;
+
+    fn shown(stat: &str, events: &str, io: &str) -> String {
+        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
+        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
+        let native = "nr_free_pages 9\nnr_anon_pages 9\nnr_kernel_stack 9\npgpgin 9\npgpgout 9\npgfault 9\nswpin_zero 9\noom_kill 9\n";
+        snapshot.natives.push((Native::Vmstat, native.into()));
+        for (file, text) in
+            [(CgroupFile::MemoryStat, stat), (CgroupFile::MemoryEvents, events), (CgroupFile::Io, io)]
+        {
+            snapshot.cgroup_files.push((file, Some(text.into())));
+        }
+        let mut out = Vec::new();
+        Vmstat.render(&snapshot, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_containers_counts_and_nothing_of_the_host() {
+        let v2 = "anon 8192\nkernel_stack 16384\npgfault 70\n";
+        assert_eq!(
+            shown(v2, "oom 5\noom_kill 4\n", "8:0 rbytes=2048 wbytes=1024 rios=1 wios=1\n8:1 rbytes=1024\n"),
+            "nr_free_pages 0\nnr_anon_pages 2\nnr_kernel_stack 16\npgpgin 3\npgpgout 1\npgfault 70\nswpin_zero 0\noom_kill 4\n"
+        );
+        let v1 = "rss 4096\npgfault 3\ntotal_rss 8192\ntotal_pgfault 71\ntotal_pgpgin 5\n";
+        assert_eq!(
+            shown(
+                v1,
+                "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+                "8:0 Read 2048\nTotal 2048\nTotal 0\n"
+            ),
+            "nr_free_pages 0\nnr_anon_pages 2\nnr_kernel_stack 0\npgpgin 2\npgpgout 0\npgfault 71\nswpin_zero 0\noom_kill 2\n"
+        );
+    }
+}
