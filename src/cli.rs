@@ -8,7 +8,7 @@ mod systemd;
 mod unmount;
 
 use clap::{Parser, Subcommand};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Shows containers their own memory: /proc/meminfo and Kubernetes' working set, from the cgroup of
@@ -29,8 +29,8 @@ enum Command {
     /// What `run` leaves behind to clean up after it
     #[command(name = crate::run::JANITOR, hide = true)]
     CleanUp {
-        /// The cgroup to remove
-        cgroup: PathBuf,
+        /// The cgroups to remove
+        cgroups: Vec<PathBuf>,
     },
 }
 
@@ -73,7 +73,7 @@ pub fn main() -> ExitCode {
         Command::Unmount(arguments) => unmount::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
-        Command::CleanUp { cgroup } => clean_up(&cgroup),
+        Command::CleanUp { cgroups } => clean_up(&cgroups),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("cgprocfs: {failure}");
@@ -81,9 +81,11 @@ pub fn main() -> ExitCode {
     })
 }
 
-fn clean_up(cgroup: &Path) -> Result<ExitCode, Failure> {
-    crate::run::clean_up_after_stdin(cgroup)
-        .map_err(|e| Failure::Other(format!("cannot remove cgroup {}: {e}; use rmdir", cgroup.display())))?;
+fn clean_up(cgroups: &[PathBuf]) -> Result<ExitCode, Failure> {
+    crate::run::clean_up_after_stdin(cgroups).map_err(|e| {
+        let shown: Vec<_> = cgroups.iter().map(|cgroup| cgroup.display().to_string()).collect();
+        Failure::Other(format!("cannot remove cgroup {}: {e}; use rmdir", shown.join(" ")))
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 

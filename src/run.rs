@@ -13,7 +13,9 @@ mod signals;
 
 pub use self::janitor::{COMMAND as JANITOR, clean_up_after_stdin, remove as remove_cgroup};
 
-use self::cgroup::RunCgroup;
+pub use self::cgroup::Cpus;
+
+use self::cgroup::{Limits, RunCgroup};
 use self::janitor::Janitor;
 use self::measure::Measurement;
 use self::report::Report;
@@ -33,6 +35,8 @@ use std::time::{Duration, Instant};
 pub struct Options {
     /// Limit on the program's memory; `None` is no limit.
     pub memory: Option<Bytes>,
+    /// Limit on its processor time; `None` is no limit.
+    pub cpus: Option<Cpus>,
     /// How often to print the numbers while the program runs.
     pub refresh: Option<Duration>,
     /// Whether to print for machines.
@@ -57,6 +61,12 @@ pub enum RunError {
     NotStarted(String, io::Error),
     #[error("cannot {what} cgroup {path}: {source}; check that the hierarchy is writable")]
     Cgroup { what: &'static str, path: String, source: io::Error },
+    #[error(
+        "cannot enable the {controller} controller in cgroup {path}: {source}; check that the hierarchy is writable"
+    )]
+    Enable { controller: &'static str, path: String, source: io::Error },
+    #[error("no cgroup hierarchy here has the cpu controller; mount one, or leave out --cpus")]
+    NoCpuController,
     #[error("cannot prepare the program's mounts: {0}")]
     Mounts(String),
     #[error(transparent)]
@@ -93,8 +103,9 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let name = cgroup::unique_name();
     let layout = crate::source::Layout::detect(Path::new("/"))?;
     // Before there is anything to clean up.
-    let _janitor = Janitor::start(&cgroup::directory(&layout.memory, &name))?;
-    let cgroup = RunCgroup::create(&layout.memory, &name, options.memory)?;
+    let _janitor = Janitor::start(&cgroup::directories(&layout, &name))?;
+    let limits = Limits { memory: options.memory, cpus: options.cpus };
+    let cgroup = RunCgroup::create(&layout, &name, limits)?;
     let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?;
     let service = Arc::new(Service::new(source, 256));
 

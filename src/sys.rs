@@ -204,15 +204,23 @@ pub fn passed_descriptors() -> io::Result<Vec<(OwnedFd, String)>> {
     Ok(sd_notify::listen_fds_with_names()?.map(own).collect())
 }
 
-/// Makes `command` start in the cgroup whose `cgroup.procs` is given, in the mount namespace `mounts`, with
+/// Makes `command` start in the cgroups whose `cgroup.procs` are given, in the mount namespace `mounts`, with
 /// the root directory `root` of that and there in `directory`, all before it executes its program: memory
 /// stays charged to where it was first touched.
-pub fn start_in(command: &mut Command, procs: OwnedFd, mounts: OwnedFd, root: OwnedFd, directory: CString) {
+pub fn start_in(
+    command: &mut Command,
+    procs: Vec<OwnedFd>,
+    mounts: OwnedFd,
+    root: OwnedFd,
+    directory: CString,
+) {
     let enter = move || {
         // What this process keeps for itself, the program is to have.
         SigSet::empty().thread_set_mask()?;
         // "0" is the writer itself (cgroups(7)).
-        rustix::io::write(&procs, b"0")?;
+        for procs in &procs {
+            rustix::io::write(procs, b"0")?;
+        }
         // This also moves the process to the namespace's own root, which need not be the one it had.
         move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
         rustix::process::fchdir(&root)?;

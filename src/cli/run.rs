@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::bytes::Bytes;
-use crate::run::{Options, run as run_program};
+use crate::run::{Cpus, Options, run as run_program};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,6 +13,9 @@ pub(super) struct Arguments {
     /// Limit its memory, for example to 256M
     #[arg(long, value_name = "SIZE")]
     memory: Option<Bytes>,
+    /// Limit its processor time, for example to that of 1.5 processors
+    #[arg(long, value_name = "NUMBER", value_parser = processors)]
+    cpus: Option<Cpus>,
     /// Print the numbers this often while it runs, for example every 400ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     refresh: Option<Duration>,
@@ -28,6 +31,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let mut command = arguments.command.into_iter();
     let options = Options {
         memory: arguments.memory,
+        cpus: arguments.cpus,
         refresh: arguments.refresh,
         json: arguments.json,
         program: command.next().unwrap_or_default(),
@@ -40,5 +44,35 @@ fn interval(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(Duration::ZERO) | Err(_) => Err("not a time: write for example 400ms or 2s".into()),
         Ok(interval) => Ok(interval),
+    }
+}
+
+/// Thousandths of a processor. The kernel takes no quota below 1 ms of its period of 100.
+fn processors(text: &str) -> Result<Cpus, String> {
+    const MOST: u64 = 1 << 20;
+    let error = || "not a number of processors: write for example 1.5, and no less than 0.01".to_string();
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
+    if whole.is_empty() || part.len() > 3 || !is_number(whole) || !is_number(part) {
+        return Err(error());
+    }
+    let whole: u64 = whole.parse().map_err(|_| error())?;
+    let part: u64 = format!("{part:0<3}").parse().map_err(|_| error())?;
+    let milli = whole.checked_mul(1000).and_then(|whole| whole.checked_add(part)).ok_or_else(error)?;
+    if (10..=MOST).contains(&milli) { Ok(Cpus(milli)) } else { Err(error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processors_people_write() {
+        for (text, milli) in [("1.5", 1500), ("2", 2000), ("0.01", 10), ("1.25", 1250), ("3.", 3000)] {
+            assert_eq!(processors(text), Ok(Cpus(milli)));
+        }
+        for text in ["", ".5", "0", "0.001", "-1", "1e3", "1.2345", "99999999999999999999", "two"] {
+            assert!(processors(text).is_err(), "{text}");
+        }
     }
 }

@@ -5,19 +5,33 @@ use crate::bytes::Bytes;
 use crate::parse::counter;
 use crate::parse::memory_stat::Version;
 use crate::parse::{decimal, lines};
-use crate::source::Hierarchy;
+use crate::source::Layout;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A cgroup that a program is started in. The janitor removes it.
+/// A cgroup that a program is started in, of the same name in each hierarchy that is read. The janitor removes it.
 pub(super) struct RunCgroup {
     version: Version,
+    /// In the memory controller's hierarchy.
     directory: PathBuf,
+    /// In the others of cgroup v1.
+    others: Vec<PathBuf>,
     path: Vec<u8>,
 }
+
+/// What the program is limited to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Limits {
+    pub(super) memory: Option<Bytes>,
+    pub(super) cpus: Option<Cpus>,
+}
+
+/// How much of a processor, in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cpus(pub u64);
 
 /// A name that no other run has: process ids repeat only after their process is gone, and its janitor with
 /// it.
@@ -26,24 +40,47 @@ pub(super) fn unique_name() -> String {
     format!("cgprocfs-run-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Where the cgroup `name` is. It is at the top of the hierarchy: anywhere else its limit would not be the
-/// only one.
-pub(super) fn directory(hierarchy: &Hierarchy, name: &str) -> PathBuf {
-    hierarchy.mount_point.join(name)
+/// Where the cgroup `name` is, in the memory controller's hierarchy first. It is at the top of each: anywhere else its
+/// limits would not be the only ones.
+///
+/// A hierarchy of cgroup v1 without it would show the program the host's processor time and I/O.
+pub(super) fn directories(layout: &Layout, name: &str) -> Vec<PathBuf> {
+    let others = [&layout.cpu, &layout.cpuacct, &layout.io].into_iter().flatten();
+    let mut directories = vec![layout.memory.mount_point.join(name)];
+    for hierarchy in others {
+        let directory = hierarchy.mount_point.join(name);
+        if !directories.contains(&directory) {
+            directories.push(directory);
+        }
+    }
+    directories
 }
 
 impl RunCgroup {
-    pub(super) fn create(hierarchy: &Hierarchy, name: &str, limit: Option<Bytes>) -> Result<Self, RunError> {
+    pub(super) fn create(layout: &Layout, name: &str, limits: Limits) -> Result<Self, RunError> {
+        let mut directories = directories(layout, name).into_iter();
         let cgroup = Self {
-            version: hierarchy.version,
-            directory: directory(hierarchy, name),
+            version: layout.memory.version,
+            directory: directories.next().unwrap_or_default(),
+            others: directories.collect(),
             path: format!("/{name}").into_bytes(),
         };
-        if cgroup.version == Version::V2 {
-            enable_memory_controller(&hierarchy.mount_point)?;
+        let hierarchies =
+            [(Some(&layout.memory), "memory"), (layout.cpu.as_ref(), "cpu"), (layout.io.as_ref(), "io")];
+        for (hierarchy, controller) in hierarchies {
+            let needed = controller == "memory" || controller == "cpu" && limits.cpus.is_some();
+            let Some(hierarchy) = hierarchy.filter(|hierarchy| hierarchy.version == Version::V2) else {
+                continue;
+            };
+            let enabled = enable(&hierarchy.mount_point, controller);
+            if needed {
+                enabled?;
+            }
         }
-        fs::create_dir(&cgroup.directory).map_err(|e| cgroup.error("create", e))?;
-        if let Some(limit) = limit {
+        for directory in cgroup.directories() {
+            fs::create_dir(directory).map_err(|e| cgroup.error("create", e))?;
+        }
+        if let Some(limit) = limits.memory {
             let file = match cgroup.version {
                 Version::V1 => "memory.limit_in_bytes",
                 Version::V2 => "memory.max",
@@ -51,7 +88,23 @@ impl RunCgroup {
             fs::write(cgroup.directory.join(file), limit.to_string())
                 .map_err(|e| cgroup.error("limit", e))?;
         }
+        if let Some(Cpus(milli)) = limits.cpus {
+            let hierarchy = layout.cpu.as_ref().ok_or(RunError::NoCpuController)?;
+            let directory = hierarchy.mount_point.join(name);
+            // In a period of 100 ms, as container runtimes have it.
+            let (period, quota) = (100_000, milli * 100);
+            let written = match hierarchy.version {
+                Version::V2 => fs::write(directory.join("cpu.max"), format!("{quota} {period}")),
+                Version::V1 => fs::write(directory.join("cpu.cfs_period_us"), period.to_string())
+                    .and_then(|()| fs::write(directory.join("cpu.cfs_quota_us"), quota.to_string())),
+            };
+            written.map_err(|e| cgroup.error("limit", e))?;
+        }
         Ok(cgroup)
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        std::iter::once(&self.directory).chain(&self.others)
     }
 
     /// Its path in the hierarchy.
@@ -59,10 +112,11 @@ impl RunCgroup {
         &self.path
     }
 
-    /// Its `cgroup.procs`, to be entered by.
-    pub(super) fn procs(&self) -> Result<OwnedFd, RunError> {
-        let procs = OpenOptions::new().write(true).open(self.directory.join("cgroup.procs"));
-        procs.map(OwnedFd::from).map_err(|e| self.error("enter", e))
+    /// Its `cgroup.procs` in each hierarchy, to be entered by.
+    pub(super) fn procs(&self) -> Result<Vec<OwnedFd>, RunError> {
+        let open = |directory: &PathBuf| OpenOptions::new().write(true).open(directory.join("cgroup.procs"));
+        let procs = self.directories().map(|directory| open(directory).map(OwnedFd::from));
+        procs.collect::<Result<_, _>>().map_err(|e| self.error("enter", e))
     }
 
     /// The most memory it ever used; `None` on cgroup v2 before Linux 5.19, which does not tell.
@@ -102,16 +156,12 @@ impl RunCgroup {
 }
 
 /// Children of a v2 cgroup have a controller only if it is enabled there.
-fn enable_memory_controller(top: &Path) -> Result<(), RunError> {
+fn enable(top: &Path, controller: &'static str) -> Result<(), RunError> {
     let control = top.join("cgroup.subtree_control");
-    let error = |source| RunError::Cgroup {
-        what: "enable the memory controller in",
-        path: top.display().to_string(),
-        source,
-    };
+    let error = |source| RunError::Enable { controller, path: top.display().to_string(), source };
     let enabled = fs::read(&control).map_err(error)?;
-    if enabled.trim_ascii().split(|&b| b == b' ').any(|controller| controller == b"memory") {
+    if enabled.trim_ascii().split(|&b| b == b' ').any(|known| known == controller.as_bytes()) {
         return Ok(());
     }
-    fs::write(&control, "+memory").map_err(error)
+    fs::write(&control, format!("+{controller}")).map_err(error)
 }

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,10 +27,10 @@ pub(super) struct Janitor {
 }
 
 impl Janitor {
-    pub(super) fn start(cgroup: &Path) -> Result<Self, RunError> {
+    pub(super) fn start(cgroups: &[PathBuf]) -> Result<Self, RunError> {
         let process = Command::new("/proc/self/exe")
             .arg(COMMAND)
-            .arg(cgroup)
+            .args(cgroups)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             // What a terminal's keys end is not the janitor.
@@ -51,16 +51,16 @@ impl Drop for Janitor {
     }
 }
 
-/// The janitor's whole life: waits until stdin ends, then removes `cgroup` and kills whoever is in it.
+/// The janitor's whole life: waits until stdin ends, then removes `cgroups` and kills whoever is in them.
 ///
 /// # Errors
-/// Where the cgroup can't be removed.
-pub fn clean_up_after_stdin(cgroup: &Path) -> io::Result<()> {
+/// Where one can't be removed.
+pub fn clean_up_after_stdin(cgroups: &[PathBuf]) -> io::Result<()> {
     let mut byte = [0];
     while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match remove(cgroup) {
+        match cgroups.iter().try_for_each(|cgroup| remove(cgroup)) {
             Ok(()) => return Ok(()),
             Err(error) if Instant::now() > deadline => return Err(error),
             Err(_) => thread::sleep(Duration::from_millis(2)),

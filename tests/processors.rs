@@ -1,0 +1,206 @@
+//! What real programs show of processors, load and uptime, in a container that does a known amount of work. Each share of
+//! processor time is held against the cgroup's own counter over the same time.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use cgprocfs::parse::memory_stat::Version;
+use cgprocfs::source::Layout;
+use common::{MOUNT, Need, PYTHON, cgprocfs, main as run, output, test};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    run(vec![
+        test("number_of_processors", MOUNT, number_of_processors),
+        test("number_for_lscpu", &[Need::Root, Need::Fuse, Need::Program("lscpu")], number_for_lscpu),
+        test("number_for_node", &[Need::Root, Need::Fuse, Need::Program("node")], number_for_node),
+        test("number_for_psutil", PSUTIL, number_for_psutil),
+        test("top", TOP, top),
+        test("vmstat", &[Need::Root, Need::Fuse, Need::Speed, Need::Program("vmstat")], vmstat),
+        test("mpstat", &[Need::Root, Need::Fuse, Need::Speed, Need::Program("mpstat")], mpstat),
+        test("psutil", PSUTIL, psutil),
+        test("counters_never_go_back", MOUNT, counters_never_go_back),
+        test("uptime", MOUNT, uptime),
+        test("load_average", TOP, load_average),
+        test("iostat", &[Need::Root, Need::Fuse, Need::Program("iostat")], iostat),
+    ])
+}
+
+const TOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("top")];
+const PSUTIL: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::PythonModule("psutil")];
+
+/// What a shell script prints in a container with a limit on processor time.
+fn in_container(cpus: Option<&str>, script: &str) -> String {
+    let mut command = cgprocfs();
+    command.arg("run");
+    if let Some(cpus) = cpus {
+        command.args(["--cpus", cpus]);
+    }
+    output(command.args(["--", "sh", "-c", script]))
+}
+
+fn host_count() -> usize {
+    output(Command::new("getconf").arg("_NPROCESSORS_ONLN")).trim().parse().unwrap()
+}
+
+/// Everybody counts the same; one on half a processor, all of them with a limit above the host's.
+fn number_of_processors() {
+    let script = "getconf _NPROCESSORS_ONLN; getconf _NPROCESSORS_CONF; grep -c ^processor /proc/cpuinfo; \
+        grep -c '^cpu[0-9]' /proc/stat; cat /sys/devices/system/cpu/online";
+    let numbers = |cpus| in_container(cpus, script);
+    assert_eq!(numbers(Some("0.5")), "1\n1\n1\n1\n0\n");
+    let all = host_count();
+    let list = if all == 1 { "0".to_string() } else { format!("0-{}", all - 1) };
+    for cpus in [None, Some("1000")] {
+        assert_eq!(numbers(cpus), format!("{all}\n{all}\n{all}\n{all}\n{list}\n"));
+    }
+}
+
+fn number_for_lscpu() {
+    let said = in_container(Some("0.5"), "lscpu 2>&1");
+    let field = |key: &str| {
+        let value = said.lines().find_map(|line| line.trim_start().strip_prefix(key));
+        value.unwrap_or_else(|| panic!("no {key} in {said}")).trim().to_string()
+    };
+    assert_eq!((field("CPU(s):"), field("On-line CPU(s) list:")), ("1".into(), "0".into()));
+    assert!(!said.contains("Off-line"), "{said}");
+}
+
+fn number_for_node() {
+    let script = "node -p 'os.cpus().length' 2>&1";
+    assert_eq!(in_container(Some("0.5"), script), "1\n");
+}
+
+fn number_for_psutil() {
+    let script = format!(
+        "{PYTHON} -c 'import os, psutil; print(os.cpu_count(), psutil.cpu_count(), len(psutil.cpu_times(True)))' 2>&1"
+    );
+    assert_eq!(in_container(Some("0.5"), &script), "1 1 1\n");
+}
+
+/// A file of the container's own cgroup, from within, and how many of its units are a second.
+fn counter() -> (String, f64) {
+    let layout = Layout::detect(Path::new("/")).unwrap();
+    let hierarchy = layout.cpuacct.unwrap();
+    let directory = format!("{}/cgprocfs-run-$PPID-*", hierarchy.mount_point.display());
+    match hierarchy.version {
+        Version::V1 => (format!("cat {directory}/cpuacct.usage"), 1e9),
+        Version::V2 => (format!("sed -n 's/^usage_usec //p' {directory}/cpu.stat"), 1e6),
+    }
+}
+
+/// Runs a program that watches for three seconds while so many spin, and holds the idle share that it shows, found in what
+/// it prints by `idle`, against what the cgroup counts.
+fn watch(spinners: usize, cpus: Option<&str>, program: &str, idle: impl Fn(&str) -> f64) {
+    let (count, unit) = counter();
+    let spin = "while :; do :; done & ".repeat(spinners);
+    let script = format!(
+        "n() {{ {count}; }}; {spin} sleep 1; a=$(n); s=$(date +%s%N); {program} 2>&1; b=$(n); e=$(date +%s%N); \
+         echo counted $a $b $s $e"
+    );
+    let said = in_container(cpus, &script);
+    let (shown, counted) = said.rsplit_once("counted ").unwrap_or_else(|| panic!("{said}"));
+    let numbers: Vec<f64> = counted.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let capacity = cpus.map_or(host_count() as f64, |cpus| cpus.parse().unwrap());
+    let busy = (numbers[1] - numbers[0]) / unit / ((numbers[3] - numbers[2]) / 1e9) / capacity * 100.0;
+    let shown_busy = 100.0 - idle(shown);
+    println!(
+        "processors: {program}, {spinners} spin, limit {cpus:?}: shows {shown_busy:.1} % busy, counted {busy:.1} %"
+    );
+    assert!((shown_busy - busy).abs() < 5.0, "shown {shown_busy:.1} %, counted {busy:.1} %:\n{shown}");
+}
+
+/// At rest, one spinner on half a processor, three on all.
+fn watch_all(program: &str, idle: impl Fn(&str) -> f64 + Copy) {
+    for (spinners, cpus) in [(0, Some("0.5")), (1, Some("0.5")), (1, Some("1.5")), (3, None)] {
+        watch(spinners, cpus, program, idle);
+    }
+}
+
+fn top() {
+    watch_all("top -b -n 2 -d 3", |said| {
+        let last = said.lines().rfind(|line| line.starts_with("%Cpu")).unwrap();
+        let field = last.split(',').find_map(|field| field.trim().strip_suffix(" id"));
+        field.unwrap_or_else(|| panic!("{last}")).trim_start_matches("%Cpu(s):").trim().parse().unwrap()
+    });
+}
+
+fn vmstat() {
+    watch_all("vmstat 3 2", |said| {
+        let head = said.lines().find(|line| line.contains(" id ")).unwrap();
+        let column = head.split_whitespace().position(|word| word == "id").unwrap();
+        said.lines().last().unwrap().split_whitespace().nth(column).unwrap().parse().unwrap()
+    });
+}
+
+fn mpstat() {
+    watch_all("LC_ALL=C mpstat 3 1", |said| {
+        let average = said.lines().rfind(|line| line.starts_with("Average:")).unwrap();
+        average.split_whitespace().last().unwrap().parse().unwrap()
+    });
+}
+
+fn psutil() {
+    let program = format!("{PYTHON} -c 'import psutil; print(psutil.cpu_percent(3))'");
+    watch_all(&program, |said| 100.0 - said.trim().parse::<f64>().unwrap());
+}
+
+/// While the limit changes, as fast as they can be read.
+fn counters_never_go_back() {
+    let layout = Layout::detect(Path::new("/")).unwrap();
+    let cpu = layout.cpu.expect("the cpu controller");
+    let directory = format!("{}/cgprocfs-run-$PPID-*", cpu.mount_point.display());
+    let set = match cpu.version {
+        Version::V1 => format!("echo $1 > $(echo {directory}/cpu.cfs_quota_us)"),
+        Version::V2 => format!("echo $1 100000 > $(echo {directory}/cpu.max)"),
+    };
+    let script = format!(
+        "set_quota() {{ {set}; }}; while :; do :; done & \
+         for round in 1 2 3 4; do for quota in 50000 250000 120000 100000; do set_quota $quota; \
+         for i in 1 2 3 4 5; do cat /proc/stat; echo; sleep 0.02; done; done; done"
+    );
+    let said = in_container(Some("2"), &script);
+    let mut most: std::collections::HashMap<&str, Vec<u64>> = std::collections::HashMap::new();
+    let mut looks = 0;
+    for line in said.lines().filter(|line| line.starts_with("cpu")) {
+        let mut words = line.split_whitespace();
+        let key = words.next().unwrap();
+        let now: Vec<u64> = words.map(|word| word.parse().unwrap()).collect();
+        let before = most.entry(key).or_insert_with(|| now.clone());
+        assert!(now.iter().zip(before.iter()).all(|(now, before)| now >= before), "{before:?}, then {line}");
+        *before = now;
+        looks += 1;
+    }
+    assert!(looks >= 160 && most["cpu"][0] > 10, "{looks} looks: {most:?}");
+}
+
+fn uptime() {
+    let said = in_container(Some("0.5"), "sleep 1.2; cat /proc/uptime");
+    let numbers: Vec<f64> = said.split_whitespace().map(|number| number.parse().unwrap()).collect();
+    let [age, idle] = numbers[..] else { panic!("{said}") };
+    // It may take long until the program runs.
+    assert!((1.2..8.0).contains(&age) && idle <= age && idle > 0.3, "{said}");
+}
+
+/// Three spin on whatever there is; the load is three, of which one minute shows a part after some seconds.
+fn load_average() {
+    let spin = "while :; do :; done & ".repeat(3);
+    let script = format!("cat /proc/loadavg; {spin} sleep 11; cat /proc/loadavg");
+    let said = in_container(None, &script);
+    let loads: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    let [first, last] = &loads[..] else { panic!("{said}") };
+    assert!(first[0].parse::<f64>().unwrap() < 1.0, "{said}");
+    let one: f64 = last[0].parse().unwrap();
+    // 3 (1 - exp(-10/60)) is 0.46, and what there was at first has gone down by then.
+    assert!((0.4..1.2).contains(&one), "{said}");
+    let (running, total) = last[3].split_once('/').unwrap();
+    assert!(running.parse::<u32>().unwrap() >= 3 && total.parse::<u32>().unwrap() >= 5, "{said}");
+}
+
+fn iostat() {
+    let said = in_container(Some("0.5"), "LC_ALL=C iostat -c 1 2 2>&1; LC_ALL=C iostat -d 2>&1");
+    let shares = said.lines().skip_while(|line| !line.starts_with("avg-cpu")).nth(1);
+    let idle: f64 = shares.unwrap().split_whitespace().last().unwrap().parse().unwrap();
+    assert!((50.0..=100.0).contains(&idle) && said.contains("Device"), "{said}");
+}
