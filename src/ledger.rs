@@ -66,6 +66,46 @@ impl Ledger {
         self.counters(ran)
     }
 
+    /// All of it in so many words, for [`restore`](Self::restore); `None` if it has more processors than fit.
+    #[must_use]
+    pub fn save(&self) -> Option<[u64; WORDS]> {
+        let mut words = [0; WORDS];
+        let (count, capacity) = self.share;
+        let head = [
+            self.since,
+            self.ran.user,
+            self.ran.system,
+            count as u64,
+            capacity,
+            self.spared.cast_unsigned(),
+            self.shown,
+            self.base.len() as u64,
+        ];
+        words[..HEAD].copy_from_slice(&head);
+        for (place, cpu) in
+            words.get_mut(HEAD..HEAD + 3 * self.base.len())?.chunks_exact_mut(3).zip(&self.base)
+        {
+            place.copy_from_slice(&[cpu.user, cpu.system, cpu.idle]);
+        }
+        Some(words)
+    }
+
+    /// What was saved; `None` if these words never were.
+    #[must_use]
+    pub fn restore(words: &[u64; WORDS]) -> Option<Self> {
+        let number = |word: u64| usize::try_from(word).ok().filter(|&number| number <= MOST);
+        let (count, length) = (number(words[3])?, number(words[7])?);
+        let base = words[HEAD..].chunks_exact(3).take(length);
+        (0 < count && count <= length).then(|| Self {
+            since: words[0],
+            ran: CpuTime { user: words[1], system: words[2] },
+            share: (count, words[4]),
+            spared: words[5].cast_signed(),
+            shown: words[6],
+            base: base.map(|cpu| Counted { user: cpu[0], system: cpu[1], idle: cpu[2] }).collect(),
+        })
+    }
+
     /// Begins anew with another share.
     fn turn(&mut self, now: u64, ran: CpuTime, share: (usize, u64)) {
         let counted = self.counters(ran).each;
@@ -89,9 +129,9 @@ impl Ledger {
         let based: u64 = self.base.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.idle));
         let part = |whole: u64, place: usize| (whole.saturating_add(place as u64)) / (count.max(1) as u64);
         let each = self.base.iter().take(count).enumerate().map(|(place, base)| Counted {
-            user: base.user + part(ran.user - self.ran.user, place),
-            system: base.system + part(ran.system - self.ran.system, place),
-            idle: base.idle + part(self.shown.saturating_sub(based), place),
+            user: base.user.saturating_add(part(ran.user - self.ran.user, place)),
+            system: base.system.saturating_add(part(ran.system - self.ran.system, place)),
+            idle: base.idle.saturating_add(part(self.shown.saturating_sub(based), place)),
         });
         Counters {
             all: Counted { user: ran.user, system: ran.system, idle: self.shown },
@@ -99,6 +139,12 @@ impl Ledger {
         }
     }
 }
+
+/// A ledger of no more processors can be saved. One of more begins anew, as if its share had always been what it is.
+const MOST: usize = 64;
+const HEAD: usize = 8;
+/// How many words a saved ledger has.
+pub const WORDS: usize = HEAD + 3 * MOST;
 
 /// How many processors the container sees, and how much of a processor it may use, in thousandths.
 fn share(cpus: &Cpus) -> (usize, u64) {
@@ -139,6 +185,14 @@ mod tests {
     }
 
     #[test]
+    fn words_that_are_no_ledger() {
+        assert_eq!(Ledger::restore(&[0; WORDS]), None);
+        assert_eq!(Ledger::restore(&[u64::MAX; WORDS]), None);
+        let many = Ledger::new(0, &cpus(MOST + 1, None, 0, 0));
+        assert_eq!(many.save(), None);
+    }
+
+    #[test]
     fn hidden_processors_come_back_with_what_they_had() {
         let mut ledger = Ledger::new(0, &cpus(2, None, 0, 0));
         ledger.at(10 * SECOND, &cpus(2, None, 8 * SECOND, 0));
@@ -162,7 +216,14 @@ mod tests {
             for (passed, in_programs, in_kernel, count, quota) in steps {
                 (now, user, system) = (now + passed, user + in_programs, system + in_kernel);
                 let cpus = cpus(count, quota, user, system);
-                let counters = ledger.get_or_insert_with(|| Ledger::new(SECOND, &cpus)).at(now, &cpus);
+                // It is saved each time, and a restarted daemon goes on with that.
+                let mut known = match &ledger {
+                    Some(ledger) => Ledger::restore(&ledger.save().unwrap()).unwrap(),
+                    None => Ledger::new(SECOND, &cpus),
+                };
+                prop_assert_eq!(ledger.as_ref().unwrap_or(&known), &known);
+                let counters = known.at(now, &cpus);
+                ledger = Some(known);
                 prop_assert_eq!(counters.each.len(), cpus.count());
                 prop_assert_eq!((counters.all.user, counters.all.system), (user, system));
                 prop_assert!(counters.all.idle >= before.all.idle);

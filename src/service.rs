@@ -5,6 +5,8 @@ mod ledgers;
 mod loads;
 
 use self::answers::Answers;
+pub use self::ledgers::KEPT_WORDS;
+
 use self::ledgers::Ledgers;
 use self::loads::Loads;
 use crate::error::Error;
@@ -17,6 +19,7 @@ use log::Level;
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -137,6 +140,11 @@ impl Service {
             }
         }
         Ok(snapshot)
+    }
+
+    /// Keeps what has to outlive this process in `words`, [`KEPT_WORDS`] of them, and goes on with what is there.
+    pub fn keep_in(&self, words: &'static [AtomicU64]) {
+        self.ledgers.keep(words);
     }
 
     /// Follows the load of containers, on a thread of its own that ends with this service.

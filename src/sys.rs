@@ -50,16 +50,23 @@ pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(pid).map_err(|_| io::Error::last_os_error())
 }
 
-/// Maps a file that has at least so many words of 64 bits and never gets shorter, until the process ends.
+/// Maps a file that has at least so many words of 64 bits from `offset` on and never gets shorter, until the process ends.
 ///
 /// # Errors
 /// The kernel's, above all ENOMEM.
-pub fn map_shared(file: BorrowedFd<'_>, words: usize) -> io::Result<&'static [AtomicU64]> {
+pub fn map_shared(file: BorrowedFd<'_>, offset: u64, words: usize) -> io::Result<&'static [AtomicU64]> {
     use rustix::mm::{MapFlags, ProtFlags, mmap};
     let length = words * size_of::<AtomicU64>();
     // SAFETY: no address is asked for, so that no other mapping is replaced.
     let start = unsafe {
-        mmap(std::ptr::null_mut(), length, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, file, 0)?
+        mmap(
+            std::ptr::null_mut(),
+            length,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED,
+            file,
+            offset,
+        )?
     };
     // SAFETY: the mapping has that length, is aligned to pages, is never unmapped, and every value is a valid
     // AtomicU64; whoever else has the file mapped can race only with atomic accesses.

@@ -3,9 +3,11 @@
 
 mod common;
 
+use cgprocfs::parse::memory_stat::Version;
 use common::daemon::Daemon;
 use common::{Need, field, helper, main as run, test};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         test("runc_container_cannot_write", RUNC, runc_container_cannot_write),
         test("runc_containers_side_by_side", RUNC, runc_containers_side_by_side),
         test("runc_container_follows", RUNC, runc_container_follows),
+        test("counters_outlive_the_daemon", RUNC, counters_outlive_the_daemon),
     ])
 }
 
@@ -60,15 +63,22 @@ impl Bundle {
         spec["process"]["args"] = json!(["/bin/busybox", "sh", "-c", script]);
         spec["linux"]["cgroupsPath"] = json!(format!("/{}", self.id));
         spec["linux"]["resources"]["memory"] = json!({ "limit": memory });
+        spec["linux"]["resources"]["cpu"] = json!({ "quota": 50_000, "period": 100_000 });
         let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
         namespaces.retain(|namespace| namespace["type"] != "cgroup");
         if cgroup_namespace {
             namespaces.push(json!({ "type": "cgroup" }));
         }
         let mounts = spec["mounts"].as_array_mut().unwrap();
-        for (view, destination) in
-            [("proc/meminfo", "/proc/meminfo"), ("working_set", "/run/cgprocfs/working_set")]
-        {
+        for (view, destination) in [
+            ("proc/meminfo", "/proc/meminfo"),
+            ("proc/stat", "/proc/stat"),
+            ("proc/cpuinfo", "/proc/cpuinfo"),
+            ("proc/uptime", "/proc/uptime"),
+            ("proc/loadavg", "/proc/loadavg"),
+            ("sys/devices/system/cpu/online", "/sys/devices/system/cpu/online"),
+            ("working_set", "/run/cgprocfs/working_set"),
+        ] {
             let source = daemon.path(view);
             mounts.push(json!({
                 "type": "bind", "source": source, "destination": destination, "options": ["rbind", "ro", "rslave"]
@@ -193,6 +203,70 @@ fn runc_container_follows() {
     }
     drop(orders);
     assert!(common::wait_for(&mut container).success());
+}
+
+/// Of a container that spins on half a processor, while its daemon is killed and its limit is changed.
+fn counters_outlive_the_daemon() {
+    let daemon = Daemon::start_with(&[], &["--supervise"], &[]);
+    let script = "while :; do :; done & while read line; do \
+        /bin/busybox cat /proc/stat /proc/uptime /proc/loadavg /sys/devices/system/cpu/online; \
+        /bin/busybox grep -c ^processor /proc/cpuinfo; echo end; done";
+    let bundle = Bundle::new(&daemon, 64 * MIB, false, script);
+    let mut container = bundle.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut answers = BufReader::new(container.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut orders = container.stdin.take().unwrap();
+    let mut ask = || {
+        orders.write_all(b"\n").unwrap();
+        answers.by_ref().take_while(|line| line != "end").collect::<Vec<_>>()
+    };
+    let set_quota = |quota: u32| {
+        let layout = cgprocfs::source::Layout::detect(Path::new("/")).unwrap();
+        let cpu = layout.cpu.unwrap();
+        let directory = cpu.mount_point.join(&bundle.id);
+        match cpu.version {
+            Version::V1 => fs::write(directory.join("cpu.cfs_quota_us"), quota.to_string()).unwrap(),
+            Version::V2 => fs::write(directory.join("cpu.max"), format!("{quota} 100000")).unwrap(),
+        }
+    };
+    let numbers = |line: &str| -> Vec<u64> {
+        line.split_whitespace().skip(1).map(|word| word.parse().unwrap()).collect()
+    };
+    let mut before: HashMap<String, Vec<u64>> = HashMap::new();
+    for round in 0..12 {
+        match round % 4 {
+            1 => set_quota(150_000),
+            3 => set_quota(50_000),
+            _ => {
+                let child = daemon.children()[0];
+                let pid = rustix::process::Pid::from_raw(child.try_into().unwrap()).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+            }
+        }
+        std::thread::sleep(std::time::Duration::from_millis(120));
+        let said = ask();
+        let text = said.join("\n");
+        for line in said.iter().filter(|line| line.starts_with("cpu")) {
+            let (key, now) = (line.split(' ').next().unwrap().to_string(), numbers(line));
+            let last = before.entry(key).or_insert_with(|| now.clone());
+            assert!(now.iter().zip(last.iter()).all(|(now, last)| now >= last), "{last:?}, then:\n{text}");
+            *last = now;
+        }
+        // Of three words on, what follows is uptime, load, list and number of processors.
+        let [uptime, load, online, count] = &said[said.len() - 4..] else { panic!("{text}") };
+        let count: usize = count.parse().unwrap();
+        assert_eq!(said.iter().filter(|line| line.starts_with("cpu")).count(), 1 + count, "{text}");
+        assert_eq!(*online, if count == 1 { "0".to_string() } else { format!("0-{}", count - 1) });
+        let uptime: Vec<f64> = uptime.split(' ').map(|number| number.parse().unwrap()).collect();
+        assert!(uptime[0] < 60.0 && uptime[1] <= uptime[0] * 2.0, "{text}");
+        // The shell and busybox, in a pid namespace of their own.
+        let (tasks, last_pid) = load.rsplit_once(' ').unwrap();
+        assert!(tasks.contains('/') && (2..1000).contains(&last_pid.parse::<u32>().unwrap()), "{text}");
+    }
+    let user = before["cpu"][0];
+    assert!((20..400).contains(&user), "{before:?}");
+    drop(orders);
+    drop(bundle);
+    let _ = common::wait_for(&mut container);
 }
 
 fn abort(daemon: &Daemon) {

@@ -1,19 +1,65 @@
 //! The ledgers of the containers that were asked for.
 
-use crate::ledger::{Counters, Ledger};
+use crate::ledger::{Counters, Ledger, WORDS};
 use crate::parse::uptime::uptime;
 use crate::snapshot::{Native, Snapshot};
 use crate::view::NotLoaded;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How much of the memory that outlives this process they take, in words of 64 bits: a container's number, then its ledger.
+const SLOT: usize = 1 + WORDS;
+const SLOTS: usize = 1024;
+/// All of it. What is never touched costs nothing.
+pub const KEPT_WORDS: usize = SLOT * SLOTS;
+/// What a predecessor left and nobody asked for in so long is a container that is gone.
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// By the number of the container's cgroup, which is never used again.
 #[derive(Default)]
 pub(super) struct Ledgers {
-    open: Mutex<HashMap<u64, (Vec<u8>, Ledger)>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    by_container: HashMap<u64, Entry>,
+    /// Memory that outlives this process, if there is any.
+    kept: &'static [AtomicU64],
+    since: Option<Instant>,
+}
+
+struct Entry {
+    /// `None` of what a predecessor left, until it is asked for.
+    path: Option<Vec<u8>>,
+    ledger: Ledger,
+    /// Where it is kept.
+    slot: Option<usize>,
 }
 
 impl Ledgers {
+    /// Keeps them in `words`, and goes on with those that a predecessor has kept there.
+    pub(super) fn keep(&self, words: &'static [AtomicU64]) {
+        let mut open = self.open.lock();
+        (open.kept, open.since) = (words, Some(Instant::now()));
+        for (slot, words) in words.chunks_exact(SLOT).enumerate() {
+            let container = words[0].load(Ordering::Acquire);
+            if container == 0 {
+                continue;
+            }
+            let mut saved = [0; WORDS];
+            saved.iter_mut().zip(&words[1..]).for_each(|(to, from)| *to = from.load(Ordering::Relaxed));
+            match Ledger::restore(&saved) {
+                Some(ledger) => {
+                    open.by_container.insert(container, Entry { path: None, ledger, slot: Some(slot) });
+                }
+                None => words[0].store(0, Ordering::Relaxed),
+            }
+        }
+    }
+
     /// What the processors of the container of this number, at this path, have counted by the moment of `snapshot`.
     pub(super) fn counters(
         &self,
@@ -25,21 +71,60 @@ impl Ledgers {
         let now = uptime(snapshot.native(Native::Uptime)?).map_err(|_| NotLoaded("the host's uptime"))?;
         let (now, start) = (now.saturating_mul(10_000_000), start.saturating_mul(nanoseconds_per_tick()));
         let mut open = self.open.lock();
-        let begin = || (path.to_vec(), Ledger::new(start.min(now), cpus));
-        let (_, ledger) = open.entry(container).or_insert_with(begin);
-        Ok(ledger.at(now, cpus))
+        let slot = match open.by_container.contains_key(&container) {
+            true => None,
+            false => open.free_slot(),
+        };
+        let begin = || Entry { path: None, ledger: Ledger::new(start.min(now), cpus), slot };
+        let kept = open.kept;
+        let entry = open.by_container.entry(container).or_insert_with(begin);
+        entry.path.get_or_insert_with(|| path.to_vec());
+        let counters = entry.ledger.at(now, cpus);
+        if let Some((slot, saved)) = entry.slot.zip(entry.ledger.save()) {
+            put(&kept[slot * SLOT..][..SLOT], container, &saved);
+        }
+        Ok(counters)
     }
 
     /// Closes those of containers that `exists` denies.
     pub(super) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool) {
-        let all: Vec<_> =
-            self.open.lock().iter().map(|(&number, (path, _))| (number, path.clone())).collect();
-        let gone: Vec<_> = all.into_iter().filter(|(number, path)| !exists(*number, path)).collect();
+        let (all, is_late) = {
+            let open = self.open.lock();
+            let all: Vec<_> =
+                open.by_container.iter().map(|(&number, entry)| (number, entry.path.clone())).collect();
+            (all, open.since.is_some_and(|since| since.elapsed() > PATIENCE))
+        };
+        let is_gone = |(number, path): &(u64, Option<Vec<u8>>)| match path {
+            Some(path) => !exists(*number, path),
+            None => is_late,
+        };
+        let gone: Vec<_> = all.into_iter().filter(is_gone).collect();
         let mut open = self.open.lock();
-        gone.iter().for_each(|(number, _)| drop(open.remove(number)));
-        let in_use = open.len();
-        open.shrink_to(in_use * 2);
+        for (number, _) in gone {
+            if let Some(slot) = open.by_container.remove(&number).and_then(|entry| entry.slot) {
+                open.kept[slot * SLOT].store(0, Ordering::Relaxed);
+            }
+        }
+        let in_use = open.by_container.len();
+        open.by_container.shrink_to(in_use * 2);
     }
+}
+
+impl Open {
+    fn free_slot(&self) -> Option<usize> {
+        self.kept.chunks_exact(SLOT).position(|slot| slot[0].load(Ordering::Relaxed) == 0)
+    }
+}
+
+/// A process that dies in the middle of it leaves nothing rather than half of it.
+fn put(slot: &[AtomicU64], container: u64, saved: &[u64; WORDS]) {
+    slot[0].store(0, Ordering::Release);
+    for (to, from) in slot[1..].iter().zip(saved) {
+        if to.load(Ordering::Relaxed) != *from {
+            to.store(*from, Ordering::Relaxed);
+        }
+    }
+    slot[0].store(container, Ordering::Release);
 }
 
 fn nanoseconds_per_tick() -> u64 {

@@ -1,5 +1,6 @@
 //! A connection to the kernel, with all that a successor of this process needs to go on serving it.
 
+use crate::service::KEPT_WORDS;
 use crate::sys;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::ffi::OsStr;
@@ -20,6 +21,12 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"cgprocf1");
 mod place {
     pub(super) const MAGIC: usize = 0;
     pub(super) const GENERATION: usize = 1;
+    /// Where in the memory, in bytes, the service's words and the last requests are; 0 where there is no room for them. So
+    /// a version that has more to keep, or less, goes on with the memory of another.
+    pub(super) const SERVICE: usize = 2;
+    pub(super) const REQUESTS: usize = 3;
+    /// How many words the service has: those of another version are not understood.
+    pub(super) const SERVICE_WORDS: usize = 4;
     /// Its length in bytes, then room for 63 words of it.
     pub(super) const GREETING: usize = 64;
     /// Its length in bytes, then room for `PATH_MAX` bytes of it.
@@ -28,8 +35,9 @@ mod place {
     pub(super) const END: usize = JOURNAL + super::journal::WORDS;
 }
 
-/// Where requests are kept in the memory, in bytes, and where it ends. An early version's ends with the words.
-const REQUESTS: usize = (place::END * 8).next_multiple_of(4096);
+/// Where a memory of this version has them, and where it ends.
+const SERVICE: usize = (place::END * 8).next_multiple_of(4096);
+const REQUESTS: usize = (SERVICE + KEPT_WORDS * 8).next_multiple_of(4096);
 const LENGTH: usize = REQUESTS + requests::LENGTH;
 
 /// Why a connection can't be served.
@@ -55,7 +63,8 @@ pub struct Connection {
     /// A memfd: what was said on the connection, and the journal of what is being answered.
     memory: OwnedFd,
     words: &'static [AtomicU64],
-    keeps_requests: bool,
+    /// Of the memory, in bytes.
+    length: usize,
 }
 
 impl Connection {
@@ -76,12 +85,17 @@ impl Connection {
         // A memory that shrinks kills whoever looks at it.
         rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
             .map_err(io::Error::from)?;
-        let words = sys::map_shared(memory.as_fd(), place::END)?;
-        let connection = Self { device, memory, words, keeps_requests: true };
+        let words = sys::map_shared(memory.as_fd(), 0, place::END)?;
+        let connection = Self { device, memory, words, length: LENGTH };
         connection.put(place::GREETING, 63, &greeting).ok_or(ConnectionError::Greeting(length))?;
         connection
             .put(place::MOUNT_POINT, 4096 / 8, mount_point.as_os_str().as_bytes())
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
+        for (place, value) in
+            [(place::SERVICE, SERVICE), (place::SERVICE_WORDS, KEPT_WORDS), (place::REQUESTS, REQUESTS)]
+        {
+            connection.words[place].store(value as u64, Ordering::Relaxed);
+        }
         connection.words[place::MAGIC].store(MAGIC, Ordering::Release);
         Ok(connection)
     }
@@ -107,14 +121,14 @@ impl Connection {
         let length = rustix::fs::fstat(&memory).map_err(io::Error::from)?.st_size;
         let seals = rustix::fs::fcntl_get_seals(&memory).map_err(io::Error::from)?;
         let length = usize::try_from(length).unwrap_or(0);
-        if ![place::END * 8, LENGTH].contains(&length) || !seals.contains(SealFlags::SHRINK) {
+        if length < place::END * 8 || !seals.contains(SealFlags::SHRINK) {
             return Err(ConnectionError::OtherVersion);
         }
-        let words = sys::map_shared(memory.as_fd(), place::END)?;
+        let words = sys::map_shared(memory.as_fd(), 0, place::END)?;
         if words[place::MAGIC].load(Ordering::Acquire) != MAGIC {
             return Err(ConnectionError::OtherVersion);
         }
-        Ok(Self { device, memory, words, keeps_requests: length == LENGTH })
+        Ok(Self { device, memory, words, length })
     }
 
     /// Whether the kernel has given it up: it polls as an error then (`fuse_dev_poll()`, fs/fuse/dev.c).
@@ -181,20 +195,38 @@ impl Connection {
         Journal::new(&self.words[place::JOURNAL..place::END])
     }
 
+    /// Memory for the service's own use, which outlives this process; empty where another version made it.
+    ///
+    /// # Errors
+    /// Where it can't be mapped.
+    pub fn for_service(&self) -> io::Result<&'static [AtomicU64]> {
+        let words = self.words[place::SERVICE_WORDS].load(Ordering::Relaxed);
+        match self.part(place::SERVICE, KEPT_WORDS * 8) {
+            Some(offset) if words == KEPT_WORDS as u64 => {
+                sys::map_shared(self.memory.as_fd(), offset, KEPT_WORDS)
+            }
+            _ => Ok(&[]),
+        }
+    }
+
     /// The last requests that a predecessor's threads have fetched.
     pub(super) fn last_fetched(&self) -> io::Result<Vec<Fetched>> {
-        if !self.keeps_requests {
-            return Ok(Vec::new());
-        }
-        requests::last_fetched(self.memory.as_fd(), REQUESTS as u64)
+        let offset = self.part(place::REQUESTS, requests::LENGTH);
+        offset.map_or(Ok(Vec::new()), |offset| requests::last_fetched(self.memory.as_fd(), offset))
     }
 
     /// Has the requests that so many threads fetch be kept for a successor.
     pub(super) fn keep_requests(&self, threads: usize) -> io::Result<()> {
-        if !self.keeps_requests {
-            return Ok(());
-        }
-        requests::keep(self.memory.as_fd(), REQUESTS as u64, threads)
+        let offset = self.part(place::REQUESTS, requests::LENGTH);
+        offset.map_or(Ok(()), |offset| requests::keep(self.memory.as_fd(), offset, threads))
+    }
+
+    /// Where a part of the memory is, if it is there as a whole.
+    fn part(&self, place: usize, length: usize) -> Option<u64> {
+        let offset = self.words[place].load(Ordering::Relaxed);
+        let end = usize::try_from(offset).ok()?.checked_add(length)?;
+        (offset >= (place::END * 8) as u64 && offset.is_multiple_of(4096) && end <= self.length)
+            .then_some(offset)
     }
 
     /// `None` if there is no room for it.
