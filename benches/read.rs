@@ -87,7 +87,9 @@ impl Drop for Server {
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
-        while umount2(self.dir.path(), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).is_ok() {}
+        let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+        while umount2(&self.dir.path().join("live"), flags | MntFlags::MNT_FORCE).is_ok() {}
+        while umount2(self.dir.path(), flags).is_ok() {}
     }
 }
 
@@ -113,8 +115,9 @@ fn subjects() -> Vec<Subject> {
     );
     add(
         "cgprocfs",
-        "proc/meminfo",
-        Server::start(|dir| command(OsStr::new(ours), &["mount"], dir), "proc/meminfo"),
+        // Not at the anchor, where the kernel's own file is before the daemon serves.
+        "live/proc/meminfo",
+        Server::start(|dir| command(OsStr::new(ours), &["mount"], dir), "live/proc/meminfo"),
     );
     add(
         "lxcfs",
@@ -156,13 +159,45 @@ fn measure(seconds: f64) {
         let mut best: Vec<Option<Figures>> = vec![None; subjects.len()];
         for _ in 0..ROUNDS {
             for (subject, best) in subjects.iter().zip(&mut best) {
-                let figures = one_cell(subject, setting, &cgroup, seconds);
+                let figures = one_cell(subject, &subject.path, setting, &cgroup, seconds);
                 if best.is_none_or(|best| figures.p50 < best.p50) {
                     *best = Some(figures);
                 }
             }
         }
         print_table(setting, &subjects, &best.into_iter().flatten().collect::<Vec<_>>());
+    }
+    measure_views(&subjects, &cgroup, seconds);
+}
+
+/// Every view, by one reader, with everything on one CPU.
+fn measure_views(subjects: &[Subject], cgroup: &Container, seconds: f64) {
+    println!("\nevery view, {}", SETTINGS[0].name);
+    println!("{:32} {:>9} {:>12} {:>9} {:>9}", "p50 us", "kernel", "cgprocfs", "lxcfs", "lxcfs/us");
+    for view in cgprocfs::view::VIEWS {
+        let path_of = |subject: &Subject| match &subject.server {
+            Some(server) if subject.name == "cgprocfs" => server.dir.path().join("live").join(view.path()),
+            Some(server) => server.dir.path().join(view.path()),
+            None => Path::new("/").join(view.path()),
+        };
+        let median = |name: &str| {
+            let subject = subjects.iter().find(|subject| subject.name == name)?;
+            let path = path_of(subject);
+            let exists = fs::read(&path).is_ok();
+            let cell = || one_cell(subject, &path, &SETTINGS[0], cgroup, seconds / 2.0).p50;
+            exists.then(|| (0..ROUNDS).map(|_| cell()).fold(f64::MAX, f64::min))
+        };
+        let [kernel, ours, lxcfs] = ["kernel", "cgprocfs", "lxcfs"].map(median);
+        let shown = |number: Option<f64>| number.map_or_else(|| "-".into(), |number| format!("{number:.1}"));
+        let ratio = lxcfs.zip(ours).map(|(lxcfs, ours)| lxcfs / ours);
+        println!(
+            "{:32} {:>9} {:>12} {:>9} {:>9}",
+            view.path(),
+            shown(kernel),
+            shown(ours),
+            shown(lxcfs),
+            shown(ratio)
+        );
     }
 }
 
@@ -188,29 +223,34 @@ fn print_table(setting: &Setting, subjects: &[Subject], figures: &[Figures]) {
     }
 }
 
-/// The cgroup of the readers: a limited container.
+/// The cgroup of the readers in each hierarchy: a limited container.
 struct Container {
-    dir: PathBuf,
+    dirs: Vec<PathBuf>,
 }
 
 impl Container {
     fn new() -> Self {
         let layout = cgprocfs::source::Layout::detect(Path::new("/")).unwrap();
-        let dir = layout.memory.mount_point.join(format!("cgprocfs-bench-{}", std::process::id()));
-        fs::create_dir(&dir).unwrap();
+        let name = format!("cgprocfs-bench-{}", std::process::id());
+        let others = [&layout.cpu, &layout.cpuacct, &layout.io].into_iter().flatten();
+        let tops = std::iter::once(&layout.memory).chain(others).map(|hierarchy| &hierarchy.mount_point);
+        let mut dirs: Vec<_> = tops.map(|top| top.join(&name)).collect();
+        dirs.dedup();
+        dirs.iter().for_each(|dir| fs::create_dir(dir).unwrap());
+        let dir = &dirs[0];
         let limit = ["memory.max", "memory.limit_in_bytes"]
             .map(|file| dir.join(file))
             .into_iter()
             .find(|f| f.exists());
         fs::write(limit.unwrap(), "268435456").unwrap();
-        Self { dir }
+        Self { dirs }
     }
 }
 
 impl Drop for Container {
     fn drop(&mut self) {
         for _ in 0..100 {
-            if cgprocfs::run::remove_cgroup(&self.dir).is_ok() {
+            if self.dirs.iter().all(|dir| cgprocfs::run::remove_cgroup(dir).is_ok()) {
                 return;
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -218,7 +258,7 @@ impl Drop for Container {
     }
 }
 
-fn one_cell(subject: &Subject, setting: &Setting, cgroup: &Container, seconds: f64) -> Figures {
+fn one_cell(subject: &Subject, path: &Path, setting: &Setting, cgroup: &Container, seconds: f64) -> Figures {
     if let Some(server) = &subject.server {
         for task in fs::read_dir(format!("/proc/{}/task", server.process.id())).unwrap().flatten() {
             let tid = task.file_name().to_str().unwrap().parse().unwrap();
@@ -229,8 +269,10 @@ fn one_cell(subject: &Subject, setting: &Setting, cgroup: &Container, seconds: f
     let seconds = if setting.pause > 0.0 { seconds * 4.0 } else { seconds };
     let this = std::env::current_exe().unwrap();
     let mut reader = Command::new("sh");
-    reader.args(["-c", "echo 0 > \"$0\" && exec \"$@\""]).arg(cgroup.dir.join("cgroup.procs"));
-    reader.arg(this).arg("--read").arg(&subject.path);
+    let enter = "for dir in $0; do echo 0 > $dir/cgroup.procs || exit; done; exec \"$@\"";
+    let directories: Vec<_> = cgroup.dirs.iter().map(|dir| dir.to_str().unwrap()).collect();
+    reader.args(["-c", enter]).arg(directories.join(" "));
+    reader.arg(this).arg("--read").arg(path);
     reader.args([
         setting.readers.to_string().as_str(),
         fresh,
@@ -363,7 +405,7 @@ impl Filesystem for Floor {
 }
 
 fn serve_floor(dir: &Path) {
-    let (device, _) = cgprocfs::session::mount(dir).unwrap();
+    let device = cgprocfs::session::attach(dir).unwrap();
     let text = fs::read("/proc/meminfo").unwrap();
     let mut config = Config::default();
     config.n_threads = Some(cgprocfs::session::threads());

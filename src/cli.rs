@@ -7,6 +7,7 @@ mod show;
 mod systemd;
 mod unmount;
 
+use crate::source::CpuView;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -32,6 +33,28 @@ enum Command {
         /// The cgroups to remove
         cgroups: Vec<PathBuf>,
     },
+}
+
+/// An option of every command that computes views.
+#[derive(Clone, Copy, clap::Args)]
+struct CpuViewArgument {
+    /// What makes a container have fewer processors than the host
+    #[arg(long, value_enum, default_value_t)]
+    cpu_view: CpuView,
+}
+
+impl CpuViewArgument {
+    const fn get(self) -> CpuView {
+        self.cpu_view
+    }
+
+    /// As it is written on the command line.
+    const fn name(self) -> &'static str {
+        match self.cpu_view {
+            CpuView::Quota => "quota",
+            CpuView::Cpuset => "cpuset",
+        }
+    }
 }
 
 /// What ends a command early, in one line for a person.

@@ -21,7 +21,7 @@ use self::measure::Measurement;
 use self::report::Report;
 use crate::bytes::Bytes;
 use crate::service::Service;
-use crate::source::{LayoutError, Source};
+use crate::source::{CpuView, LayoutError, Source};
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -37,6 +37,8 @@ pub struct Options {
     pub memory: Option<Bytes>,
     /// Limit on its processor time; `None` is no limit.
     pub cpus: Option<Cpus>,
+    /// What makes it have fewer processors than the host.
+    pub cpu_view: CpuView,
     /// How often to print the numbers while the program runs.
     pub refresh: Option<Duration>,
     /// Whether to print for machines.
@@ -106,7 +108,7 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let _janitor = Janitor::start(&cgroup::directories(&layout, &name))?;
     let limits = Limits { memory: options.memory, cpus: options.cpus };
     let cgroup = RunCgroup::create(&layout, &name, limits)?;
-    let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?;
+    let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?.counting_by(options.cpu_view);
     let service = Arc::new(Service::new(source, 256));
 
     service.follow_loads().map_err(|e| RunError::System("cannot start a thread", e))?;

@@ -38,20 +38,17 @@ pub struct Source {
     host: HostFiles,
     callers: Callers,
     levels: Levels,
-    policy: Policy,
+    cpu_view: CpuView,
 }
 
-/// What counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Policy {
-    /// Whether a limit on bandwidth makes a container have fewer processors.
-    pub quota: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self { quota: true }
-    }
+/// What makes a container have fewer processors than the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum CpuView {
+    /// Its cpuset, and its limits on bandwidth
+    #[default]
+    Quota,
+    /// Its cpuset alone
+    Cpuset,
 }
 
 impl Source {
@@ -67,13 +64,13 @@ impl Source {
         let layout = Layout::detect_by(root, &procfs)?;
         let host = HostFiles::open(&procfs, root)?;
         let callers = Callers::new(&procfs, boundary);
-        Ok(Self { layout, procfs, host, callers, levels: Levels::default(), policy: Policy::default() })
+        Ok(Self { layout, procfs, host, callers, levels: Levels::default(), cpu_view: CpuView::default() })
     }
 
-    /// Has another policy.
+    /// Counts processors in another way.
     #[must_use]
-    pub fn with(mut self, policy: Policy) -> Self {
-        self.policy = policy;
+    pub const fn counting_by(mut self, cpu_view: CpuView) -> Self {
+        self.cpu_view = cpu_view;
         self
     }
 
@@ -156,7 +153,7 @@ impl Source {
         if let Scope::Container(_) = snapshot.scope {
             if needs.covers(Needs::CPUS) {
                 let cpus = with_buffer(|buffer| {
-                    cpus::cpus(&self.host, &self.layout, caller, self.policy.quota, buffer)
+                    cpus::cpus(&self.host, &self.layout, caller, self.cpu_view == CpuView::Quota, buffer)
                 })?;
                 snapshot.cpus = Some(cpus);
             }

@@ -55,6 +55,9 @@ fn number_of_processors() {
     for cpus in [None, Some("1000")] {
         assert_eq!(numbers(cpus), format!("{all}\n{all}\n{all}\n{all}\n{list}\n"));
     }
+    let words =
+        ["run", "--cpus", "0.5", "--cpu-view", "cpuset", "--", "grep", "-c", "^processor", "/proc/cpuinfo"];
+    assert_eq!(output(cgprocfs().args(words)), format!("{all}\n"));
 }
 
 fn number_for_lscpu() {

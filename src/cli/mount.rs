@@ -36,6 +36,8 @@ pub(super) struct Arguments {
     /// exit: who then serves it needs no right to mount
     #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover")]
     leave: Option<String>,
+    #[command(flatten)]
+    cpu_view: super::CpuViewArgument,
     /// Started by `--supervise`
     #[arg(long, group = "way", hide = true)]
     supervised: bool,
@@ -50,7 +52,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let signals = sender.clone();
     forward_signals(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
 
-    let source = Source::open(Path::new("/"), None)?;
+    let source = Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get());
     require_whole_hierarchy(source.layout())?;
     let service = Arc::new(Service::new(source, most_files()));
 
@@ -115,7 +117,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::Other(format!("cannot find this program again: {e}")))?;
     let child = || {
         let mut command = Command::new(&program);
-        command.args(["mount", "--supervised"]).arg(&directory);
+        command.args(["mount", "--supervised", "--cpu-view", arguments.cpu_view.name()]).arg(&directory);
         if arguments.takeover {
             command.arg("--takeover");
         }

@@ -16,6 +16,8 @@ pub(super) struct Arguments {
     /// Limit its processor time, for example to that of 1.5 processors
     #[arg(long, value_name = "NUMBER", value_parser = processors)]
     cpus: Option<Cpus>,
+    #[command(flatten)]
+    cpu_view: super::CpuViewArgument,
     /// Print the numbers this often while it runs, for example every 400ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     refresh: Option<Duration>,
@@ -32,6 +34,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let options = Options {
         memory: arguments.memory,
         cpus: arguments.cpus,
+        cpu_view: arguments.cpu_view.get(),
         refresh: arguments.refresh,
         json: arguments.json,
         program: command.next().unwrap_or_default(),

@@ -18,6 +18,8 @@ pub(super) struct Arguments {
     /// The process; by default this one
     #[arg(long)]
     pid: Option<u32>,
+    #[command(flatten)]
+    cpu_view: super::CpuViewArgument,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -25,7 +27,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let known: Vec<_> = VIEWS.iter().map(|view| view.path()).collect();
         Failure::Other(format!("there is no view {:?}; the views are {}", arguments.view, known.join(", ")))
     })?;
-    let service = Service::new(Source::open(Path::new("/"), None)?, 1);
+    let service = Service::new(Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get()), 1);
     let pid = match arguments.pid {
         Some(0) => return Err(Failure::Other("there is no process 0; name one that runs".into())),
         Some(pid) => pid,
