@@ -12,8 +12,8 @@ use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Shows containers their own memory: /proc/meminfo and Kubernetes' working set, from the cgroup of
-/// whoever reads them.
+/// Shows containers their own /proc files, and Kubernetes' working set, computed from the cgroup of whoever
+/// reads them.
 #[derive(Parser)]
 #[command(name = "cgprocfs", version, max_term_width = 100)]
 struct Arguments {

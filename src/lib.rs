@@ -1,7 +1,7 @@
-//! Container-aware `/proc/meminfo` and Kubernetes' working set, computed from the cgroup of whoever reads
-//! them, served over FUSE.
+//! Container-aware procfs and Kubernetes' working set, computed from the cgroup of whoever reads it, served
+//! over FUSE.
 //!
-//! The layers, each using only those before it: [`parse`] and [`view`] are pure; [`source`] reads the
+//! The layers, each using only those before it: [`parse`], [`ledger`], [`load`] and [`view`] are pure; [`source`] reads the
 //! kernel; [`service`] answers a reader; [`fuse`] and [`session`] mount that; [`daemon`] does so for
 //! all containers, [`supervisor`] keeps its mount, [`run`] does it all for one command; [`cli`] is what a person
 //! sees. [`sys`] has the unsafe code.

@@ -20,6 +20,9 @@ fn main() -> ExitCode {
         test("vmstat", &[Need::Root, Need::Fuse, Need::Speed, Need::Program("vmstat")], vmstat),
         test("mpstat", &[Need::Root, Need::Fuse, Need::Speed, Need::Program("mpstat")], mpstat),
         test("psutil", PSUTIL, psutil),
+        test("htop", HTOP, htop),
+        test("java", &[Need::Root, Need::Fuse, Need::Program("java")], java),
+        test("uptime_and_free", TOP, uptime_and_free),
         test("counters_never_go_back", MOUNT, counters_never_go_back),
         test("uptime", MOUNT, uptime),
         test("load_average", TOP, load_average),
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
 }
 
 const TOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("top")];
+const HTOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("htop"), Need::Program("tmux")];
 const PSUTIL: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::PythonModule("psutil")];
 
 /// What a shell script prints in a container with a limit on processor time.
@@ -147,6 +151,69 @@ fn mpstat() {
 fn psutil() {
     let program = format!("{PYTHON} -c 'import psutil; print(psutil.cpu_percent(3))'");
     watch_all(&program, |said| 100.0 - said.trim().parse::<f64>().unwrap());
+}
+
+/// A terminal in which a program runs, ended when it goes out of scope.
+struct Terminal(String);
+
+impl Terminal {
+    fn start(command: &str) -> Self {
+        let terminal = Self(format!("cgprocfs-test-{}", std::process::id()));
+        let size = ["-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "30"];
+        output(terminal.tmux().args(size).arg(command));
+        terminal
+    }
+
+    fn tmux(&self) -> Command {
+        let mut command = Command::new("tmux");
+        command.args(["-L", &self.0]);
+        command
+    }
+
+    fn screen(&self) -> String {
+        output(self.tmux().args(["capture-pane", "-p"]))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.tmux().arg("kill-server").status();
+    }
+}
+
+/// One spins on half a processor: a single meter, which is full, and a load that is not the host's.
+fn htop() {
+    let program = common::cgprocfs_path();
+    let script = "while :; do :; done & exec htop --no-color -d 10";
+    let terminal =
+        Terminal::start(&format!("TERM=screen {} run --cpus 0.5 -- sh -c '{script}'", program.display()));
+    let busy = |screen: &str| {
+        let meter = screen.lines().find(|line| line.trim_start().starts_with("0["))?;
+        let share = meter.split(']').next()?.rsplit(['|', '[', ' ']).next()?.strip_suffix('%')?;
+        share.parse::<f64>().ok()
+    };
+    let mut screen = String::new();
+    common::wait_until("htop shows a busy processor", || {
+        screen = terminal.screen();
+        busy(&screen).is_some_and(|busy| busy > 95.0)
+    });
+    assert!(!screen.lines().any(|line| line.trim_start().starts_with("1[")), "a second meter:\n{screen}");
+    assert!(screen.contains("Load average: 0.") && screen.contains("Uptime: 00:00:"), "{screen}");
+}
+
+fn java() {
+    let said = in_container(Some("0.5"), "java -XshowSettings:system -version 2>&1");
+    assert!(!said.to_lowercase().contains("warning"), "{said}");
+    assert!(said.contains("version"), "{said}");
+}
+
+/// Programs that print one line of it.
+fn uptime_and_free() {
+    let said = in_container(Some("0.5"), "uptime 2>&1; free -m 2>&1");
+    assert!(
+        said.contains("up 0 min") && said.contains("load average: 0.") && said.contains("Mem:"),
+        "{said}"
+    );
 }
 
 /// While the limit changes, as fast as they can be read.

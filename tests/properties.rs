@@ -4,7 +4,9 @@
 use cgprocfs::bytes::{Bytes, Kib, MAX};
 use cgprocfs::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
 use cgprocfs::parse::memory_stat::{MemoryStat, Version, memory_stat};
-use cgprocfs::parse::{counter, mountinfo, proc_cgroup, proc_stat, proc_status};
+use cgprocfs::parse::{
+    counter, cpu_list, cpu_quota, flat_keyed, io_stat, mountinfo, proc_cgroup, proc_stat, proc_status, uptime,
+};
 use cgprocfs::snapshot::{Container, HugeLevel, HugePool, Level, Scope, Snapshot, Swap};
 use cgprocfs::view::VIEWS;
 use cgprocfs::view::working_set::working_set;
@@ -410,6 +412,10 @@ fn parse_with_everything(text: &[u8]) {
     let _ = counter::limit(text);
     let _ = mountinfo::mounts(text);
     let _ = proc_cgroup::memberships(text).map(|lines| lines.collect::<Vec<_>>());
-    let _ = proc_stat::is_exiting(text);
+    let _ = (proc_stat::is_exiting(text), proc_stat::start_time(text), proc_stat::state(text));
+    let _ =
+        (cpu_list::CpuList::parse(text), cpu_quota::CpuQuota::v2(text), cpu_quota::CpuQuota::v1(text, text));
+    let _ = flat_keyed::flat_keyed(text).map(Iterator::count);
+    let _ = (io_stat::v1(text), io_stat::v2(text), uptime::uptime(text));
     let _ = proc_status::parse(text);
 }

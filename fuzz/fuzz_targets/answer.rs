@@ -114,7 +114,7 @@ fuzz_target!(|damage: Damage| {
                 if native.as_ref() == Some(&text.bytes) {
                     continue;
                 }
-                check(view.path(), std::str::from_utf8(&text.bytes).expect("plain text"));
+                check(view.path(), &text.bytes);
             }
         }
     }
@@ -123,12 +123,37 @@ fuzz_target!(|damage: Damage| {
     }
 });
 
-fn check(path: &str, text: &str) {
-    assert!(text.ends_with('\n') && text.len() < 4096);
-    assert!(text.lines().all(|line| line.len() < 80));
-    if path != "proc/meminfo" {
+fn check(path: &str, text: &[u8]) {
+    // Some of the others hand on what the kernel says of the hardware or of pressure.
+    let is_ours = ["proc/meminfo", "working_set", "proc/stat", "proc/uptime", "proc/loadavg"].contains(&path);
+    if !is_ours && !path.starts_with("sys/") {
         return;
     }
+    let text = match path {
+        "proc/stat" => String::from_utf8_lossy(text),
+        _ => std::str::from_utf8(text).expect("plain text").into(),
+    };
+    assert!(text.ends_with('\n'));
+    match path {
+        "proc/meminfo" => check_meminfo(&text),
+        "proc/stat" => {
+            let processors = text.lines().take_while(|line| line.starts_with("cpu"));
+            assert!(processors.clone().count() > 1);
+            processors.for_each(|line| {
+                assert!(line.split_whitespace().skip(1).all(|word| word.parse::<u64>().is_ok()))
+            });
+        }
+        "proc/uptime" | "proc/loadavg" => {
+            let numbers: Vec<f64> =
+                text.split(' ').take(2).map(|word| word.trim().parse().unwrap()).collect();
+            assert!(numbers.iter().all(|number| *number >= 0.0));
+        }
+        _ => assert!(text.len() < 80),
+    }
+}
+
+fn check_meminfo(text: &str) {
+    assert!(text.len() < 4096 && text.lines().all(|line| line.len() < 80));
     let mut numbers = HashMap::new();
     for line in text.lines() {
         let (key, value) = line.split_once(':').expect("a colon");

@@ -1,0 +1,15 @@
+//! What devices did: every line of v2 is a device, and v1 names none twice.
+#![no_main]
+
+use cgprocfs::parse::io_stat;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &[u8]| {
+    if let Ok(devices) = io_stat::v2(text) {
+        assert_eq!(devices.len(), text.split(|&b| b == b'\n').filter(|line| !line.is_empty()).count());
+    }
+    if let Ok(devices) = io_stat::v1(text) {
+        let twice = |place: usize| devices[..place].iter().any(|io| io.device == devices[place].device);
+        assert!(!(0..devices.len()).any(twice));
+    }
+});
