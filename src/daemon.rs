@@ -80,7 +80,9 @@ pub fn start(
             );
         }
     }
-    keeper.keep(connection).map_err(DaemonError::Keep)?;
+    if !keeper.has_given(connection) {
+        keeper.keep(connection).map_err(DaemonError::Keep)?;
+    }
     Ok(gate)
 }
 

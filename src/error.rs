@@ -32,6 +32,9 @@ pub enum Error {
         /// What is wrong with it.
         source: ParseError,
     },
+    /// The rest of a file that was begun before the daemon was replaced.
+    #[error("/{0} was read in part before the daemon was replaced; open it again")]
+    TextGone(&'static str),
     /// A defect of this program.
     #[error("{0}; this is a defect, please report it")]
     NotLoaded(#[from] NotLoaded),
@@ -49,8 +52,14 @@ impl Error {
                 None | Some(libc::ENOSYS) => libc::EIO,
                 Some(errno) => errno,
             },
-            Self::Outside(_) | Self::Malformed { .. } | Self::NotLoaded(_) => libc::EIO,
+            Self::Outside(_) | Self::Malformed { .. } | Self::TextGone(_) | Self::NotLoaded(_) => libc::EIO,
         }
+    }
+
+    /// Whether this process may not read a file.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
     /// How much anybody but the reader should care. That a reader or its cgroup is gone is the
@@ -58,7 +67,7 @@ impl Error {
     #[must_use]
     pub fn level(&self) -> log::Level {
         match self {
-            Self::ProcessGone(_) | Self::CgroupGone(_) => log::Level::Debug,
+            Self::ProcessGone(_) | Self::CgroupGone(_) | Self::TextGone(_) => log::Level::Debug,
             Self::Outside(_) | Self::Unreadable { .. } | Self::Malformed { .. } => log::Level::Warn,
             Self::NotLoaded(_) => log::Level::Error,
         }

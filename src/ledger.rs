@@ -59,7 +59,13 @@ impl Ledger {
         let ran = cpus.time.unwrap_or_default();
         let ran = CpuTime { user: ran.user.max(self.ran.user), system: ran.system.max(self.ran.system) };
         let now = now.max(self.since);
-        self.shown = self.shown.max(self.spared_at(now, ran).try_into().unwrap_or(0));
+        let spared = self.spared_at(now, ran);
+        self.shown = self.shown.max(spared.try_into().unwrap_or(0));
+        // More was run than the present share allows: it was another for a while. That is not to be made up for by hours
+        // without idle time; but what one reading has too much the next may have too little.
+        let slack = i64::try_from(self.share.1.saturating_mul(SLACK) / MILLI).unwrap_or(i64::MAX);
+        let debt = i64::try_from(self.shown).unwrap_or(i64::MAX).saturating_sub(spared).saturating_sub(slack);
+        self.spared = self.spared.saturating_add(debt.max(0));
         if share(cpus) != self.share {
             self.turn(now, ran, share(cpus));
         }
@@ -140,6 +146,9 @@ impl Ledger {
     }
 }
 
+/// How much a processor may run more than it may, in nanoseconds: a period of the cpu controller.
+const SLACK: u64 = 100_000_000;
+
 /// A ledger of no more processors can be saved. One of more begins anew, as if its share had always been what it is.
 const MOST: usize = 64;
 const HEAD: usize = 8;
@@ -182,6 +191,18 @@ mod tests {
             [SECOND * 3 / 2, SECOND * 3 / 2 + 1]
         );
         assert_eq!(counters.all.idle, 17 * SECOND - 1);
+    }
+
+    #[test]
+    fn idle_time_goes_on_after_a_share_that_was_larger() {
+        // Four processors were busy for five minutes before the limit was lowered and anybody looked.
+        let now = |second: u64, user: u64| (second * SECOND, cpus(4, Some(500), user * SECOND, 0));
+        let (at, share) = now(600, 1200);
+        let mut ledger = Ledger::new(0, &share);
+        let before = ledger.at(at, &share).all.idle;
+        let (at, share) = now(610, 1200);
+        let idle = ledger.at(at, &share).all.idle - before;
+        assert!((4 * SECOND..=5 * SECOND).contains(&idle), "{idle}");
     }
 
     #[test]

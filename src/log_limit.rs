@@ -32,6 +32,7 @@ impl LogLimit {
             Error::Outside(_) => "outside",
             Error::Unreadable { .. } => "unreadable",
             Error::Malformed { .. } => "malformed",
+            Error::TextGone(_) => "text gone",
             Error::NotLoaded(_) => "not loaded",
         };
         self.message(cause, error.level(), error);

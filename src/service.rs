@@ -136,7 +136,7 @@ impl Service {
             }
             if needs.covers(Needs::LOAD) {
                 let last_pid = self.source.innermost_pid(caller.pid)?;
-                snapshot.load = Some(self.loads.load(&self.source, container, &snapshot, last_pid)?);
+                snapshot.load = Some(self.loads.load(container, &snapshot, last_pid)?);
             }
         }
         Ok(snapshot)

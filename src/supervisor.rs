@@ -70,6 +70,11 @@ pub fn supervise(
         if heard.ended {
             return Ok(());
         }
+        if heard.wanted {
+            drop(kept);
+            let_go(directory);
+            return Ok(());
+        }
         // One that dies of its first request has not served either.
         let died_of_it = kept.as_ref().is_some_and(|connection| !connection.journal().fetched().is_empty())
             && answered(kept.as_ref()) == before;
@@ -131,6 +136,8 @@ fn start(
 struct Heard {
     served: bool,
     ended: bool,
+    /// Whether its end was asked for. It may have had the signal before it, too, and have left the mount to another.
+    wanted: bool,
 }
 
 /// Listens to a child until it is gone.
@@ -153,7 +160,10 @@ fn attend(number: usize, child: &Child, events: &Receiver<Event>, kept: &mut Opt
                 heard = Instant::now();
             }
             Ok(Event::Signal(Signal::SIGHUP)) => signal(rustix::process::Signal::TERM),
-            Ok(Event::Signal(_)) => signal(rustix::process::Signal::INT),
+            Ok(Event::Signal(_)) => {
+                said.wanted = true;
+                signal(rustix::process::Signal::INT);
+            }
             Ok(Event::Child(from, _)) if from != number => {}
             Ok(Event::Child(_, message)) => {
                 heard = Instant::now();

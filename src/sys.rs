@@ -169,13 +169,17 @@ pub fn replace(place: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Makes a mount that is attached nowhere yet read-only, wherever it comes to be seen.
+/// Makes a mount that is attached nowhere yet read-only, wherever it comes to be seen, and nobody's peer.
 ///
 /// # Errors
 /// ENOSYS before Linux 5.12.
-pub fn make_read_only(tree: BorrowedFd<'_>) -> io::Result<()> {
-    let attributes =
-        libc::mount_attr { attr_set: libc::MOUNT_ATTR_RDONLY, attr_clr: 0, propagation: 0, userns_fd: 0 };
+pub fn make_private_and_read_only(tree: BorrowedFd<'_>) -> io::Result<()> {
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_clr: 0,
+        propagation: libc::MS_PRIVATE,
+        userns_fd: 0,
+    };
     // SAFETY: the path is a string that ends with NUL, and the kernel reads no more of the attributes than
     // their size.
     let done = unsafe {

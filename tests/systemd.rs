@@ -165,12 +165,38 @@ fn crash_restart_and_stop() {
     system.systemctl(&["start", "cgprocfs"]);
     let seen = output(&mut system.command(&["cat", "/proc/mounts"]));
     assert!(seen.contains("/run/cgprocfs/live fuse.cgprocfs"), "{seen}");
+    // The mounts are shared here, as on any host: the kernel's own files are not to be covered with the anchors.
+    let is_covered = |line: &str| line.contains(" fuse.cgprocfs ") && !line.contains(" /run/cgprocfs/");
+    assert!(!seen.lines().any(is_covered), "{seen}");
     assert_ne!(system.server(), 0);
     let status = fs::read_to_string(format!("/proc/{}/status", system.server())).unwrap();
     let line = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_string();
     // CAP_SYS_PTRACE and CAP_SYS_ADMIN.
     assert_eq!(u64::from_str_radix(&line("CapEff:"), 16).unwrap(), 1 << 19 | 1 << 21);
     assert!(!line("Uid:").starts_with("0\t"), "{status}");
+
+    // As an unprivileged user it serves all views, to the host's processes and to a container's.
+    let words = [
+        "find",
+        "/run/cgprocfs/live",
+        "-type",
+        "f",
+        "-not",
+        "-name",
+        "slabinfo",
+        "-exec",
+        "timeout",
+        "5",
+        "cat",
+        "{}",
+        "+",
+    ];
+    output(&mut system.command(&words));
+    let enter = system.enter();
+    let all = ["find", "/run/cgprocfs/live", "-type", "f", "-exec", "timeout", "5", "cat", "{}", "+"];
+    let words: Vec<&str> = enter.iter().map(String::as_str).chain(all).collect();
+    let text = output(&mut cgroup.command(&words));
+    assert!(text.contains("slabinfo - version") && text.contains("btime "), "{text}");
 
     let mut early = container(&system, &cgroup);
     assert_eq!(early.ask(), total(LIMIT));

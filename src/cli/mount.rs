@@ -5,7 +5,7 @@ use crate::daemon::{self, Event};
 use crate::service::Service;
 use crate::session::keeper::Keeper;
 use crate::session::{self, Anchors, Connection, handover};
-use crate::source::{Layout, Source};
+use crate::source::{CpuView, Layout, Source};
 use crate::supervisor;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
@@ -117,7 +117,11 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::Other(format!("cannot find this program again: {e}")))?;
     let child = || {
         let mut command = Command::new(&program);
-        command.args(["mount", "--supervised", "--cpu-view", arguments.cpu_view.name()]).arg(&directory);
+        command.args(["mount", "--supervised"]).arg(&directory);
+        // Not what goes without saying: an older version may be started, that has no such option.
+        if arguments.cpu_view.get() != CpuView::default() {
+            command.args(["--cpu-view", arguments.cpu_view.name()]);
+        }
         if arguments.takeover {
             command.arg("--takeover");
         }

@@ -21,6 +21,12 @@ impl Gate {
         self.closed.store(false, Ordering::SeqCst);
     }
 
+    /// Whether nobody fetches.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
     /// How many threads wait.
     #[must_use]
     pub fn waiting(&self) -> usize {

@@ -10,8 +10,12 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Of a view that is no larger, programs have read all at once.
+const ONE_READ: u64 = 4096;
 /// How often, in opens, texts that nobody needs any more are looked for.
 const SWEEP: usize = 4096;
+/// Nor are more bytes of text than this handed out in between.
+const SWEEP_BYTES: usize = 16 << 20;
 /// How long a reader may take over one text. Whoever reads on after that reads a newer one.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -28,6 +32,7 @@ struct Table {
     /// Files that predecessors opened and that were read from since, by the whole number.
     inherited: HashMap<u64, Handle>,
     opens_since_sweep: usize,
+    bytes_since_sweep: usize,
 }
 
 struct Handle {
@@ -53,8 +58,11 @@ impl Handles {
     pub(super) fn open(&self, view: &'static dyn View, text: Arc<Text>) -> u64 {
         let mut table = self.table.lock();
         table.opens_since_sweep += 1;
-        if table.opens_since_sweep >= SWEEP.max(table.open.len() / 2) {
-            table.opens_since_sweep = 0;
+        table.bytes_since_sweep += text.bytes.len();
+        // A file that stays open with its text costs us its size, which its owner must not choose.
+        let many = table.opens_since_sweep >= SWEEP.max(table.open.len() / 2);
+        if many || table.bytes_since_sweep >= SWEEP_BYTES {
+            (table.opens_since_sweep, table.bytes_since_sweep) = (0, 0);
             table.sweep(PATIENCE);
         }
         let key = table.open.insert(Handle { view, text: Some(text), begun: false }) as u64;
@@ -77,6 +85,11 @@ impl Handles {
         let view = {
             let mut table = self.table.lock();
             let handle = table.find(key, inherited)?;
+            // What was read before of a predecessor's text is gone, and only where numbers have their columns does another
+            // text go on where that ended.
+            if key.is_err() && handle.text.is_none() && offset != 0 && handle.view.claimed_size() > ONE_READ {
+                return Some(Err(Error::TextGone(handle.view.path())));
+            }
             let is_current = |text: &&Arc<Text>| if handle.begun { offset != 0 } else { text.is_fresh() };
             if let Some(text) = handle.text.as_ref().filter(is_current) {
                 handle.begun = true;

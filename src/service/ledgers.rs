@@ -71,11 +71,13 @@ impl Ledgers {
         let now = uptime(snapshot.native(Native::Uptime)?).map_err(|_| NotLoaded("the host's uptime"))?;
         let (now, start) = (now.saturating_mul(10_000_000), start.saturating_mul(nanoseconds_per_tick()));
         let mut open = self.open.lock();
+        let begin = Ledger::new(start.min(now), cpus);
         let slot = match open.by_container.contains_key(&container) {
-            true => None,
-            false => open.free_slot(),
+            // It would take the place without ever filling it.
+            false if begin.save().is_some() => open.free_slot(),
+            _ => None,
         };
-        let begin = || Entry { path: None, ledger: Ledger::new(start.min(now), cpus), slot };
+        let begin = || Entry { path: None, ledger: begin, slot };
         let kept = open.kept;
         let entry = open.by_container.entry(container).or_insert_with(begin);
         entry.path.get_or_insert_with(|| path.to_vec());

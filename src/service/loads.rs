@@ -1,12 +1,12 @@
 //! The load of the containers that were asked for it lately.
 //!
 //! No cgroup counts its tasks by state, so each of a container's tasks is looked at, every five seconds or, where that would
-//! take more than a hundredth of one processor, as much more seldom. To reckon the load from processor time and
+//! take more than a hundredth of one processor, as much more seldom: a container with many tasks waits for its turn, and the
+//! others do not wait for it. To reckon the load from processor time and
 //! `cpu.pressure` instead would take one read for each container, but pressure tells for how long *some* task waited and
 //! not how many did: three tasks on half a processor look like two. The taskstats interface counts in the kernel, but
 //! only for v1, and not what is below a cgroup.
 
-use crate::error::Error;
 use crate::load::{Averages, Load, Tasks};
 use crate::parse::uptime::uptime;
 use crate::snapshot::{Native, Snapshot};
@@ -18,10 +18,14 @@ use std::time::{Duration, Instant};
 
 /// As often as the kernel does (`LOAD_FREQ`).
 const INTERVAL: Duration = Duration::from_secs(5);
-/// All looks together take no more than this part of the time.
+/// How often it is seen whose turn it is.
+const TICK: Duration = Duration::from_millis(500);
+/// The looks at one container, and all looks together, take no more than this part of the time.
 const SHARE: u32 = 100;
 /// What nobody asked for in so long is forgotten.
 const PATIENCE: Duration = Duration::from_mins(15);
+/// So many containers are followed; the load of others is what they have run.
+const MOST: usize = 10_000;
 
 /// By the number of the container's cgroup, which is never used again.
 #[derive(Default)]
@@ -34,53 +38,62 @@ struct Known {
     averages: Averages,
     tasks: Tasks,
     looked: Instant,
+    /// When it is to be looked at again.
+    due: Instant,
     asked: Instant,
 }
 
 impl Loads {
-    /// The load of the container of this number, at this path.
+    /// The load of the container of this number, at this path. No task is looked at for it: that may take long, and whoever
+    /// asks has only so many threads that could answer others.
     pub(super) fn load(
         &self,
-        source: &Source,
         (container, path): (u64, &[u8]),
         snapshot: &Snapshot,
         last_pid: u32,
-    ) -> Result<Load, Error> {
+    ) -> Result<Load, NotLoaded> {
         let now = Instant::now();
-        if let Some(known) = self.known.lock().get_mut(&container) {
+        let mut all = self.known.lock();
+        if let Some(known) = all.get_mut(&container) {
             known.asked = now;
             return Ok(Load { averages: known.averages.get(), tasks: known.tasks, last_pid });
         }
-        let tasks = source.tasks(container, path)?;
         // What it was before is not known, but for how much it has run.
         let averages = Averages::steady(run_until_now(snapshot)?);
-        let known = Known { path: path.to_vec(), averages, tasks, looked: now, asked: now };
-        self.known.lock().insert(container, known);
+        let tasks = Tasks::default();
+        if all.len() < MOST {
+            let path = path.to_vec();
+            all.insert(container, Known { path, averages, tasks, looked: now, due: now, asked: now });
+        }
         Ok(Load { averages: averages.get(), tasks, last_pid })
     }
 
-    /// Looks at all of them, and says how long to wait until the next time.
+    /// Looks at those whose turn it is, and says how long to wait until the next time.
     pub(super) fn look(&self, source: &Source) -> Duration {
         let started = Instant::now();
-        let all: Vec<_> = {
+        let due: Vec<_> = {
             let mut known = self.known.lock();
             known.retain(|_, known| known.asked.elapsed() < PATIENCE);
-            known.iter().map(|(&container, known)| (container, known.path.clone())).collect()
+            let due = known.iter().filter(|(_, known)| known.due <= started);
+            due.map(|(&container, known)| (container, known.path.clone())).collect()
         };
-        for (container, path) in all {
+        for (container, path) in due {
+            let began = Instant::now();
             let tasks = source.tasks(container, &path);
             let mut known = self.known.lock();
             match (tasks, known.get_mut(&container)) {
                 (Ok(tasks), Some(known)) => {
                     let active = f64::from(tasks.running) + f64::from(tasks.uninterruptible);
-                    known.averages.add(active, known.looked.elapsed().as_secs_f64());
-                    (known.tasks, known.looked) = (tasks, Instant::now());
+                    let now = Instant::now();
+                    known.averages.add(active, (now - known.looked).as_secs_f64());
+                    (known.tasks, known.looked) = (tasks, now);
+                    known.due = began + INTERVAL.max(began.elapsed() * SHARE);
                 }
                 // It is gone, most likely; if it is not it will be asked for again.
                 _ => drop(known.remove(&container)),
             }
         }
-        INTERVAL.max(started.elapsed() * SHARE)
+        TICK.max(started.elapsed() * SHARE)
     }
 }
 
@@ -94,5 +107,7 @@ fn run_until_now(snapshot: &Snapshot) -> Result<f64, NotLoaded> {
     let age = Duration::from_millis(now.saturating_mul(10)).saturating_sub(start);
     let time = cpus.time.unwrap_or_default();
     let ran = Duration::from_nanos(time.user.saturating_add(time.system));
-    Ok(ran.as_secs_f64() / age.as_secs_f64().max(1.0))
+    // More than its processors can't have run all the time: the container is older than what is known of it.
+    let most = Duration::from_millis(cpus.capacity()).as_secs_f64();
+    Ok((ran.as_secs_f64() / age.as_secs_f64().max(1.0)).min(most))
 }

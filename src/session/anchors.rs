@@ -175,21 +175,28 @@ impl Anchors {
     /// Lays the kernel's own file of a view's path on its anchor. Whether there is one.
     fn lay_native(&self, path: &str, anchor: &Path) -> io::Result<bool> {
         let Some((top, rest)) = path.split_once('/') else { return Ok(false) };
-        match open_below(&Path::new("/").join(top), rest) {
-            Ok(native) => lay(&native, anchor).map(|()| true),
-            Err(Errno::NOENT) => Ok(false),
-            // Over the kernel's file in this namespace somebody has laid another, a view perhaps.
-            Err(Errno::XDEV) => self.lay_fresh(top, rest, anchor).map(|()| true),
+        let laid = match open_below(&Path::new("/").join(top), rest) {
+            Ok(native) => lay(&native, anchor),
+            Err(Errno::NOENT) => return Ok(false),
             Err(error) => Err(error.into()),
+        };
+        match laid.as_ref().map_err(io::Error::raw_os_error) {
+            // Somebody has laid another file over the kernel's in this namespace, a view perhaps; or it is before
+            // Linux 5.12.
+            Err(Some(libc::EXDEV | libc::ENOSYS)) => self.lay_fresh(top, rest, anchor)?,
+            _ => laid?,
         }
+        Ok(true)
     }
 
-    /// Lays a file of an instance of procfs or sysfs that nobody else has seen.
+    /// Lays a file of an instance of procfs or sysfs that nobody else has seen, and nobody is a peer of.
     fn lay_fresh(&self, top: &str, rest: &str, anchor: &Path) -> io::Result<()> {
         let fs_type = if top == "sys" { "sysfs" } else { top };
         let place = self.directory.join(FRESH);
         mount(Some(fs_type), &place, Some(fs_type), MsFlags::MS_RDONLY | FLAGS, NO)?;
-        let laid = open_below(&place, rest).map_err(io::Error::from).and_then(|native| lay(&native, anchor));
+        let laid = open_below(&place, rest)
+            .map_err(io::Error::from)
+            .and_then(|native| bind(Path::new(&format!("/proc/self/fd/{}", native.as_raw_fd())), anchor));
         unmount(&place).and(laid)
     }
 
@@ -284,22 +291,14 @@ fn change(path: &Path, flags: MsFlags) -> io::Result<()> {
     mount(NO, path, NO, flags, NO).map_err(io::Error::from)
 }
 
-/// Binds the kernel's own file read-only.
+/// Lays a file on an anchor, read-only. It must not be a peer of the mount that it is from: where /proc is shared, what
+/// is laid on the anchor would come to lie on /proc, too.
 fn lay(native: &OwnedFd, anchor: &Path) -> io::Result<()> {
     let clone =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let read_only = open_tree(native, "", clone).map_err(io::Error::from).and_then(|tree| {
-        sys::make_read_only(tree.as_fd())?;
-        Ok(tree)
-    });
-    match read_only {
-        Ok(tree) => Ok(move_mount(tree, "", CWD, anchor, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?),
-        // Before Linux 5.12. The files of procfs that are views have nothing that could be written.
-        Err(error) if error.raw_os_error() == Some(libc::ENOSYS) => {
-            bind(Path::new(&format!("/proc/self/fd/{}", native.as_raw_fd())), anchor)
-        }
-        Err(error) => Err(error),
-    }
+    let tree = open_tree(native, "", clone)?;
+    sys::make_private_and_read_only(tree.as_fd())?;
+    Ok(move_mount(tree, "", CWD, anchor, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
 /// Opens a file below a directory, and not what somebody may have laid over it: EXDEV if something is.
@@ -308,8 +307,8 @@ fn open_below(directory: &Path, rest: &str) -> rustix::io::Result<OwnedFd> {
     let top = openat(CWD, directory, flags | OFlags::DIRECTORY, Mode::empty())?;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
     match openat2(&top, rest, flags, Mode::empty(), resolve) {
-        // Before Linux 5.6.
-        Err(Errno::NOSYS) => openat(&top, rest, flags, Mode::empty()),
+        // Before Linux 5.6, or behind a filter that knows no openat2(2).
+        Err(Errno::NOSYS | Errno::PERM) => openat(&top, rest, flags, Mode::empty()),
         opened => opened,
     }
 }

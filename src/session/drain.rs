@@ -19,7 +19,7 @@ pub fn drain(gate: &Arc<Gate>, mount_point: &Path) -> bool {
     gate.close();
     let (closed, path) = (Arc::clone(gate), mount_point.to_path_buf());
     let wake = move || {
-        while closed.waiting() < threads() && rustix::fs::statfs(&path).is_ok() {}
+        while closed.is_closed() && closed.waiting() < threads() && rustix::fs::statfs(&path).is_ok() {}
     };
     if thread::Builder::new().name("drain".into()).spawn(wake).is_err() {
         return false;

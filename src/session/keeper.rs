@@ -50,6 +50,13 @@ impl Keeper {
         }
     }
 
+    /// Whether it keeps the connection already. To have systemd keep it once more, what it keeps would have to be removed
+    /// first, and who dies in between would take the connection along.
+    #[must_use]
+    pub fn has_given(&self, connection: &Connection) -> bool {
+        matches!(self, Self::ServiceManager) && connection.generation() > 0
+    }
+
     /// Has it keep the connection.
     ///
     /// # Errors

@@ -48,11 +48,16 @@ impl<'t> Caller<'t> {
         hierarchy.path_in(self.membership, self.pid)
     }
 
-    /// The container in another hierarchy: as far above its own cgroup as it is in the memory controller's.
-    pub(super) fn container_in(&self, hierarchy: &Hierarchy) -> Result<&'t [u8], Error> {
+    /// The container in another hierarchy, if it has a cgroup of its own there: one of the same path, or, where a runtime
+    /// keeps hierarchies in different places, of the same name. A container may be without in a hierarchy, and then is in
+    /// a cgroup with others, whose numbers are not its own.
+    pub(super) fn container_in(&self, hierarchy: &Hierarchy) -> Result<Option<&'t [u8]>, Error> {
         let own = self.own_in(hierarchy)?;
-        let inner = self.memory.get(self.container_length..).unwrap_or_default();
-        Ok(own.strip_suffix(inner).filter(|container| !container.is_empty()).unwrap_or(own))
+        let (container, inner) = self.memory.split_at(self.container_length.min(self.memory.len()));
+        let Some(there) = own.strip_suffix(inner) else { return Ok(None) };
+        let name = |path: &'t [u8]| path.rsplit(|&b| b == b'/').next().unwrap_or_default();
+        let is_it = there == container || (!name(there).is_empty() && name(there) == name(container));
+        Ok((is_it && there != b"/").then_some(there))
     }
 }
 
@@ -195,5 +200,26 @@ mod tests {
         for other in ["/a/container", "/crio-conmon-0123.scope/container", "/x/containers"] {
             assert_eq!(without_crun_subgroup(other.as_bytes()), other.as_bytes());
         }
+    }
+
+    #[test]
+    fn containers_in_other_hierarchies() {
+        let hierarchies = "4:memory:/docker/ab/inner\n5:cpu:/docker/ab/inner\n6:blkio:/user.slice\n\
+            7:cpuset:/system.slice/x:ab/inner\n8:pids:/system.slice/other:cd/inner\n9:cpuacct:/\n";
+        let memory = b"/docker/ab/inner";
+        let caller = Caller {
+            container_length: b"/docker/ab".len(),
+            membership: hierarchies.as_bytes(),
+            ..Caller::of_memory(memory)
+        };
+        let there = |controller| {
+            let hierarchy = Hierarchy::for_test(controller);
+            caller.container_in(&hierarchy).unwrap().map(|path| std::str::from_utf8(path).unwrap())
+        };
+        assert_eq!(there("cpu"), Some("/docker/ab"));
+        assert_eq!(there("blkio"), None);
+        assert_eq!(there("cpuset"), None, "not the same name");
+        assert_eq!(there("pids"), None);
+        assert_eq!(there("cpuacct"), None);
     }
 }

@@ -33,13 +33,13 @@ pub(super) fn cpus(
     })
 }
 
-/// Without the controller in its own cgroup a reader is bound by the nearest above that has it.
+/// Without the controller in its own cgroup a container is bound by the nearest above that has it.
 fn allowed(cpuset: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuList>, Error> {
     let name = match cpuset.version {
         Version::V1 => "cpuset.effective_cpus",
         Version::V2 => "cpuset.cpus.effective",
     };
-    for level in upward(caller.own_in(cpuset)?) {
+    for level in upward(container_or_own(cpuset, caller)?) {
         let list = read(cpuset, level, name, buffer, CpuList::parse)?;
         if list.is_some() {
             return Ok(list);
@@ -51,7 +51,7 @@ fn allowed(cpuset: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Res
 /// Thousandths of a processor: the least of all levels.
 fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<u64>, Error> {
     let mut least = None;
-    for level in upward(caller.own_in(cpu)?).filter(|&level| level != b"/" || !cpu.top_is_host) {
+    for level in upward(container_or_own(cpu, caller)?).filter(|&level| level != b"/" || !cpu.top_is_host) {
         let quota = match cpu.version {
             Version::V2 => read(cpu, level, "cpu.max", buffer, CpuQuota::v2)?.flatten(),
             Version::V1 => {
@@ -65,12 +65,15 @@ fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Re
     Ok(least)
 }
 
+/// Whose limits count: all readers of a container see the same processors, whatever limits some of them have below it.
+/// Where it has no cgroup of its own the reader's limits are all there is.
+fn container_or_own<'t>(hierarchy: &Hierarchy, caller: &Caller<'t>) -> Result<&'t [u8], Error> {
+    caller.container_in(hierarchy)?.map_or_else(|| caller.own_in(hierarchy), Ok)
+}
+
 /// The root's time is the host's.
 fn time(cpuacct: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuTime>, Error> {
-    let container = caller.container_in(cpuacct)?;
-    if container == b"/" && cpuacct.top_is_host {
-        return Ok(None);
-    }
+    let Some(container) = caller.container_in(cpuacct)? else { return Ok(None) };
     match cpuacct.version {
         Version::V2 => read(cpuacct, container, "cpu.stat", buffer, |text| {
             let get = |key: &'static str| value_of(text, key)?.ok_or(ParseError::Missing(key));

@@ -31,15 +31,7 @@ pub(super) struct HostFiles {
 impl HostFiles {
     /// Opens the files below `root`.
     pub(super) fn open(procfs: &Procfs, root: &Path) -> Result<Self, Error> {
-        // Never through a view that somebody laid over it: that would be waiting for ourselves.
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-        let opened = match openat2(&procfs.dir, "meminfo", READ, Mode::empty(), resolve) {
-            // Before Linux 5.6, or behind a filter that knows no openat2(2); a procfs of our own has
-            // nothing laid over it anyway.
-            Err(Errno::NOSYS) => openat(&procfs.dir, "meminfo", READ, Mode::empty()),
-            opened => opened,
-        };
-        let meminfo = opened.map_err(|e| Error::unreadable("/proc/meminfo", e))?;
+        let meminfo = open_bare(&procfs.dir, "meminfo").map_err(|e| Error::unreadable("/proc/meminfo", e))?;
         let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), directory, Mode::empty()).ok();
         let page = Bytes::new(rustix::param::page_size() as u64).to_kib();
@@ -54,7 +46,7 @@ impl HostFiles {
         let missing = || unreadable(io::ErrorKind::NotFound.into());
         let (top, rest) = file.path().split_once('/').ok_or_else(missing)?;
         let directory = if top == "sys" { self.sys.as_ref().ok_or_else(missing)? } else { &self.proc };
-        let opened = openat(directory, rest, READ, Mode::empty()).map_err(|e| unreadable(e.into()))?;
+        let opened = open_bare(directory, rest).map_err(|e| unreadable(e.into()))?;
         let mut text = Vec::new();
         File::from(opened).read_to_end(&mut text).map_err(unreadable)?;
         Ok(text)
@@ -106,6 +98,17 @@ impl HostFiles {
             root.stat = Some(stat_by_meminfo(meminfo));
         }
         Ok(Snapshot::of_memory(meminfo, self.page, Scope::Host(Box::new(root))))
+    }
+}
+
+/// Opens a file, and not a view that somebody has laid over it: that would be waiting for ourselves.
+fn open_bare(directory: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
+    match openat2(directory, path, READ, Mode::empty(), resolve) {
+        // Before Linux 5.6, or behind a filter that knows no openat2(2); an instance of our own has nothing laid over
+        // it anyway. Who is refused for want of a right is refused again.
+        Err(Errno::NOSYS | Errno::PERM) => openat(directory, path, READ, Mode::empty()),
+        opened => opened,
     }
 }
 

@@ -147,6 +147,19 @@ impl Hierarchy {
         })
     }
 
+    /// The hierarchy of v1 that has `controller`.
+    #[cfg(test)]
+    pub(super) fn for_test(controller: &'static str) -> Self {
+        Self {
+            version: Version::V1,
+            controller,
+            mount_point: "/".into(),
+            mount_root: b"/".to_vec(),
+            dir: rustix::fs::open("/", PATH_DIR, Mode::empty()).unwrap(),
+            top_is_host: true,
+        }
+    }
+
     /// Whether all of the hierarchy can be seen, as the daemon needs.
     #[must_use]
     pub fn is_whole(&self) -> bool {

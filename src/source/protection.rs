@@ -127,7 +127,10 @@ impl Child<'_> {
         };
         match read(buffer) {
             Ok(()) => parse(buffer).map(Some).map_err(|e| Error::malformed(shown(), e)),
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV)) => Ok(None),
+            // Gone, or closed to us by its owner, who can't hurt others by that.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EACCES)) => {
+                Ok(None)
+            }
             Err(e) => Err(Error::unreadable(shown(), e)),
         }
     }

@@ -13,7 +13,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 
-/// Looks at each task of the cgroup of that number at `path`, and of those below it; nobody else's.
+/// Looks at each task of the cgroup of that number at `path`, and of those below it; nobody else's. Of very many not all
+/// are looked at.
 pub(super) fn tasks(
     hierarchy: &Hierarchy,
     procfs: &Procfs,
@@ -33,57 +34,83 @@ pub(super) fn tasks(
         Version::V1 => "tasks",
         Version::V2 => "cgroup.threads",
     };
-    let mut sum = Tasks::default();
-    let mut open = vec![directory];
-    while let Some(directory) = open.pop() {
-        add(&directory, file, procfs, &mut sum).map_err(unreadable)?;
-        children(&directory, &mut open).map_err(unreadable)?;
-    }
-    Ok(sum)
+    let mut walk = Walk { file, procfs, left: MOST_LOOKS, sum: Tasks::default() };
+    walk.level(&directory, 0).map_err(unreadable)?;
+    Ok(walk.sum)
 }
 
-fn add(directory: &OwnedFd, file: &str, procfs: &Procfs, sum: &mut Tasks) -> rustix::io::Result<()> {
-    let mut text = Vec::new();
-    match openat(directory, file, READ, Mode::empty())
-        .map(File::from)
-        .map(|mut file| file.read_to_end(&mut text))
-    {
-        Ok(Ok(_)) => {}
-        // It goes while we look.
-        Err(Errno::NOENT | Errno::NODEV) | Ok(Err(_)) => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    let ids = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()).filter(|&id| id != 0);
-    let mut stat = [0; 512];
-    for id in ids {
-        sum.total += 1;
-        // Of the thread alone: what the process has is summed up over all of its threads.
-        let path = format!("{id}/task/{id}/stat");
-        let read =
-            openat(&procfs.dir, path, READ, Mode::empty()).and_then(|file| rustix::io::read(file, &mut stat));
-        match read.ok().and_then(|length| proc_stat::state(&stat[..length])) {
-            Some(b'R') => sum.running += 1,
-            Some(b'D') => sum.uninterruptible += 1,
-            _ => {}
+/// So many tasks and cgroups are looked at, at most: a tenant may make many.
+const MOST_LOOKS: u32 = 10_000;
+/// And no deeper: each level takes a descriptor or two.
+const MOST_LEVELS: usize = 16;
+
+/// A walk through a container's cgroups.
+struct Walk<'p> {
+    /// The file that lists tasks.
+    file: &'static str,
+    procfs: &'p Procfs,
+    left: u32,
+    sum: Tasks,
+}
+
+impl Walk<'_> {
+    fn level(&mut self, directory: &OwnedFd, depth: usize) -> rustix::io::Result<()> {
+        self.tasks_of(directory)?;
+        if depth == MOST_LEVELS {
+            return Ok(());
         }
-    }
-    Ok(())
-}
-
-fn children(directory: &OwnedFd, open: &mut Vec<OwnedFd>) -> rustix::io::Result<()> {
-    let listed = match openat(directory, ".", READ | OFlags::DIRECTORY, Mode::empty()) {
-        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-        listed => listed?,
-    };
-    for entry in Dir::new(listed)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if entry.file_type() == FileType::Directory && name != c"." && name != c".." {
+        let listed = match openat(directory, ".", READ | OFlags::DIRECTORY, Mode::empty()) {
+            // It goes while we look.
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            listed => listed?,
+        };
+        for entry in Dir::new(listed)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
+                continue;
+            }
+            if !self.may_look() {
+                break;
+            }
             match openat(directory, name, PATH_DIR, Mode::empty()) {
                 Err(Errno::NOENT) => {}
-                opened => open.push(opened?),
+                opened => self.level(&opened?, depth + 1)?,
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn may_look(&mut self) -> bool {
+        self.left = self.left.saturating_sub(1);
+        self.left > 0
+    }
+
+    fn tasks_of(&mut self, directory: &OwnedFd) -> rustix::io::Result<()> {
+        let mut text = Vec::new();
+        let file = openat(directory, self.file, READ, Mode::empty()).map(File::from);
+        match file.map(|mut file| file.read_to_end(&mut text)) {
+            Ok(Ok(_)) => {}
+            Err(Errno::NOENT | Errno::NODEV) | Ok(Err(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        let ids = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()).filter(|&id| id != 0);
+        let mut stat = [0; 512];
+        for id in ids {
+            self.sum.total = self.sum.total.saturating_add(1);
+            if !self.may_look() {
+                continue;
+            }
+            // Of the thread alone: what the process has is summed up over all of its threads.
+            let path = format!("{id}/task/{id}/stat");
+            let file = openat(&self.procfs.dir, path, READ, Mode::empty());
+            let read = file.and_then(|file| rustix::io::read(file, &mut stat));
+            match read.ok().and_then(|length| proc_stat::state(&stat[..length])) {
+                Some(b'R') => self.sum.running += 1,
+                Some(b'D') => self.sum.uninterruptible += 1,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }

@@ -33,10 +33,7 @@ pub(super) fn text_of(
         ),
     };
     let Some(hierarchy) = hierarchy else { return Ok(None) };
-    let container = caller.container_in(hierarchy)?;
-    if container == b"/" && hierarchy.top_is_host {
-        return Ok(None);
-    }
+    let Some(container) = caller.container_in(hierarchy)? else { return Ok(None) };
     let names = match hierarchy.version {
         Version::V1 => names[0],
         Version::V2 => names[1],

@@ -1,9 +1,8 @@
 //! `proc/uptime`: how long the container runs, and how long its processors were idle.
 
 use super::{NotLoaded, View};
-use crate::parse::cpu_quota::MILLI;
 use crate::parse::uptime::uptime;
-use crate::snapshot::{Cpus, Native, Needs, Scope, Snapshot};
+use crate::snapshot::{Native, Needs, Scope, Snapshot};
 use std::io::Write;
 
 /// The first number is the age of the container's first process. The second is what it could have run, by its processors
@@ -21,7 +20,7 @@ impl View for Uptime {
     }
 
     fn needs(&self) -> Needs {
-        Needs::CPUS.and(Needs::START).and(Needs::native(Native::Uptime))
+        Needs::COUNTERS.and(Needs::native(Native::Uptime))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
@@ -30,11 +29,12 @@ impl View for Uptime {
             out.extend_from_slice(native);
             return Ok(());
         };
-        let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
+        let counters = snapshot.counters.as_ref().ok_or(NotLoaded("the processors' counters"))?;
         let start = snapshot.start.ok_or(NotLoaded("the container's start"))?;
         let now = uptime(native).map_err(|_| NotLoaded("the host's uptime"))?;
         let age = now.saturating_sub(hundredths(start));
-        let idle = idle(age, cpus);
+        let is_counted = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.time.is_some());
+        let idle = if is_counted { counters.all.idle / 10_000_000 } else { 0 };
         // Writing to a Vec never fails.
         let _ = writeln!(out, "{}.{:02} {}.{:02}", age / 100, age % 100, idle / 100, idle % 100);
         Ok(())
@@ -46,24 +46,18 @@ fn hundredths(ticks: u64) -> u64 {
     ticks.saturating_mul(100) / rustix::param::clock_ticks_per_second().max(1)
 }
 
-fn idle(age: u64, cpus: &Cpus) -> u64 {
-    const NANOSECONDS: u64 = 10_000_000;
-    let Some(time) = cpus.time else { return 0 };
-    let used = time.user.saturating_add(time.system) / NANOSECONDS;
-    (age.saturating_mul(cpus.capacity()) / MILLI).saturating_sub(used)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::bytes::Kib;
-    use crate::parse::cpu_list::CpuList;
-    use crate::snapshot::{Container, CpuTime};
+    use crate::ledger::{Counted, Counters};
+    use crate::snapshot::{Container, CpuTime, Cpus};
 
-    fn shown(native: &str, start: u64, time: Option<CpuTime>) -> String {
+    fn shown(native: &str, start: u64, idle: u64, time: Option<CpuTime>) -> String {
         let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
         let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
-        snapshot.cpus = Some(Cpus { online: CpuList::first(2), time, ..Cpus::default() });
+        snapshot.cpus = Some(Cpus { time, ..Cpus::default() });
+        snapshot.counters = Some(Counters { all: Counted { idle, ..Counted::default() }, each: vec![] });
         snapshot.start = Some(start);
         snapshot.natives.push((Native::Uptime, native.into()));
         let mut out = Vec::new();
@@ -73,14 +67,13 @@ mod tests {
 
     #[test]
     fn age_and_idle_time() {
-        let time = |seconds: u64| Some(CpuTime { user: seconds * 1_000_000_000, system: 500_000_000 });
-        assert_eq!(shown("1000.00 5.00\n", 90_000, time(30)), "100.00 169.50\n");
-        assert_eq!(shown("1000.07 5.00\n", 90_000, None), "100.07 0.00\n");
+        let idle = 169_505_000_000;
+        assert_eq!(shown("1000.00 5.00\n", 90_000, idle, Some(CpuTime::default())), "100.00 169.50\n");
+        assert_eq!(shown("1000.07 5.00\n", 90_000, idle, None), "100.07 0.00\n");
     }
 
     #[test]
     fn never_negative() {
-        let time = Some(CpuTime { user: u64::MAX, system: u64::MAX });
-        assert_eq!(shown("1.00 5.00\n", u64::MAX, time), "0.00 0.00\n");
+        assert_eq!(shown("1.00 5.00\n", u64::MAX, 0, None), "0.00 0.00\n");
     }
 }
