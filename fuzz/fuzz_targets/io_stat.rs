@@ -6,7 +6,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     if let Ok(devices) = io_stat::v2(text) {
-        let whole = text.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n") && line.len() > 1);
+        let whole =
+            text.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n") && line.len() > 1);
         assert_eq!(devices.len(), whole.count());
     }
     if let Ok(devices) = io_stat::v1(text) {
