@@ -40,19 +40,31 @@ enum Command {
 struct CpuViewArgument {
     /// What makes a container have fewer processors than the host
     #[arg(long, value_enum, default_value_t)]
-    cpu_view: CpuView,
+    cpu_view: CpuViewName,
+}
+
+#[derive(Clone, Copy, Default, clap::ValueEnum)]
+enum CpuViewName {
+    /// Its cpuset, and its limits on bandwidth
+    #[default]
+    Quota,
+    /// Its cpuset alone
+    Cpuset,
 }
 
 impl CpuViewArgument {
     const fn get(self) -> CpuView {
-        self.cpu_view
+        match self.cpu_view {
+            CpuViewName::Quota => CpuView::Quota,
+            CpuViewName::Cpuset => CpuView::Cpuset,
+        }
     }
 
     /// As it is written on the command line.
     const fn name(self) -> &'static str {
         match self.cpu_view {
-            CpuView::Quota => "quota",
-            CpuView::Cpuset => "cpuset",
+            CpuViewName::Quota => "quota",
+            CpuViewName::Cpuset => "cpuset",
         }
     }
 }

@@ -42,12 +42,12 @@ pub struct Source {
 }
 
 /// What makes a container have fewer processors than the host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum CpuView {
-    /// Its cpuset, and its limits on bandwidth
+    /// Its cpuset, and its limits on bandwidth.
     #[default]
     Quota,
-    /// Its cpuset alone
+    /// Its cpuset alone.
     Cpuset,
 }
 

@@ -44,7 +44,8 @@ struct System {
     launcher: Child,
     pid: u32,
     cgroup: PathBuf,
-    _directory: tempfile::TempDir,
+    /// Where its log is.
+    directory: tempfile::TempDir,
 }
 
 impl System {
@@ -53,7 +54,7 @@ impl System {
         let name = directory.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.');
         let cgroup = Path::new("/sys/fs/cgroup/systemd").join(format!("cgprocfs-test-{name}"));
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/systemd/boot");
-        let log = fs::File::create(std::env::temp_dir().join(format!("cgprocfs-systemd-{name}"))).unwrap();
+        let log = fs::File::create(directory.path().join("log")).unwrap();
         let launcher = Command::new(script)
             .arg(directory.path())
             .arg(cgprocfs_path())
@@ -63,7 +64,7 @@ impl System {
             .stderr(log)
             .spawn()
             .unwrap();
-        let mut system = Self { launcher, pid: 0, cgroup, _directory: directory };
+        let mut system = Self { launcher, pid: 0, cgroup, directory };
         wait_at_most(20, "systemd boots", || {
             system.pid = load::children(system.launcher.id()).first().copied().unwrap_or(0);
             Path::new(&format!("/proc/{}/root/run/booted", system.pid)).exists()
@@ -119,8 +120,11 @@ impl System {
 
 impl Drop for System {
     fn drop(&mut self) {
-        if std::thread::panicking() && self.pid != 0 {
-            eprintln!("{}", self.log());
+        if std::thread::panicking() {
+            eprintln!("{}", fs::read_to_string(self.directory.path().join("log")).unwrap_or_default());
+            if self.pid != 0 {
+                eprintln!("{}", self.log());
+            }
         }
         // The first process takes all others with it; who waits for a server that is stopped can't be killed.
         let abort = ["umount", "--force", "--lazy", "/run/cgprocfs/live"];
