@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 /// What runs in a guest: the programs of these names beside this one.
 static TESTS: [&str; 7] = ["oracle", "response", "mount", "identity", "run", "cli", "hostile"];
 /// So many of these, from the start, are about memory.
-const ABOUT_MEMORY: usize = 3;
+const ABOUT_MEMORY: usize = 2;
 
 /// Kernel, layout of cgroups, swap, and MGLRU, which 6.12 has on by default and 6.1 off.
 const GUESTS: [[&str; 4]; 10] = [
