@@ -44,6 +44,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    crate::sys::share_one_heap();
     if arguments.supervise { supervise(arguments) } else { serve(arguments) }
 }
 
