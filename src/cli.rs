@@ -6,6 +6,7 @@ mod run;
 mod show;
 mod systemd;
 mod unmount;
+mod views;
 
 use crate::source::CpuView;
 use clap::{Parser, Subcommand};

@@ -4,7 +4,7 @@ use crate::fuse::Gate;
 use crate::service::Service;
 use crate::session::keeper::Keeper;
 use crate::session::{self, Connection, handover};
-use crate::view::VIEWS;
+use crate::view::{VIEWS, View};
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 use std::io;
@@ -46,13 +46,14 @@ pub enum DaemonError {
     Keep(io::Error),
 }
 
-/// Starts to serve `connection`, shows its views at the anchors, and has it kept.
+/// Starts to serve `connection`, shows `views` at the anchors, and has it kept.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing is mounted then, unless a keeper has it.
 pub fn start(
     connection: &Connection,
     service: &Arc<Service>,
+    views: &[&'static dyn View],
     keeper: &Keeper,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> Result<Arc<Gate>, DaemonError> {
@@ -65,7 +66,7 @@ pub fn start(
     service.keep_in(connection.for_service().map_err(failed)?);
     session::serve(connection, service, VIEWS, &gate, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
-        match anchors.stack() {
+        match anchors.stack(views) {
             Ok(()) => {}
             Err(error) if connection.generation() == 0 => return Err(failed(error)),
             // What the first daemon has laid is still there, and who only serves may not mount.
@@ -93,13 +94,15 @@ pub fn start(
 pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
+    views: &[&'static dyn View],
     keeper: &Keeper,
     events: &Receiver<Event>,
     sender: &Sender<Event>,
 ) -> Result<(), DaemonError> {
     let directory = connection.directory();
     let ended = sender.clone();
-    let gate = start(connection, service, keeper, move |result| drop(ended.send(Event::Ended(result))))?;
+    let gate =
+        start(connection, service, views, keeper, move |result| drop(ended.send(Event::Ended(result))))?;
     if !matches!(keeper, Keeper::ServiceManager) {
         match handover::listen(&directory).and_then(|listener| listen(listener, sender.clone())) {
             Ok(()) => {}

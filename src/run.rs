@@ -22,6 +22,7 @@ use self::report::Report;
 use crate::bytes::Bytes;
 use crate::service::Service;
 use crate::source::{CpuView, LayoutError, Source};
+use crate::view::View;
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -39,6 +40,8 @@ pub struct Options {
     pub cpus: Option<Cpus>,
     /// What makes it have fewer processors than the host.
     pub cpu_view: CpuView,
+    /// What it sees instead of the kernel's files.
+    pub views: Vec<&'static dyn View>,
     /// How often to print the numbers while the program runs.
     pub refresh: Option<Duration>,
     /// Whether to print for machines.
@@ -112,7 +115,7 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let service = Arc::new(Service::new(source, 256));
 
     service.follow_loads().map_err(|e| RunError::System("cannot start a thread", e))?;
-    let namespace = namespace::with_views(&service)?;
+    let namespace = namespace::with_views(&service, &options.views)?;
     let mut command = Command::new(&options.program);
     command.args(&options.arguments);
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());

@@ -51,6 +51,10 @@ fn usage_errors() {
         (&["run", "--refresh", "0ms", "--", "true"], "not a time: write"),
         (&["run", "--refresh", "fast", "--", "true"], "not a time: write"),
         (&["show", "--pid", "x"], "'x' for '--pid <PID>'"),
+        (
+            &["run", "--views", "meminfo,nothing", "--", "true"],
+            "there is no view \"nothing\"; the views are proc/",
+        ),
         (&["mount", "/a", "/b"], "unexpected argument '/b'"),
     ] {
         fails(cgprocfs().args(arguments), 2, message);

@@ -61,6 +61,7 @@ fn main() -> ExitCode {
         test("unmounted_by_command", MOUNT, unmounted_by_command),
         test("aborted", MOUNT, aborted),
         test("anchors_follow", MOUNT, anchors_follow),
+        test("chosen_views", MOUNT, chosen_views),
         test("stopped_while_a_file_is_open", MOUNT, stopped_while_a_file_is_open),
         test("a_panic_is_contained", MOUNT, a_panic_is_contained),
         test("failing_reads_do_not_fill_the_log", MOUNT, failing_reads_do_not_fill_the_log),
@@ -560,6 +561,31 @@ fn anchors_follow() {
     assert!(readers[0].ask().starts_with("error"));
     let _daemon = daemon.again();
     readers.iter_mut().for_each(|reader| assert_eq!(reader.ask(), own));
+}
+
+/// What is not chosen stays the kernel's, and changes at once when a daemon takes over that was told another choice.
+fn chosen_views() {
+    let daemon = Daemon::start_with(&[], &["--views", "meminfo,working_set"], &[]);
+    let container = Cgroup::new().limit(64);
+    let read = |daemon: &Daemon, path: &str| {
+        output(&mut container.command(&["cat", daemon.path(path).to_str().unwrap()]))
+    };
+    let types = |daemon: &Daemon| {
+        ["proc/meminfo", "working_set", "proc/cpuinfo", "proc/pressure/cpu"].map(|path| {
+            let kind = output(Command::new("stat").args([
+                "--file-system",
+                "--format=%T",
+                daemon.path(path).to_str().unwrap(),
+            ]));
+            kind.trim().to_string()
+        })
+    };
+    assert_eq!(types(&daemon), ["fuseblk", "fuseblk", "proc", "proc"]);
+    assert!(read(&daemon, "proc/meminfo").starts_with("MemTotal:          65536 kB\n"));
+    assert_eq!(read(&daemon, "proc/swaps"), fs::read_to_string("/proc/swaps").unwrap());
+    let successor = daemon.taken_over_with(&["--views=proc/cpuinfo"]);
+    assert_eq!(types(&successor), ["proc", "tmpfs", "fuseblk", "proc"]);
+    assert_eq!(types(&successor.taken_over()), ["fuseblk"; 4]);
 }
 
 fn stopped_while_a_file_is_open() {

@@ -62,6 +62,8 @@ fn number_of_processors() {
     let words =
         ["run", "--cpus", "0.5", "--cpu-view", "cpuset", "--", "grep", "-c", "^processor", "/proc/cpuinfo"];
     assert_eq!(output(cgprocfs().args(words)), format!("{all}\n"));
+    let words = ["run", "--cpus=0.5", "--views=stat,working_set", "--", "sh", "-c", script];
+    assert_eq!(output(cgprocfs().args(words)), format!("{all}\n{all}\n{all}\n1\n{list}\n"));
 }
 
 fn number_for_lscpu() {

@@ -38,6 +38,8 @@ pub(super) struct Arguments {
     leave: Option<String>,
     #[command(flatten)]
     cpu_view: super::CpuViewArgument,
+    #[command(flatten)]
+    views: super::views::ViewsArgument,
     /// Started by `--supervise`
     #[arg(long, group = "way", hide = true)]
     supervised: bool,
@@ -68,7 +70,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
         _ => Keeper::Nobody,
     };
     let connection = connect(arguments, &keeper)?;
-    daemon::serve(&connection, &service, &keeper, &events, &sender)?;
+    daemon::serve(&connection, &service, &arguments.views.get(), &keeper, &events, &sender)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -79,7 +81,7 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     }
     let (device, anchors) = session::mount(&arguments.directory)?;
     let connection = begin(device, &anchors)?;
-    let gate = daemon::start(&connection, service, &Keeper::ServiceManager, drop)?;
+    let gate = daemon::start(&connection, service, &arguments.views.get(), &Keeper::ServiceManager, drop)?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
 }
@@ -122,6 +124,9 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
         // Not what goes without saying: an older version may be started, that has no such option.
         if arguments.cpu_view.get() != CpuView::default() {
             command.args(["--cpu-view", arguments.cpu_view.name()]);
+        }
+        if let Some(views) = arguments.views.value() {
+            command.args(["--views", &views]);
         }
         if arguments.takeover {
             command.arg("--takeover");

@@ -18,6 +18,8 @@ pub(super) struct Arguments {
     cpus: Option<Cpus>,
     #[command(flatten)]
     cpu_view: super::CpuViewArgument,
+    #[command(flatten)]
+    views: super::views::ViewsArgument,
     /// Print the numbers this often while it runs, for example every 400ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     refresh: Option<Duration>,
@@ -35,6 +37,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         memory: arguments.memory,
         cpus: arguments.cpus,
         cpu_view: arguments.cpu_view.get(),
+        views: arguments.views.get(),
         refresh: arguments.refresh,
         json: arguments.json,
         program: command.next().unwrap_or_default(),

@@ -1,9 +1,8 @@
 //! `cgprocfs show`: a view as some process reads it, without any mount.
 
-use super::Failure;
+use super::{Failure, views};
 use crate::service::Service;
 use crate::source::Source;
-use crate::view::{VIEWS, find};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,10 +22,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let view = find(&arguments.view).ok_or_else(|| {
-        let known: Vec<_> = VIEWS.iter().map(|view| view.path()).collect();
-        Failure::Other(format!("there is no view {:?}; the views are {}", arguments.view, known.join(", ")))
-    })?;
+    let view = views::named(&arguments.view).map_err(Failure::Other)?;
     let service = Service::new(Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get()), 1);
     let pid = match arguments.pid {
         Some(0) => return Err(Failure::Other("there is no process 0; name one that runs".into())),

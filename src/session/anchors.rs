@@ -11,7 +11,7 @@
 use super::mount::{MountError, unmount};
 use crate::parse::mountinfo::{Mount, mounts, uppermost};
 use crate::sys;
-use crate::view::VIEWS;
+use crate::view::{VIEWS, View};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mknodat, openat, openat2};
 use rustix::io::Errno;
@@ -128,17 +128,18 @@ impl Anchors {
         Ok(())
     }
 
-    /// Lays the views of the file system that is served on top. Somebody has to serve it.
+    /// Lays `views` of the file system that is served on top, and the kernel's files on other views. Somebody has to
+    /// serve it.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn stack(&self) -> io::Result<()> {
+    pub fn stack(&self, views: &[&'static dyn View]) -> io::Result<()> {
         // Its binds on the anchors would be its peers, and what is laid on these be laid on it, too, and be taken from
         // all of them with it.
         change(&self.live(), MsFlags::MS_PRIVATE)?;
         let table = table()?;
         let live = uppermost(&table, self.live().as_os_str().as_bytes());
-        for view in VIEWS {
+        for view in views {
             let anchor = self.directory.join(view.path());
             let upper = uppermost(&table, anchor.as_os_str().as_bytes());
             let is_there = upper.zip(live).is_some_and(|(upper, live)| upper.device == live.device);
@@ -146,7 +147,8 @@ impl Anchors {
                 bind(&self.live().join(view.path()), &anchor)?;
             }
         }
-        Ok(())
+        let is_chosen = |view: &dyn View| views.iter().any(|chosen| chosen.ino() == view.ino());
+        self.lay_native_on(|view| !is_chosen(view))
     }
 
     /// Lays the kernel's files on top of views. Nobody has to serve these any more.
@@ -154,9 +156,14 @@ impl Anchors {
     /// # Errors
     /// The first of the kernel's; the other anchors are gone through all the same.
     pub fn fall_back(&self) -> io::Result<()> {
+        self.lay_native_on(|_| true)
+    }
+
+    /// Lays the kernel's files on those views that are `wanted`.
+    fn lay_native_on(&self, wanted: impl Fn(&dyn View) -> bool) -> io::Result<()> {
         let table = table()?;
         let mut result = Ok(());
-        for view in VIEWS {
+        for view in VIEWS.iter().filter(|view| wanted(**view)) {
             let anchor = self.directory.join(view.path());
             let is_view = |mount: &Mount| mount.fs_type == VIEW;
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none_or(|upper| !is_view(upper)) {

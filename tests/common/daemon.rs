@@ -33,8 +33,14 @@ impl Daemon {
     }
 
     /// Another one that takes its mount over; returns when this one has ended in order.
-    pub fn taken_over(mut self) -> Self {
-        let successor = Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &["--takeover"], &[]);
+    pub fn taken_over(self) -> Self {
+        self.taken_over_with(&[])
+    }
+
+    /// The same with more options.
+    pub fn taken_over_with(mut self, options: &[&str]) -> Self {
+        let options = [&["--takeover"], options].concat();
+        let successor = Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &options, &[]);
         let status = self.wait();
         assert!(status.success(), "{status}: {}", self.log());
         successor

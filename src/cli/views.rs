@@ -1,0 +1,33 @@
+//! The option that chooses among the views.
+
+use crate::view::{VIEWS, View, find};
+
+/// An option of every command that lays views over the kernel's files.
+#[derive(Clone, clap::Args)]
+pub(super) struct ViewsArgument {
+    /// Show no other views than these, for example meminfo,working_set,proc/pressure/cpu; the other files stay
+    /// the kernel's
+    #[arg(long, value_name = "VIEW", value_delimiter = ',', value_parser = named)]
+    views: Vec<&'static dyn View>,
+}
+
+impl ViewsArgument {
+    /// The chosen views, which are all if none was named.
+    pub(super) fn get(&self) -> Vec<&'static dyn View> {
+        if self.views.is_empty() { VIEWS.to_vec() } else { self.views.clone() }
+    }
+
+    /// As it is written on the command line, unless all are wanted.
+    pub(super) fn value(&self) -> Option<String> {
+        let paths: Vec<_> = self.views.iter().map(|view| view.path()).collect();
+        (!paths.is_empty()).then(|| paths.join(","))
+    }
+}
+
+/// The view of a path or name.
+pub(super) fn named(name: &str) -> Result<&'static dyn View, String> {
+    find(name).ok_or_else(|| {
+        let known: Vec<_> = VIEWS.iter().map(|view| view.path()).collect();
+        format!("there is no view {name:?}; the views are {}", known.join(", "))
+    })
+}
