@@ -2,6 +2,7 @@
 
 use crate::parse::ParseError;
 use crate::view::NotLoaded;
+use rustix::io::Errno;
 use std::io;
 
 /// Why a view could not be served.
@@ -35,6 +36,9 @@ pub enum Error {
     /// The rest of a file that was begun before the daemon was replaced.
     #[error("/{0} was read in part before the daemon was replaced; open it again")]
     TextGone(&'static str),
+    /// What the kernel answers for one of its own files.
+    #[error("the kernel's answer: {0}")]
+    OfKernel(Errno),
     /// A defect of this program.
     #[error("{0}; this is a defect, please report it")]
     NotLoaded(#[from] NotLoaded),
@@ -52,6 +56,7 @@ impl Error {
                 None | Some(libc::ENOSYS) => libc::EIO,
                 Some(errno) => errno,
             },
+            Self::OfKernel(errno) => errno.raw_os_error(),
             Self::Outside(_) | Self::Malformed { .. } | Self::TextGone(_) | Self::NotLoaded(_) => libc::EIO,
         }
     }
@@ -67,7 +72,9 @@ impl Error {
     #[must_use]
     pub fn level(&self) -> log::Level {
         match self {
-            Self::ProcessGone(_) | Self::CgroupGone(_) | Self::TextGone(_) => log::Level::Debug,
+            Self::ProcessGone(_) | Self::CgroupGone(_) | Self::TextGone(_) | Self::OfKernel(_) => {
+                log::Level::Debug
+            }
             Self::Outside(_) | Self::Unreadable { .. } | Self::Malformed { .. } => log::Level::Warn,
             Self::NotLoaded(_) => log::Level::Error,
         }

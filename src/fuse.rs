@@ -1,23 +1,27 @@
 //! The FUSE skin: translates requests of the kernel into calls of [`Service`], and computes nothing.
 
+mod file;
 mod gate;
 mod handles;
 mod tree;
 
 pub use self::gate::Gate;
 
+use self::file::{File, inode, kernel_number};
 use self::handles::Handles;
 use self::tree::{Node, Tree};
 use crate::error::Error;
 use crate::service::Service;
 use crate::session::{Connection, Fetched, Journal, What};
-use crate::view::View;
+use crate::source::{Entry, join};
+use crate::view::{CPU_DIRECTORY, View, topology};
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
     ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr,
     Request,
 };
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -74,16 +78,63 @@ impl ViewFs {
         Errno::from_i32(error.errno())
     }
 
-    fn attributes(&self, node: &Node) -> FileAttr {
-        let (kind, perm, nlink, size) = match node.view {
-            // As those of sysfs do. The true size is known only when a text is made, and 0, as procfs has it, would
-            // make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
-            // (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c).
-            Some(view) => (FileType::RegularFile, view.mode(), 1, view.claimed_size()),
-            None => (FileType::Directory, 0o555, 2, 0),
+    /// What is at an inode number.
+    fn find(&self, ino: u64) -> Result<Found<'_>, rustix::io::Errno> {
+        match kernel_number(ino) {
+            None => self.tree.node(ino).map(Found::Ours).ok_or(rustix::io::Errno::NOENT),
+            Some(number) => {
+                let (path, entry) = self.service.source().cpu_directory().find(number)?;
+                Ok(Found::OfProcessors(path, entry))
+            }
+        }
+    }
+
+    /// The file at an inode number.
+    fn file(&self, ino: u64) -> Option<File> {
+        match kernel_number(ino) {
+            None => self.tree.node(ino).and_then(|node| node.view).map(File::View),
+            Some(number) => Some(File::OfProcessors(number)),
+        }
+    }
+
+    fn child(&self, parent: u64, name: &OsStr) -> Result<Found<'_>, rustix::io::Errno> {
+        if let Some(node) = self.tree.child(parent, name) {
+            return Ok(Found::Ours(node));
+        }
+        let path = self.find(parent)?.path_of_processors().ok_or(rustix::io::Errno::NOENT)?;
+        let path = join(&path, name.as_bytes());
+        let entry = self.service.source().cpu_directory().entry(&path)?;
+        Ok(Found::OfProcessors(path, entry))
+    }
+
+    /// What else is in a directory than what is ours, as far as a reader has it.
+    fn others_in(&self, directory: &Found<'_>, ino: u64, pid: u32) -> Result<Vec<(Vec<u8>, Entry)>, Error> {
+        let Some(path) = directory.path_of_processors() else { return Ok(Vec::new()) };
+        let mut entries = self.service.source().cpu_directory().list(&path).map_err(Error::OfKernel)?;
+        entries.retain(|(name, _)| self.tree.child(ino, OsStr::from_bytes(name)).is_none());
+        if let Some(cpus) = self.service.cpus(pid)? {
+            entries.retain(|(name, _)| topology::native_path(&join(&path, name), &cpus).is_some());
+        }
+        Ok(entries)
+    }
+
+    fn attributes(&self, found: &Found<'_>) -> FileAttr {
+        // Sizes are as those of sysfs. The true one is known only when a text is made, and 0, as procfs has it, would
+        // make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
+        // (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c).
+        let (kind, perm, nlink, size) = match found {
+            Found::Ours(Node { view: Some(view), .. }) => {
+                (FileType::RegularFile, view.mode(), 1, view.claimed_size())
+            }
+            Found::OfProcessors(_, entry) => match kind(*entry) {
+                FileType::RegularFile => (FileType::RegularFile, entry.mode & 0o444, 1, 4096),
+                FileType::Symlink => (FileType::Symlink, 0o777, 1, 0),
+                kind => (kind, entry.mode & 0o555, 2, 0),
+            },
+            Found::Ours(_) => (FileType::Directory, 0o555, 2, 0),
         };
         FileAttr {
-            ino: INodeNo(node.ino),
+            ino: INodeNo(found.ino()),
             size,
             blocks: 0,
             atime: self.started,
@@ -110,8 +161,9 @@ pub(crate) fn reread(
     fetched: &Fetched,
 ) -> Result<Vec<u8>, i32> {
     let What::Read { offset, size, .. } = fetched.what else { return Err(libc::EIO) };
-    let view = views.iter().find(|view| view.ino() == fetched.ino).ok_or(libc::EBADF)?;
-    match service.text(fetched.pid, *view) {
+    let view = || views.iter().find(|view| view.ino() == fetched.ino).copied().map(File::View);
+    let file = kernel_number(fetched.ino).map(File::OfProcessors).or_else(view).ok_or(libc::EBADF)?;
+    match file.text(service, fetched.pid) {
         Ok(text) => Ok(range(&text.bytes, offset, size).to_vec()),
         Err(error) => {
             service.log(&error);
@@ -122,16 +174,33 @@ pub(crate) fn reread(
 
 impl Filesystem for ViewFs {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.answer(request, parent, What::Lookup, || match self.tree.child(parent.0, name) {
-            Some(node) => reply.entry(&FOR_EVER, &self.attributes(node), Generation(0)),
-            None => reply.error(Errno::ENOENT),
+        self.answer(request, parent, What::Lookup, || match self.child(parent.0, name) {
+            Ok(found) => reply.entry(&FOR_EVER, &self.attributes(&found), Generation(0)),
+            Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
         });
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(request, ino, What::Lookup, || match self.tree.node(ino.0) {
-            Some(node) => reply.attr(&FOR_EVER, &self.attributes(node)),
-            None => reply.error(Errno::ENOENT),
+        self.answer(request, ino, What::Lookup, || match self.find(ino.0) {
+            Ok(found) => reply.attr(&FOR_EVER, &self.attributes(&found)),
+            Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
+        });
+    }
+
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        self.answer(request, ino, What::Lookup, || {
+            let Ok(Found::OfProcessors(path, _)) = self.find(ino.0) else {
+                return reply.error(Errno::EINVAL);
+            };
+            let native = match self.service.cpus(request.pid()) {
+                Ok(cpus) => cpus.map_or(Some(path.clone()), |cpus| topology::native_path(&path, &cpus)),
+                Err(error) => return reply.error(self.errno(&error)),
+            };
+            let target = native.ok_or(rustix::io::Errno::NOENT);
+            match target.and_then(|native| self.service.source().cpu_directory().target(&native)) {
+                Ok(target) => reply.data(&target),
+                Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
+            }
         });
     }
 
@@ -144,15 +213,30 @@ impl Filesystem for ViewFs {
         mut reply: ReplyDirectory,
     ) {
         self.answer(request, ino, What::Other, || {
-            let Some(directory) = self.tree.node(ino.0).filter(|node| node.view.is_none()) else {
-                return reply.error(Errno::ENOTDIR);
+            let directory = match self.find(ino.0) {
+                Ok(directory) => directory,
+                Err(error) => return reply.error(Errno::from_i32(error.raw_os_error())),
             };
-            let dots = [(directory.ino, "."), (directory.parent, "..")];
-            let dots = dots.into_iter().map(|(ino, name)| (ino, FileType::Directory, name));
-            let children =
-                self.tree.children(ino.0).map(|node| (node.ino, self.attributes(node).kind, node.name));
+            let others = match self.others_in(&directory, ino.0, request.pid()) {
+                Ok(others) => others,
+                Err(error) => return reply.error(self.errno(&error)),
+            };
+            // The kernel knows by itself where one of its own directories lies.
+            let parent = match &directory {
+                Found::Ours(node) => node.parent,
+                Found::OfProcessors(..) => ino.0,
+            };
+            let dots = [(ino.0, "."), (parent, "..")];
+            let dots = dots.map(|(ino, name)| (ino, FileType::Directory, OsStr::new(name)));
+            let ours = self.tree.children(ino.0).map(|node| {
+                let kind = self.attributes(&Found::Ours(node)).kind;
+                (node.ino, kind, OsStr::new(node.name))
+            });
+            let others =
+                others.iter().map(|(name, entry)| (inode(entry.ino), kind(*entry), OsStr::from_bytes(name)));
             let from = usize::try_from(offset).unwrap_or(usize::MAX);
-            for (next, (ino, kind, name)) in (1..).zip(dots.chain(children)).skip(from) {
+            for (next, (ino, kind, name)) in (1..).zip(dots.into_iter().chain(ours).chain(others)).skip(from)
+            {
                 if reply.add(INodeNo(ino), next, kind, name) {
                     break;
                 }
@@ -163,11 +247,9 @@ impl Filesystem for ViewFs {
 
     fn open(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         self.answer(request, ino, What::Lookup, || {
-            let Some(view) = self.tree.node(ino.0).and_then(|node| node.view) else {
-                return reply.error(Errno::EISDIR);
-            };
-            match self.service.text(request.pid(), view) {
-                Ok(text) => reply.opened(FileHandle(self.handles.open(view, text)), OPENED),
+            let Some(file) = self.file(ino.0) else { return reply.error(Errno::EISDIR) };
+            match file.text(&self.service, request.pid()) {
+                Ok(text) => reply.opened(FileHandle(self.handles.open(file, text)), OPENED),
                 Err(error) => reply.error(self.errno(&error)),
             }
         });
@@ -190,9 +272,8 @@ impl Filesystem for ViewFs {
             if lock_owner.is_none() {
                 return reply.error(Errno::EINVAL);
             }
-            let view = || self.tree.node(ino.0).and_then(|node| node.view);
-            let text =
-                self.handles.read(handle.0, offset, view, |view| self.service.text(request.pid(), view));
+            let text_now = |file: File| file.text(&self.service, request.pid());
+            let text = self.handles.read(handle.0, offset, || self.file(ino.0), text_now);
             match text {
                 Some(Ok(text)) => reply.data(range(&text.bytes, offset, size)),
                 Some(Err(error)) => reply.error(self.errno(&error)),
@@ -240,6 +321,39 @@ impl Filesystem for ViewFs {
 
     fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
         reply.error(Errno::ENOSYS);
+    }
+}
+
+/// What is at an inode number.
+enum Found<'t> {
+    /// A directory or a view of ours.
+    Ours(&'t Node),
+    /// What the kernel has at a path below its directory of processors.
+    OfProcessors(Vec<u8>, Entry),
+}
+
+impl Found<'_> {
+    fn ino(&self) -> u64 {
+        match self {
+            Self::Ours(node) => node.ino,
+            Self::OfProcessors(_, entry) => inode(entry.ino),
+        }
+    }
+
+    /// Its path in the kernel's directory of processors, if it is a directory there.
+    fn path_of_processors(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::Ours(node) => node.is_at(CPU_DIRECTORY).then(Vec::new),
+            Self::OfProcessors(path, entry) => (kind(*entry) == FileType::Directory).then(|| path.clone()),
+        }
+    }
+}
+
+fn kind(entry: Entry) -> FileType {
+    match entry.kind {
+        rustix::fs::FileType::Directory => FileType::Directory,
+        rustix::fs::FileType::Symlink => FileType::Symlink,
+        _ => FileType::RegularFile,
     }
 }
 

@@ -33,6 +33,7 @@ impl LogLimit {
             Error::Unreadable { .. } => "unreadable",
             Error::Malformed { .. } => "malformed",
             Error::TextGone(_) => "text gone",
+            Error::OfKernel(_) => "of kernel",
             Error::NotLoaded(_) => "not loaded",
         };
         self.message(cause, error.level(), error);

@@ -11,11 +11,12 @@ use self::ledgers::Ledgers;
 use self::loads::Loads;
 use crate::error::Error;
 use crate::log_limit::LogLimit;
-use crate::snapshot::{Needs, Scope, Snapshot};
+use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath, Source};
 use crate::sys;
-use crate::view::View;
+use crate::view::{View, topology};
 use log::Level;
+use rustix::io::Errno;
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
@@ -95,12 +96,53 @@ impl Service {
         self.log.error(error);
     }
 
+    /// The processors of the container of `pid`; `None` where that is in none, and has the host's.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text).
+    pub fn cpus(&self, pid: u32) -> Result<Option<Cpus>, Error> {
+        if pid == 0 {
+            return Ok(None);
+        }
+        self.for_caller(pid, Needs::CPUS, |caller| {
+            let path = self.source.path(caller.memory)?;
+            Ok(self.source.load(&path, caller, Needs::CPUS)?.cpus)
+        })
+    }
+
+    /// The text of the file at `path` below `/sys/devices/system/cpu`, as `pid` has it.
+    ///
+    /// # Errors
+    /// ENOENT where that is of a processor that it has not, others as [`text`](Self::text).
+    pub fn cpu_file(&self, pid: u32, path: &[u8]) -> Result<Arc<Text>, Error> {
+        let directory = self.source.cpu_directory();
+        let taken = Instant::now();
+        let bytes = match self.cpus(pid)? {
+            None => directory.text(path),
+            Some(cpus) => {
+                let native = topology::native_path(path, &cpus).ok_or(Errno::NOENT);
+                native.and_then(|native| Ok(topology::text(path, directory.text(&native)?, &cpus)))
+            }
+        };
+        Ok(Arc::new(Text { taken, bytes: bytes.map_err(Error::OfKernel)? }))
+    }
+
     fn text_for(&self, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+        self.for_caller(pid, view.needs(), |caller| self.text_of(caller, view))
+    }
+
+    /// Finds the caller, and has `answer` made for it again where its cgroup was removed meanwhile.
+    fn for_caller<T>(
+        &self,
+        pid: u32,
+        needs: Needs,
+        make: impl Fn(&Caller<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         MEMBERSHIP.with_borrow_mut(|membership| {
             let mut attempt = 1;
             loop {
-                let answer = self.source.caller(pid, MAX_AGE, view.needs(), membership).and_then(|caller| {
-                    let answer = self.text_of(&caller, view);
+                let answer = self.source.caller(pid, MAX_AGE, needs, membership).and_then(|caller| {
+                    let answer = make(&caller);
                     if matches!(&answer, Err(error) if error.is_race()) {
                         self.answers.forget(caller.memory);
                         self.source.forget(caller.memory);

@@ -3,6 +3,7 @@
 
 mod caller;
 mod cgroup_files;
+mod cpu_directory;
 mod cpus;
 mod host;
 mod huge_pages;
@@ -16,6 +17,7 @@ mod tasks;
 mod texts;
 
 pub use self::caller::Caller;
+pub use self::cpu_directory::{CpuDirectory, Entry, join};
 pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
 
@@ -36,6 +38,7 @@ pub struct Source {
     layout: Layout,
     procfs: Procfs,
     host: HostFiles,
+    cpu_directory: CpuDirectory,
     callers: Callers,
     levels: Levels,
     cpu_view: CpuView,
@@ -64,7 +67,9 @@ impl Source {
         let layout = Layout::detect_by(root, &procfs)?;
         let host = HostFiles::open(&procfs, root)?;
         let callers = Callers::new(&procfs, boundary);
-        Ok(Self { layout, procfs, host, callers, levels: Levels::default(), cpu_view: CpuView::default() })
+        let cpu_directory = CpuDirectory::open(host.sys.as_ref());
+        let (levels, cpu_view) = (Levels::default(), CpuView::default());
+        Ok(Self { layout, procfs, host, cpu_directory, callers, levels, cpu_view })
     }
 
     /// Counts processors in another way.
@@ -78,6 +83,12 @@ impl Source {
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// `/sys/devices/system/cpu` of the host.
+    #[must_use]
+    pub fn cpu_directory(&self) -> &CpuDirectory {
+        &self.cpu_directory
     }
 
     /// Finds the container of a process, by a look at its namespace's init that is at most `max_age` old.

@@ -12,11 +12,13 @@ pub mod pressure;
 pub mod slabinfo;
 pub mod stat;
 pub mod swaps;
+pub mod topology;
 pub mod uptime;
 pub mod vmstat;
 pub mod working_set;
 
 use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
+use std::path::Path;
 
 /// One served file.
 pub trait View: Sync {
@@ -71,6 +73,16 @@ pub static VIEWS: &[&dyn View] = &[
     &pressure::Pressure { native: Native::PressureIo, file: CgroupFile::PressureIo, ino: 30 },
     &loadavg::Loadavg,
 ];
+
+/// The directory whose views are bound into containers by one mount of all of it, with what [`topology`] has there.
+pub const CPU_DIRECTORY: &str = "sys/devices/system/cpu";
+
+/// What is bound for `views`: each by itself, but for those in [`CPU_DIRECTORY`].
+pub fn bound<'v>(views: &'v [&'static dyn View]) -> impl Iterator<Item = &'static str> + 'v {
+    let is_of_cpus = |path: &str| Path::new(path).starts_with(CPU_DIRECTORY);
+    let paths = move || views.iter().map(|view| view.path());
+    paths().filter(move |path| !is_of_cpus(path)).chain(paths().any(is_of_cpus).then_some(CPU_DIRECTORY))
+}
 
 /// The view at `path` below the mount point; its last component alone will do, as in `meminfo`.
 #[must_use]

@@ -191,8 +191,9 @@ fn htop() {
     let terminal =
         Terminal::start(&format!("TERM=screen {} run --cpus 0.5 -- sh -c '{script}'", program.display()));
     let busy = |screen: &str| {
-        let meter = screen.lines().find(|line| line.trim_start().starts_with("0["))?;
-        let bar = meter.split(']').next()?.trim_start().strip_prefix("0[")?;
+        // Of several it numbers the meters.
+        let meter = screen.lines().find(|line| line.trim_start().starts_with("CPU["))?;
+        let bar = meter.split(']').next()?.trim_start().strip_prefix("CPU[")?;
         let share = bar.trim_start_matches(|c: char| !c.is_ascii_digit()).strip_suffix('%')?;
         share.parse::<f64>().ok()
     };
@@ -278,4 +279,5 @@ fn iostat() {
     let shares = lines.iter().rposition(|line| line.starts_with("avg-cpu")).map(|place| lines[place + 1]);
     let idle: f64 = shares.unwrap().split_whitespace().last().unwrap().parse().unwrap();
     assert!((50.0..=100.0).contains(&idle) && said.contains("Device"), "{said}");
+    assert!(lines[0].ends_with("(1 CPU)"), "{said}");
 }

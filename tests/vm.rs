@@ -59,7 +59,8 @@ fn main() -> ExitCode {
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => {
                 let kernel = if layout == "v2" { "6.12" } else { "6.1" };
-                boot(kernel, &["processors"], &options(layout, "no", "0")).map(|_| Completion::Completed)
+                boot(kernel, &["processors", "topology"], &options(layout, "no", "0"))
+                    .map(|_| Completion::Completed)
             }
         }));
     }

@@ -1,8 +1,8 @@
 //! Open files. Each holds the text that its reader is reading, shared with whoever reads the same.
 
+use super::file::File;
 use crate::error::Error;
 use crate::service::Text;
-use crate::view::View;
 use parking_lot::Mutex;
 use slab::Slab;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Of a view that is no larger, programs have read all at once.
+/// Of a file that is no larger, programs have read all at once.
 const ONE_READ: u64 = 4096;
 /// How often, in opens, texts that nobody needs any more are looked for.
 const SWEEP: usize = 4096;
@@ -36,7 +36,7 @@ struct Table {
 }
 
 struct Handle {
-    view: &'static dyn View,
+    file: File,
     /// `None` once it was dropped to save memory.
     text: Option<Arc<Text>>,
     /// Whether some of `text` was given out already, so that the rest has to come from it too.
@@ -55,7 +55,7 @@ impl Handles {
         u32::try_from(key).ok()?.try_into().ok()
     }
 
-    pub(super) fn open(&self, view: &'static dyn View, text: Arc<Text>) -> u64 {
+    pub(super) fn open(&self, file: File, text: Arc<Text>) -> u64 {
         let mut table = self.table.lock();
         table.opens_since_sweep += 1;
         table.bytes_since_sweep += text.bytes.len();
@@ -65,12 +65,12 @@ impl Handles {
             (table.opens_since_sweep, table.bytes_since_sweep) = (0, 0);
             table.sweep(PATIENCE);
         }
-        let key = table.open.insert(Handle { view, text: Some(text), begun: false }) as u64;
+        let key = table.open.insert(Handle { file, text: Some(text), begun: false }) as u64;
         u64::from(self.generation) << 32 | key
     }
 
     /// The text that a read at `offset` is answered from; `None` if there is no such handle. One that a
-    /// predecessor opened is of the view that `inherited` says.
+    /// predecessor opened is what `inherited` says.
     ///
     /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So
     /// does a first read long after the open.
@@ -78,31 +78,31 @@ impl Handles {
         &self,
         handle: u64,
         offset: u64,
-        inherited: impl FnOnce() -> Option<&'static dyn View>,
-        text_now: impl FnOnce(&'static dyn View) -> Result<Arc<Text>, Error>,
+        inherited: impl FnOnce() -> Option<File>,
+        text_now: impl FnOnce(File) -> Result<Arc<Text>, Error>,
     ) -> Option<Result<Arc<Text>, Error>> {
         let key = self.own_key(handle).ok_or(handle);
-        let view = {
+        let file = {
             let mut table = self.table.lock();
             let handle = table.find(key, inherited)?;
             // What was read before of a predecessor's text is gone, and only where numbers have their columns does another
             // text go on where that ended.
-            if key.is_err() && handle.text.is_none() && offset != 0 && handle.view.claimed_size() > ONE_READ {
-                return Some(Err(Error::TextGone(handle.view.path())));
+            if key.is_err() && handle.text.is_none() && offset != 0 && handle.file.claimed_size() > ONE_READ {
+                return Some(Err(Error::TextGone(handle.file.path())));
             }
             let is_current = |text: &&Arc<Text>| if handle.begun { offset != 0 } else { text.is_fresh() };
             if let Some(text) = handle.text.as_ref().filter(is_current) {
                 handle.begun = true;
                 return Some(Ok(Arc::clone(text)));
             }
-            handle.view
+            handle.file
         };
-        let text = match text_now(view) {
+        let text = match text_now(file) {
             Ok(text) => text,
             Err(error) => return Some(Err(error)),
         };
         let mut table = self.table.lock();
-        let handle = table.find(key, || Some(view))?;
+        let handle = table.find(key, || Some(file))?;
         handle.text = Some(Arc::clone(&text));
         handle.begun = true;
         Some(Ok(text))
@@ -125,14 +125,14 @@ impl Table {
     fn find(
         &mut self,
         key: Result<usize, u64>,
-        inherited: impl FnOnce() -> Option<&'static dyn View>,
+        inherited: impl FnOnce() -> Option<File>,
     ) -> Option<&mut Handle> {
         match key {
             Ok(key) => self.open.get_mut(key),
             Err(number) => match self.inherited.entry(number) {
                 Entry::Occupied(handle) => Some(handle.into_mut()),
                 Entry::Vacant(place) => {
-                    Some(place.insert(Handle { view: inherited()?, text: None, begun: false }))
+                    Some(place.insert(Handle { file: inherited()?, text: None, begun: false }))
                 }
             },
         }
@@ -158,6 +158,10 @@ mod tests {
     use crate::view::VIEWS;
     use std::time::Instant;
 
+    fn file() -> File {
+        File::View(VIEWS[0])
+    }
+
     fn text(bytes: &str, taken: Instant) -> Arc<Text> {
         Arc::new(Text { taken, bytes: bytes.into() })
     }
@@ -170,7 +174,7 @@ mod tests {
     #[test]
     fn one_open_is_one_text_until_it_is_read_from_the_start_again() {
         let handles = Handles::new(0);
-        let handle = handles.open(VIEWS[0], text("first", Instant::now()));
+        let handle = handles.open(file(), text("first", Instant::now()));
         assert_eq!(read(&handles, handle, 0, "second"), "first");
         assert_eq!(read(&handles, handle, 3, "second"), "first");
         assert_eq!(read(&handles, handle, 0, "second"), "second");
@@ -182,7 +186,7 @@ mod tests {
         let handles = Handles::new(0);
         let old = Instant::now().checked_sub(MAX_AGE).unwrap();
         for offset in [0, 3] {
-            let handle = handles.open(VIEWS[0], text("old", old));
+            let handle = handles.open(file(), text("old", old));
             assert_eq!(read(&handles, handle, offset, "new"), "new");
         }
     }
@@ -193,7 +197,7 @@ mod tests {
         let now = Instant::now();
         let old = now.checked_sub(MAX_AGE).unwrap();
         let (never_read, begun) =
-            (handles.open(VIEWS[0], text("a", old)), handles.open(VIEWS[0], text("b", now)));
+            (handles.open(file(), text("a", old)), handles.open(file(), text("b", now)));
         read(&handles, begun, 0, "unused");
         let texts = || handles.table.lock().open.iter().filter(|(_, handle)| handle.text.is_some()).count();
         handles.table.lock().sweep(PATIENCE);
@@ -209,7 +213,7 @@ mod tests {
         let handles = Handles::new(0);
         let old = Instant::now().checked_sub(MAX_AGE).unwrap();
         for _ in 0..3 * SWEEP {
-            handles.open(VIEWS[0], text("x", old));
+            handles.open(file(), text("x", old));
         }
         let texts = handles.table.lock().open.iter().filter(|(_, handle)| handle.text.is_some()).count();
         assert!(texts <= 2 * SWEEP, "{texts} texts");
@@ -218,11 +222,11 @@ mod tests {
     #[test]
     fn files_of_a_predecessor_are_read_anew_from_where_they_were() {
         let (before, after) = (Handles::new(3), Handles::new(4));
-        let handle = before.open(VIEWS[0], text("old text", Instant::now()));
-        after.open(VIEWS[0], text("another's", Instant::now()));
+        let handle = before.open(file(), text("old text", Instant::now()));
+        after.open(file(), text("another's", Instant::now()));
         let inherited = |offset, now| {
             let text_now = |_| Ok(text(now, Instant::now()));
-            let text = after.read(handle, offset, || Some(VIEWS[0]), text_now).unwrap().unwrap();
+            let text = after.read(handle, offset, || Some(file()), text_now).unwrap().unwrap();
             String::from_utf8(text.bytes.clone()).unwrap()
         };
         assert_eq!(inherited(4, "new text"), "new text");
@@ -236,11 +240,11 @@ mod tests {
     #[test]
     fn released_handles_are_gone_and_used_again() {
         let handles = Handles::new(0);
-        let first = handles.open(VIEWS[0], text("x", Instant::now()));
+        let first = handles.open(file(), text("x", Instant::now()));
         handles.release(first);
         handles.release(first);
         handles.release(u64::MAX);
         assert!(handles.read(first, 0, || None, |_| unreachable!()).is_none());
-        assert_eq!(handles.open(VIEWS[0], text("y", Instant::now())), first);
+        assert_eq!(handles.open(file(), text("y", Instant::now())), first);
     }
 }

@@ -25,6 +25,13 @@ pub(super) struct Node {
     pub(super) view: Option<&'static dyn View>,
 }
 
+impl Node {
+    /// Whether it is the directory at a path.
+    pub(super) fn is_at(&self, path: &str) -> bool {
+        DIRECTORIES.iter().any(|(directory, ino)| *directory == path && *ino == self.ino)
+    }
+}
+
 pub(super) struct Tree {
     nodes: Vec<Node>,
 }

@@ -53,6 +53,35 @@ impl CpuList {
         self.0.is_empty()
     }
 
+    /// Reads a mask of bits as the kernel writes it (`%*pb`): hexadecimal digits, eight of them between commas.
+    #[must_use]
+    pub fn of_mask(text: &[u8]) -> Self {
+        let digits = text.iter().rev().filter_map(|&b| char::from(b).to_digit(16));
+        let bits = (0..).step_by(4).zip(digits);
+        bits.flat_map(|(first, digit)| {
+            (0..4).filter(move |bit| digit >> bit & 1 == 1).map(move |bit| first + bit)
+        })
+        .collect()
+    }
+
+    /// The mask of bits, of as many digits as `other` has. What has no place there is left out.
+    #[must_use]
+    pub fn mask_like(&self, other: &[u8]) -> Vec<u8> {
+        let mut mask = other.to_vec();
+        let digits = mask.iter_mut().rev().filter(|b| b.is_ascii_hexdigit());
+        for (first, digit) in (0..).step_by(4).zip(digits) {
+            let bits = (0..4).filter(|bit| self.contains(first + bit)).map(|bit| 1 << bit).sum();
+            *digit = char::from_digit(bits, 16).map_or(b'0', |digit| digit as u8);
+        }
+        mask
+    }
+
+    /// Whether a processor is among them.
+    #[must_use]
+    pub fn contains(&self, number: u32) -> bool {
+        self.0.binary_search(&number).is_ok()
+    }
+
     /// Their numbers.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         self.0.iter().copied()
@@ -68,7 +97,14 @@ impl CpuList {
     /// Those that are in `other`, too.
     #[must_use]
     pub fn within(&self, other: &Self) -> Self {
-        Self(self.0.iter().copied().filter(|cpu| other.0.binary_search(cpu).is_ok()).collect())
+        Self(self.0.iter().copied().filter(|&cpu| other.contains(cpu)).collect())
+    }
+}
+
+/// Numbers in ascending order.
+impl FromIterator<u32> for CpuList {
+    fn from_iter<I: IntoIterator<Item = u32>>(numbers: I) -> Self {
+        Self(numbers.into_iter().collect())
     }
 }
 
@@ -107,6 +143,15 @@ mod tests {
         {
             assert!(CpuList::parse(text.as_bytes()).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn masks() {
+        let list = CpuList::parse(b"0-1,5,34\n").unwrap();
+        assert_eq!(list.mask_like(b"ff,ffffffff\n"), b"04,00000023\n");
+        assert_eq!(list.mask_like(b"f\n"), b"3\n");
+        assert_eq!(CpuList::of_mask(b"04,00000023\n"), list);
+        assert!(CpuList::of_mask(b"0\n").is_empty() && CpuList::of_mask(b"\n").is_empty());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::RunError;
 use crate::service::Service;
 use crate::session::{self, Connection};
-use crate::view::View;
+use crate::view::{View, bound};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::fs::{self, File};
@@ -43,7 +43,7 @@ fn make(service: &Arc<Service>, views: &[&'static dyn View]) -> Result<Namespace
     let device = session::attach(Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
     let connection = Connection::begin(device, Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
     session::serve(&connection, service, views, &Arc::default(), drop).map_err(|e| e.to_string())?;
-    for view in views.iter().map(|view| view.path()) {
+    for view in bound(views) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));
         // Some are not the kernel's, and of some this kernel has none.
         if !Path::new(&over).exists() {

@@ -1,6 +1,6 @@
 //! Anchors: the paths that containers bind, which stay whoever serves.
 //!
-//! An anchor is a file in a shared tmpfs on which the kernel's own file is bound and, as long as a file system
+//! An anchor is a file, or a directory, in a shared tmpfs on which the kernel's own is bound and, as long as a file system
 //! is served, its view on top of that. What is mounted on an anchor comes to lie on every bind of it that is a
 //! slave (`mount_namespaces`(7)), on those of the kernel's file and on those of a view. So containers get
 //! another file by one being laid on top, never by one being taken away: a container that was started when
@@ -11,7 +11,7 @@
 use super::mount::{MountError, unmount};
 use crate::parse::mountinfo::{Mount, mounts, uppermost};
 use crate::sys;
-use crate::view::{VIEWS, View};
+use crate::view::{CPU_DIRECTORY, VIEWS, View, bound};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mknodat, openat, openat2};
 use rustix::io::Errno;
@@ -106,10 +106,10 @@ impl Anchors {
             bind(&empty, &empty)?;
         }
         change(&empty, MsFlags::MS_PRIVATE)?;
-        for view in VIEWS {
-            let anchor = self.directory.join(view.path());
+        for path in bound(VIEWS) {
+            let anchor = self.directory.join(path);
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none() {
-                self.lay_native(view.path(), &anchor)?;
+                self.lay_native(path, &anchor)?;
             }
         }
         Ok(())
@@ -120,10 +120,10 @@ impl Anchors {
             make_directory(&self.directory.join(name))?;
         }
         make_file(&self.directory.join(EMPTY))?;
-        for view in VIEWS {
-            let anchor = self.directory.join(view.path());
+        for path in bound(VIEWS) {
+            let anchor = self.directory.join(path);
             anchor.parent().map_or(Ok(()), make_directory)?;
-            make_file(&anchor)?;
+            if path == CPU_DIRECTORY { make_directory(&anchor)? } else { make_file(&anchor)? }
         }
         Ok(())
     }
@@ -139,16 +139,15 @@ impl Anchors {
         change(&self.live(), MsFlags::MS_PRIVATE)?;
         let table = table()?;
         let live = uppermost(&table, self.live().as_os_str().as_bytes());
-        for view in views {
-            let anchor = self.directory.join(view.path());
+        for path in bound(views) {
+            let anchor = self.directory.join(path);
             let upper = uppermost(&table, anchor.as_os_str().as_bytes());
             let is_there = upper.zip(live).is_some_and(|(upper, live)| upper.device == live.device);
             if !is_there {
-                bind(&self.live().join(view.path()), &anchor)?;
+                bind(&self.live().join(path), &anchor)?;
             }
         }
-        let is_chosen = |view: &dyn View| views.iter().any(|chosen| chosen.ino() == view.ino());
-        self.lay_native_on(|view| !is_chosen(view))
+        self.lay_native_on(|path| bound(views).all(|chosen| chosen != path))
     }
 
     /// Lays the kernel's files on top of views. Nobody has to serve these any more.
@@ -159,17 +158,17 @@ impl Anchors {
         self.lay_native_on(|_| true)
     }
 
-    /// Lays the kernel's files on those views that are `wanted`.
-    fn lay_native_on(&self, wanted: impl Fn(&dyn View) -> bool) -> io::Result<()> {
+    /// Lays the kernel's files on the views at those paths that are `wanted`.
+    fn lay_native_on(&self, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
         let table = table()?;
         let mut result = Ok(());
-        for view in VIEWS.iter().filter(|view| wanted(**view)) {
-            let anchor = self.directory.join(view.path());
+        for path in bound(VIEWS).filter(|path| wanted(path)) {
+            let anchor = self.directory.join(path);
             let is_view = |mount: &Mount| mount.fs_type == VIEW;
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none_or(|upper| !is_view(upper)) {
                 continue;
             }
-            let laid = match self.lay_native(view.path(), &anchor) {
+            let laid = match self.lay_native(path, &anchor) {
                 Ok(true) => Ok(()),
                 Ok(false) => bind(&self.directory.join(EMPTY), &anchor),
                 Err(error) => Err(error),
@@ -214,7 +213,7 @@ impl Anchors {
         let depth = |anchor: PathBuf| {
             table.iter().filter(|mount| mount.mount_point == anchor.as_os_str().as_bytes()).count()
         };
-        VIEWS.iter().map(|view| depth(self.directory.join(view.path()))).max().unwrap_or(0)
+        bound(VIEWS).map(|path| depth(self.directory.join(path))).max().unwrap_or(0)
     }
 
     /// Whether a file system is mounted, be it served or not.

@@ -23,7 +23,7 @@ pub(super) struct HostFiles {
     hugepages: Option<OwnedFd>,
     /// `/proc` and `/sys`.
     proc: OwnedFd,
-    sys: Option<OwnedFd>,
+    pub(super) sys: Option<OwnedFd>,
     /// Size of a page.
     pub(super) page: Kib,
 }
@@ -31,7 +31,8 @@ pub(super) struct HostFiles {
 impl HostFiles {
     /// Opens the files below `root`.
     pub(super) fn open(procfs: &Procfs, root: &Path) -> Result<Self, Error> {
-        let meminfo = open_bare(&procfs.dir, "meminfo").map_err(|e| Error::unreadable("/proc/meminfo", e))?;
+        let meminfo =
+            open_bare(&procfs.dir, "meminfo", READ).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
         let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), directory, Mode::empty()).ok();
         let page = Bytes::new(rustix::param::page_size() as u64).to_kib();
@@ -46,7 +47,7 @@ impl HostFiles {
         let missing = || unreadable(io::ErrorKind::NotFound.into());
         let (top, rest) = file.path().split_once('/').ok_or_else(missing)?;
         let directory = if top == "sys" { self.sys.as_ref().ok_or_else(missing)? } else { &self.proc };
-        let opened = open_bare(directory, rest).map_err(|e| unreadable(e.into()))?;
+        let opened = open_bare(directory, rest, READ).map_err(|e| unreadable(e.into()))?;
         let mut text = Vec::new();
         File::from(opened).read_to_end(&mut text).map_err(unreadable)?;
         Ok(text)
@@ -102,12 +103,12 @@ impl HostFiles {
 }
 
 /// Opens a file, and not a view that somebody has laid over it: that would be waiting for ourselves.
-fn open_bare(directory: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open_bare(directory: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-    match openat2(directory, path, READ, Mode::empty(), resolve) {
+    match openat2(directory, path, flags, Mode::empty(), resolve) {
         // Before Linux 5.6, or behind a filter that knows no openat2(2); an instance of our own has nothing laid over
         // it anyway. Who is refused for want of a right is refused again.
-        Err(Errno::NOSYS | Errno::PERM) => openat(directory, path, READ, Mode::empty()),
+        Err(Errno::NOSYS | Errno::PERM) => openat(directory, path, flags, Mode::empty()),
         opened => opened,
     }
 }

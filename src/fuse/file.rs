@@ -1,0 +1,61 @@
+//! What a reader opens: a view, or one of the kernel's files of processors.
+
+use crate::error::Error;
+use crate::service::{Service, Text};
+use crate::view::View;
+use std::sync::Arc;
+
+/// Set in the inode numbers of what lies in the kernel's directory of processors; the rest is the kernel's number.
+const OF_KERNEL: u64 = 1 << 62;
+
+/// A file that has a text.
+#[derive(Clone, Copy)]
+pub(super) enum File {
+    /// One of ours.
+    View(&'static dyn View),
+    /// One of the kernel's, by its number.
+    OfProcessors(u64),
+}
+
+impl File {
+    /// No text of it is longer.
+    pub(super) fn claimed_size(self) -> u64 {
+        match self {
+            Self::View(view) => view.claimed_size(),
+            // A page, as sysfs has it.
+            Self::OfProcessors(_) => 4096,
+        }
+    }
+
+    /// For a message.
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::View(view) => view.path(),
+            Self::OfProcessors(_) => crate::view::CPU_DIRECTORY,
+        }
+    }
+
+    /// What the process or thread `pid` reads in it.
+    ///
+    /// # Errors
+    /// [`Error`]; ENOENT where it belongs to a processor that the reader has not.
+    pub(super) fn text(self, service: &Service, pid: u32) -> Result<Arc<Text>, Error> {
+        match self {
+            Self::View(view) => service.text(pid, view),
+            Self::OfProcessors(number) => {
+                let (path, _) = service.source().cpu_directory().find(number).map_err(Error::OfKernel)?;
+                service.cpu_file(pid, &path)
+            }
+        }
+    }
+}
+
+/// The inode number of what the kernel has under another.
+pub(super) fn inode(number: u64) -> u64 {
+    number | OF_KERNEL
+}
+
+/// The kernel's number, if it is one of those.
+pub(super) fn kernel_number(ino: u64) -> Option<u64> {
+    (ino & OF_KERNEL != 0).then_some(ino & !OF_KERNEL)
+}

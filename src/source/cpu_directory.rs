@@ -1,0 +1,153 @@
+//! `/sys/devices/system/cpu`, with all that is below it.
+
+use super::host::open_bare;
+use super::procfs::{PATH_DIR, READ};
+use parking_lot::Mutex;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How often the whole directory is gone through at most, whatever numbers somebody asks for.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Directories lie no deeper in each other. It only keeps a walk finite.
+const DEPTH: usize = 8;
+
+/// The directory. What is in it is known by the kernel's inode numbers, which nothing else gets while it is there,
+/// and which the process after this one sees, too.
+pub struct CpuDirectory {
+    /// `None` where there is none.
+    directory: Option<OwnedFd>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    paths: HashMap<u64, Vec<u8>>,
+    walked: Option<Instant>,
+}
+
+/// Something in the directory.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// The kernel's inode number.
+    pub ino: u64,
+    /// A file, a directory or a symbolic link.
+    pub kind: FileType,
+    /// Its permissions.
+    pub mode: u16,
+}
+
+impl CpuDirectory {
+    pub(super) fn open(sys: Option<&OwnedFd>) -> Self {
+        let directory = sys.and_then(|sys| open_bare(sys, "devices/system/cpu", PATH_DIR).ok());
+        Self { directory, known: Mutex::default() }
+    }
+
+    fn directory(&self) -> Result<&OwnedFd, Errno> {
+        self.directory.as_ref().ok_or(Errno::NOENT)
+    }
+
+    /// What is at a path below the directory.
+    ///
+    /// # Errors
+    /// The kernel's, ENOENT above all.
+    pub fn entry(&self, path: &[u8]) -> Result<Entry, Errno> {
+        let entry = self.look_at(path)?;
+        let mut known = self.known.lock();
+        if known.paths.get(&entry.ino).is_none_or(|known| known != path) {
+            known.paths.insert(entry.ino, path.to_vec());
+        }
+        Ok(entry)
+    }
+
+    fn look_at(&self, path: &[u8]) -> Result<Entry, Errno> {
+        let found = statat(self.directory()?, to_path(path), AtFlags::SYMLINK_NOFOLLOW)?;
+        let mode = u16::try_from(found.st_mode & 0o7777).unwrap_or(0);
+        Ok(Entry { ino: found.st_ino, kind: FileType::from_raw_mode(found.st_mode), mode })
+    }
+
+    /// Where the entry of this number is.
+    ///
+    /// # Errors
+    /// ESTALE where it is not there any more, as with a processor that was taken away.
+    pub fn find(&self, ino: u64) -> Result<(Vec<u8>, Entry), Errno> {
+        let at = |path: Vec<u8>| {
+            let entry = self.look_at(&path).ok().filter(|entry| entry.ino == ino)?;
+            Some((path, entry))
+        };
+        let known = self.known.lock().paths.get(&ino).cloned();
+        if let Some(found) = known.and_then(at) {
+            return Ok(found);
+        }
+        let mut known = self.known.lock();
+        if known.walked.is_none_or(|walked| walked.elapsed() >= PAUSE) {
+            known.paths.clear();
+            self.walk(b"", 0, &mut known.paths);
+            known.walked = Some(Instant::now());
+        }
+        let path = known.paths.get(&ino).cloned();
+        path.and_then(at).ok_or(Errno::STALE)
+    }
+
+    fn walk(&self, path: &[u8], depth: usize, paths: &mut HashMap<u64, Vec<u8>>) {
+        // What goes meanwhile is not there.
+        for (name, entry) in self.list(path).unwrap_or_default() {
+            let path = join(path, &name);
+            if entry.kind == FileType::Directory && depth < DEPTH {
+                self.walk(&path, depth + 1, paths);
+            }
+            paths.insert(entry.ino, path);
+        }
+    }
+
+    /// What is in a directory.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, Entry)>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let opened = openat(self.directory()?, to_path(path), flags, Mode::empty())?;
+        let names =
+            Dir::new(opened)?.filter_map(Result::ok).map(|entry| entry.file_name().to_bytes().to_vec());
+        let names = names.filter(|name| name != b"." && name != b"..");
+        // What goes meanwhile is not there.
+        Ok(names.filter_map(|name| Some((name.clone(), self.look_at(&join(path, &name)).ok()?))).collect())
+    }
+
+    /// Where a symbolic link leads.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn target(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        Ok(readlinkat(self.directory()?, to_path(path), Vec::new())?.into_bytes())
+    }
+
+    /// The kernel's text of a file.
+    ///
+    /// # Errors
+    /// The kernel's. Some of these files are root's, some fail now and then.
+    pub fn text(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
+        let opened = openat(self.directory()?, to_path(path), READ, Mode::empty())?;
+        let mut text = Vec::new();
+        match File::from(opened).read_to_end(&mut text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+        }
+    }
+}
+
+/// A path below a directory, from a path and a name.
+pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
+    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
+}
+
+fn to_path(path: &[u8]) -> &Path {
+    Path::new(OsStr::from_bytes(if path.is_empty() { b"." } else { path }))
+}
