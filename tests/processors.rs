@@ -6,9 +6,13 @@ mod common;
 
 use cgprocfs::parse::memory_stat::Version;
 use cgprocfs::source::Layout;
+use common::cgroup::Cgroup;
+use common::daemon::Daemon;
 use common::{MOUNT, Need, PYTHON, cgprocfs, main as run, output, test};
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     run(vec![
@@ -26,6 +30,7 @@ fn main() -> ExitCode {
         test("counters_never_go_back", MOUNT, counters_never_go_back),
         test("uptime", MOUNT, uptime),
         test("load_average", TOP, load_average),
+        test("load_of_five_hundred_containers", TOP, load_of_five_hundred_containers),
         test("iostat", &[Need::Root, Need::Fuse, Need::Program("iostat")], iostat),
     ])
 }
@@ -270,6 +275,37 @@ fn load_average() {
     assert!((0.4..1.2).contains(&one), "{said}");
     let (running, total) = last[3].split_once('/').unwrap();
     assert!(running.parse::<u32>().unwrap() >= 3 && total.parse::<u32>().unwrap() >= 5, "{said}");
+}
+
+/// What it costs to follow so many: less than a hundredth of one processor.
+fn load_of_five_hundred_containers() {
+    let daemon = Daemon::start();
+    let pod = Cgroup::new();
+    let path = daemon.path("proc/loadavg");
+    let start = |index: usize| {
+        let container = pod.child(index.to_string());
+        let words = ["sh", "-c", "head -c 4 \"$0\" && exec sleep 60 > /dev/null", path.to_str().unwrap()];
+        let mut child = container.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
+        (container, child)
+    };
+    let containers: Vec<_> = (0..500).map(start).collect();
+    let used = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split_whitespace().collect();
+        let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
+    };
+    let (before, started) = (used(), Instant::now());
+    std::thread::sleep(Duration::from_secs(20));
+    let share = (used() - before) / started.elapsed().as_secs_f64();
+    println!("processors: loads of 500 containers: {:.2} % of one processor", share * 100.0);
+    for (container, mut child) in containers {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        container.remove();
+    }
+    assert!(share < 0.01, "{share}");
 }
 
 fn iostat() {
