@@ -405,7 +405,7 @@ impl Filesystem for Floor {
 }
 
 fn serve_floor(dir: &Path) {
-    let device = cgprocfs::session::attach(dir).unwrap();
+    let device = cgprocfs::session::attach(dir, cgprocfs::session::Writes::Nothing).unwrap();
     let text = fs::read("/proc/meminfo").unwrap();
     let mut config = Config::default();
     config.n_threads = Some(cgprocfs::session::threads());

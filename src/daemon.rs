@@ -63,7 +63,6 @@ pub fn start(
         let _ = give_up(connection, &gate);
         DaemonError::Serve(connection.directory(), error)
     };
-    service.keep_in(connection.for_service().map_err(failed)?);
     session::serve(connection, service, VIEWS, &gate, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
         match anchors.stack(views) {

@@ -11,18 +11,20 @@ use self::file::{File, inode, kernel_number};
 use self::handles::Handles;
 use self::tree::{Node, Tree};
 use crate::error::Error;
-use crate::service::Service;
+use crate::service::{Polled, Service};
 use crate::session::{Connection, Fetched, Journal, What};
 use crate::source::{Entry, join};
 use crate::view::{CPU_DIRECTORY, View, topology};
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
-    ReplyAttr, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyXattr,
-    Request,
+    BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo,
+    LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr,
+    ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll, ReplyStatfs,
+    ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -245,9 +247,12 @@ impl Filesystem for ViewFs {
         });
     }
 
-    fn open(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         self.answer(request, ino, What::Lookup, || {
             let Some(file) = self.file(ino.0) else { return reply.error(Errno::EISDIR) };
+            if flags.acc_mode() != OpenAccMode::O_RDONLY && file.pressure().is_none() {
+                return reply.error(Errno::EROFS);
+            }
             match file.text(&self.service, request.pid()) {
                 Ok(text) => reply.opened(FileHandle(self.handles.open(file, text)), OPENED),
                 Err(error) => reply.error(self.errno(&error)),
@@ -306,8 +311,183 @@ impl Filesystem for ViewFs {
     ) {
         self.answer(request, ino, What::Release, || {
             self.handles.release(handle.0);
+            if self.file(ino.0).and_then(File::pressure).is_some() {
+                self.service.closed(handle.0);
+            }
             reply.ok();
         });
+    }
+
+    /// A program that watches for pressure writes what for.
+    fn write(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        self.answer(request, ino, What::Other, || {
+            let Some(view) = self.file(ino.0).and_then(File::pressure) else {
+                return reply.error(Errno::EROFS);
+            };
+            match self.service.arm(handle.0, request.pid(), view, data) {
+                Ok(()) => reply.written(u32::try_from(data.len()).unwrap_or(u32::MAX)),
+                Err(error) => reply.error(self.errno(&error)),
+            }
+        });
+    }
+
+    /// What procfs says of a file that can always be read, but for triggers (`psi_trigger_poll()`, kernel/sched/psi.c).
+    fn poll(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        notifier: PollNotifier,
+        _events: PollEvents,
+        flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        self.answer(request, ino, What::Other, || {
+            let always =
+                PollEvents::POLLIN | PollEvents::POLLOUT | PollEvents::POLLRDNORM | PollEvents::POLLWRNORM;
+            let Some(view) = self.file(ino.0).and_then(File::pressure) else { return reply.poll(always) };
+            let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
+            let waiter = if waits { notifier.handle().0 } else { 0 };
+            reply.poll(match self.service.poll(handle.0, request.pid(), view, waiter) {
+                Polled::Nothing => always,
+                Polled::Event => always | PollEvents::POLLPRI,
+                Polled::Error => always | PollEvents::POLLPRI | PollEvents::POLLERR,
+            });
+        });
+    }
+
+    /// Who opens a file to write a trigger may want it empty first.
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        self.answer(request, ino, What::Lookup, || {
+            let is_truncated = size.is_some() && mode.is_none() && uid.is_none() && gid.is_none();
+            match self.find(ino.0) {
+                Ok(found) if is_truncated && self.file(ino.0).and_then(File::pressure).is_some() => {
+                    reply.attr(&FOR_EVER, &self.attributes(&found));
+                }
+                _ => reply.error(Errno::EROFS),
+            }
+        });
+    }
+
+    // Nothing else is ever changed.
+
+    fn mknod(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _rdev: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn create(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        _flags: i32,
+        reply: ReplyCreate,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mkdir(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _mode: u32,
+        _umask: u32,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn symlink(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _target: &Path,
+        reply: ReplyEntry,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn link(&self, _request: &Request, _ino: INodeNo, _to: INodeNo, _name: &OsStr, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rmdir(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rename(
+        &self,
+        _request: &Request,
+        _parent: INodeNo,
+        _name: &OsStr,
+        _to: INodeNo,
+        _new_name: &OsStr,
+        _flags: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn setxattr(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _name: &OsStr,
+        _value: &[u8],
+        _flags: i32,
+        _position: u32,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn removexattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
     }
 
     /// Nothing is stored here. It is also what wakes a thread that waits for requests.

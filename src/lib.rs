@@ -23,6 +23,7 @@ pub mod snapshot;
 pub mod source;
 pub mod supervisor;
 pub mod sys;
+pub mod trigger;
 pub mod view;
 
 #[global_allocator]

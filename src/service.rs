@@ -3,17 +3,21 @@
 mod answers;
 mod ledgers;
 mod loads;
+mod triggers;
 
 use self::answers::Answers;
 pub use self::ledgers::KEPT_WORDS;
+pub use self::triggers::{Polled, TRIGGER_WORDS};
 
 use self::ledgers::Ledgers;
 use self::loads::Loads;
+use self::triggers::Triggers;
 use crate::error::Error;
 use crate::log_limit::LogLimit;
 use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath, Source};
 use crate::sys;
+use crate::trigger::Trigger;
 use crate::view::{View, topology};
 use log::Level;
 use rustix::io::Errno;
@@ -54,6 +58,7 @@ pub struct Service {
     answers: Answers,
     ledgers: Ledgers,
     loads: Loads,
+    triggers: Triggers,
     log: LogLimit,
 }
 
@@ -71,6 +76,7 @@ impl Service {
             answers: Answers::new(most_files),
             ledgers: Ledgers::default(),
             loads: Loads::default(),
+            triggers: Triggers::default(),
             log: LogLimit::new(),
         }
     }
@@ -184,9 +190,11 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// Keeps what has to outlive this process in `words`, [`KEPT_WORDS`] of them, and goes on with what is there.
-    pub fn keep_in(&self, words: &'static [AtomicU64]) {
-        self.ledgers.keep(words);
+    /// Keeps what has to outlive this process in `ledgers`, [`KEPT_WORDS`] of them, and `triggers`, [`TRIGGER_WORDS`],
+    /// and goes on with what is there. Returns those who wait for a predecessor and have to be woken.
+    pub fn keep_in(&self, ledgers: &'static [AtomicU64], triggers: &'static [AtomicU64]) -> Vec<u64> {
+        self.ledgers.keep(ledgers);
+        self.triggers.keep(triggers)
     }
 
     /// Follows the load of containers, on a thread of its own that ends with this service.
@@ -203,6 +211,62 @@ impl Service {
             }
         };
         thread::Builder::new().name("load".into()).spawn(follow).map(drop)
+    }
+
+    /// Takes a pressure trigger that `pid` has written to an open file of a view.
+    ///
+    /// # Errors
+    /// EINVAL for what is no trigger, EBUSY where the file has one, ENOSPC where the container has too many.
+    pub fn arm(&self, handle: u64, pid: u32, view: &dyn View, text: &[u8]) -> Result<(), Error> {
+        let trigger = Trigger::parse(text).ok_or(Error::OfKernel(Errno::INVAL))?;
+        self.watch(handle, pid, view, trigger)
+    }
+
+    fn watch(&self, handle: u64, pid: u32, view: &dyn View, trigger: Trigger) -> Result<(), Error> {
+        let (file, native) = view.pressure().ok_or(Error::OfKernel(Errno::ROFS))?;
+        let of_container = |caller: &Caller<'_>| {
+            let path = self.source.path(caller.memory)?;
+            let container = path.container(caller.container_length).map(|(number, _)| number);
+            container.map(|number| Ok((number, self.source.pressure_of(caller, file)?))).transpose()
+        };
+        let found = if pid == 0 { None } else { self.for_caller(pid, Needs::CPUS, of_container)? };
+        let (owner, file) = match found {
+            Some(found) => found,
+            None => (0, Some(self.source.pressure_of_host(native)?)),
+        };
+        self.triggers.arm(handle, owner, trigger, file).map_err(Error::OfKernel)
+    }
+
+    /// What a program is told that polls an open file of a view of pressure. Who waits is told later, by the number `waiter`.
+    pub fn poll(&self, handle: u64, pid: u32, view: &dyn View, waiter: u64) -> Polled {
+        if let Some(trigger) = self.triggers.left(handle)
+            && let Err(error) = self.watch(handle, pid, view, trigger)
+        {
+            self.log(&error);
+        }
+        self.triggers.poll(handle, waiter)
+    }
+
+    /// An open file was closed.
+    pub fn closed(&self, handle: u64) {
+        self.triggers.release(handle);
+    }
+
+    /// Looks after triggers on a thread of its own that ends with this service. `wake` has the kernel ask again for whoever
+    /// waits by that number.
+    ///
+    /// # Errors
+    /// Where no thread can be made.
+    pub fn follow_triggers(self: &Arc<Self>, wake: impl Fn(u64) + Send + 'static) -> io::Result<()> {
+        let service = Arc::downgrade(self);
+        let follow = move || {
+            while let Some(service) = service.upgrade() {
+                let pause = service.triggers.look(&wake);
+                drop(service);
+                thread::sleep(pause);
+            }
+        };
+        thread::Builder::new().name("pressure".into()).spawn(follow).map(drop)
     }
 
     /// The container of such a reader can't be found, and nobody else's numbers may be given out for its

@@ -15,7 +15,7 @@ pub use self::anchors::Anchors;
 pub use self::connection::{Connection, ConnectionError};
 pub use self::drain::drain;
 pub use self::journal::{Fetched, Journal, What};
-pub use self::mount::{MountError, attach, directory, mount, unmount};
+pub use self::mount::{MountError, Writes, attach, directory, mount, unmount};
 
 use crate::fuse::{Gate, ViewFs, reread};
 use crate::service::Service;
@@ -49,6 +49,12 @@ pub fn serve(
 ) -> io::Result<JoinHandle<()>> {
     let session = greeted(connection, ViewFs::new(Arc::clone(service), views, connection, Arc::clone(gate)))?;
     resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
+    let waiters = service.keep_in(connection.for_ledgers()?, connection.for_triggers()?);
+    let device = connection.device().try_clone_to_owned()?;
+    // A waiter that is gone by now needs no word.
+    let wake = move |waiter| drop(resend::wake(device.as_fd(), waiter));
+    waiters.into_iter().for_each(&wake);
+    service.follow_triggers(wake)?;
     thread::Builder::new().name("session".into()).spawn(move || ended(session.run()))
 }
 

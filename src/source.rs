@@ -10,6 +10,7 @@ mod huge_pages;
 pub mod layout;
 mod levels;
 mod namespaces;
+mod pressure;
 mod procfs;
 mod protection;
 mod readers;
@@ -20,6 +21,7 @@ pub use self::caller::Caller;
 pub use self::cpu_directory::{CpuDirectory, Entry, join};
 pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
+pub use self::pressure::PressureFile;
 
 use self::caller::Callers;
 use self::host::HostFiles;
@@ -128,6 +130,22 @@ impl Source {
     /// [`Error::CgroupGone`] if it is not at this path any more.
     pub fn tasks(&self, number: u64, path: &[u8]) -> Result<Tasks, Error> {
         tasks::tasks(&self.layout.memory, &self.procfs, number, path)
+    }
+
+    /// A file of a container's pressure, to be looked at again and again; `None` where that is not known.
+    ///
+    /// # Errors
+    /// Where it can't be opened.
+    pub fn pressure_of(&self, caller: &Caller<'_>, file: CgroupFile) -> Result<Option<PressureFile>, Error> {
+        PressureFile::of_container(&self.layout, caller, file)
+    }
+
+    /// The host's.
+    ///
+    /// # Errors
+    /// Where it can't be opened, as with a kernel that keeps no account.
+    pub fn pressure_of_host(&self, native: Native) -> Result<PressureFile, Error> {
+        PressureFile::of_host(&self.host, native)
     }
 
     /// The id of a process in its own pid namespace.

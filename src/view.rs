@@ -42,6 +42,11 @@ pub trait View: Sync {
     /// What has to be in the snapshot.
     fn needs(&self) -> Needs;
 
+    /// The file of pressure that a program may have watched by writing to the view, if it is one.
+    fn pressure(&self) -> Option<(CgroupFile, Native)> {
+        None
+    }
+
     /// Appends the file's text to `out`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 mod common;
 
 use cgprocfs::service::Service;
-use cgprocfs::session::{self, Connection};
+use cgprocfs::session::{self, Connection, Writes};
 use cgprocfs::snapshot::{Needs, Snapshot};
 use cgprocfs::source::Source;
 use cgprocfs::view::{NotLoaded, VIEWS, View};
@@ -622,7 +622,8 @@ impl View for Panics {
 fn a_panic_is_contained() {
     let dir = tempfile::tempdir().unwrap();
     let service = Arc::new(Service::new(Source::open(Path::new("/"), None).unwrap(), 8));
-    let connection = Connection::begin(session::attach(dir.path()).unwrap(), dir.path()).unwrap();
+    let connection =
+        Connection::begin(session::attach(dir.path(), Writes::Nothing).unwrap(), dir.path()).unwrap();
     let views: [&'static dyn View; 2] = [&Panics, VIEWS[1]];
     let session = session::serve(&connection, &service, &views, &Arc::default(), |_| ()).unwrap();
     let results: Vec<_> = (0..20).map(|_| File::open(dir.path().join("panics")).map(drop)).collect();

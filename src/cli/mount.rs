@@ -4,7 +4,7 @@ use super::{Failure, systemd};
 use crate::daemon::{self, Event};
 use crate::service::Service;
 use crate::session::keeper::Keeper;
-use crate::session::{self, Anchors, Connection, handover};
+use crate::session::{self, Anchors, Connection, Writes, handover};
 use crate::source::{CpuView, Layout, Source};
 use crate::supervisor;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -40,9 +40,19 @@ pub(super) struct Arguments {
     cpu_view: super::CpuViewArgument,
     #[command(flatten)]
     views: super::views::ViewsArgument,
+    /// Let containers wait for pressure of their own by a trigger that they write to a file of proc/pressure; who calls
+    /// fstat(2) after a read of any view then costs a request more
+    #[arg(long)]
+    triggers: bool,
     /// Started by `--supervise`
     #[arg(long, group = "way", hide = true)]
     supervised: bool,
+}
+
+impl Arguments {
+    const fn writes(&self) -> Writes {
+        if self.triggers { Writes::Triggers } else { Writes::Nothing }
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -79,7 +89,7 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     if systemd::keeps_connection(unit) {
         return Ok(ExitCode::SUCCESS);
     }
-    let (device, anchors) = session::mount(&arguments.directory)?;
+    let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
     let connection = begin(device, &anchors)?;
     let gate = daemon::start(&connection, service, &arguments.views.get(), &Keeper::ServiceManager, drop)?;
     daemon::leave(&connection, &gate);
@@ -100,7 +110,7 @@ fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<Connection, Failure
         let directory = session::directory(&arguments.directory)?;
         return handover::request(&directory).map_err(|e| Failure::Other(e.to_string()));
     }
-    let (device, anchors) = session::mount(&arguments.directory)?;
+    let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
     begin(device, &anchors)
 }
 
@@ -127,6 +137,9 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
         }
         if let Some(views) = arguments.views.value() {
             command.args(["--views", &views]);
+        }
+        if arguments.triggers {
+            command.arg("--triggers");
         }
         if arguments.takeover {
             command.arg("--takeover");

@@ -27,6 +27,14 @@ impl File {
         }
     }
 
+    /// The view, if it is one of pressure.
+    pub(super) fn pressure(self) -> Option<&'static dyn View> {
+        match self {
+            Self::View(view) => view.pressure().map(|_| view),
+            Self::OfProcessors(_) => None,
+        }
+    }
+
     /// For a message.
     pub(super) fn path(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use super::RunError;
 use crate::service::Service;
-use crate::session::{self, Connection};
+use crate::session::{self, Connection, Writes};
 use crate::view::{View, bound};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -40,7 +40,7 @@ fn make(service: &Arc<Service>, views: &[&'static dyn View]) -> Result<Namespace
     // A daemon's mount would only be in the way, and its server need not be alive.
     while umount2(MOUNT_POINT, MntFlags::MNT_DETACH).is_ok() {}
     fs::create_dir_all(MOUNT_POINT).map_err(|e| format!("{MOUNT_POINT}: {e}"))?;
-    let device = session::attach(Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
+    let device = session::attach(Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
     let connection = Connection::begin(device, Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
     session::serve(&connection, service, views, &Arc::default(), drop).map_err(|e| e.to_string())?;
     for view in bound(views) {

@@ -1,6 +1,6 @@
 //! A connection to the kernel, with all that a successor of this process needs to go on serving it.
 
-use crate::service::KEPT_WORDS;
+use crate::service::{KEPT_WORDS, TRIGGER_WORDS};
 use crate::sys;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::ffi::OsStr;
@@ -27,6 +27,9 @@ mod place {
     pub(super) const REQUESTS: usize = 3;
     /// How many words the service has: those of another version are not understood.
     pub(super) const SERVICE_WORDS: usize = 4;
+    /// The same of pressure triggers.
+    pub(super) const TRIGGERS: usize = 5;
+    pub(super) const COUNT_OF_TRIGGER_WORDS: usize = 6;
     /// Its length in bytes, then room for 63 words of it.
     pub(super) const GREETING: usize = 64;
     /// Its length in bytes, then room for `PATH_MAX` bytes of it.
@@ -38,7 +41,8 @@ mod place {
 /// Where a memory of this version has them, and where it ends.
 const SERVICE: usize = (place::END * 8).next_multiple_of(4096);
 const REQUESTS: usize = (SERVICE + KEPT_WORDS * 8).next_multiple_of(4096);
-const LENGTH: usize = REQUESTS + requests::LENGTH;
+const TRIGGERS: usize = (REQUESTS + requests::LENGTH).next_multiple_of(4096);
+const LENGTH: usize = TRIGGERS + TRIGGER_WORDS * 8;
 
 /// Why a connection can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -91,9 +95,13 @@ impl Connection {
         connection
             .put(place::MOUNT_POINT, 4096 / 8, mount_point.as_os_str().as_bytes())
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
-        for (place, value) in
-            [(place::SERVICE, SERVICE), (place::SERVICE_WORDS, KEPT_WORDS), (place::REQUESTS, REQUESTS)]
-        {
+        for (place, value) in [
+            (place::SERVICE, SERVICE),
+            (place::SERVICE_WORDS, KEPT_WORDS),
+            (place::REQUESTS, REQUESTS),
+            (place::TRIGGERS, TRIGGERS),
+            (place::COUNT_OF_TRIGGER_WORDS, TRIGGER_WORDS),
+        ] {
             connection.words[place].store(value as u64, Ordering::Relaxed);
         }
         connection.words[place::MAGIC].store(MAGIC, Ordering::Release);
@@ -195,15 +203,26 @@ impl Connection {
         Journal::new(&self.words[place::JOURNAL..place::END])
     }
 
-    /// Memory for the service's own use, which outlives this process; empty where another version made it.
+    /// Memory for the service's ledgers, which outlives this process; empty where another version made it.
     ///
     /// # Errors
     /// Where it can't be mapped.
-    pub fn for_service(&self) -> io::Result<&'static [AtomicU64]> {
-        let words = self.words[place::SERVICE_WORDS].load(Ordering::Relaxed);
-        match self.part(place::SERVICE, KEPT_WORDS * 8) {
-            Some(offset) if words == KEPT_WORDS as u64 => {
-                sys::map_shared(self.memory.as_fd(), offset, KEPT_WORDS)
+    pub fn for_ledgers(&self) -> io::Result<&'static [AtomicU64]> {
+        self.for_service(place::SERVICE, place::SERVICE_WORDS, KEPT_WORDS)
+    }
+
+    /// The same for its triggers.
+    ///
+    /// # Errors
+    /// Where it can't be mapped.
+    pub fn for_triggers(&self) -> io::Result<&'static [AtomicU64]> {
+        self.for_service(place::TRIGGERS, place::COUNT_OF_TRIGGER_WORDS, TRIGGER_WORDS)
+    }
+
+    fn for_service(&self, place: usize, count: usize, words: usize) -> io::Result<&'static [AtomicU64]> {
+        match self.part(place, words * 8) {
+            Some(offset) if self.words[count].load(Ordering::Relaxed) == words as u64 => {
+                sys::map_shared(self.memory.as_fd(), offset, words)
             }
             _ => Ok(&[]),
         }

@@ -37,12 +37,22 @@ pub enum MountError {
     Refused { path: PathBuf, source: io::Error },
 }
 
+/// What may be written to a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// Nothing: it is read-only, which spares a question for attributes by who calls fstat(2) after somebody has read
+    /// (`fuse_invalidate_atime()`, fs/fuse/dir.c).
+    Nothing,
+    /// Pressure triggers.
+    Triggers,
+}
+
 /// Lays anchors in the directory `target`, and mounts among them. Somebody has to serve the connection at once:
 /// until then whoever looks there waits.
 ///
 /// # Errors
 /// [`MountError`]; no file system is mounted then.
-pub fn mount(target: &Path) -> Result<(OwnedFd, Anchors), MountError> {
+pub fn mount(target: &Path, writes: Writes) -> Result<(OwnedFd, Anchors), MountError> {
     let anchors = Anchors::lay(&directory(target)?)?;
     while anchors.is_mounted() {
         if !anchors.is_lost() {
@@ -51,7 +61,7 @@ pub fn mount(target: &Path) -> Result<(OwnedFd, Anchors), MountError> {
         // What is there answers nobody any more.
         anchors.abort().map_err(|source| MountError::Refused { path: anchors.live(), source })?;
     }
-    Ok((attach(&anchors.live())?, anchors))
+    Ok((attach(&anchors.live(), writes)?, anchors))
 }
 
 /// The real path of a directory that something can be mounted on, looked up without touching a mount whose
@@ -83,7 +93,7 @@ pub fn directory(target: &Path) -> Result<PathBuf, MountError> {
 ///
 /// # Errors
 /// [`MountError`]; nothing is mounted then.
-pub fn attach(target: &Path) -> Result<OwnedFd, MountError> {
+pub fn attach(target: &Path, writes: Writes) -> Result<OwnedFd, MountError> {
     let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(
         |e| match e {
             Errno::NOENT | Errno::NODEV | Errno::NXIO => MountError::NoDevice,
@@ -94,8 +104,10 @@ pub fn attach(target: &Path) -> Result<OwnedFd, MountError> {
         "fd={},rootmode=40555,user_id=0,group_id=0,allow_other,default_permissions",
         device.as_raw_fd()
     );
-    // Read-only as a whole, which also spares a question for attributes after each read.
-    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    if writes == Writes::Nothing {
+        flags |= MsFlags::MS_RDONLY;
+    }
     nix::mount::mount(Some("cgprocfs"), target, Some("fuse.cgprocfs"), flags, Some(options.as_str()))
         .map_err(|e| MountError::Refused { path: target.to_path_buf(), source: e.into() })?;
     Ok(device)

@@ -65,6 +65,14 @@ fn answer(connection: &Connection, text: impl Fn(&Fetched) -> Result<Vec<u8>, i3
     Ok(())
 }
 
+/// `FUSE_NOTIFY_POLL`: who waits by that number, on any file that is polled, is to ask again.
+pub(super) fn wake(device: BorrowedFd<'_>, waiter: u64) -> io::Result<()> {
+    const FUSE_NOTIFY_POLL: i32 = 1;
+    let mut message = header(24, FUSE_NOTIFY_POLL, 0).to_vec();
+    message.extend(waiter.to_ne_bytes());
+    reply(device, &message)
+}
+
 /// Answers a request that may have its answer already.
 pub(super) fn reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     match write(device, message) {

@@ -22,7 +22,7 @@ pub(super) struct HostFiles {
     meminfo: OwnedFd,
     hugepages: Option<OwnedFd>,
     /// `/proc` and `/sys`.
-    proc: OwnedFd,
+    pub(super) proc: OwnedFd,
     pub(super) sys: Option<OwnedFd>,
     /// Size of a page.
     pub(super) page: Kib,

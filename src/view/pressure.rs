@@ -24,6 +24,15 @@ impl View for Pressure {
         self.ino
     }
 
+    /// Whoever may open it may write a trigger to it, as with the kernel's.
+    fn mode(&self) -> u16 {
+        0o666
+    }
+
+    fn pressure(&self) -> Option<(CgroupFile, Native)> {
+        Some((self.file, self.native))
+    }
+
     fn needs(&self) -> Needs {
         Needs::cgroup_file(self.file).and(Needs::native(self.native))
     }

@@ -23,6 +23,11 @@ pub struct Cgroup {
     v2: bool,
 }
 
+/// Whether there is a hierarchy whose cgroups have their own account of pressure.
+pub fn has_pressure() -> bool {
+    Layout::detect(Path::new("/")).is_ok_and(|layout| layout.pressure.is_some())
+}
+
 impl Cgroup {
     /// A fresh one at the top, named after the test process so that tests can run twice at once.
     pub fn new() -> Self {

@@ -1,6 +1,6 @@
 //! Programs that tests run inside containers: this very test program, started with a helper's name.
 
-use super::{cgroup::Cgroup, storm};
+use super::{cgroup::Cgroup, storm, trigger};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -30,6 +30,7 @@ pub fn ran() -> bool {
         "descriptors" => storm::descriptors(rest[0], rest[1].parse().unwrap()),
         "cgroups" => storm::cgroups(rest[0].as_ref(), rest[1]),
         "enduring" => storm::enduring(rest[0], rest[1]),
+        "watch" => trigger::watch(rest[0], rest[1].parse().unwrap(), rest[2]),
         "victim" => storm::victim(rest[0], rest[1]),
         name => panic!("no helper {name}"),
     }

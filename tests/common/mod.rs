@@ -7,6 +7,7 @@ pub mod disk;
 pub mod helper;
 pub mod load;
 pub mod storm;
+pub mod trigger;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -28,6 +29,8 @@ pub enum Need {
     PythonModule(&'static str),
     /// A processor that is not emulated.
     Speed,
+    /// A kernel that keeps an account of pressure for cgroups.
+    Pressure,
     /// Swap, to whatever device.
     Swap,
     /// A guest, which may run out of memory.
@@ -42,6 +45,10 @@ impl Need {
             Need::Fuse => lacks(std::path::Path::new("/dev/fuse").exists(), "needs /dev/fuse"),
             Need::CgroupV1 => lacks(cgroup::version() == Some(1), "needs the memory controller on cgroup v1"),
             Need::CgroupV2 => lacks(cgroup::version() == Some(2), "needs the memory controller on cgroup v2"),
+            Need::Pressure => {
+                let is_there = std::path::Path::new("/proc/pressure/cpu").exists();
+                lacks(is_there && cgroup::has_pressure(), "needs a cgroup of v2 with pressure")
+            }
             Need::Speed => lacks(is_native(), "needs a processor that is not emulated"),
             Need::Swap => {
                 let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();

@@ -1,0 +1,256 @@
+//! Pressure triggers: a container waits for pressure of its own as a program on a host does.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+
+use cgprocfs::source::Layout;
+use common::cgroup::Cgroup;
+use common::daemon::Daemon;
+use common::helper::{self, Running};
+use common::{Need, main as run, test, wait_until};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    const NEEDS: &[Need] = &[Need::Root, Need::Fuse, Need::Pressure, Need::Program("taskset")];
+    run(vec![
+        test("events_come_as_the_kernel_s", NEEDS, events_come_as_the_kernel_s),
+        test("what_is_no_trigger", NEEDS, what_is_no_trigger),
+        test("nothing_is_written_otherwise", NEEDS, nothing_is_written_otherwise),
+        test("a_thousand", NEEDS, a_thousand),
+        test("a_removed_cgroup", NEEDS, a_removed_cgroup),
+        test("a_trigger_outlives_its_daemon", NEEDS, a_trigger_outlives_its_daemon),
+    ])
+}
+
+/// 150 ms of a second.
+const TRIGGER: &str = "some 150000 1000000";
+const VIEW: &str = "proc/pressure/cpu";
+
+fn watchable(options: &[&str]) -> Daemon {
+    Daemon::start_with(&[], &[&["--triggers"], options].concat(), &[])
+}
+
+/// A cgroup of the memory controller, and the one of the same name whose pressure the kernel keeps an account of.
+struct Container {
+    memory: Cgroup,
+    pressure: PathBuf,
+}
+
+impl Container {
+    fn new() -> Self {
+        let memory = Cgroup::new();
+        let top = Layout::detect(Path::new("/")).unwrap().pressure.unwrap().mount_point;
+        let pressure = top.join(memory.dir.file_name().unwrap());
+        // On v2 it is the same one.
+        if !pressure.exists() {
+            fs::create_dir(&pressure).unwrap();
+        }
+        Self { memory, pressure }
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let enter = ["sh", "-c", "echo 0 > \"$0\" && exec \"$@\"", &self.procs()];
+        self.memory.command(&[&enter, words].concat())
+    }
+
+    fn procs(&self) -> String {
+        self.pressure.join("cgroup.procs").to_str().unwrap().to_string()
+    }
+
+    /// A helper that has `count` triggers on the view, or the kernel's file, at `path`.
+    fn watch(&self, path: &Path, count: usize, trigger: &str) -> Running {
+        let words = helper::command("watch", &[path.to_str().unwrap(), &count.to_string(), trigger]);
+        helper::start(&mut self.command(&words.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// Two that want the same processor, which is half a second of stall in each.
+    fn stall(&self) -> [Spinner; 2] {
+        let start = || {
+            let words = ["taskset", "1", "sh", "-c", "while :; do :; done"];
+            Spinner(self.command(&words).stdin(Stdio::null()).spawn().unwrap())
+        };
+        [start(), start()]
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Whatever is still in it is moved where it does not keep it from being removed.
+        let top = self.pressure.parent().unwrap().join("cgroup.procs");
+        for pid in fs::read_to_string(self.procs()).unwrap_or_default().lines() {
+            let _ = fs::write(&top, pid);
+        }
+        for _ in 0..100 {
+            if !self.pressure.exists()
+                || self.pressure == self.memory.dir
+                || fs::remove_dir(&self.pressure).is_ok()
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+struct Spinner(Child);
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The view and the kernel's own file of the cgroup, at the same time.
+fn events_come_as_the_kernel_s() {
+    let (daemon, container) = (watchable(&[]), Container::new());
+    let native = container.pressure.join("cpu.pressure");
+    // Who has not CAP_SYS_RESOURCE, as root in a container, may ask the kernel for windows of two seconds.
+    let mut both = [daemon.path(VIEW), native].map(|path| container.watch(&path, 1, "some 300000 2000000"));
+    both.iter_mut().for_each(|watch| assert_eq!(watch.ask(), "1 []"));
+    let spinners = container.stall();
+    let mut events = |seconds| {
+        let started = Instant::now();
+        let mut counts = [0_u32; 2];
+        std::thread::scope(|scope| {
+            for (watch, count) in both.iter_mut().zip(&mut counts) {
+                scope.spawn(move || {
+                    while started.elapsed() < Duration::from_secs(seconds) {
+                        *count += match watch.ask().as_str() {
+                            "1 0" => 1,
+                            "0 0" => 0,
+                            said => panic!("{said}"),
+                        };
+                    }
+                });
+            }
+        });
+        counts
+    };
+    let [ours, kernel] = events(10);
+    println!("triggers: {ours} events in ten seconds, the kernel's own {kernel}");
+    // For who may not ask for less the kernel looks every two seconds, and tells every other time.
+    assert!((4..=6).contains(&ours) && (1..=ours).contains(&kernel), "{ours}, {kernel}");
+    drop(spinners);
+    // What was still to be told.
+    events(3);
+    assert_eq!(events(3)[0], 0, "no pressure, no events");
+}
+
+fn what_is_no_trigger() {
+    let daemon = watchable(&[]);
+    let open = || OpenOptions::new().read(true).write(true).open(daemon.path(VIEW)).unwrap();
+    for text in ["", "some", "some 1 100\n", "most 150000 1000000\n", "some 2000000 1000000\n", "\u{e9}"] {
+        let written = open().write(text.as_bytes());
+        let is_refused = written.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EINVAL));
+        assert!(is_refused || text.is_empty(), "{text:?}: {written:?}");
+    }
+    let mut file = open();
+    let text = format!("{TRIGGER}\n");
+    assert_eq!(file.write(text.as_bytes()).unwrap(), text.len());
+    assert_eq!(file.write(text.as_bytes()).unwrap_err().raw_os_error(), Some(libc::EBUSY));
+    // It can still be read, and be truncated by whoever opens it.
+    assert!(fs::read_to_string(daemon.path(VIEW)).unwrap().starts_with("some avg10="));
+    fs::File::create(daemon.path(VIEW)).unwrap().write_all(text.as_bytes()).unwrap();
+    for other in ["proc/meminfo", "proc/stat", "working_set"] {
+        let refused = OpenOptions::new().write(true).open(daemon.path(other)).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EROFS), "{other}");
+    }
+    assert_eq!(daemon.log().lines().count(), 1, "{}", daemon.log());
+}
+
+/// Without the option, and everywhere but in files of pressure.
+fn nothing_is_written_otherwise() {
+    let daemon = Daemon::start();
+    let refused = OpenOptions::new().write(true).open(daemon.path(VIEW)).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EROFS));
+    let daemon = watchable(&[]);
+    let live = |path: &str| daemon.live().join(path);
+    let new = live("proc/new");
+    for (what, result) in [
+        ("create", fs::File::create(&new).map(drop)),
+        ("mkdir", fs::create_dir(&new)),
+        ("symlink", std::os::unix::fs::symlink("x", &new)),
+        ("link", fs::hard_link(live("proc/stat"), &new)),
+        ("unlink", fs::remove_file(live("proc/stat"))),
+        ("rmdir", fs::remove_dir(live("proc/pressure"))),
+        ("rename", fs::rename(live("proc/stat"), &new)),
+        ("chmod", fs::set_permissions(live(VIEW), std::os::unix::fs::PermissionsExt::from_mode(0o600))),
+        ("chown", std::os::unix::fs::chown(live(VIEW), Some(1), None)),
+        ("truncate", OpenOptions::new().write(true).truncate(true).open(live("proc/stat")).map(drop)),
+        ("write", OpenOptions::new().write(true).open(live("sys/devices/system/cpu/online")).map(drop)),
+    ] {
+        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EROFS), "{what}");
+    }
+}
+
+/// One container may have 64, another is not hindered, and closing gives all back.
+fn a_thousand() {
+    let (daemon, container, other) = (watchable(&[]), Container::new(), Container::new());
+    let descriptors = daemon.descriptors();
+    for _ in 0..2 {
+        let mut many = container.watch(&daemon.path(VIEW), 1000, TRIGGER);
+        assert_eq!(many.ask(), format!("64 [{}]", libc::ENOSPC));
+        let mut one = other.watch(&daemon.path(VIEW), 1, TRIGGER);
+        assert_eq!(one.ask(), "1 []");
+        let spinners = other.stall();
+        assert_eq!(one.ask(), "1 0");
+        drop(spinners);
+        assert_eq!(many.ask(), "0 0", "of another container's pressure it hears nothing");
+        drop((many, one));
+        wait_until("all are closed", || daemon.descriptors() <= descriptors + 8);
+    }
+    // Closed while others are polled, and without ever having been.
+    for _ in 0..100 {
+        let mut file = OpenOptions::new().read(true).write(true).open(daemon.path(VIEW)).unwrap();
+        file.write_all(format!("{TRIGGER}\n").as_bytes()).unwrap();
+    }
+    assert_eq!(daemon.log().lines().count(), 1, "{}", daemon.log());
+}
+
+/// Its program has gone elsewhere and still polls.
+fn a_removed_cgroup() {
+    let (daemon, container) = (watchable(&[]), Container::new());
+    let mut watch = container.watch(&daemon.path(VIEW), 1, TRIGGER);
+    assert_eq!(watch.ask(), "1 []");
+    let pid = watch.process.id().to_string();
+    let away = Container::new();
+    fs::write(away.procs(), &pid).unwrap();
+    fs::write(away.memory.dir.join("cgroup.procs"), &pid).unwrap();
+    drop(container);
+    assert_eq!(watch.ask(), "1 1");
+    assert_eq!(watch.ask(), "1 1", "it stays so");
+}
+
+/// A program sleeps in poll(2) while the daemon is replaced, and when it is killed, and is told of the next event.
+fn a_trigger_outlives_its_daemon() {
+    let daemon = watchable(&["--supervise"]);
+    let container = Container::new();
+    let mut watch = container.watch(&daemon.path(VIEW), 1, TRIGGER);
+    assert_eq!(watch.ask(), "1 []");
+    let children = || common::load::children(daemon.pid());
+    for signal in [Signal::HUP, Signal::KILL] {
+        let before = children();
+        let asked = std::thread::scope(|scope| {
+            let asked = scope.spawn(|| watch.ask());
+            std::thread::sleep(Duration::from_millis(300));
+            match signal {
+                Signal::HUP => daemon.signal(signal),
+                _ => kill_process(Pid::from_raw(before[0].try_into().unwrap()).unwrap(), signal).unwrap(),
+            }
+            wait_until("another serves", || children().len() == 1 && children() != before);
+            let _spinners = container.stall();
+            asked.join().unwrap()
+        });
+        assert_eq!(asked, "1 0", "{signal:?}");
+        // Whatever else there was to be told.
+        std::thread::sleep(Duration::from_millis(1200));
+        watch.ask();
+    }
+}
