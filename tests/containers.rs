@@ -17,6 +17,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 const RUNC: &[Need] = &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox")];
+const PROGRAMS: &[Need] = &[
+    Need::Root,
+    Need::Fuse,
+    Need::Speed,
+    Need::Program("runc"),
+    Need::Program("busybox"),
+    Need::Program("top"),
+    Need::Program("mpstat"),
+    Need::Program("htop"),
+];
 
 fn main() -> ExitCode {
     run(vec![
@@ -25,6 +35,7 @@ fn main() -> ExitCode {
         test("runc_container_cannot_write", RUNC, runc_container_cannot_write),
         test("runc_containers_side_by_side", RUNC, runc_containers_side_by_side),
         test("runc_container_follows", RUNC, runc_container_follows),
+        test("real_programs", PROGRAMS, real_programs),
         test("counters_outlive_the_daemon", RUNC, counters_outlive_the_daemon),
     ])
 }
@@ -76,13 +87,30 @@ impl Bundle {
             ("proc/cpuinfo", "/proc/cpuinfo"),
             ("proc/uptime", "/proc/uptime"),
             ("proc/loadavg", "/proc/loadavg"),
-            ("sys/devices/system/cpu/online", "/sys/devices/system/cpu/online"),
+            ("sys/devices/system/cpu", "/sys/devices/system/cpu"),
             ("working_set", "/run/cgprocfs/working_set"),
         ] {
             let source = daemon.path(view);
             mounts.push(json!({
                 "type": "bind", "source": source, "destination": destination, "options": ["rbind", "ro", "rslave"]
             }));
+        }
+        fs::write(path, spec.to_string()).unwrap();
+    }
+
+    /// The shell and what it calls are the host's.
+    fn with_programs_of_the_host(&self) {
+        let path = self.dir.path().join("config.json");
+        let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        spec["process"]["args"][0] = json!("/usr/bin/env");
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        for directory in
+            ["/usr", "/lib", "/lib64", "/bin"].into_iter().filter(|path| Path::new(path).exists())
+        {
+            let options = ["rbind", "ro"];
+            mounts.push(
+                json!({ "type": "bind", "source": directory, "destination": directory, "options": options }),
+            );
         }
         fs::write(path, spec.to_string()).unwrap();
     }
@@ -265,6 +293,62 @@ fn counters_outlive_the_daemon() {
     let user = before["cpu"][0];
     assert!((20..400).contains(&user), "{before:?}");
     drop(orders);
+    drop(bundle);
+    let _ = common::wait_for(&mut container);
+}
+
+/// One spins on half a processor: what programs of the host show in there is what the cgroup counts meanwhile.
+fn real_programs() {
+    let daemon = Daemon::start();
+    let script = "while :; do :; done & sleep 1; echo begin; read line; export LC_ALL=C; \
+        top -b -n 2 -d 2 | grep Cpu | tail -n 1; mpstat 2 1 | tail -n 1; vmstat 2 2 | tail -n 1; \
+        echo end; read line; uptime; lscpu | grep '^CPU(s)'; htop --version | head -n 1; free -m | grep Mem";
+    let bundle = Bundle::new(&daemon, 64 * MIB, true, script);
+    bundle.with_programs_of_the_host();
+    let usage = || {
+        let cpuacct = cgprocfs::source::Layout::detect(Path::new("/")).unwrap().cpuacct.unwrap();
+        let directory = cpuacct.mount_point.join(&bundle.id);
+        match cpuacct.version {
+            Version::V1 => {
+                fs::read_to_string(directory.join("cpuacct.usage")).unwrap().trim().parse::<f64>().unwrap()
+                    / 1e9
+            }
+            Version::V2 => {
+                let text = fs::read_to_string(directory.join("cpu.stat")).unwrap();
+                let value = text.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
+                value.parse::<f64>().unwrap() / 1e6
+            }
+        }
+    };
+    let mut container = bundle.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(container.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut orders = container.stdin.take().unwrap();
+    assert_eq!(said.next().as_deref(), Some("begin"));
+    let (before, started) = (usage(), Instant::now());
+    orders.write_all(b"\n").unwrap();
+    let shown: Vec<String> = said.by_ref().take_while(|line| line != "end").collect();
+    let counted = (usage() - before) / started.elapsed().as_secs_f64() / 0.5 * 100.0;
+    orders.write_all(b"\n").unwrap();
+    let rest: Vec<String> = said.collect();
+    let [top, mpstat, vmstat] = &shown[..] else { panic!("{shown:?}") };
+    let number = |word: &str| word.parse::<f64>().unwrap_or_else(|_| panic!("{word:?} in {shown:?}"));
+    let idle = [
+        number(top.split(',').find_map(|field| field.trim().strip_suffix(" id")).unwrap()),
+        number(mpstat.split_whitespace().last().unwrap()),
+        number(vmstat.split_whitespace().nth(14).unwrap()),
+    ];
+    println!(
+        "containers: top, mpstat and vmstat show {idle:?} % idle, {counted:.1} % of its limit were used"
+    );
+    for idle in idle {
+        assert!((100.0 - idle - counted).abs() < 5.0, "{counted} %: {shown:?}");
+    }
+    let rest = rest.join("\n");
+    assert!(
+        rest.contains("up 0 min") && rest.contains("CPU(s):                                  1"),
+        "{rest}"
+    );
+    assert!(rest.contains("htop ") && rest.contains("Mem:              64 "), "{rest}");
     drop(bundle);
     let _ = common::wait_for(&mut container);
 }
