@@ -223,7 +223,7 @@ impl Service {
     }
 
     fn watch(&self, handle: u64, pid: u32, view: &dyn View, trigger: Trigger) -> Result<(), Error> {
-        let (file, native) = view.pressure().ok_or(Error::OfKernel(Errno::ROFS))?;
+        let (file, native) = view.pressure().zip(view.native()).ok_or(Error::OfKernel(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
             let path = self.source.path(caller.memory)?;
             let container = path.container(caller.container_length).map(|(number, _)| number);
@@ -294,7 +294,7 @@ impl Service {
 
 fn render(view: &dyn View, snapshot: &Snapshot, taken: Instant) -> Result<Arc<Text>, Error> {
     let mut bytes = Vec::with_capacity(2048);
-    view.render(snapshot, &mut bytes)?;
+    view.text(snapshot, &mut bytes)?;
     bytes.shrink_to_fit();
     Ok(Arc::new(Text { taken, bytes }))
 }

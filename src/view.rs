@@ -17,7 +17,7 @@ pub mod uptime;
 pub mod vmstat;
 pub mod working_set;
 
-use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
+use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
 use std::path::Path;
 
 /// One served file.
@@ -43,7 +43,12 @@ pub trait View: Sync {
     fn needs(&self) -> Needs;
 
     /// The file of pressure that a program may have watched by writing to the view, if it is one.
-    fn pressure(&self) -> Option<(CgroupFile, Native)> {
+    fn pressure(&self) -> Option<CgroupFile> {
+        None
+    }
+
+    /// The kernel's own file that a reader in no container is to get as it is.
+    fn native(&self) -> Option<Native> {
         None
     }
 
@@ -51,6 +56,19 @@ pub trait View: Sync {
     ///
     /// # Errors
     /// Where the snapshot lacks a part that [`needs`](View::needs) asks for.
+    fn text(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+        match (self.native(), &snapshot.scope) {
+            (Some(native), Scope::Host(_)) => out.extend_from_slice(snapshot.native(native)?),
+            _ => self.render(snapshot, out)?,
+        }
+        Ok(())
+    }
+
+    /// The text that is not the kernel's own: for a reader in a container, and for others where there is no
+    /// [`native`](View::native).
+    ///
+    /// # Errors
+    /// As [`text`](View::text).
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded>;
 }
 

@@ -119,7 +119,7 @@ fn of_reader(snapshot: &mut Snapshot) -> &mut Level {
 
 fn render(path: &str, snapshot: &Snapshot) -> String {
     let mut out = Vec::new();
-    VIEWS.iter().find(|view| view.path() == path).unwrap().render(snapshot, &mut out).unwrap();
+    VIEWS.iter().find(|view| view.path() == path).unwrap().text(snapshot, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 

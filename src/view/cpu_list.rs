@@ -2,7 +2,7 @@
 
 use super::{NotLoaded, View};
 use crate::parse::cpu_list::CpuList;
-use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
 
 /// All three say the same of a container, `0-N`: it has no processor that could come or go.
@@ -23,19 +23,18 @@ impl View for CpuListFile {
         self.ino
     }
 
+    fn native(&self) -> Option<Native> {
+        Some(self.native)
+    }
+
     fn needs(&self) -> Needs {
         Needs::CPUS.and(Needs::native(self.native))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
-        match &snapshot.scope {
-            Scope::Host(_) => out.extend_from_slice(snapshot.native(self.native)?),
-            Scope::Container(_) => {
-                let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
-                // Writing to a Vec never fails.
-                let _ = writeln!(out, "{}", CpuList::first(cpus.count()));
-            }
-        }
+        let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
+        // Writing to a Vec never fails.
+        let _ = writeln!(out, "{}", CpuList::first(cpus.count()));
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! `proc/cpuinfo`: an entry for each processor that the container has.
 
 use super::{NotLoaded, View};
-use crate::snapshot::{Cpus, Native, Needs, Scope, Snapshot};
+use crate::snapshot::{Cpus, Native, Needs, Snapshot};
 use std::io::Write;
 
 /// The kernel's entries of the processors that stand for the container's ([`Cpus::usable`]), numbered from 0, as one
@@ -13,7 +13,7 @@ pub struct Cpuinfo;
 
 impl View for Cpuinfo {
     fn path(&self) -> &'static str {
-        "proc/cpuinfo"
+        Native::Cpuinfo.path()
     }
 
     fn ino(&self) -> u64 {
@@ -25,18 +25,17 @@ impl View for Cpuinfo {
         1 << 20
     }
 
+    fn native(&self) -> Option<Native> {
+        Some(Native::Cpuinfo)
+    }
+
     fn needs(&self) -> Needs {
         Needs::CPUS.and(Needs::native(Native::Cpuinfo))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
         let native = snapshot.native(Native::Cpuinfo)?;
-        match &snapshot.scope {
-            Scope::Host(_) => out.extend_from_slice(native),
-            Scope::Container(_) => {
-                print(native, snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?, out);
-            }
-        }
+        print(native, snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?, out);
         Ok(())
     }
 }

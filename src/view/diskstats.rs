@@ -2,7 +2,7 @@
 
 use super::{NotLoaded, View};
 use crate::parse::io_stat::{self, DeviceIo};
-use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
+use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
 use std::io::Write;
 
 /// The lines of the kernel's own file (`diskstats_show()`, block/genhd.c) of these devices, with the requests and sectors
@@ -14,7 +14,7 @@ const SECTOR: u64 = 512;
 
 impl View for Diskstats {
     fn path(&self) -> &'static str {
-        "proc/diskstats"
+        Native::Diskstats.path()
     }
 
     fn ino(&self) -> u64 {
@@ -25,16 +25,16 @@ impl View for Diskstats {
         1 << 20
     }
 
+    fn native(&self) -> Option<Native> {
+        Some(Native::Diskstats)
+    }
+
     fn needs(&self) -> Needs {
         Needs::cgroup_file(CgroupFile::Io).and(Needs::native(Native::Diskstats))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
         let native = snapshot.native(Native::Diskstats)?;
-        if let Scope::Host(_) = snapshot.scope {
-            out.extend_from_slice(native);
-            return Ok(());
-        }
         print(native, &devices(snapshot)?, out);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `proc/loadavg`: how many of the container's tasks want to run.
 
 use super::{NotLoaded, View};
-use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
 
 /// The fields of `loadavg_proc_show()` (fs/proc/loadavg.c): averages over one, five and fifteen minutes, tasks that run and
@@ -10,11 +10,15 @@ pub struct Loadavg;
 
 impl View for Loadavg {
     fn path(&self) -> &'static str {
-        "proc/loadavg"
+        Native::Loadavg.path()
     }
 
     fn ino(&self) -> u64 {
         31
+    }
+
+    fn native(&self) -> Option<Native> {
+        Some(Native::Loadavg)
     }
 
     fn needs(&self) -> Needs {
@@ -22,11 +26,6 @@ impl View for Loadavg {
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
-        let native = snapshot.native(Native::Loadavg)?;
-        if let Scope::Host(_) = snapshot.scope {
-            out.extend_from_slice(native);
-            return Ok(());
-        }
         let load = snapshot.load.ok_or(NotLoaded("the container's load"))?;
         let [one, five, fifteen] = load.averages;
         // Whoever reads is running, too.
@@ -43,7 +42,7 @@ mod tests {
     use super::*;
     use crate::bytes::Kib;
     use crate::load::{Load, Tasks};
-    use crate::snapshot::Container;
+    use crate::snapshot::{Container, Scope};
 
     #[test]
     fn fields() {

@@ -1,7 +1,7 @@
 //! `proc/pressure/cpu`, `memory` and `io`: how much of the time the container's programs waited.
 
 use super::{NotLoaded, View};
-use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
+use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
 
 /// The text of the container's own `cpu.pressure`, `memory.pressure` or `io.pressure` (psi.rst), which has the lines of the
 /// kernel's file. Where the container has no cgroup of v2 its pressure is not known, and all numbers are 0. A kernel that
@@ -29,8 +29,12 @@ impl View for Pressure {
         0o666
     }
 
-    fn pressure(&self) -> Option<(CgroupFile, Native)> {
-        Some((self.file, self.native))
+    fn pressure(&self) -> Option<CgroupFile> {
+        Some(self.file)
+    }
+
+    fn native(&self) -> Option<Native> {
+        Some(self.native)
     }
 
     fn needs(&self) -> Needs {
@@ -39,10 +43,6 @@ impl View for Pressure {
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
         let native = snapshot.native(self.native)?;
-        if let Scope::Host(_) = snapshot.scope {
-            out.extend_from_slice(native);
-            return Ok(());
-        }
         match snapshot.cgroup_file(self.file)? {
             Some(text) => out.extend_from_slice(text),
             None => {

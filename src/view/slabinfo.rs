@@ -1,7 +1,7 @@
 //! `proc/slabinfo`: a table without entries.
 
 use super::{NotLoaded, View};
-use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use crate::snapshot::{Native, Needs, Snapshot};
 
 /// The kernel's caches are not kept apart by cgroup (since Linux 5.9): of a container there is only the header
 /// (`print_slabinfo_header()`, mm/slab_common.c). Only root reads it, as the kernel's own.
@@ -14,7 +14,7 @@ const HEADER: &str = "slabinfo - version: 2.1\n\
 
 impl View for Slabinfo {
     fn path(&self) -> &'static str {
-        "proc/slabinfo"
+        Native::Slabinfo.path()
     }
 
     fn ino(&self) -> u64 {
@@ -29,21 +29,19 @@ impl View for Slabinfo {
         1 << 20
     }
 
+    fn native(&self) -> Option<Native> {
+        Some(Native::Slabinfo)
+    }
+
     fn needs(&self) -> Needs {
         Needs::native(Native::Slabinfo)
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
         let native = snapshot.native(Native::Slabinfo)?;
-        match snapshot.scope {
-            Scope::Host(_) => out.extend_from_slice(native),
-            Scope::Container(_) => {
-                let is_header =
-                    |line: &&[u8]| line.starts_with(b"slabinfo - version") || line.starts_with(b"#");
-                let text = if native.is_empty() { HEADER.as_bytes() } else { native };
-                text.split_inclusive(|&b| b == b'\n').take_while(is_header).for_each(|line| out.extend(line));
-            }
-        }
+        let is_header = |line: &&[u8]| line.starts_with(b"slabinfo - version") || line.starts_with(b"#");
+        let text = if native.is_empty() { HEADER.as_bytes() } else { native };
+        text.split_inclusive(|&b| b == b'\n').take_while(is_header).for_each(|line| out.extend(line));
         Ok(())
     }
 }
@@ -52,7 +50,7 @@ impl View for Slabinfo {
 mod tests {
     use super::*;
     use crate::bytes::Kib;
-    use crate::snapshot::Container;
+    use crate::snapshot::{Container, Scope};
 
     #[test]
     fn only_the_header_is_shown() {

@@ -2,7 +2,7 @@
 
 use super::{NotLoaded, View};
 use crate::ledger::{Counted, Counters};
-use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
 
 /// The lines of the kernel's own file (`show_stat()`, fs/proc/stat.c), where
@@ -17,7 +17,7 @@ pub struct Stat;
 
 impl View for Stat {
     fn path(&self) -> &'static str {
-        "proc/stat"
+        Native::Stat.path()
     }
 
     fn ino(&self) -> u64 {
@@ -29,18 +29,17 @@ impl View for Stat {
         1 << 20
     }
 
+    fn native(&self) -> Option<Native> {
+        Some(Native::Stat)
+    }
+
     fn needs(&self) -> Needs {
         Needs::COUNTERS.and(Needs::native(Native::Stat))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
         let native = snapshot.native(Native::Stat)?;
-        match &snapshot.scope {
-            Scope::Host(_) => out.extend_from_slice(native),
-            Scope::Container(_) => {
-                print(native, snapshot.counters.as_ref().ok_or(NotLoaded("the processors' counters"))?, out);
-            }
-        }
+        print(native, snapshot.counters.as_ref().ok_or(NotLoaded("the processors' counters"))?, out);
         Ok(())
     }
 }

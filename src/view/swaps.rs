@@ -10,11 +10,15 @@ pub struct Swaps;
 
 impl View for Swaps {
     fn path(&self) -> &'static str {
-        "proc/swaps"
+        Native::Swaps.path()
     }
 
     fn ino(&self) -> u64 {
         20
+    }
+
+    fn native(&self) -> Option<Native> {
+        Some(Native::Swaps)
     }
 
     fn needs(&self) -> Needs {
@@ -23,10 +27,7 @@ impl View for Swaps {
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
         let native = snapshot.native(Native::Swaps)?;
-        let Scope::Container(container) = &snapshot.scope else {
-            out.extend_from_slice(native);
-            return Ok(());
-        };
+        let Scope::Container(container) = &snapshot.scope else { return Err(NotLoaded("the container")) };
         // The header is the kernel's own: it has changed over time.
         out.extend(native.split_inclusive(|&b| b == b'\n').next().unwrap_or_default());
         let (total, free) = meminfo::swap(snapshot, container)?;

@@ -2,7 +2,7 @@
 
 use super::{NotLoaded, View};
 use crate::parse::uptime::uptime;
-use crate::snapshot::{Native, Needs, Scope, Snapshot};
+use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
 
 /// The first number is the age of the container's first process. The second is what it could have run, by its processors
@@ -12,11 +12,15 @@ pub struct Uptime;
 
 impl View for Uptime {
     fn path(&self) -> &'static str {
-        "proc/uptime"
+        Native::Uptime.path()
     }
 
     fn ino(&self) -> u64 {
         19
+    }
+
+    fn native(&self) -> Option<Native> {
+        Some(Native::Uptime)
     }
 
     fn needs(&self) -> Needs {
@@ -25,10 +29,6 @@ impl View for Uptime {
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
         let native = snapshot.native(Native::Uptime)?;
-        let Scope::Container(_) = snapshot.scope else {
-            out.extend_from_slice(native);
-            return Ok(());
-        };
         let counters = snapshot.counters.as_ref().ok_or(NotLoaded("the processors' counters"))?;
         let start = snapshot.start.ok_or(NotLoaded("the container's start"))?;
         let now = uptime(native).map_err(|_| NotLoaded("the host's uptime"))?;
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
     use crate::bytes::Kib;
     use crate::ledger::{Counted, Counters};
-    use crate::snapshot::{Container, CpuTime, Cpus};
+    use crate::snapshot::{Container, CpuTime, Cpus, Scope};
 
     fn shown(native: &str, start: u64, idle: u64, time: Option<CpuTime>) -> String {
         let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });

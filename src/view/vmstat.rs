@@ -2,7 +2,7 @@
 
 use super::{NotLoaded, View, diskstats};
 use crate::parse::flat_keyed::{flat_keyed, value_of};
-use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
+use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
 use std::collections::HashMap;
 use std::io::Write;
 
@@ -13,7 +13,7 @@ pub struct Vmstat;
 
 impl View for Vmstat {
     fn path(&self) -> &'static str {
-        "proc/vmstat"
+        Native::Vmstat.path()
     }
 
     fn ino(&self) -> u64 {
@@ -22,6 +22,10 @@ impl View for Vmstat {
 
     fn claimed_size(&self) -> u64 {
         64 << 10
+    }
+
+    fn native(&self) -> Option<Native> {
+        Some(Native::Vmstat)
     }
 
     fn needs(&self) -> Needs {
@@ -33,10 +37,6 @@ impl View for Vmstat {
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
         let native = snapshot.native(Native::Vmstat)?;
-        if let Scope::Host(_) = snapshot.scope {
-            out.extend_from_slice(native);
-            return Ok(());
-        }
         let counts = Counts::of(snapshot)?;
         for line in flat_keyed(native).map_err(|_| NotLoaded("the host's vmstat"))? {
             let (key, _) = line.map_err(|_| NotLoaded("the host's vmstat"))?;
@@ -120,7 +120,7 @@ impl<'s> Counts<'s> {
 mod tests {
     use super::*;
     use crate::bytes::Kib;
-    use crate::snapshot::Container;
+    use crate::snapshot::{Container, Scope};
 
     fn shown(stat: &str, events: &str, io: &str) -> String {
         let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
