@@ -234,6 +234,7 @@ mod tests {
             let (mut now, mut user, mut system) = (SECOND, 0, 0);
             let mut ledger: Option<Ledger> = None;
             let mut before = Counters::default();
+            let mut most = 0;
             for (passed, in_programs, in_kernel, count, quota) in steps {
                 (now, user, system) = (now + passed, user + in_programs, system + in_kernel);
                 let cpus = cpus(count, quota, user, system);
@@ -248,6 +249,9 @@ mod tests {
                 prop_assert_eq!(counters.each.len(), cpus.count());
                 prop_assert_eq!((counters.all.user, counters.all.system), (user, system));
                 prop_assert!(counters.all.idle >= before.all.idle);
+                // No more than all that it ever saw would have been idle since it started.
+                most = most.max(counters.each.len() as u64);
+                prop_assert!(counters.all.idle <= (now - SECOND) * most);
                 for (now, before) in counters.each.iter().zip(&before.each) {
                     prop_assert!(now.user >= before.user && now.system >= before.system && now.idle >= before.idle);
                 }
