@@ -22,6 +22,19 @@ impl Averages {
         }
     }
 
+    /// Those that were saved as these numbers' bits; `None` if they are not load averages.
+    #[must_use]
+    pub fn restore(bits: [u64; 3]) -> Option<Self> {
+        let averages = bits.map(f64::from_bits);
+        averages.iter().all(|average| average.is_finite() && *average >= 0.0).then_some(Self(averages))
+    }
+
+    /// To be restored by another process.
+    #[must_use]
+    pub fn save(self) -> [u64; 3] {
+        self.0.map(f64::to_bits)
+    }
+
     /// The three.
     #[must_use]
     pub const fn get(self) -> [f64; 3] {
@@ -67,6 +80,8 @@ mod tests {
         let mut at_once = Averages::default();
         at_once.add(3.0, 60.0);
         assert!(at_once.get().iter().zip(averages.get()).all(|(a, b)| (a - b).abs() < 1e-9));
+        assert_eq!(Averages::restore(averages.save()), Some(averages));
+        assert_eq!(Averages::restore([f64::NAN, 0.0, 0.0].map(f64::to_bits)), None);
         let mut steady = Averages::steady(2.0);
         steady.add(2.0, 1000.0);
         assert_eq!(steady, Averages::steady(2.0));

@@ -6,7 +6,8 @@ mod loads;
 mod triggers;
 
 use self::answers::Answers;
-pub use self::ledgers::KEPT_WORDS;
+pub use self::ledgers::LEDGER_WORDS;
+pub use self::loads::LOAD_WORDS;
 pub use self::triggers::{Polled, TRIGGER_WORDS};
 
 use self::ledgers::Ledgers;
@@ -50,6 +51,16 @@ impl Text {
     pub fn is_fresh(&self) -> bool {
         self.taken.elapsed() < MAX_AGE
     }
+}
+
+/// Memory that outlives this process, each part of its own length or empty.
+pub struct Kept {
+    /// [`LEDGER_WORDS`].
+    pub ledgers: &'static [AtomicU64],
+    /// [`TRIGGER_WORDS`].
+    pub triggers: &'static [AtomicU64],
+    /// [`LOAD_WORDS`].
+    pub loads: &'static [AtomicU64],
 }
 
 /// Computes views for readers.
@@ -190,11 +201,12 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// Keeps what has to outlive this process in `ledgers`, [`KEPT_WORDS`] of them, and `triggers`, [`TRIGGER_WORDS`],
-    /// and goes on with what is there. Returns those who wait for a predecessor and have to be woken.
-    pub fn keep_in(&self, ledgers: &'static [AtomicU64], triggers: &'static [AtomicU64]) -> Vec<u64> {
-        self.ledgers.keep(ledgers);
-        self.triggers.keep(triggers)
+    /// Keeps what has to outlive this process, and goes on with what is there. Returns those who wait for a predecessor
+    /// and have to be woken.
+    pub fn keep_in(&self, kept: &Kept) -> Vec<u64> {
+        self.ledgers.keep(kept.ledgers);
+        self.loads.keep(kept.loads);
+        self.triggers.keep(kept.triggers)
     }
 
     /// Follows the load of containers, on a thread of its own that ends with this service.

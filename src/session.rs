@@ -49,7 +49,7 @@ pub fn serve(
 ) -> io::Result<JoinHandle<()>> {
     let session = greeted(connection, ViewFs::new(Arc::clone(service), views, connection, Arc::clone(gate)))?;
     resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
-    let waiters = service.keep_in(connection.for_ledgers()?, connection.for_triggers()?);
+    let waiters = service.keep_in(&connection.kept()?);
     let device = connection.device().try_clone_to_owned()?;
     // A waiter that is gone by now needs no word.
     let wake = move |waiter| drop(resend::wake(device.as_fd(), waiter));

@@ -292,9 +292,27 @@ fn counters_outlive_the_daemon() {
     }
     let user = before["cpu"][0];
     assert!((20..400).contains(&user), "{before:?}");
+    load_outlives(&daemon, ask);
     drop(orders);
     drop(bundle);
     let _ = common::wait_for(&mut container);
+}
+
+/// One task spins, so that the load of one minute is above that of fifteen; with another daemon it does not begin anew.
+fn load_outlives(daemon: &Daemon, mut ask: impl FnMut() -> Vec<String>) {
+    let mut load = || -> Vec<f64> {
+        let said = ask();
+        let line = said.iter().rfind(|line| line.contains('/')).unwrap();
+        line.split(' ').take(3).map(|number| number.parse().unwrap()).collect()
+    };
+    load();
+    std::thread::sleep(std::time::Duration::from_millis(5600));
+    let before = load();
+    let pid = rustix::process::Pid::from_raw(daemon.children()[0].try_into().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let after = load();
+    let is_near = before.iter().zip(&after).all(|(before, after)| (after - before).abs() < 0.1);
+    assert!(before[0] > before[2] && after[0] > after[2] && is_near, "{before:?}, then {after:?}");
 }
 
 /// One spins on half a processor: what programs of the host show in there is what the cgroup counts meanwhile.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 const SLOT: usize = 1 + WORDS;
 const SLOTS: usize = 1024;
 /// All of it. What is never touched costs nothing.
-pub const KEPT_WORDS: usize = SLOT * SLOTS;
+pub const LEDGER_WORDS: usize = SLOT * SLOTS;
 /// What a predecessor left and nobody asked for in so long is a container that is gone.
 const PATIENCE: Duration = Duration::from_hours(1);
 

@@ -14,6 +14,8 @@ use crate::source::Source;
 use crate::view::NotLoaded;
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// As often as the kernel does (`LOAD_FREQ`).
@@ -27,10 +29,18 @@ const PATIENCE: Duration = Duration::from_mins(15);
 /// So many containers are followed; the load of others is what they have run.
 const MOST: usize = 10_000;
 
+/// How much of the memory that outlives this process each takes, in words of 64 bits: a container's number, then the averages.
+const SLOT: usize = 4;
+const SLOTS: usize = 1024;
+/// All of it.
+pub const LOAD_WORDS: usize = SLOT * SLOTS;
+
 /// By the number of the container's cgroup, which is never used again.
 #[derive(Default)]
 pub(super) struct Loads {
     known: Mutex<HashMap<u64, Known>>,
+    /// Memory that outlives this process, if there is any.
+    kept: OnceLock<(&'static [AtomicU64], Instant)>,
 }
 
 struct Known {
@@ -44,6 +54,44 @@ struct Known {
 }
 
 impl Loads {
+    /// Keeps the averages in `words`, and goes on with those that a predecessor has kept there.
+    pub(super) fn keep(&self, words: &'static [AtomicU64]) {
+        // What was given first is what is used.
+        let _ = self.kept.set((words, Instant::now()));
+    }
+
+    fn slot(&self, first: u64) -> Option<&'static [AtomicU64]> {
+        let (words, _) = self.kept.get()?;
+        words.chunks_exact(SLOT).find(|slot| slot[0].load(Ordering::Acquire) == first)
+    }
+
+    fn kept(&self, container: u64) -> Option<Averages> {
+        let slot = self.slot(container)?;
+        Averages::restore([1, 2, 3].map(|word| slot[word].load(Ordering::Relaxed)))
+    }
+
+    /// A process that dies in the middle of it leaves averages of two moments five seconds apart.
+    fn put(&self, container: u64, averages: Averages) {
+        let Some(slot) = self.slot(container).or_else(|| self.slot(0)) else { return };
+        slot[1..].iter().zip(averages.save()).for_each(|(word, bits)| word.store(bits, Ordering::Relaxed));
+        slot[0].store(container, Ordering::Release);
+    }
+
+    /// What a predecessor left and nobody has asked for since is of containers that are gone.
+    fn forget_what_is_left(&self, known: &HashMap<u64, Known>) {
+        let Some((words, since)) = self.kept.get() else { return };
+        if since.elapsed() > PATIENCE {
+            let is_left = |slot: &&[AtomicU64]| !known.contains_key(&slot[0].load(Ordering::Relaxed));
+            words.chunks_exact(SLOT).filter(is_left).for_each(|slot| slot[0].store(0, Ordering::Release));
+        }
+    }
+
+    fn forget(&self, container: u64) {
+        if let Some(slot) = self.slot(container) {
+            slot[0].store(0, Ordering::Release);
+        }
+    }
+
     /// The load of the container of this number, at this path. No task is looked at for it: that may take long, and whoever
     /// asks has only so many threads that could answer others.
     pub(super) fn load(
@@ -58,8 +106,11 @@ impl Loads {
             known.asked = now;
             return Ok(Load { averages: known.averages.get(), tasks: known.tasks, last_pid });
         }
-        // What it was before is not known, but for how much it has run.
-        let averages = Averages::steady(run_until_now(snapshot)?);
+        // Where nobody looked before that is not known, but for how much it has run.
+        let averages = match self.kept(container) {
+            Some(averages) => averages,
+            None => Averages::steady(run_until_now(snapshot)?),
+        };
         let tasks = Tasks::default();
         if all.len() < MOST {
             let path = path.to_vec();
@@ -73,7 +124,14 @@ impl Loads {
         let started = Instant::now();
         let due: Vec<_> = {
             let mut known = self.known.lock();
-            known.retain(|_, known| known.asked.elapsed() < PATIENCE);
+            known.retain(|&container, known| {
+                let is_asked_for = known.asked.elapsed() < PATIENCE;
+                if !is_asked_for {
+                    self.forget(container);
+                }
+                is_asked_for
+            });
+            self.forget_what_is_left(&known);
             let due = known.iter().filter(|(_, known)| known.due <= started);
             due.map(|(&container, known)| (container, known.path.clone())).collect()
         };
@@ -86,11 +144,15 @@ impl Loads {
                     let active = f64::from(tasks.running) + f64::from(tasks.uninterruptible);
                     let now = Instant::now();
                     known.averages.add(active, (now - known.looked).as_secs_f64());
+                    self.put(container, known.averages);
                     (known.tasks, known.looked) = (tasks, now);
                     known.due = began + INTERVAL.max(began.elapsed() * SHARE);
                 }
                 // It is gone, most likely; if it is not it will be asked for again.
-                _ => drop(known.remove(&container)),
+                _ => {
+                    known.remove(&container);
+                    self.forget(container);
+                }
             }
         }
         TICK.max(started.elapsed() * SHARE)

@@ -1,6 +1,6 @@
 //! A connection to the kernel, with all that a successor of this process needs to go on serving it.
 
-use crate::service::{KEPT_WORDS, TRIGGER_WORDS};
+use crate::service::{Kept, LEDGER_WORDS, LOAD_WORDS, TRIGGER_WORDS};
 use crate::sys;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::ffi::OsStr;
@@ -27,9 +27,11 @@ mod place {
     pub(super) const REQUESTS: usize = 3;
     /// How many words the service has: those of another version are not understood.
     pub(super) const SERVICE_WORDS: usize = 4;
-    /// The same of pressure triggers.
+    /// The same of pressure triggers, and of load averages.
     pub(super) const TRIGGERS: usize = 5;
-    pub(super) const COUNT_OF_TRIGGER_WORDS: usize = 6;
+    pub(super) const TRIGGER_WORDS: usize = 6;
+    pub(super) const LOADS: usize = 7;
+    pub(super) const LOAD_WORDS: usize = 8;
     /// Its length in bytes, then room for 63 words of it.
     pub(super) const GREETING: usize = 64;
     /// Its length in bytes, then room for `PATH_MAX` bytes of it.
@@ -40,9 +42,10 @@ mod place {
 
 /// Where a memory of this version has them, and where it ends.
 const SERVICE: usize = (place::END * 8).next_multiple_of(4096);
-const REQUESTS: usize = (SERVICE + KEPT_WORDS * 8).next_multiple_of(4096);
+const REQUESTS: usize = (SERVICE + LEDGER_WORDS * 8).next_multiple_of(4096);
 const TRIGGERS: usize = (REQUESTS + requests::LENGTH).next_multiple_of(4096);
-const LENGTH: usize = TRIGGERS + TRIGGER_WORDS * 8;
+const LOADS: usize = (TRIGGERS + TRIGGER_WORDS * 8).next_multiple_of(4096);
+const LENGTH: usize = LOADS + LOAD_WORDS * 8;
 
 /// Why a connection can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -97,10 +100,12 @@ impl Connection {
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
         for (place, value) in [
             (place::SERVICE, SERVICE),
-            (place::SERVICE_WORDS, KEPT_WORDS),
+            (place::SERVICE_WORDS, LEDGER_WORDS),
             (place::REQUESTS, REQUESTS),
             (place::TRIGGERS, TRIGGERS),
-            (place::COUNT_OF_TRIGGER_WORDS, TRIGGER_WORDS),
+            (place::TRIGGER_WORDS, TRIGGER_WORDS),
+            (place::LOADS, LOADS),
+            (place::LOAD_WORDS, LOAD_WORDS),
         ] {
             connection.words[place].store(value as u64, Ordering::Relaxed);
         }
@@ -203,20 +208,16 @@ impl Connection {
         Journal::new(&self.words[place::JOURNAL..place::END])
     }
 
-    /// Memory for the service's ledgers, which outlives this process; empty where another version made it.
+    /// Memory for the service's own use, which outlives this process; empty where another version made it.
     ///
     /// # Errors
     /// Where it can't be mapped.
-    pub fn for_ledgers(&self) -> io::Result<&'static [AtomicU64]> {
-        self.for_service(place::SERVICE, place::SERVICE_WORDS, KEPT_WORDS)
-    }
-
-    /// The same for its triggers.
-    ///
-    /// # Errors
-    /// Where it can't be mapped.
-    pub fn for_triggers(&self) -> io::Result<&'static [AtomicU64]> {
-        self.for_service(place::TRIGGERS, place::COUNT_OF_TRIGGER_WORDS, TRIGGER_WORDS)
+    pub fn kept(&self) -> io::Result<Kept> {
+        Ok(Kept {
+            ledgers: self.for_service(place::SERVICE, place::SERVICE_WORDS, LEDGER_WORDS)?,
+            triggers: self.for_service(place::TRIGGERS, place::TRIGGER_WORDS, TRIGGER_WORDS)?,
+            loads: self.for_service(place::LOADS, place::LOAD_WORDS, LOAD_WORDS)?,
+        })
     }
 
     fn for_service(&self, place: usize, count: usize, words: usize) -> io::Result<&'static [AtomicU64]> {
