@@ -48,17 +48,16 @@ impl Error {
     /// The errno for the reader.
     #[must_use]
     pub fn errno(&self) -> i32 {
-        match self {
+        let errno = match self {
             Self::ProcessGone(_) => libc::ESRCH,
             Self::CgroupGone(_) => libc::ENODEV,
-            // "Not implemented" would make the kernel never ask again, for any file of the mount.
-            Self::Unreadable { source, .. } => match source.raw_os_error() {
-                None | Some(libc::ENOSYS) => libc::EIO,
-                Some(errno) => errno,
-            },
+            Self::Unreadable { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             Self::OfKernel(errno) => errno.raw_os_error(),
             Self::Outside(_) | Self::Malformed { .. } | Self::TextGone(_) | Self::NotLoaded(_) => libc::EIO,
-        }
+        };
+        // "Not implemented" would make the kernel never ask again, for any file of the mount; and it takes no answer that
+        // is an error of its own (`fuse_dev_do_write()`, fs/fuse/dev.c), such as ENOTSUPP, which some drivers give away.
+        if errno == libc::ENOSYS || errno >= 512 { libc::EIO } else { errno }
     }
 
     /// Whether this process may not read a file.
@@ -126,6 +125,15 @@ mod tests {
         let error = Error::unreadable("/x", io::Error::from_raw_os_error(libc::ENODEV));
         assert!(error.is_race());
         assert_eq!((error.errno(), error.level()), (libc::ENODEV, log::Level::Debug));
+    }
+
+    #[test]
+    fn no_errno_that_means_something_else_to_fuse() {
+        for errno in [libc::ENOSYS, 512, 524] {
+            assert_eq!(Error::OfKernel(Errno::from_raw_os_error(errno)).errno(), libc::EIO);
+            assert_eq!(Error::unreadable("/x", io::Error::from_raw_os_error(errno)).errno(), libc::EIO);
+        }
+        assert_eq!(Error::OfKernel(Errno::NOENT).errno(), libc::ENOENT);
     }
 
     #[test]

@@ -28,12 +28,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// How long the kernel may keep look-ups and attributes: the tree never changes.
+/// How long the kernel may keep look-ups and attributes: nothing of ours ever changes, and of what the kernel takes away, as
+/// with a processor, an open says that it is stale.
 const FOR_EVER: Duration = Duration::from_hours(24 * 365);
 
 /// Whatever is served is never cached by the kernel, which would show one container's text to another; and
 /// closing a file needs no word from us, so that no reader's close() waits for the daemon.
-const OPENED: FopenFlags = FopenFlags::FOPEN_DIRECT_IO.union(FopenFlags::FOPEN_NOFLUSH);
+/// Nor is a file locked for one that writes, which all containers share.
+const OPENED: FopenFlags = FopenFlags::FOPEN_DIRECT_IO
+    .union(FopenFlags::FOPEN_NOFLUSH)
+    .union(FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES);
 
 /// The served file system.
 pub struct ViewFs {

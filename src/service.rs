@@ -87,7 +87,7 @@ impl Service {
             answers: Answers::new(most_files),
             ledgers: Ledgers::default(),
             loads: Loads::default(),
-            triggers: Triggers::default(),
+            triggers: Triggers::new(most_files),
             log: LogLimit::new(),
         }
     }
@@ -148,7 +148,7 @@ impl Service {
         self.for_caller(pid, view.needs(), |caller| self.text_of(caller, view))
     }
 
-    /// Finds the caller, and has `answer` made for it again where its cgroup was removed meanwhile.
+    /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile.
     fn for_caller<T>(
         &self,
         pid: u32,
@@ -231,28 +231,43 @@ impl Service {
     /// EINVAL for what is no trigger, EBUSY where the file has one, ENOSPC where the container has too many.
     pub fn arm(&self, handle: u64, pid: u32, view: &dyn View, text: &[u8]) -> Result<(), Error> {
         let trigger = Trigger::parse(text).ok_or(Error::OfKernel(Errno::INVAL))?;
-        self.watch(handle, pid, view, trigger)
+        self.watch(handle, pid, view, trigger, None)
     }
 
-    fn watch(&self, handle: u64, pid: u32, view: &dyn View, trigger: Trigger) -> Result<(), Error> {
+    /// It has to be of `owner`, if that is known.
+    fn watch(
+        &self,
+        handle: u64,
+        pid: u32,
+        view: &dyn View,
+        trigger: Trigger,
+        owner: Option<u64>,
+    ) -> Result<(), Error> {
         let (file, native) = view.pressure().zip(view.native()).ok_or(Error::OfKernel(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
             let path = self.source.path(caller.memory)?;
+            // Whose pressure it is has to be whose text it reads.
+            if let Scope::Host(_) = self.source.load(&path, caller, Needs::CPUS)?.scope {
+                return Ok(None);
+            }
             let container = path.container(caller.container_length).map(|(number, _)| number);
             container.map(|number| Ok((number, self.source.pressure_of(caller, file)?))).transpose()
         };
         let found = if pid == 0 { None } else { self.for_caller(pid, Needs::CPUS, of_container)? };
-        let (owner, file) = match found {
+        let (found, file) = match found {
             Some(found) => found,
             None => (0, Some(self.source.pressure_of_host(native)?)),
         };
-        self.triggers.arm(handle, owner, trigger, file).map_err(Error::OfKernel)
+        if owner.is_some_and(|owner| owner != found) {
+            return Err(Error::OfKernel(Errno::NODEV));
+        }
+        self.triggers.arm(handle, found, trigger, file).map_err(Error::OfKernel)
     }
 
     /// What a program is told that polls an open file of a view of pressure. Who waits is told later, by the number `waiter`.
     pub fn poll(&self, handle: u64, pid: u32, view: &dyn View, waiter: u64) -> Polled {
-        if let Some(trigger) = self.triggers.left(handle)
-            && let Err(error) = self.watch(handle, pid, view, trigger)
+        if let Some(left) = self.triggers.left(handle)
+            && let Err(error) = self.watch(handle, pid, view, left.trigger, Some(left.owner))
         {
             self.log(&error);
         }
@@ -273,9 +288,7 @@ impl Service {
         let service = Arc::downgrade(self);
         let follow = move || {
             while let Some(service) = service.upgrade() {
-                let pause = service.triggers.look(&wake);
-                drop(service);
-                thread::sleep(pause);
+                service.triggers.look(&wake);
             }
         };
         thread::Builder::new().name("pressure".into()).spawn(follow).map(drop)

@@ -48,8 +48,9 @@ pub fn serve(
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let session = greeted(connection, ViewFs::new(Arc::clone(service), views, connection, Arc::clone(gate)))?;
-    resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
+    // Before anything is answered from it.
     let waiters = service.keep_in(&connection.kept()?);
+    resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
     let device = connection.device().try_clone_to_owned()?;
     // A waiter that is gone by now needs no word.
     let wake = move |waiter| drop(resend::wake(device.as_fd(), waiter));

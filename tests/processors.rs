@@ -290,15 +290,9 @@ fn load_of_five_hundred_containers() {
         (container, child)
     };
     let containers: Vec<_> = (0..500).map(start).collect();
-    let used = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split_whitespace().collect();
-        let ticks = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        ticks as f64 / rustix::param::clock_ticks_per_second() as f64
-    };
-    let (before, started) = (used(), Instant::now());
+    let (before, started) = (daemon.processor_time(), Instant::now());
     std::thread::sleep(Duration::from_secs(20));
-    let share = (used() - before) / started.elapsed().as_secs_f64();
+    let share = (daemon.processor_time() - before) / started.elapsed().as_secs_f64();
     println!("processors: loads of 500 containers: {:.2} % of one processor", share * 100.0);
     for (container, mut child) in containers {
         child.kill().unwrap();

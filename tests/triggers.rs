@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         test("nothing_is_written_otherwise", NEEDS, nothing_is_written_otherwise),
         test("a_thousand", NEEDS, a_thousand),
         test("a_removed_cgroup", NEEDS, a_removed_cgroup),
+        test("a_trigger_stays_with_its_container", NEEDS, a_trigger_stays_with_its_container),
         test("a_trigger_outlives_its_daemon", NEEDS, a_trigger_outlives_its_daemon),
     ])
 }
@@ -226,6 +227,29 @@ fn a_removed_cgroup() {
     drop(container);
     assert_eq!(watch.ask(), "1 1");
     assert_eq!(watch.ask(), "1 1", "it stays so");
+    let before = daemon.processor_time();
+    std::thread::sleep(Duration::from_secs(2));
+    let used = daemon.processor_time() - before;
+    assert!(used < 0.04, "{used} s: there is nothing to look at any more");
+}
+
+/// Whoever has the open file after a restart is not told of the pressure of another container.
+fn a_trigger_stays_with_its_container() {
+    let daemon = watchable(&["--supervise"]);
+    let (container, other) = (Container::new(), Container::new());
+    let mut watch = container.watch(&daemon.path(VIEW), 1, TRIGGER);
+    assert_eq!(watch.ask(), "1 []");
+    let pid = watch.process.id().to_string();
+    fs::write(other.procs(), &pid).unwrap();
+    fs::write(other.memory.dir.join("cgroup.procs"), &pid).unwrap();
+    let before = common::load::children(daemon.pid());
+    daemon.signal(Signal::HUP);
+    wait_until("another serves", || {
+        let now = common::load::children(daemon.pid());
+        now.len() == 1 && now != before
+    });
+    let _spinners = other.stall();
+    assert_eq!(watch.ask(), "1 1");
 }
 
 /// A program sleeps in poll(2) while the daemon is replaced, and when it is killed, and is told of the next event.

@@ -6,7 +6,7 @@ use crate::view::{VIEWS, View, find};
 #[derive(Clone, clap::Args)]
 pub(super) struct ViewsArgument {
     /// Show no other views than these, for example meminfo,working_set,proc/pressure/cpu; the other files stay
-    /// the kernel's
+    /// the kernel's. Of sys/devices/system/cpu it is all or nothing: online stands for the directory
     #[arg(long, value_name = "VIEW", value_delimiter = ',', value_parser = named)]
     views: Vec<&'static dyn View>,
 }

@@ -3,7 +3,7 @@
 use super::RunError;
 use crate::service::Service;
 use crate::session::{self, Connection, Writes};
-use crate::view::{View, bound};
+use crate::view::{VIEWS, View, bound};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::fs::{self, File};
@@ -42,7 +42,7 @@ fn make(service: &Arc<Service>, views: &[&'static dyn View]) -> Result<Namespace
     fs::create_dir_all(MOUNT_POINT).map_err(|e| format!("{MOUNT_POINT}: {e}"))?;
     let device = session::attach(Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
     let connection = Connection::begin(device, Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
-    session::serve(&connection, service, views, &Arc::default(), drop).map_err(|e| e.to_string())?;
+    session::serve(&connection, service, VIEWS, &Arc::default(), drop).map_err(|e| e.to_string())?;
     for view in bound(views) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));
         // Some are not the kernel's, and of some this kernel has none.

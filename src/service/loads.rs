@@ -66,6 +66,11 @@ impl Loads {
     }
 
     fn kept(&self, container: u64) -> Option<Averages> {
+        let (_, since) = self.kept.get()?;
+        if since.elapsed() > Duration::from_mins(1) {
+            // Nobody looked since, and they are of then.
+            return None;
+        }
         let slot = self.slot(container)?;
         Averages::restore([1, 2, 3].map(|word| slot[word].load(Ordering::Relaxed)))
     }

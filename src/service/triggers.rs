@@ -2,30 +2,35 @@
 //!
 //! The kernel takes a trigger for a cgroup only from who may write to the cgroup's files, and those of others this process need
 //! not be able to write to. So it looks itself at how long tasks were stalled, ten times a window as the kernel does
-//! (`UPDATES_PER_WINDOW`, kernel/sched/psi.c), or more seldom where that would take more than a fiftieth of one processor.
+//! (`UPDATES_PER_WINDOW`, kernel/sched/psi.c), or more seldom, but no more seldom than twice in the shortest window, where that
+//! would take more than a fiftieth of one processor.
 
 use crate::source::PressureFile;
 use crate::trigger::{Line, Trigger, Watch};
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// So many of one container's readers, and of all: each costs an open file and the time to look at it.
 const MOST_OF_ONE: usize = 64;
 const MOST: usize = 1024;
-/// How much of the memory that outlives this process each takes: the open file and 1, who waits, line and file, times.
-const SLOT: usize = 4;
+/// How much of the memory that outlives this process each takes: the open file and 1, who waits, the line, times, the owner.
+const SLOT: usize = 5;
 /// All of it.
 pub const TRIGGER_WORDS: usize = SLOT * MOST;
 const LOOKS_A_WINDOW: u32 = 10;
-/// Looking takes no more than this part of the time.
+/// Looking takes no more than this part of the processor's time,
 const SHARE: u32 = 50;
+/// but is not put off for longer, however long it took.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// By the number of the open file that a program has written to.
-#[derive(Default)]
 pub(super) struct Triggers {
+    /// So many at once.
+    most: usize,
     all: Mutex<All>,
     armed: Condvar,
 }
@@ -34,21 +39,28 @@ pub(super) struct Triggers {
 struct All {
     armed: HashMap<u64, Armed>,
     /// What a predecessor left, until somebody asks for it.
-    left: HashMap<u64, Trigger>,
+    left: HashMap<u64, Left>,
     /// Memory that outlives this process, if there is any.
     kept: &'static [AtomicU64],
+}
+
+/// Of a predecessor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    pub(super) owner: u64,
+    pub(super) trigger: Trigger,
 }
 
 struct Armed {
     /// The container, or 0 for the host.
     owner: u64,
     /// `None` where the container's pressure is not known, and there never is any.
-    file: Option<PressureFile>,
+    file: Option<Arc<PressureFile>>,
     trigger: Trigger,
     watch: Watch,
     due: Instant,
     has_event: bool,
-    /// Its cgroup was removed.
+    /// Its pressure can't be read any more: its cgroup was removed.
     is_gone: bool,
     /// What the kernel is told when there is an event.
     waiter: u64,
@@ -66,18 +78,24 @@ pub enum Polled {
 }
 
 impl Triggers {
+    /// Of an eighth of so many open files at most.
+    pub(super) fn new(most_files: usize) -> Self {
+        Self { most: MOST.min(most_files / 8), all: Mutex::default(), armed: Condvar::new() }
+    }
+
     /// Keeps them in `words`. Returns those who wait for what a predecessor has kept there: they have to ask again.
     pub(super) fn keep(&self, words: &'static [AtomicU64]) -> Vec<u64> {
         let mut all = self.all.lock();
         all.kept = words;
         let mut waiters = Vec::new();
         for slot in words.chunks_exact(SLOT) {
-            let [handle, waiter, line, times] = [0, 1, 2, 3].map(|word| slot[word].load(Ordering::Acquire));
+            let [handle, waiter, line, times, owner] =
+                [0, 1, 2, 3, 4].map(|word| slot[word].load(Ordering::Acquire));
             let line = if line == 0 { Line::Some } else { Line::Full };
             let [threshold, window] = [times >> 32, times & u64::from(u32::MAX)];
             let (Ok(threshold), Ok(window)) = (threshold.try_into(), window.try_into()) else { continue };
             if let Some(handle) = handle.checked_sub(1) {
-                all.left.insert(handle, Trigger { line, threshold, window });
+                all.left.insert(handle, Left { owner, trigger: Trigger { line, threshold, window } });
                 waiters.extend((waiter != 0).then_some(waiter));
             }
         }
@@ -95,18 +113,20 @@ impl Triggers {
         trigger: Trigger,
         file: Option<PressureFile>,
     ) -> Result<(), Errno> {
+        // Reading takes what the kernel wants to take, and others need the lock.
+        let stalled = match &file {
+            Some(file) => trigger.stalled(&file.read()?).ok_or(Errno::INVAL)?,
+            None => 0,
+        };
         let mut all = self.all.lock();
         if all.armed.contains_key(&handle) {
             return Err(Errno::BUSY);
         }
         let of_owner = all.armed.values().filter(|armed| armed.owner == owner).count();
-        if of_owner >= MOST_OF_ONE || all.armed.len() >= MOST {
+        if of_owner >= MOST_OF_ONE || all.armed.len() >= self.most {
             return Err(Errno::NOSPC);
         }
-        let stalled = match &file {
-            Some(file) => trigger.stalled(&file.read()?).ok_or(Errno::INVAL)?,
-            None => 0,
-        };
+        let file = file.map(Arc::new);
         let now = Instant::now();
         let watch = Watch::new(trigger, microseconds(now), stalled);
         let due = now + Duration::from_micros(trigger.window.into()) / LOOKS_A_WINDOW;
@@ -119,7 +139,7 @@ impl Triggers {
     }
 
     /// The trigger that a predecessor was given for this open file.
-    pub(super) fn left(&self, handle: u64) -> Option<Trigger> {
+    pub(super) fn left(&self, handle: u64) -> Option<Left> {
         self.all.lock().left.get(&handle).copied()
     }
 
@@ -154,38 +174,51 @@ impl Triggers {
         }
     }
 
-    /// Looks at those whose time has come, and has `wake` tell who waits. Says how long to wait until the next time.
-    pub(super) fn look(&self, wake: impl Fn(u64)) -> Duration {
-        let started = Instant::now();
-        let mut all = self.all.lock();
-        if all.armed.is_empty() {
-            // Now and then it is seen whether there is anybody to look for.
-            self.armed.wait_for(&mut all, Duration::from_secs(1));
-            return Duration::ZERO;
-        }
-        let mut woken = Vec::new();
-        for armed in all.armed.values_mut().filter(|armed| armed.due <= started && !armed.is_gone) {
-            armed.due = started + Duration::from_micros(armed.trigger.window.into()) / LOOKS_A_WINDOW;
-            let Some(file) = &armed.file else { continue };
-            let is_told = match file.read() {
+    /// Waits until there is something to look at, at most a second, looks, and has `wake` tell who waits.
+    pub(super) fn look(&self, wake: impl Fn(u64)) {
+        let began = thread_time();
+        let due: Vec<_> = {
+            let mut all = self.all.lock();
+            let now = Instant::now();
+            let next = all.armed.values().map(|armed| armed.due).min();
+            let wait = next.map_or(Duration::from_secs(1), |next| next.saturating_duration_since(now));
+            if !wait.is_zero() {
+                self.armed.wait_for(&mut all, wait.min(Duration::from_secs(1)));
+            }
+            let now = Instant::now();
+            let due = all.armed.iter_mut().filter(|(_, armed)| armed.due <= now);
+            due.filter_map(|(&handle, armed)| {
+                armed.due = now + Duration::from_micros(armed.trigger.window.into()) / LOOKS_A_WINDOW;
+                Some((handle, Arc::clone(armed.file.as_ref()?)))
+            })
+            .collect()
+        };
+        for (handle, file) in due {
+            let text = file.read();
+            let now = microseconds(Instant::now());
+            let mut all = self.all.lock();
+            // It may have been closed meanwhile.
+            let Some(armed) = all.armed.get_mut(&handle) else { continue };
+            let is_told = match text {
                 Ok(text) => {
                     let stalled = armed.trigger.stalled(&text);
-                    let is_event =
-                        stalled.is_some_and(|stalled| armed.watch.look(microseconds(started), stalled));
+                    let is_event = stalled.is_some_and(|stalled| armed.watch.look(now, stalled));
                     armed.has_event |= is_event;
                     is_event
                 }
                 Err(_) => {
-                    armed.is_gone = true;
+                    (armed.is_gone, armed.file) = (true, None);
                     true
                 }
             };
-            woken.extend((is_told && armed.waiter != 0).then_some(armed.waiter));
+            let waiter = armed.waiter;
+            drop(all);
+            if is_told && waiter != 0 {
+                wake(waiter);
+            }
         }
-        let next = all.armed.values().map(|armed| armed.due).min().unwrap_or(started);
-        drop(all);
-        woken.into_iter().for_each(wake);
-        next.saturating_duration_since(Instant::now()).max(started.elapsed() * SHARE)
+        let took = thread_time().saturating_sub(began);
+        std::thread::sleep((took * SHARE).min(PAUSE));
     }
 }
 
@@ -204,6 +237,7 @@ impl All {
         slot[2].store(u64::from(armed.trigger.line == Line::Full), Ordering::Relaxed);
         let times = u64::from(armed.trigger.threshold) << 32 | u64::from(armed.trigger.window);
         slot[3].store(times, Ordering::Relaxed);
+        slot[4].store(armed.owner, Ordering::Relaxed);
         slot[0].store(handle + 1, Ordering::Release);
     }
 }
@@ -213,4 +247,10 @@ fn microseconds(now: Instant) -> u64 {
     use std::sync::LazyLock;
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(now.saturating_duration_since(*START).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// How much processor time this thread has used.
+fn thread_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }

@@ -24,13 +24,9 @@ const DEPTH: usize = 8;
 pub struct CpuDirectory {
     /// `None` where there is none.
     directory: Option<OwnedFd>,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
-    paths: HashMap<u64, Vec<u8>>,
-    walked: Option<Instant>,
+    paths: Mutex<HashMap<u64, Vec<u8>>>,
+    /// When all of it was gone through; locked while that is done.
+    walked: Mutex<Option<Instant>>,
 }
 
 /// Something in the directory.
@@ -47,7 +43,7 @@ pub struct Entry {
 impl CpuDirectory {
     pub(super) fn open(sys: Option<&OwnedFd>) -> Self {
         let directory = sys.and_then(|sys| open_bare(sys, "devices/system/cpu", PATH_DIR).ok());
-        Self { directory, known: Mutex::default() }
+        Self { directory, paths: Mutex::default(), walked: Mutex::default() }
     }
 
     fn directory(&self) -> Result<&OwnedFd, Errno> {
@@ -60,9 +56,9 @@ impl CpuDirectory {
     /// The kernel's, ENOENT above all.
     pub fn entry(&self, path: &[u8]) -> Result<Entry, Errno> {
         let entry = self.look_at(path)?;
-        let mut known = self.known.lock();
-        if known.paths.get(&entry.ino).is_none_or(|known| known != path) {
-            known.paths.insert(entry.ino, path.to_vec());
+        let mut paths = self.paths.lock();
+        if paths.get(&entry.ino).is_none_or(|known| known != path) {
+            paths.insert(entry.ino, path.to_vec());
         }
         Ok(entry)
     }
@@ -82,17 +78,20 @@ impl CpuDirectory {
             let entry = self.look_at(&path).ok().filter(|entry| entry.ino == ino)?;
             Some((path, entry))
         };
-        let known = self.known.lock().paths.get(&ino).cloned();
+        let known = self.paths.lock().get(&ino).cloned();
         if let Some(found) = known.and_then(at) {
             return Ok(found);
         }
-        let mut known = self.known.lock();
-        if known.walked.is_none_or(|walked| walked.elapsed() >= PAUSE) {
-            known.paths.clear();
-            self.walk(b"", 0, &mut known.paths);
-            known.walked = Some(Instant::now());
+        let mut walked = self.walked.lock();
+        if walked.is_none_or(|walked| walked.elapsed() >= PAUSE) {
+            // It takes long where there are many processors, and only who looks for what is not known has to wait.
+            let mut paths = HashMap::new();
+            self.walk(b"", 0, &mut paths);
+            *self.paths.lock() = paths;
+            *walked = Some(Instant::now());
         }
-        let path = known.paths.get(&ino).cloned();
+        drop(walked);
+        let path = self.paths.lock().get(&ino).cloned();
         path.and_then(at).ok_or(Errno::STALE)
     }
 

@@ -138,6 +138,14 @@ impl Daemon {
         super::field(&std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap(), "RssAnon")
     }
 
+    /// How much processor time it has used, in seconds.
+    pub fn processor_time(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split_whitespace().collect();
+        let ticks = fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap();
+        f64::from(ticks) / rustix::param::clock_ticks_per_second() as f64
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_raw(self.pid().try_into().unwrap()).unwrap(), signal).unwrap();
     }
