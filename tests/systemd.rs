@@ -180,43 +180,12 @@ fn crash_restart_and_stop() {
     assert!(!line("Uid:").starts_with("0\t"), "{status}");
 
     // As an unprivileged user it serves all views, to the host's processes and to a container's.
-    let words = [
-        "find",
-        "/run/cgprocfs/live",
-        "-type",
-        "f",
-        "-not",
-        "-name",
-        "slabinfo",
-        // What no processor here has fails in the kernel's own, too.
-        "-not",
-        "-path",
-        "*/power/*",
-        "-exec",
-        "timeout",
-        "5",
-        "cat",
-        "{}",
-        "+",
-    ];
-    output(&mut system.command(&words));
+    // What no processor here has fails in the kernel's own, too.
+    const ALL: &[&str] = &["find", "/run/cgprocfs/live", "-type", "f", "-not", "-path", "*/power/*"];
+    const READ: &[&str] = &["-exec", "timeout", "5", "cat", "{}", "+"];
+    output(&mut system.command(&[ALL, &["-not", "-name", "slabinfo"], READ].concat()));
     let enter = system.enter();
-    let all = [
-        "find",
-        "/run/cgprocfs/live",
-        "-type",
-        "f",
-        "-not",
-        "-path",
-        "*/power/*",
-        "-exec",
-        "timeout",
-        "5",
-        "cat",
-        "{}",
-        "+",
-    ];
-    let words: Vec<&str> = enter.iter().map(String::as_str).chain(all).collect();
+    let words: Vec<&str> = enter.iter().map(String::as_str).chain([ALL, READ].concat()).collect();
     let text = output(&mut cgroup.command(&words));
     assert!(text.contains("slabinfo - version") && text.contains("btime "), "{text}");
 
