@@ -163,15 +163,5 @@ fn table() -> String {
 
 /// `UPDATE_README=1` writes it anew.
 fn the_readme_has_them() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (head, rest) = readme.split_once("<!-- programs:").unwrap();
-    let (mark, rest) = rest.split_once("-->\n").unwrap();
-    let (_, tail) = rest.split_once("<!-- /programs -->").unwrap();
-    let current = format!("{head}<!-- programs:{mark}-->\n{}<!-- /programs -->{tail}", table());
-    if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(&path, current).unwrap();
-    } else {
-        assert!(readme == current, "UPDATE_README=1 cargo test --test programs the_readme_has_them");
-    }
+    common::readme::check("programs", &table());
 }

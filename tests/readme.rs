@@ -1,6 +1,9 @@
 //! The README says what the code does.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "common/readme.rs"]
+mod readme;
+
 use cgprocfs::view::meminfo::provenance;
 use std::fs;
 use std::path::Path;
@@ -8,21 +11,7 @@ use std::path::Path;
 /// `UPDATE_README=1 cargo test --test readme` writes the table anew.
 #[test]
 fn table_of_lines_is_the_codes() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (head, rest) = readme.split_once("<!-- lines:").unwrap();
-    let (mark, rest) = rest.split_once("-->\n").unwrap();
-    let (_, tail) = rest.split_once("<!-- /lines -->").unwrap();
-    let table = provenance::markdown();
-    let current = format!("{head}<!-- lines:{mark}-->\n{table}<!-- /lines -->{tail}");
-    if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(&path, &current).unwrap();
-        return;
-    }
-    assert!(
-        readme == current,
-        "the table in the README is not the code's: UPDATE_README=1 cargo test --test readme"
-    );
+    readme::check("lines", &provenance::markdown());
 }
 
 /// The two commands of the first screen are what the program understands.

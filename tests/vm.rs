@@ -3,6 +3,8 @@
 //! `UPDATE_README=1` the README's table of what they proved is written anew.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "common/readme.rs"]
+mod readme;
 #[path = "vm/table.rs"]
 mod table;
 

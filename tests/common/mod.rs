@@ -6,6 +6,7 @@ pub mod daemon;
 pub mod disk;
 pub mod helper;
 pub mod load;
+pub mod readme;
 pub mod storm;
 pub mod trigger;
 

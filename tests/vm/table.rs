@@ -1,9 +1,8 @@
 //! The README's table of what was proven on which kernel, made from what the guests print.
 
+use super::readme;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// What one guest printed, by its place in the matrix.
@@ -16,17 +15,12 @@ pub fn note(place: usize, said: String) {
 
 /// Writes the table into the README.
 pub fn write(tests: &[&str]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = fs::read_to_string(&path).unwrap();
-    let (head, rest) = readme.split_once("<!-- guests:").unwrap();
-    let (mark, rest) = rest.split_once("-->\n").unwrap();
-    let (_, tail) = rest.split_once("<!-- /guests -->").unwrap();
     let mut table = format!("| Linux, cgroups | {} | predicted less allocatable |\n", tests.join(" | "));
     table += &format!("|---|{}---|\n", "---|".repeat(tests.len()));
     for said in GUESTS.lock().unwrap_or_else(PoisonError::into_inner).values() {
         table += &row(tests, said);
     }
-    fs::write(&path, format!("{head}<!-- guests:{mark}-->\n{table}<!-- /guests -->{tail}")).unwrap();
+    readme::write("guests", &table);
 }
 
 fn row(tests: &[&str], said: &str) -> String {
