@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 const RUNC: &[Need] = &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox")];
+const CRUN: &[Need] = &[Need::Root, Need::Fuse, Need::Program("crun"), Need::Program("busybox")];
 const PROGRAMS: &[Need] = &[
     Need::Root,
     Need::Fuse,
@@ -35,13 +36,55 @@ fn main() -> ExitCode {
         test("runc_container_cannot_write", RUNC, runc_container_cannot_write),
         test("runc_containers_side_by_side", RUNC, runc_containers_side_by_side),
         test("runc_container_follows", RUNC, runc_container_follows),
+        test("crun_container_sees_its_memory", CRUN, crun_container_sees_its_memory),
         test("real_programs", PROGRAMS, real_programs),
         test("counters_outlive_the_daemon", RUNC, counters_outlive_the_daemon),
     ])
 }
 
-/// A bundle for runc, removed with its container when it goes out of scope.
+#[derive(Clone, Copy, PartialEq)]
+enum Runtime {
+    Runc,
+    Crun,
+}
+
+impl Runtime {
+    fn command(self) -> Command {
+        match self {
+            Self::Runc => Command::new("runc"),
+            Self::Crun => {
+                // It takes a hybrid system for v2 where it finds the unified hierarchy.
+                let alone =
+                    "umount /sys/fs/cgroup/unified 2>/dev/null; exec crun --cgroup-manager=cgroupfs \"$@\"";
+                let mut command = Command::new("unshare");
+                command.args(["--mount", "--propagation", "slave", "sh", "-c", alone, "crun"]);
+                command
+            }
+        }
+    }
+
+    /// What is bound in its containers.
+    fn views(self) -> Vec<(&'static str, &'static str)> {
+        let mut views = vec![
+            ("proc/meminfo", "/proc/meminfo"),
+            ("proc/stat", "/proc/stat"),
+            ("proc/cpuinfo", "/proc/cpuinfo"),
+            ("proc/uptime", "/proc/uptime"),
+            ("proc/loadavg", "/proc/loadavg"),
+            ("sys/devices/system/cpu", "/sys/devices/system/cpu"),
+            ("working_set", "/run/cgprocfs/working_set"),
+        ];
+        // runc has a list of what may lie below /proc.
+        if self == Self::Crun {
+            views.extend([("proc/vmstat", "/proc/vmstat"), ("proc/pressure/cpu", "/proc/pressure/cpu")]);
+        }
+        views
+    }
+}
+
+/// A bundle for a runtime, removed with its container when it goes out of scope.
 struct Bundle {
+    runtime: Runtime,
     dir: tempfile::TempDir,
     id: String,
 }
@@ -50,6 +93,10 @@ const MIB: u64 = 1 << 20;
 
 impl Bundle {
     fn new(daemon: &Daemon, memory: u64, cgroup_namespace: bool, script: &str) -> Self {
+        Self::of(Runtime::Runc, daemon, memory, cgroup_namespace, script)
+    }
+
+    fn of(runtime: Runtime, daemon: &Daemon, memory: u64, cgroup_namespace: bool, script: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let id = format!("cgprocfs-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::tempdir().unwrap();
@@ -61,13 +108,14 @@ impl Bundle {
         }
         copy_program(Path::new("/bin/busybox"), &root);
         copy_program(&std::env::current_exe().unwrap(), &root);
-        let bundle = Self { dir, id };
+        let bundle = Self { runtime, dir, id };
         bundle.configure(daemon, memory, cgroup_namespace, script);
         bundle
     }
 
     fn configure(&self, daemon: &Daemon, memory: u64, cgroup_namespace: bool, script: &str) {
-        assert!(Command::new("runc").arg("spec").current_dir(self.dir.path()).status().unwrap().success());
+        let made = self.runtime.command().arg("spec").current_dir(self.dir.path()).status().unwrap();
+        assert!(made.success());
         let path = self.dir.path().join("config.json");
         let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         spec["process"]["terminal"] = json!(false);
@@ -81,15 +129,7 @@ impl Bundle {
             namespaces.push(json!({ "type": "cgroup" }));
         }
         let mounts = spec["mounts"].as_array_mut().unwrap();
-        for (view, destination) in [
-            ("proc/meminfo", "/proc/meminfo"),
-            ("proc/stat", "/proc/stat"),
-            ("proc/cpuinfo", "/proc/cpuinfo"),
-            ("proc/uptime", "/proc/uptime"),
-            ("proc/loadavg", "/proc/loadavg"),
-            ("sys/devices/system/cpu", "/sys/devices/system/cpu"),
-            ("working_set", "/run/cgprocfs/working_set"),
-        ] {
+        for (view, destination) in self.runtime.views() {
             let source = daemon.path(view);
             mounts.push(json!({
                 "type": "bind", "source": source, "destination": destination, "options": ["rbind", "ro", "rslave"]
@@ -116,7 +156,7 @@ impl Bundle {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new("runc");
+        let mut command = self.runtime.command();
         command.args(["run", "--bundle"]).arg(self.dir.path()).arg(&self.id).stdin(Stdio::null());
         command
     }
@@ -130,7 +170,7 @@ impl Bundle {
 
 impl Drop for Bundle {
     fn drop(&mut self) {
-        let _ = Command::new("runc").args(["delete", "--force", &self.id]).stderr(Stdio::null()).status();
+        let _ = self.runtime.command().args(["delete", "--force", &self.id]).stderr(Stdio::null()).status();
     }
 }
 
@@ -176,6 +216,30 @@ fn runc_container_with_own_cgroup_namespace() {
     assert_eq!(field(text, "MemTotal"), 64 << 10);
     assert!((20 << 10..28 << 10).contains(&field(text, "AnonPages")), "{text}");
     assert!(text.lines().last().unwrap().parse::<u64>().unwrap() >= 20 * MIB, "{text}");
+}
+
+/// With views where runc binds none.
+fn crun_container_sees_its_memory() {
+    let daemon = Daemon::start();
+    let script = format!(
+        "{SHOW}; /bin/busybox grep -c ^processor /proc/cpuinfo; /bin/busybox cat /sys/devices/system/cpu/online; \
+         /bin/busybox grep -E '^(nr_free_pages|oom_kill) ' /proc/vmstat; /bin/busybox cat /proc/pressure/cpu"
+    );
+    for cgroup_namespace in [false, true] {
+        let text = Bundle::of(Runtime::Crun, &daemon, 64 * MIB, cgroup_namespace, &script).run();
+        assert_eq!(field(&text, "MemTotal"), 64 << 10);
+        assert!(field(&text, "MemAvailable") > 50 << 10, "{text}");
+        let rest: Vec<&str> = text.lines().skip_while(|line| line.contains(':')).collect();
+        let [working_set, processors, online, free, oom_kills, some, full] = rest[..] else {
+            panic!("{text}")
+        };
+        let working_set: u64 = working_set.parse().unwrap();
+        assert!(working_set > 0 && working_set < 16 * MIB, "{working_set}");
+        assert_eq!((processors, online, oom_kills), ("1", "0", "oom_kill 0"));
+        let free: u64 = free.strip_prefix("nr_free_pages ").unwrap().parse().unwrap();
+        assert!((50 << 8..=64 << 8).contains(&free), "{text}");
+        assert!(some.starts_with("some avg10=") && full.starts_with("full avg10="), "{text}");
+    }
 }
 
 fn runc_container_cannot_write() {

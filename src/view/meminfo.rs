@@ -44,11 +44,18 @@ impl View for Meminfo {
     }
 }
 
-/// How much swap a container has, and how much of that is free.
-pub(super) fn swap(snapshot: &Snapshot, container: &Container) -> Result<(Kib, Kib), NotLoaded> {
+/// Values of some lines, for views that show them in another way.
+///
+/// # Errors
+/// Where what [`Meminfo`] needs was not loaded.
+pub(super) fn values<const N: usize>(
+    snapshot: &Snapshot,
+    container: &Container,
+    fields: [Field; N],
+) -> Result<[Kib; N], NotLoaded> {
     let host = snapshot.meminfo.as_ref().ok_or(NotLoaded("the host's meminfo"))?;
     let values = Values::compute(host, container, snapshot.page)?;
-    Ok((values.get(Field::SwapTotal), values.get(Field::SwapFree)))
+    Ok(fields.map(|field| values.get(field)))
 }
 
 /// A value for every field: kibibytes, or a plain count for the `HugePages_…` lines.

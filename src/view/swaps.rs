@@ -1,6 +1,7 @@
 //! `proc/swaps`: the container's share of swap, as one area.
 
 use super::{NotLoaded, View, meminfo};
+use crate::parse::meminfo::Field;
 use crate::snapshot::{Native, Needs, Scope, Snapshot};
 use std::io::Write;
 
@@ -30,7 +31,7 @@ impl View for Swaps {
         let Scope::Container(container) = &snapshot.scope else { return Err(NotLoaded("the container")) };
         // The header is the kernel's own: it has changed over time.
         out.extend(native.split_inclusive(|&b| b == b'\n').next().unwrap_or_default());
-        let (total, free) = meminfo::swap(snapshot, container)?;
+        let [total, free] = meminfo::values(snapshot, container, [Field::SwapTotal, Field::SwapFree])?;
         if total.get() > 0 {
             let used = total - free;
             let tab = |number: u64| if number < 10_000_000 { "\t" } else { "" };

@@ -1,14 +1,16 @@
 //! `proc/vmstat`: the kernel's keys with the container's counts.
 
-use super::{NotLoaded, View, diskstats};
+use super::{NotLoaded, View, diskstats, meminfo};
 use crate::parse::flat_keyed::{flat_keyed, value_of};
-use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
+use crate::parse::meminfo::Field;
+use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
 use std::collections::HashMap;
 use std::io::Write;
 
 /// The keys of the kernel's own file in their order (`vmstat_text`, mm/vmstat.c). A count is the cgroup's of the same name
-/// in `memory.stat`, an amount of memory its `memory.stat` in pages, `oom_kill` that of `memory.events`, and `pgpgin` and
-/// `pgpgout` the kibibytes that block devices read and wrote for it. All else is 0: no cgroup counts it.
+/// in `memory.stat`, an amount of memory its `memory.stat` in pages, `nr_free_pages` and `nr_mlock` what
+/// `proc/meminfo` has, `oom_kill` that of `memory.events`, and `pgpgin` and `pgpgout` the kibibytes that block devices read and wrote for it.
+/// All else is 0: no cgroup counts it.
 pub struct Vmstat;
 
 impl View for Vmstat {
@@ -29,7 +31,9 @@ impl View for Vmstat {
     }
 
     fn needs(&self) -> Needs {
-        Needs::cgroup_file(CgroupFile::MemoryStat)
+        meminfo::Meminfo
+            .needs()
+            .and(Needs::cgroup_file(CgroupFile::MemoryStat))
             .and(Needs::cgroup_file(CgroupFile::MemoryEvents))
             .and(Needs::cgroup_file(CgroupFile::Io))
             .and(Needs::native(Native::Vmstat))
@@ -52,6 +56,8 @@ struct Counts<'s> {
     /// `memory.stat`.
     stat: HashMap<&'s [u8], u64>,
     page_kib: u64,
+    free_pages: u64,
+    locked_pages: u64,
     oom_kill: u64,
     read_kib: u64,
     written_kib: u64,
@@ -76,16 +82,27 @@ const AMOUNTS: &[(&str, &str, &str)] = &[
     ("nr_swapcached", "swapcached", "total_swapcached"),
 ];
 
+/// The kernel counts its lists of reclaim twice, of nodes and of zones.
+fn amount(key: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    let name = key.strip_prefix("nr_zone_").or_else(|| key.strip_prefix("nr_"));
+    AMOUNTS.iter().find(|(known, ..)| known.strip_prefix("nr_") == name)
+}
+
 impl<'s> Counts<'s> {
     fn of(snapshot: &'s Snapshot) -> Result<Self, NotLoaded> {
         let stat = flat_keyed(snapshot.cgroup_file(CgroupFile::MemoryStat)?.unwrap_or_default());
         let stat = stat.and_then(Iterator::collect).map_err(|_| NotLoaded("memory.stat"))?;
         let events = snapshot.cgroup_file(CgroupFile::MemoryEvents)?.unwrap_or_default();
         let devices = diskstats::devices(snapshot)?;
+        let Scope::Container(container) = &snapshot.scope else { return Err(NotLoaded("the container")) };
+        let [free, locked] = meminfo::values(snapshot, container, [Field::MemFree, Field::Mlocked])?;
+        let page_kib = snapshot.page.get().max(1);
         let kib = |bytes: u64| bytes / 1024;
         Ok(Self {
             stat,
-            page_kib: snapshot.page.get().max(1),
+            page_kib,
+            free_pages: free.get() / page_kib,
+            locked_pages: locked.get() / page_kib,
             oom_kill: value_of(events, "oom_kill").ok().flatten().unwrap_or(0),
             read_kib: kib(devices.iter().fold(0, |sum, io| sum.saturating_add(io.read_bytes))),
             written_kib: kib(devices.iter().fold(0, |sum, io| sum.saturating_add(io.written_bytes))),
@@ -94,12 +111,14 @@ impl<'s> Counts<'s> {
 
     fn get(&self, key: &str) -> u64 {
         match key {
+            "nr_free_pages" => self.free_pages,
+            "nr_mlock" => self.locked_pages,
             "oom_kill" => self.oom_kill,
             "pgpgin" => self.read_kib,
             "pgpgout" => self.written_kib,
             // In kibibytes, unlike the rest.
             "nr_kernel_stack" => self.stat("kernel_stack").unwrap_or(0) / 1024,
-            key => match AMOUNTS.iter().find(|(known, ..)| *known == key) {
+            key => match amount(key) {
                 Some((_, v2, v1)) => {
                     let bytes = self.stat(v1).or_else(|| self.stat(v2)).unwrap_or(0);
                     bytes / 1024 / self.page_kib
@@ -119,13 +138,23 @@ impl<'s> Counts<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bytes::Kib;
-    use crate::snapshot::{Container, Scope};
+    use crate::bytes::{Bytes, Kib};
+    use crate::parse::meminfo::Meminfo;
+    use crate::parse::memory_stat::MemoryStat;
+    use crate::snapshot::{Container, Level};
 
     fn shown(stat: &str, events: &str, io: &str) -> String {
-        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
-        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
-        let native = "nr_free_pages 9\nnr_anon_pages 9\nnr_kernel_stack 9\npgpgin 9\npgpgout 9\npgfault 9\nswpin_zero 9\noom_kill 9\n";
+        let level = Level {
+            limit: Some(Bytes::new(64 << 20)),
+            usage: Some(Bytes::new(24 << 20)),
+            stat: Some(MemoryStat { unevictable: Some(Bytes::new(12 << 10)), ..MemoryStat::default() }),
+            ..Level::default()
+        };
+        let scope = Scope::Container(Container { levels: vec![level], index: 0, huge_pages: None });
+        let host = "MemTotal: 1048576 kB\nMemFree: 1048576 kB\nMemAvailable: 1048576 kB\nMlocked: 64 kB\n";
+        let host = Meminfo::parse(host.as_bytes().to_vec()).unwrap();
+        let mut snapshot = Snapshot::of_memory(Some(host), Kib::new(4), scope);
+        let native = "nr_free_pages 9\nnr_zone_active_anon 9\nnr_mlock 9\nnr_anon_pages 9\nnr_kernel_stack 9\npgpgin 9\npgpgout 9\npgfault 9\nswpin_zero 9\noom_kill 9\n";
         snapshot.natives.push((Native::Vmstat, native.into()));
         for (file, text) in
             [(CgroupFile::MemoryStat, stat), (CgroupFile::MemoryEvents, events), (CgroupFile::Io, io)]
@@ -139,19 +168,20 @@ mod tests {
 
     #[test]
     fn the_containers_counts_and_nothing_of_the_host() {
-        let v2 = "anon 8192\nkernel_stack 16384\npgfault 70\n";
+        let v2 = "anon 8192\nactive_anon 4096\nkernel_stack 16384\npgfault 70\n";
         assert_eq!(
             shown(v2, "oom 5\noom_kill 4\n", "8:0 rbytes=2048 wbytes=1024 rios=1 wios=1\n8:1 rbytes=1024\n"),
-            "nr_free_pages 0\nnr_anon_pages 2\nnr_kernel_stack 16\npgpgin 3\npgpgout 1\npgfault 70\nswpin_zero 0\noom_kill 4\n"
+            "nr_free_pages 10240\nnr_zone_active_anon 1\nnr_mlock 3\nnr_anon_pages 2\nnr_kernel_stack 16\npgpgin 3\npgpgout 1\npgfault 70\nswpin_zero 0\noom_kill 4\n"
         );
-        let v1 = "rss 4096\npgfault 3\ntotal_rss 8192\ntotal_pgfault 71\ntotal_pgpgin 5\n";
+        let v1 =
+            "rss 4096\ntotal_active_anon 8192\npgfault 3\ntotal_rss 8192\ntotal_pgfault 71\ntotal_pgpgin 5\n";
         assert_eq!(
             shown(
                 v1,
                 "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
                 "8:0 Read 2048\nTotal 2048\nTotal 0\n"
             ),
-            "nr_free_pages 0\nnr_anon_pages 2\nnr_kernel_stack 0\npgpgin 2\npgpgout 0\npgfault 71\nswpin_zero 0\noom_kill 2\n"
+            "nr_free_pages 10240\nnr_zone_active_anon 2\nnr_mlock 3\nnr_anon_pages 2\nnr_kernel_stack 0\npgpgin 2\npgpgout 0\npgfault 71\nswpin_zero 0\noom_kill 2\n"
         );
     }
 }
