@@ -122,7 +122,7 @@ fn subjects() -> Vec<Subject> {
     add(
         "lxcfs",
         "proc/meminfo",
-        Server::start(|dir| command(OsStr::new("lxcfs"), &["-f"], dir), "proc/meminfo"),
+        Server::start(|dir| command(OsStr::new("lxcfs"), &["-f", "--enable-loadavg"], dir), "proc/meminfo"),
     );
     subjects
 }

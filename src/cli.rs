@@ -9,7 +9,8 @@ mod unmount;
 mod views;
 
 use crate::source::CpuView;
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,20 +37,23 @@ enum Command {
     },
 }
 
+/// Where `--help` lists what only a unit has a use for.
+const OF_UNIT: &str = "Used by the systemd unit";
+
 /// An option of every command that computes views.
 #[derive(Clone, Copy, clap::Args)]
 struct CpuViewArgument {
-    /// What makes a container have fewer processors than the host
+    /// Which limits reduce the number of processors that a container sees
     #[arg(long, value_enum, default_value_t)]
     cpu_view: CpuViewName,
 }
 
 #[derive(Clone, Copy, Default, clap::ValueEnum)]
 enum CpuViewName {
-    /// Its cpuset, and its limits on bandwidth
+    /// Its cpuset and its CPU bandwidth (cpu.max)
     #[default]
     Quota,
-    /// Its cpuset alone
+    /// Its cpuset only
     Cpuset,
 }
 
@@ -134,12 +138,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     }
     let text = error.to_string();
     let first = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let what = match error.kind() {
-        clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => "a command is missing",
-        // The names of what is missing are on the lines that follow.
-        clap::error::ErrorKind::MissingRequiredArgument => "an argument is missing",
-        _ => first.trim_start_matches("error: "),
+    let what = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand, _) => "a command is missing".to_string(),
+        // Their names are on the lines that follow.
+        (ErrorKind::MissingRequiredArgument, Some(missing)) => format!("missing: {missing}"),
+        _ => first.trim_start_matches("error: ").to_string(),
     };
-    eprintln!("cgprocfs: {what}; see `cgprocfs --help`");
+    let command = std::env::args().nth(1).filter(|word| Arguments::command().find_subcommand(word).is_some());
+    let of_command = command.map(|command| format!(" {command}")).unwrap_or_default();
+    eprintln!("cgprocfs: {what}; see `cgprocfs{of_command} --help`");
     ExitCode::from(2)
 }

@@ -36,14 +36,14 @@ pub enum Event {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum DaemonError {
-    #[error("cannot serve {0}: {1}")]
+    #[error("cannot serve {0}: {1}; see `dmesg`, then start cgprocfs again")]
     Serve(PathBuf, io::Error),
-    #[error("the connection to the kernel failed: {0}; start cgprocfs again")]
+    #[error("the connection to the kernel failed: {0}; see `dmesg`, then start cgprocfs again")]
     Connection(io::Error),
-    #[error("cannot unmount {0}: {1}; try `umount -l`")]
+    #[error("cannot unmount {0}: {1}; run `cgprocfs unmount {0}`")]
     Unmount(PathBuf, io::Error),
-    #[error("cannot have the connection kept: {0}; is NotifyAccess= set for the unit?")]
-    Keep(io::Error),
+    #[error("cannot leave the connection to {0}: {1}; start cgprocfs again")]
+    Keep(&'static str, io::Error),
 }
 
 /// Starts to serve `connection`, shows `views` at the anchors, and has it kept.
@@ -81,7 +81,7 @@ pub fn start(
         }
     }
     if !keeper.has_given(connection) {
-        keeper.keep(connection).map_err(DaemonError::Keep)?;
+        keeper.keep(connection).map_err(|e| DaemonError::Keep(keeper.name(), e))?;
     }
     Ok(gate)
 }
@@ -110,11 +110,13 @@ pub fn serve(
         }
     }
     if let Err(error) = service.follow_loads() {
-        log::warn!("load averages stay what they are: {error}");
+        log::warn!(
+            "cannot start the thread that samples load: {error}; proc/loadavg stays as it is until a restart"
+        );
     }
     match connection.generation() {
         0 => log::info!("serving {}", directory.display()),
-        generation => log::info!("serving {}, resumed for the {generation}. time", directory.display()),
+        generation => log::info!("serving {}, resumed by server {generation}", directory.display()),
     }
     notify(&[NotifyState::Ready]);
     keeper.feed();
@@ -132,7 +134,10 @@ pub fn serve(
             give_up(connection, &gate).map_err(|e| DaemonError::Unmount(directory, e))?;
             match events.recv_timeout(PATIENCE) {
                 Ok(Event::Ended(_)) => {}
-                _ => log::warn!("containers still have views bound, which fail from now on"),
+                _ => log::warn!(
+                    "views are still in use after {} s; restart containers that do not bind them as slaves",
+                    PATIENCE.as_secs()
+                ),
             }
             Ok(())
         }
@@ -222,7 +227,12 @@ fn wait(
             // What is answered so slowly is not answered at all.
             let stuck = now.iter().find(|request| before.contains(*request));
             match stuck {
-                Some(request) => log::error!("a serving thread is stuck: {request:?}"),
+                Some(request) => log::error!(
+                    "a thread has not answered request {} of process {} in time; without an answer the keeper replaces \
+                     this daemon",
+                    request.unique,
+                    request.pid
+                ),
                 None => keeper.feed(),
             }
             before = now;

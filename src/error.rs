@@ -18,7 +18,9 @@ pub enum Error {
     #[error("cgroup {0} is outside the mounted hierarchy; run cgprocfs in the host's cgroup namespace")]
     Outside(String),
     /// A kernel file could not be read.
-    #[error("cannot read {path}: {source}; check that cgprocfs runs as root and may read it")]
+    #[error(
+        "cannot read {path}: {source}; run cgprocfs as root, or as its unit does, and with a higher limit on open files if that was reached"
+    )]
     Unreadable {
         /// The file.
         path: String,

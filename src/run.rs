@@ -62,9 +62,11 @@ pub enum RunError {
     NotFound(String),
     #[error("{0}: cannot be executed: {1}; check its mode and format")]
     NotExecutable(String, io::Error),
-    #[error("cannot start {0}: {1}")]
+    #[error("cannot start {0}: {1}; check the limits on processes and memory")]
     NotStarted(String, io::Error),
-    #[error("cannot {what} cgroup {path}: {source}; check that the hierarchy is writable")]
+    #[error(
+        "cannot {what} cgroup {path}: {source}; check that the hierarchy is writable and takes the value"
+    )]
     Cgroup { what: &'static str, path: String, source: io::Error },
     #[error(
         "cannot enable the {controller} controller in cgroup {path}: {source}; check that the hierarchy is writable"
@@ -72,7 +74,7 @@ pub enum RunError {
     Enable { controller: &'static str, path: String, source: io::Error },
     #[error("no cgroup hierarchy here has the cpu controller; mount one, or leave out --cpus")]
     NoCpuController,
-    #[error("cannot prepare the program's mounts: {0}")]
+    #[error("cannot prepare the program's mounts: {0}; check the capabilities of this process, and `dmesg`")]
     Mounts(String),
     #[error(transparent)]
     Layout(#[from] LayoutError),

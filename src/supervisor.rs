@@ -34,11 +34,11 @@ pub enum Event {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum SupervisorError {
-    #[error("cannot start {0}: {1}")]
+    #[error("cannot start {0}: {1}; check that the program is still there")]
     Start(String, io::Error),
     #[error("the daemon ends again and again, last with {0}; its log says why")]
     CrashLoop(ExitStatus),
-    #[error("cannot wait for the daemon: {0}")]
+    #[error("cannot wait for the daemon: {0}; start cgprocfs again")]
     Wait(io::Error),
 }
 
@@ -104,7 +104,7 @@ fn let_go(directory: &Path) {
         None => unmount(directory),
     };
     if let Err(error) = done {
-        log::error!("cannot unmount {}: {error}; try `cgprocfs unmount`", directory.display());
+        log::error!("cannot unmount {0}: {error}; run `cgprocfs unmount {0}`", directory.display());
     }
 }
 
@@ -155,7 +155,7 @@ fn attend(number: usize, child: &Child, events: &Receiver<Event>, kept: &mut Opt
         match events.recv_timeout(SILENCE.saturating_sub(heard.elapsed())) {
             Err(RecvTimeoutError::Disconnected) => return said,
             Err(RecvTimeoutError::Timeout) => {
-                log::error!("the daemon is stuck and is killed");
+                log::error!("no sign of life from the daemon for {} s: killing it", SILENCE.as_secs());
                 signal(rustix::process::Signal::KILL);
                 heard = Instant::now();
             }

@@ -107,11 +107,16 @@ pub fn bound<'v>(views: &'v [&'static dyn View]) -> impl Iterator<Item = &'stati
     paths().filter(move |path| !is_of_cpus(path)).chain(paths().any(is_of_cpus).then_some(CPU_DIRECTORY))
 }
 
-/// The view at `path` below the mount point; its last component alone will do, as in `meminfo`.
+/// The view at `path` below the mount point; its end will do, as in `meminfo`. Of pressure that is `pressure/memory`, for
+/// `memory` alone could be taken for something else.
 #[must_use]
 pub fn find(path: &str) -> Option<&'static dyn View> {
-    let name = |view: &&&dyn View| view.path().rsplit('/').next() == Some(path);
-    VIEWS.iter().find(|view| view.path() == path).or_else(|| VIEWS.iter().find(name)).copied()
+    let is_meant = |view: &&&dyn View| {
+        !path.is_empty()
+            && Path::new(view.path()).ends_with(path)
+            && (path.contains('/') || view.pressure().is_none())
+    };
+    VIEWS.iter().find(is_meant).copied()
 }
 
 #[cfg(test)]
@@ -160,6 +165,9 @@ mod tests {
     fn views_are_found_by_path_or_name() {
         assert_eq!(find("meminfo").map(View::path), Some("proc/meminfo"));
         assert_eq!(find("proc/meminfo").map(View::path), Some("proc/meminfo"));
-        assert!(find("info").is_none() && find("").is_none());
+        assert_eq!(find("pressure/cpu").map(View::path), Some("proc/pressure/cpu"));
+        for path in ["info", "", "cpu", "memory", "/"] {
+            assert!(find(path).is_none(), "{path}");
+        }
     }
 }

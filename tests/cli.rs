@@ -45,7 +45,7 @@ fn usage_errors() {
         (&["--nonsense"][..], "unexpected argument '--nonsense'"),
         (&["nonsense"], "unrecognized subcommand 'nonsense'"),
         (&[], "a command is missing"),
-        (&["run"], "argument"),
+        (&["run"], "missing: <COMMAND>...; see `cgprocfs run --help`"),
         (&["run", "--memory", "12Q", "--", "true"], "'12Q' for '--memory <SIZE>': not a size: write"),
         (&["run", "--memory", "--", "true"], "--memory <SIZE>"),
         (&["run", "--refresh", "0ms", "--", "true"], "not a time: write"),
@@ -101,7 +101,7 @@ fn show_without_root() {
     assert!(output(command.arg("show")).starts_with("MemTotal:"));
     let (_dir, mut command) = as_nobody();
     // Its namespaces are not nobody's to see.
-    fails(command.args(["show", "--pid", "1"]), 1, "run");
+    fails(command.args(["show", "--pid", "1"]), 1, "Permission denied (os error 13); run cgprocfs as root");
 }
 
 fn mount_without_root() {

@@ -266,7 +266,7 @@ fn stuck_thread() {
     let hang = Hang::new(&faults);
     let meminfo = daemon.meminfo();
     let reader = std::thread::spawn(move || fs::read_to_string(meminfo).unwrap());
-    wait_at_most(30, "the stuck daemon is killed", || daemon.log().contains("is stuck and is killed"));
+    wait_at_most(30, "the stuck daemon is killed", || daemon.log().contains("no sign of life"));
     drop(hang);
     assert_ne!(server(&daemon, &[pid]), pid);
     assert_eq!(field(&reader.join().unwrap(), "MemTotal"), common::host_total());
@@ -277,7 +277,7 @@ fn stopped_daemon() {
     let pid = server(&daemon, &[]);
     let load = Load::start(&[], &daemon.meminfo());
     let stopped = Stopped::new(pid);
-    wait_at_most(30, "the stopped daemon is killed", || daemon.log().contains("is stuck and is killed"));
+    wait_at_most(30, "the stopped daemon is killed", || daemon.log().contains("no sign of life"));
     assert_ne!(server(&daemon, &[pid]), pid);
     let (_, longest) = load.end();
     println!("survival: stopped: the longest read took {longest:?}");

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 
-/// Serve the views in a directory until SIGINT, or SIGTERM where nobody keeps the mount
+/// Mount the views in a directory and serve them until stopped
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// An existing directory, where containers find the views to bind
@@ -30,18 +30,18 @@ pub(super) struct Arguments {
     #[arg(long)]
     takeover: bool,
     /// Keep the mount in the descriptor store of the systemd unit, and resume it from there
-    #[arg(long, group = "way")]
+    #[arg(long, group = "way", help_heading = super::OF_UNIT)]
     resume: bool,
     /// Mount, leave the mount to the descriptor store of this systemd unit unless it has one already, and
     /// exit: who then serves it needs no right to mount
-    #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover")]
+    #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover", help_heading = super::OF_UNIT)]
     leave: Option<String>,
     #[command(flatten)]
     cpu_view: super::CpuViewArgument,
     #[command(flatten)]
     views: super::views::ViewsArgument,
-    /// Let containers wait for pressure of their own by a trigger that they write to a file of proc/pressure; who calls
-    /// fstat(2) after a read of any view then costs a request more
+    /// Let containers write pressure triggers to the files of proc/pressure, and poll them. The mount is then writable,
+    /// and fstat(2) after a read of any view costs a request more
     #[arg(long)]
     triggers: bool,
     /// Started by `--supervise`
@@ -74,9 +74,11 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let keeper = match arguments {
         Arguments { resume: true, .. } => Keeper::ServiceManager,
-        Arguments { supervised: true, .. } => {
-            Keeper::supervisor().map_err(|e| Failure::Other(format!("no supervisor at stdin: {e}")))?
-        }
+        Arguments { supervised: true, .. } => Keeper::supervisor().map_err(|e| {
+            Failure::Other(format!(
+                "no supervisor at stdin: {e}; `--supervised` is for `cgprocfs mount --supervise` alone"
+            ))
+        })?,
         _ => Keeper::Nobody,
     };
     let connection = connect(arguments, &keeper)?;
@@ -98,9 +100,9 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
 
 /// The connection that was kept, or another daemon's if that is wanted, or a new one.
 fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<Connection, Failure> {
-    let kept = keeper
-        .take()
-        .map_err(|e| Failure::Other(format!("cannot ask for the connection that was kept: {e}")))?;
+    let kept = keeper.take().map_err(|e| {
+        Failure::Other(format!("cannot get the connection that was kept: {e}; start cgprocfs again"))
+    })?;
     if let Some((device, memory)) = kept {
         match Connection::resume(device, memory) {
             Ok(connection) => return Ok(connection),
@@ -117,7 +119,10 @@ fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<Connection, Failure
 fn begin(device: OwnedFd, anchors: &Anchors) -> Result<Connection, Failure> {
     Connection::begin(device, &anchors.live()).map_err(|error| {
         let _ = anchors.abort();
-        Failure::Other(format!("cannot serve {}: {error}", anchors.directory().display()))
+        Failure::Other(format!(
+            "cannot serve {}: {error}; see `dmesg`, then start cgprocfs again",
+            anchors.directory().display()
+        ))
     })
 }
 
@@ -127,7 +132,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     forward_signals(move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
     let directory = session::directory(&arguments.directory)?;
     let program = std::env::current_exe()
-        .map_err(|e| Failure::Other(format!("cannot find this program again: {e}")))?;
+        .map_err(|e| Failure::Other(format!("cannot find this program: {e}; start it by its path")))?;
     let child = || {
         let mut command = Command::new(&program);
         command.args(["mount", "--supervised"]).arg(&directory);
@@ -154,7 +159,8 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
 fn forward_signals(mut forward: impl FnMut(Signal) -> bool + Send + 'static) -> Result<(), Failure> {
     let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT]);
     // Before any other thread is made: they inherit it.
-    let failed = |e: io::Error| Failure::Other(format!("cannot wait for signals: {e}"));
+    let failed =
+        |e: io::Error| Failure::Other(format!("cannot wait for signals: {e}; check the limit on processes"));
     signals.thread_block().map_err(|e| failed(e.into()))?;
     let wait = move || {
         while let Ok(signal) = signals.wait() {

@@ -7,23 +7,23 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// Run a program in a cgroup of its own in which it sees its own memory, and report what it used
+/// Run a program in a cgroup of its own, where it sees its own numbers, and report what it used
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Limit its memory, for example to 256M
+    /// Limit on its memory, such as 256M
     #[arg(long, value_name = "SIZE")]
     memory: Option<Bytes>,
-    /// Limit its processor time, for example to that of 1.5 processors
+    /// Limit on its processor time, in processors, such as 1.5
     #[arg(long, value_name = "NUMBER", value_parser = processors)]
     cpus: Option<Cpus>,
     #[command(flatten)]
     cpu_view: super::CpuViewArgument,
     #[command(flatten)]
     views: super::views::ViewsArgument,
-    /// Print the numbers this often while it runs, for example every 400ms
+    /// Print the numbers this often while it runs, such as 400ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     refresh: Option<Duration>,
-    /// Print samples and report as JSON, an object a line
+    /// Print samples and report as JSON on stderr, one object per line
     #[arg(long)]
     json: bool,
     /// The program and its arguments
@@ -56,7 +56,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 /// Thousandths of a processor. The kernel takes no quota below 1 ms of its period of 100.
 fn processors(text: &str) -> Result<Cpus, String> {
     const MOST: u64 = 1 << 20;
-    let error = || "not a number of processors: write for example 1.5, and no less than 0.01".to_string();
+    let error = || "write 0.01 to 1048.576, with at most three decimals, such as 1.5".to_string();
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
     if whole.is_empty() || part.len() > 3 || !is_number(whole) || !is_number(part) {

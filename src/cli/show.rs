@@ -7,14 +7,13 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Print what a process reads in a view, computed here: no mount and no root needed for one's own
-/// processes
+/// Print what a process reads in a view; needs no mount and no daemon, nor root for your own processes
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Name of the view
+    /// The view, such as proc/stat or working_set
     #[arg(default_value = "proc/meminfo")]
     view: String,
-    /// The process; by default this one
+    /// The process or thread; by default this one
     #[arg(long)]
     pid: Option<u32>,
     #[command(flatten)]

@@ -10,23 +10,24 @@ use std::time::Duration;
 /// How long a daemon that still serves is given to answer who asked before.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Show containers the kernel's own files instead of the views, and unmount, whoever serves or not
+/// Give containers the kernel's own files and unmount, even if no daemon runs
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The directory that the daemon was started with
     #[arg(default_value = "/run/cgprocfs")]
     directory: PathBuf,
-    /// Remove the anchors too, which containers that start later look for
+    /// Remove the anchors too: containers find nothing to bind until the daemon is started again
     #[arg(long)]
     anchors: bool,
     /// Only if the connection is lost, or systemd stops this unit and does not start it again
-    #[arg(long, value_name = "UNIT", conflicts_with = "anchors")]
+    #[arg(long, value_name = "UNIT", help_heading = super::OF_UNIT, conflicts_with = "anchors")]
     unless_restarted: Option<String>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let directory = std::path::absolute(&arguments.directory);
-    let directory = directory.map_err(|e| Failure::Other(format!("no current directory: {e}")))?;
+    let directory =
+        directory.map_err(|e| Failure::Other(format!("no current directory: {e}; give an absolute path")))?;
     let directory: PathBuf = directory.components().collect();
     let Some(anchors) = Anchors::at(&directory) else {
         return without_anchors(&directory, arguments.unless_restarted.is_some());
@@ -37,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     {
         return Ok(ExitCode::SUCCESS);
     }
-    let failed = |e| Failure::Other(format!("cannot unmount {}: {e}; run it as root", directory.display()));
+    let failed = |e| Failure::Other(format!("cannot unmount {}: {e}; see `dmesg`", directory.display()));
     anchors.fall_back().map_err(failed)?;
     if anchors.is_mounted() {
         thread::sleep(PATIENCE);
@@ -52,9 +53,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// A mount of a version that knew no anchors.
 fn without_anchors(directory: &Path, is_cleaning_up: bool) -> Result<ExitCode, Failure> {
     match session::unmount(directory) {
-        Err(error) if !is_cleaning_up => {
-            Err(Failure::Other(format!("nothing to unmount at {}: {error}", directory.display())))
-        }
+        Err(error) if !is_cleaning_up => Err(Failure::Other(format!(
+            "no cgprocfs is mounted at {}: {error}; name the directory that the daemon was started with",
+            directory.display()
+        ))),
         _ => Ok(ExitCode::SUCCESS),
     }
 }

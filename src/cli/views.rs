@@ -5,8 +5,8 @@ use crate::view::{VIEWS, View, find};
 /// An option of every command that lays views over the kernel's files.
 #[derive(Clone, clap::Args)]
 pub(super) struct ViewsArgument {
-    /// Show no other views than these, for example meminfo,working_set,proc/pressure/cpu; the other files stay
-    /// the kernel's. Of sys/devices/system/cpu it is all or nothing: online stands for the directory
+    /// Show only these views, such as meminfo,working_set,pressure/cpu; at other paths are the kernel's own files. Any
+    /// file of sys/devices/system/cpu stands for the whole directory
     #[arg(long, value_name = "VIEW", value_delimiter = ',', value_parser = named)]
     views: Vec<&'static dyn View>,
 }

@@ -51,13 +51,11 @@ const LENGTH: usize = LOADS + LOAD_WORDS * 8;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ConnectionError {
-    #[error(
-        "the memory of the previous daemon is of another version; restart the containers that bind its mount"
-    )]
+    #[error("the previous daemon's memory has another format; run `cgprocfs unmount`, then start again")]
     OtherVersion,
     #[error("the connection was aborted")]
     Aborted,
-    #[error("the kernel's greeting is of {0} bytes")]
+    #[error("the kernel's first request has {0} bytes, more than can be kept")]
     Greeting(usize),
     #[error(transparent)]
     System(#[from] io::Error),

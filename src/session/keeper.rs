@@ -35,6 +35,16 @@ impl Keeper {
         Ok(Self::Supervisor(stdin.into()))
     }
 
+    /// For a message.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Nobody => "nobody",
+            Self::ServiceManager => "systemd's descriptor store",
+            Self::Supervisor(_) => "the supervisor",
+        }
+    }
+
     /// What it has kept of the process before this one. To be called once.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub enum MountError {
          end that first with `cgprocfs unmount {0}`, or name another directory"
     )]
     AlreadyServed(PathBuf),
-    #[error("cannot mount on {path}: {source}; the kernel log may say more")]
+    #[error("cannot mount on {path}: {source}; see `dmesg`")]
     Refused { path: PathBuf, source: io::Error },
 }
 

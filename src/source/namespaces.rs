@@ -194,7 +194,8 @@ fn read_inside(
     thread::scope(|scope| {
         let thread =
             thread::Builder::new().name("cgroup-namespace".into()).spawn_scoped(scope, enter_and_read);
-        let failed = || Error::unreadable("/proc/PID/cgroup", io::Error::from_raw_os_error(libc::EAGAIN));
+        let failed =
+            || Error::unreadable(format!("/proc/{pid}/cgroup"), io::Error::from_raw_os_error(libc::EAGAIN));
         thread.map_err(|_| failed())?.join().map_err(|_| failed())?
     })
 }
