@@ -48,6 +48,7 @@ pub struct ViewFs {
     started: SystemTime,
     journal: Journal,
     gate: Arc<Gate>,
+    is_read_only: bool,
 }
 
 impl ViewFs {
@@ -66,6 +67,7 @@ impl ViewFs {
             started: SystemTime::now(),
             journal: connection.journal(),
             gate,
+            is_read_only: connection.is_read_only(),
         }
     }
 
@@ -96,6 +98,9 @@ pub(crate) fn reread(
     let What::Read { offset, size, .. } = fetched.what else { return Err(libc::EIO) };
     let view = || views.iter().find(|view| view.ino() == fetched.ino).copied().map(File::View);
     let file = kernel_number(fetched.ino).map(File::OfProcessors).or_else(view).ok_or(libc::EBADF)?;
+    if offset != 0 && !file.fits_one_read() {
+        return Err(Error::TextGone(file.path()).errno());
+    }
     match file.text(service, fetched.pid) {
         Ok(text) => Ok(range(&text.bytes, offset, size).to_vec()),
         Err(error) => {
@@ -274,6 +279,7 @@ impl Filesystem for ViewFs {
     }
 
     /// What procfs says of a file that can always be read, but for triggers (`psi_trigger_poll()`, kernel/sched/psi.c).
+    /// Where there are none, "not implemented" makes the kernel say so by itself, and nobody's poll waits for the daemon.
     fn poll(
         &self,
         request: &Request,
@@ -285,6 +291,9 @@ impl Filesystem for ViewFs {
         reply: ReplyPoll,
     ) {
         self.answer(request, ino, What::Other, || {
+            if self.is_read_only {
+                return reply.error(Errno::ENOSYS);
+            }
             let always =
                 PollEvents::POLLIN | PollEvents::POLLOUT | PollEvents::POLLRDNORM | PollEvents::POLLWRNORM;
             let Some(view) = self.file(ino.0).and_then(File::pressure) else { return reply.poll(always) };

@@ -35,6 +35,8 @@ pub struct Ledger {
     since: u64,
     /// What it had run by then.
     ran: CpuTime,
+    /// The most that it was ever said to have run.
+    seen: CpuTime,
     /// How many processors it sees, and how much of a processor it may use, in thousandths.
     share: (usize, u64),
     /// What could have been run by then less what was, which is below 0 for a moment if more was run than may be.
@@ -57,7 +59,8 @@ impl Ledger {
     pub fn at(&mut self, now: u64, cpus: &Cpus) -> Counters {
         // A later reader may have an earlier reading.
         let ran = cpus.time.unwrap_or_default();
-        let ran = CpuTime { user: ran.user.max(self.ran.user), system: ran.system.max(self.ran.system) };
+        let ran = CpuTime { user: ran.user.max(self.seen.user), system: ran.system.max(self.seen.system) };
+        self.seen = ran;
         let now = now.max(self.since);
         let spared = self.spared_at(now, ran);
         self.shown = self.shown.max(spared.try_into().unwrap_or(0));
@@ -72,43 +75,50 @@ impl Ledger {
         self.counters(ran)
     }
 
-    /// All of it in so many words, for [`restore`](Self::restore); `None` if it has more processors than fit.
+    /// All of it in [`WORDS`] words at most, for [`restore`](Self::restore); `None` if it has more processors than fit.
     #[must_use]
-    pub fn save(&self) -> Option<[u64; WORDS]> {
-        let mut words = [0; WORDS];
+    pub fn save(&self) -> Option<Vec<u64>> {
+        if self.base.len() > MOST {
+            return None;
+        }
         let (count, capacity) = self.share;
-        let head = [
+        let head: [u64; HEAD] = [
             self.since,
             self.ran.user,
             self.ran.system,
+            self.seen.user,
+            self.seen.system,
             count as u64,
             capacity,
             self.spared.cast_unsigned(),
             self.shown,
             self.base.len() as u64,
         ];
-        words[..HEAD].copy_from_slice(&head);
-        for (place, cpu) in
-            words.get_mut(HEAD..HEAD + 3 * self.base.len())?.chunks_exact_mut(3).zip(&self.base)
-        {
-            place.copy_from_slice(&[cpu.user, cpu.system, cpu.idle]);
-        }
-        Some(words)
+        let base = self.base.iter().flat_map(|cpu| [cpu.user, cpu.system, cpu.idle]);
+        Some(head.into_iter().chain(base).collect())
     }
 
-    /// What was saved; `None` if these words never were.
+    /// What was saved; `None` if these words never were. No more of them are taken than were saved.
     #[must_use]
-    pub fn restore(words: &[u64; WORDS]) -> Option<Self> {
+    pub fn restore(words: impl IntoIterator<Item = u64>) -> Option<Self> {
+        let mut words = words.into_iter();
+        let mut head = [0; HEAD];
+        for place in &mut head {
+            *place = words.next()?;
+        }
+        let [since, user, system, seen_user, seen_system, count, capacity, spared, shown, length] = head;
         let number = |word: u64| usize::try_from(word).ok().filter(|&number| number <= MOST);
-        let (count, length) = (number(words[3])?, number(words[7])?);
-        let base = words[HEAD..].chunks_exact(3).take(length);
-        (0 < count && count <= length).then(|| Self {
-            since: words[0],
-            ran: CpuTime { user: words[1], system: words[2] },
-            share: (count, words[4]),
-            spared: words[5].cast_signed(),
-            shown: words[6],
-            base: base.map(|cpu| Counted { user: cpu[0], system: cpu[1], idle: cpu[2] }).collect(),
+        let (count, length) = (number(count)?, number(length)?);
+        let mut cpu = || Some(Counted { user: words.next()?, system: words.next()?, idle: words.next()? });
+        let base = (0..length).map(|_| cpu()).collect::<Option<Vec<_>>>()?;
+        (0 < count && count <= length).then_some(Self {
+            since,
+            ran: CpuTime { user, system },
+            seen: CpuTime { user: seen_user, system: seen_system },
+            share: (count, capacity),
+            spared: spared.cast_signed(),
+            shown,
+            base,
         })
     }
 
@@ -150,9 +160,9 @@ impl Ledger {
 const SLACK: u64 = 100_000_000;
 
 /// A ledger of no more processors can be saved. One of more begins anew, as if its share had always been what it is.
-const MOST: usize = 64;
-const HEAD: usize = 8;
-/// How many words a saved ledger has.
+const MOST: usize = 512;
+const HEAD: usize = 10;
+/// How many words a saved ledger has at most.
 pub const WORDS: usize = HEAD + 3 * MOST;
 
 /// How many processors the container sees, and how much of a processor it may use, in thousandths.
@@ -207,10 +217,23 @@ mod tests {
 
     #[test]
     fn words_that_are_no_ledger() {
-        assert_eq!(Ledger::restore(&[0; WORDS]), None);
-        assert_eq!(Ledger::restore(&[u64::MAX; WORDS]), None);
+        assert_eq!(Ledger::restore([0; WORDS]), None);
+        assert_eq!(Ledger::restore([u64::MAX; WORDS]), None);
+        let mut cut = Ledger::new(0, &cpus(2, None, 0, 0)).save().unwrap();
+        assert!(Ledger::restore(cut.clone()).is_some());
+        cut.pop();
+        assert_eq!(Ledger::restore(cut), None);
         let many = Ledger::new(0, &cpus(MOST + 1, None, 0, 0));
         assert_eq!(many.save(), None);
+        let most = Ledger::new(0, &cpus(MOST, None, 0, 0));
+        assert_eq!(most.save().map(|words| words.len()), Some(WORDS));
+    }
+
+    #[test]
+    fn an_earlier_reading_that_comes_later_changes_nothing() {
+        let mut ledger = Ledger::new(0, &cpus(2, None, 0, 0));
+        let later = ledger.at(10 * SECOND, &cpus(2, None, 8 * SECOND, SECOND));
+        assert_eq!(ledger.at(9 * SECOND, &cpus(2, None, 7 * SECOND, 0)), later);
     }
 
     #[test]
@@ -240,7 +263,7 @@ mod tests {
                 let cpus = cpus(count, quota, user, system);
                 // It is saved each time, and a restarted daemon goes on with that.
                 let mut known = match &ledger {
-                    Some(ledger) => Ledger::restore(&ledger.save().unwrap()).unwrap(),
+                    Some(ledger) => Ledger::restore(ledger.save().unwrap()).unwrap(),
                     None => Ledger::new(SECOND, &cpus),
                 };
                 prop_assert_eq!(ledger.as_ref().unwrap_or(&known), &known);

@@ -182,11 +182,19 @@ impl Service {
     fn text_of(&self, caller: &Caller<'_>, view: &'static dyn View) -> Result<Arc<Text>, Error> {
         let answers = self.answers.of_cgroup(caller.memory, || self.source.path(caller.memory))?;
         self.source.verify(answers.path())?;
-        answers.text(caller, view, |path| self.load(path, caller, view.needs()))
+        answers.text(caller, view, |path| {
+            self.answers.forget_now_and_then();
+            self.load(path, caller, view.needs())
+        })
     }
 
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
-        let mut snapshot = self.source.load(path, caller, needs)?;
+        // To find it out takes many a look, and what was found stays.
+        let container = path.container(caller.container_length).map(|(number, _)| number);
+        let start = container.and_then(|number| self.ledgers.start(number));
+        let unknown = if start.is_some() { needs.without(Needs::START) } else { needs };
+        let mut snapshot = self.source.load(path, caller, unknown)?;
+        snapshot.start = start.or(snapshot.start);
         if let Scope::Container(_) = snapshot.scope
             && let Some(container) = path.container(caller.container_length)
         {
@@ -195,7 +203,7 @@ impl Service {
             }
             if needs.covers(Needs::LOAD) {
                 let last_pid = self.source.innermost_pid(caller.pid)?;
-                snapshot.load = Some(self.loads.load(container, &snapshot, last_pid)?);
+                snapshot.load = Some(self.loads.load(container, &self.source, &snapshot, last_pid)?);
             }
         }
         Ok(snapshot)

@@ -47,6 +47,12 @@ impl Needs {
         Self(self.0 | other.0)
     }
 
+    /// What of this is not `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
     /// Whether all of `other` is within this.
     #[must_use]
     pub const fn covers(self, other: Self) -> bool {

@@ -124,12 +124,12 @@ impl Source {
         path.verify(&self.layout)
     }
 
-    /// The tasks of the cgroup of this number and of those below it.
+    /// The tasks of the cgroup of this number and of those below it, of which not more than so many are looked at.
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if it is not at this path any more.
-    pub fn tasks(&self, number: u64, path: &[u8]) -> Result<Tasks, Error> {
-        tasks::tasks(&self.layout.memory, &self.procfs, number, path)
+    pub fn tasks(&self, number: u64, path: &[u8], most_looks: u32) -> Result<Tasks, Error> {
+        tasks::tasks(&self.layout.memory, &self.procfs, number, path, most_looks)
     }
 
     /// A file of a container's pressure, to be looked at again and again; `None` where that is not known.
@@ -191,7 +191,7 @@ impl Source {
                 snapshot.cgroup_files.push((file, text));
             }
             if needs.covers(Needs::START) {
-                snapshot.start = Some(self.callers.start(caller, path, &self.procfs)?);
+                snapshot.start = Some(self.callers.start(caller, path, &self.layout, &self.procfs)?);
             }
         }
         self.add_natives(&mut snapshot, needs)?;

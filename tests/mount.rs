@@ -15,6 +15,7 @@ use common::{MOUNT, Need, cgprocfs, field, main as run, output, test, times, wai
 use rustix::process::Signal;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         test("chosen_views", MOUNT, chosen_views),
         test("stopped_while_a_file_is_open", MOUNT, stopped_while_a_file_is_open),
         test("a_panic_is_contained", MOUNT, a_panic_is_contained),
+        test("poll_does_not_wait_for_the_daemon", MOUNT, poll_does_not_wait_for_the_daemon),
         test("failing_reads_do_not_fill_the_log", MOUNT, failing_reads_do_not_fill_the_log),
     ])
 }
@@ -623,7 +625,8 @@ fn a_panic_is_contained() {
     let dir = tempfile::tempdir().unwrap();
     let service = Arc::new(Service::new(Source::open(Path::new("/"), None).unwrap(), 8));
     let connection =
-        Connection::begin(session::attach(dir.path(), Writes::Nothing).unwrap(), dir.path()).unwrap();
+        Connection::begin(session::attach(dir.path(), Writes::Nothing).unwrap(), dir.path(), Writes::Nothing)
+            .unwrap();
     let views: [&'static dyn View; 2] = [&Panics, VIEWS[1]];
     let session = session::serve(&connection, &service, &views, &Arc::default(), |_| ()).unwrap();
     let results: Vec<_> = (0..20).map(|_| File::open(dir.path().join("panics")).map(drop)).collect();
@@ -634,6 +637,26 @@ fn a_panic_is_contained() {
         assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EIO));
     }
     assert!(served.unwrap().trim().parse::<u64>().is_ok());
+}
+
+/// Of a file that can always be read the kernel knows that, once it was told, and a daemon that is stopped is not asked.
+fn poll_does_not_wait_for_the_daemon() {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let daemon = Daemon::start();
+    let file = File::open(daemon.meminfo()).unwrap();
+    let ready = move || {
+        let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, PollTimeout::ZERO).unwrap();
+        polled[0].revents().unwrap()
+    };
+    assert_eq!(ready(), PollFlags::POLLIN);
+    daemon.signal(Signal::STOP);
+    let (sender, answer) = std::sync::mpsc::channel();
+    let poller = std::thread::spawn(move || sender.send(ready()));
+    let answered = answer.recv_timeout(Duration::from_secs(5));
+    daemon.signal(Signal::CONT);
+    poller.join().unwrap().unwrap();
+    assert_eq!(answered, Ok(PollFlags::POLLIN));
 }
 
 /// Each read fails, for the daemon may open no file any more, and the log has one line of it.

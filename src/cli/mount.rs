@@ -92,7 +92,7 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
-    let connection = begin(device, &anchors)?;
+    let connection = begin(device, &anchors, arguments.writes())?;
     let gate = daemon::start(&connection, service, &arguments.views.get(), &Keeper::ServiceManager, drop)?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
@@ -113,11 +113,11 @@ fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<Connection, Failure
         return handover::request(&directory).map_err(|e| Failure::Other(e.to_string()));
     }
     let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
-    begin(device, &anchors)
+    begin(device, &anchors, arguments.writes())
 }
 
-fn begin(device: OwnedFd, anchors: &Anchors) -> Result<Connection, Failure> {
-    Connection::begin(device, &anchors.live()).map_err(|error| {
+fn begin(device: OwnedFd, anchors: &Anchors, writes: Writes) -> Result<Connection, Failure> {
+    Connection::begin(device, &anchors.live(), writes).map_err(|error| {
         let _ = anchors.abort();
         Failure::Other(format!(
             "cannot serve {}: {error}; see `dmesg`, then start cgprocfs again",

@@ -27,6 +27,11 @@ impl File {
         }
     }
 
+    /// Whether programs most likely read all of it at once.
+    pub(super) fn fits_one_read(self) -> bool {
+        self.claimed_size() <= 4096
+    }
+
     /// The view, if it is one of pressure.
     pub(super) fn pressure(self) -> Option<&'static dyn View> {
         match self {

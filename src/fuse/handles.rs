@@ -10,14 +10,14 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Of a file that is no larger, programs have read all at once.
-const ONE_READ: u64 = 4096;
 /// How often, in opens, texts that nobody needs any more are looked for.
 const SWEEP: usize = 4096;
 /// Nor are more bytes of text than this handed out in between.
 const SWEEP_BYTES: usize = 16 << 20;
 /// How long a reader may take over one text. Whoever reads on after that reads a newer one.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Where all texts together are larger than this, readers may take less time: a tenant can begin many and never go on.
+const MOST_BYTES: usize = 16 << 20;
 
 /// The open files of one server of a connection, and those that it has from its predecessors.
 pub(super) struct Handles {
@@ -58,13 +58,7 @@ impl Handles {
     pub(super) fn open(&self, file: File, text: Arc<Text>) -> u64 {
         let mut table = self.table.lock();
         table.opens_since_sweep += 1;
-        table.bytes_since_sweep += text.bytes.len();
-        // A file that stays open with its text costs us its size, which its owner must not choose.
-        let many = table.opens_since_sweep >= SWEEP.max(table.open.len() / 2);
-        if many || table.bytes_since_sweep >= SWEEP_BYTES {
-            (table.opens_since_sweep, table.bytes_since_sweep) = (0, 0);
-            table.sweep(PATIENCE);
-        }
+        table.sweep_now_and_then(&text);
         let key = table.open.insert(Handle { file, text: Some(text), begun: false }) as u64;
         u64::from(self.generation) << 32 | key
     }
@@ -87,7 +81,7 @@ impl Handles {
             let handle = table.find(key, inherited)?;
             // What was read before of a predecessor's text is gone, and only where numbers have their columns does another
             // text go on where that ended.
-            if key.is_err() && handle.text.is_none() && offset != 0 && handle.file.claimed_size() > ONE_READ {
+            if key.is_err() && handle.text.is_none() && offset != 0 && !handle.file.fits_one_read() {
                 return Some(Err(Error::TextGone(handle.file.path())));
             }
             let is_current = |text: &&Arc<Text>| if handle.begun { offset != 0 } else { text.is_fresh() };
@@ -105,6 +99,7 @@ impl Handles {
         let handle = table.find(key, || Some(file))?;
         handle.text = Some(Arc::clone(&text));
         handle.begun = true;
+        table.sweep_now_and_then(&text);
         Some(Ok(text))
     }
 
@@ -138,16 +133,33 @@ impl Table {
         }
     }
 
+    /// A file that stays open with its text, which it was just given, costs us its size, which its owner must not choose.
+    fn sweep_now_and_then(&mut self, given: &Text) {
+        self.bytes_since_sweep += given.bytes.len();
+        let many = self.opens_since_sweep >= SWEEP.max(self.open.len() / 2);
+        if many || self.bytes_since_sweep >= SWEEP_BYTES {
+            (self.opens_since_sweep, self.bytes_since_sweep) = (0, 0);
+            let mut patience = PATIENCE;
+            while self.sweep(patience) > MOST_BYTES && !patience.is_zero() {
+                patience = Duration::from_secs(patience.as_secs() / 4);
+            }
+        }
+    }
+
     /// An open file costs its owner far more than it costs us, but a text does not: those that would be
-    /// made anew anyway go, and those that were begun more than `patience` ago.
-    fn sweep(&mut self, patience: Duration) {
+    /// made anew anyway go, and those that were begun more than `patience` ago. About how many bytes are left.
+    fn sweep(&mut self, patience: Duration) -> usize {
+        let mut left = 0;
         for handle in self.open.iter_mut().map(|(_, handle)| handle).chain(self.inherited.values_mut()) {
             let is_needed = |text: &Arc<Text>| match handle.begun {
                 true => text.taken.elapsed() < patience,
                 false => text.is_fresh(),
             };
             handle.text.take_if(|text| !is_needed(text));
+            // Of one that several files share each has its part.
+            left += handle.text.as_ref().map_or(0, |text| text.bytes.len() / Arc::strong_count(text));
         }
+        left
     }
 }
 
@@ -217,6 +229,28 @@ mod tests {
         }
         let texts = handles.table.lock().open.iter().filter(|(_, handle)| handle.text.is_some()).count();
         assert!(texts <= 2 * SWEEP, "{texts} texts");
+    }
+
+    #[test]
+    fn texts_that_were_begun_do_not_fill_the_memory() {
+        let handles = Handles::new(0);
+        let long = "x".repeat(1 << 20);
+        let begin = |handle| drop(read(&handles, handle, 0, &long));
+        let held = || {
+            let table = handles.table.lock();
+            let texts = table.open.iter().filter_map(|(_, handle)| handle.text.as_ref());
+            texts.map(|text| text.bytes.len()).sum::<usize>()
+        };
+        let open_and_begin = || {
+            let handle = handles.open(file(), text(&long, Instant::now()));
+            begin(handle);
+            handle
+        };
+        let opened: Vec<_> = (0..200).map(|_| open_and_begin()).collect();
+        assert!(held() <= MOST_BYTES + SWEEP_BYTES, "{} bytes", held());
+        // So do those that are made anew.
+        opened.into_iter().for_each(begin);
+        assert!(held() <= MOST_BYTES + SWEEP_BYTES, "{} bytes", held());
     }
 
     #[test]

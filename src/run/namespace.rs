@@ -41,7 +41,8 @@ fn make(service: &Arc<Service>, views: &[&'static dyn View]) -> Result<Namespace
     while umount2(MOUNT_POINT, MntFlags::MNT_DETACH).is_ok() {}
     fs::create_dir_all(MOUNT_POINT).map_err(|e| format!("{MOUNT_POINT}: {e}"))?;
     let device = session::attach(Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
-    let connection = Connection::begin(device, Path::new(MOUNT_POINT)).map_err(|e| e.to_string())?;
+    let connection =
+        Connection::begin(device, Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
     session::serve(&connection, service, VIEWS, &Arc::default(), drop).map_err(|e| e.to_string())?;
     for view in bound(views) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));

@@ -9,13 +9,18 @@ use crate::view::{VIEWS, View};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
+
+/// How often, in readings, those that are too old to be served again are looked for. A tenant can make many cgroups, each
+/// with a reading of its own.
+const READINGS: usize = 64;
 
 /// A cache that is bounded by the files it keeps open; what was not used for the longest time goes first.
 pub(super) struct Answers {
     most_files: usize,
     clock: AtomicU64,
+    readings: AtomicUsize,
     cache: Mutex<Cache>,
 }
 
@@ -47,7 +52,7 @@ struct Answer {
 impl Answers {
     /// A cache that keeps about `most_files` files open at most.
     pub(super) fn new(most_files: usize) -> Self {
-        Self { most_files, clock: AtomicU64::new(0), cache: Mutex::default() }
+        Self { most_files, clock: AtomicU64::new(0), readings: AtomicUsize::new(0), cache: Mutex::default() }
     }
 
     /// The answers for the readers in `cgroup`, which is opened if it is not yet.
@@ -76,6 +81,18 @@ impl Answers {
         // Closing takes a while, and nobody should wait for it.
         drop(evicted);
         Ok(opened)
+    }
+
+    /// To be called for each reading.
+    pub(super) fn forget_now_and_then(&self) {
+        if self.readings.fetch_add(1, Ordering::Relaxed) % READINGS != 0 {
+            return;
+        }
+        let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
+        // Where somebody reads at the moment nothing is old.
+        for mut answers in all.iter().filter_map(|answers| answers.by_container.try_lock()) {
+            answers.retain(Answer::is_fresh);
+        }
     }
 
     /// Has `cgroup` opened anew by its next reader.

@@ -9,13 +9,14 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// How much of the memory that outlives this process they take, in words of 64 bits: a container's number, then its ledger.
-const SLOT: usize = 1 + WORDS;
+/// How much of the memory that outlives this process they take, in words of 64 bits: a container's number, its start, then
+/// its ledger.
+const SLOT: usize = 2 + WORDS;
 const SLOTS: usize = 1024;
 /// All of it. What is never touched costs nothing.
 pub const LEDGER_WORDS: usize = SLOT * SLOTS;
 /// What a predecessor left and nobody asked for in so long is a container that is gone.
-const PATIENCE: Duration = Duration::from_hours(1);
+const PATIENCE: Duration = Duration::from_hours(24);
 
 /// By the number of the container's cgroup, which is never used again.
 #[derive(Default)]
@@ -34,6 +35,9 @@ struct Open {
 struct Entry {
     /// `None` of what a predecessor left, until it is asked for.
     path: Option<Vec<u8>>,
+    /// When the container started, in clock ticks after the boot. What is known of that at first stays, so that its age never
+    /// goes back when its oldest process ends.
+    start: u64,
     ledger: Ledger,
     /// Where it is kept.
     slot: Option<usize>,
@@ -49,15 +53,21 @@ impl Ledgers {
             if container == 0 {
                 continue;
             }
-            let mut saved = [0; WORDS];
-            saved.iter_mut().zip(&words[1..]).for_each(|(to, from)| *to = from.load(Ordering::Relaxed));
-            match Ledger::restore(&saved) {
+            let mut saved = words[1..].iter().map(|word| word.load(Ordering::Relaxed));
+            let start = saved.next().unwrap_or(0);
+            match Ledger::restore(saved) {
                 Some(ledger) => {
-                    open.by_container.insert(container, Entry { path: None, ledger, slot: Some(slot) });
+                    let entry = Entry { path: None, start, ledger, slot: Some(slot) };
+                    open.by_container.insert(container, entry);
                 }
                 None => words[0].store(0, Ordering::Relaxed),
             }
         }
+    }
+
+    /// When the container of this number started, in clock ticks after the boot, if that is known.
+    pub(super) fn start(&self, container: u64) -> Option<u64> {
+        self.open.lock().by_container.get(&container).map(|entry| entry.start)
     }
 
     /// What the processors of the container of this number, at this path, have counted by the moment of `snapshot`.
@@ -69,21 +79,26 @@ impl Ledgers {
         let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
         let start = snapshot.start.ok_or(NotLoaded("the container's start"))?;
         let now = uptime(snapshot.native(Native::Uptime)?).map_err(|_| NotLoaded("the host's uptime"))?;
-        let (now, start) = (now.saturating_mul(10_000_000), start.saturating_mul(nanoseconds_per_tick()));
+        let now = now.saturating_mul(10_000_000);
         let mut open = self.open.lock();
-        let begin = Ledger::new(start.min(now), cpus);
+        let begin = Ledger::new(start.saturating_mul(nanoseconds_per_tick()).min(now), cpus);
         let slot = match open.by_container.contains_key(&container) {
             // It would take the place without ever filling it.
             false if begin.save().is_some() => open.free_slot(),
             _ => None,
         };
-        let begin = || Entry { path: None, ledger: begin, slot };
+        let begin = || Entry { path: None, start, ledger: begin, slot };
         let kept = open.kept;
         let entry = open.by_container.entry(container).or_insert_with(begin);
         entry.path.get_or_insert_with(|| path.to_vec());
         let counters = entry.ledger.at(now, cpus);
-        if let Some((slot, saved)) = entry.slot.zip(entry.ledger.save()) {
-            put(&kept[slot * SLOT..][..SLOT], container, &saved);
+        if let Some(slot) = entry.slot {
+            let words = &kept[slot * SLOT..][..SLOT];
+            match entry.ledger.save() {
+                Some(saved) => put(words, container, std::iter::once(entry.start).chain(saved)),
+                // What it was while it was smaller is not what it is.
+                None => words[0].store(0, Ordering::Relaxed),
+            }
         }
         Ok(counters)
     }
@@ -113,19 +128,21 @@ impl Ledgers {
 }
 
 impl Open {
-    fn free_slot(&self) -> Option<usize> {
-        self.kept.chunks_exact(SLOT).position(|slot| slot[0].load(Ordering::Relaxed) == 0)
+    /// One that nobody has, or that of a predecessor's container that nobody has asked for yet.
+    fn free_slot(&mut self) -> Option<usize> {
+        let free = self.kept.chunks_exact(SLOT).position(|slot| slot[0].load(Ordering::Relaxed) == 0);
+        free.or_else(|| {
+            let unclaimed = self.by_container.iter().find(|(_, entry)| entry.path.is_none())?;
+            let number = *unclaimed.0;
+            self.by_container.remove(&number)?.slot
+        })
     }
 }
 
 /// A process that dies in the middle of it leaves nothing rather than half of it.
-fn put(slot: &[AtomicU64], container: u64, saved: &[u64; WORDS]) {
+fn put(slot: &[AtomicU64], container: u64, saved: impl Iterator<Item = u64>) {
     slot[0].store(0, Ordering::Release);
-    for (to, from) in slot[1..].iter().zip(saved) {
-        if to.load(Ordering::Relaxed) != *from {
-            to.store(*from, Ordering::Relaxed);
-        }
-    }
+    slot[1..].iter().zip(saved).for_each(|(to, from)| to.store(from, Ordering::Relaxed));
     slot[0].store(container, Ordering::Release);
 }
 

@@ -24,6 +24,11 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(500);
 /// The looks at one container, and all looks together, take no more than this part of the time.
 const SHARE: u32 = 100;
+/// So many tasks and cgroups of a container are looked at, at most: a tenant may make many. At a processor's hundredth that is
+/// every ten seconds or so.
+const MOST_LOOKS: u32 = 10_000;
+/// And so many while somebody waits for it.
+const FIRST_LOOKS: u32 = 200;
 /// What nobody asked for in so long is forgotten.
 const PATIENCE: Duration = Duration::from_mins(15);
 /// So many containers are followed; the load of others is what they have run.
@@ -97,17 +102,17 @@ impl Loads {
         }
     }
 
-    /// The load of the container of this number, at this path. No task is looked at for it: that may take long, and whoever
-    /// asks has only so many threads that could answer others.
+    /// The load of the container of this number, at this path. Only for the first answer are tasks looked at, and no more than
+    /// [`FIRST_LOOKS`]: whoever asks has only so many threads that could answer others.
     pub(super) fn load(
         &self,
         (container, path): (u64, &[u8]),
+        source: &Source,
         snapshot: &Snapshot,
         last_pid: u32,
     ) -> Result<Load, NotLoaded> {
         let now = Instant::now();
-        let mut all = self.known.lock();
-        if let Some(known) = all.get_mut(&container) {
+        if let Some(known) = self.known.lock().get_mut(&container) {
             known.asked = now;
             return Ok(Load { averages: known.averages.get(), tasks: known.tasks, last_pid });
         }
@@ -116,7 +121,9 @@ impl Loads {
             Some(averages) => averages,
             None => Averages::steady(run_until_now(snapshot)?),
         };
-        let tasks = Tasks::default();
+        // Of a container that goes meanwhile there is at least the reader.
+        let tasks = source.tasks(container, path, FIRST_LOOKS).unwrap_or_default();
+        let mut all = self.known.lock();
         if all.len() < MOST {
             let path = path.to_vec();
             all.insert(container, Known { path, averages, tasks, looked: now, due: now, asked: now });
@@ -142,7 +149,7 @@ impl Loads {
         };
         for (container, path) in due {
             let began = Instant::now();
-            let tasks = source.tasks(container, &path);
+            let tasks = source.tasks(container, &path, MOST_LOOKS);
             let mut known = self.known.lock();
             match (tasks, known.get_mut(&container)) {
                 (Ok(tasks), Some(known)) => {

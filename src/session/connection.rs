@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Writes;
 use super::anchors::Anchors;
 use super::journal::{self, Fetched, Journal, low_half};
 use super::requests;
@@ -32,6 +33,8 @@ mod place {
     pub(super) const TRIGGER_WORDS: usize = 6;
     pub(super) const LOADS: usize = 7;
     pub(super) const LOAD_WORDS: usize = 8;
+    /// 1 where nothing can be written to the file system; 0 where that is not known.
+    pub(super) const READ_ONLY: usize = 9;
     /// Its length in bytes, then room for 63 words of it.
     pub(super) const GREETING: usize = 64;
     /// Its length in bytes, then room for `PATH_MAX` bytes of it.
@@ -78,7 +81,7 @@ impl Connection {
     ///
     /// # Errors
     /// Where the kernel does not greet, or there is no memory.
-    pub fn begin(device: OwnedFd, mount_point: &Path) -> Result<Self, ConnectionError> {
+    pub fn begin(device: OwnedFd, mount_point: &Path, writes: Writes) -> Result<Self, ConnectionError> {
         // The kernel refuses a buffer that could not hold its largest request (`fuse_dev_do_read()`,
         // fs/fuse/dev.c): FUSE_MIN_READ_BUFFER, as nothing was agreed upon yet.
         let mut greeting = vec![0; 64 << 10];
@@ -104,6 +107,7 @@ impl Connection {
             (place::TRIGGER_WORDS, TRIGGER_WORDS),
             (place::LOADS, LOADS),
             (place::LOAD_WORDS, LOAD_WORDS),
+            (place::READ_ONLY, usize::from(writes == Writes::Nothing)),
         ] {
             connection.words[place].store(value as u64, Ordering::Relaxed);
         }
@@ -174,6 +178,12 @@ impl Connection {
     #[must_use]
     pub fn generation(&self) -> u32 {
         low_half(self.words[place::GENERATION].load(Ordering::Relaxed))
+    }
+
+    /// Whether nothing can be written to its file system, whoever serves it.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.words[place::READ_ONLY].load(Ordering::Relaxed) == 1
     }
 
     /// The kernel's INIT request as it came.

@@ -129,20 +129,24 @@ impl Callers {
         Ok(caller(without_crun_subgroup(&memory[..container]).len()))
     }
 
-    /// When the reader's container started, in clock ticks after the boot: its pid namespace's init, or, in a pid
-    /// namespace that others use too, the oldest process of its cgroup, or of the reader's own below that.
+    /// When the reader's container started, in clock ticks after the boot: its oldest process, which is its pid namespace's
+    /// init, if that is in it, or is found in its cgroup, or in the reader's own below that. The init of a pod's shared
+    /// pid namespace is in another container, and one that was made within the container is younger.
     pub(super) fn start(
         &self,
         caller: &Caller<'_>,
         path: &CgroupPath,
+        layout: &Layout,
         procfs: &Procfs,
     ) -> Result<u64, Error> {
         let foreign = caller.pid_namespace.filter(|&namespace| Some(namespace) != self.own_pid_namespace);
-        if let Some(namespace) = foreign
-            && let Some(start) = self.namespaces.start_of(namespace, caller.pid, procfs)?
-        {
-            return Ok(start);
-        }
+        let init = match foreign {
+            Some(namespace) => {
+                let container = &caller.memory[..caller.container_length.min(caller.memory.len())];
+                self.namespaces.start_in(container, namespace, caller.pid, procfs, &layout.memory)?
+            }
+            None => None,
+        };
         let mut text = Vec::new();
         let mut start_of = |pid: u32| -> Result<u64, Error> {
             procfs.read_of(pid, "stat", &mut text)?;
@@ -151,7 +155,7 @@ impl Callers {
         let own = start_of(caller.pid)?;
         // One that ends meanwhile is no error.
         let others = path.processes(caller.container_length)?;
-        Ok(others.into_iter().filter_map(|pid| start_of(pid).ok()).fold(own, u64::min))
+        Ok(others.into_iter().filter_map(|pid| start_of(pid).ok()).chain(init).fold(own, u64::min))
     }
 
     pub(super) fn sweep(&self, layout: &Layout) {

@@ -131,6 +131,11 @@ impl CgroupPath {
 
         // The container, or the nearest level above it that has the controller.
         let Some(index) = with_controller().position(|(length, _)| *length <= caller.container_length) else {
+            if !needs.covers(Needs::USAGE) && !needs.covers(Needs::LEVELS) {
+                // Of other controllers' numbers it may have its own.
+                let container = Container { levels: Vec::new(), index: 0, huge_pages: None };
+                return Ok(Snapshot::of_memory(None, host.page, Scope::Container(container)));
+            }
             return host.load(layout, needs, buffer);
         };
         let mut levels = Vec::with_capacity(self.levels.len());

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::parse::proc_stat::start_time;
 use crate::parse::proc_status;
 use crate::sys;
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
 use rustix::fs::{Dir, Mode, OFlags, fstat, openat};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashMap;
@@ -95,9 +95,18 @@ impl NamespaceCache {
         container
     }
 
-    /// When the init of the pid namespace `id` started; `None` if it can't be seen.
-    pub(super) fn start_of(&self, id: u64, pid: u32, procfs: &Procfs) -> Result<Option<u64>, Error> {
-        self.pid_namespace(id, pid, procfs)?.map(|namespace| namespace.start(procfs)).transpose()
+    /// When the init of the pid namespace `id` started; `None` if it can't be seen, or is not in `container`.
+    pub(super) fn start_in(
+        &self,
+        container: &[u8],
+        id: u64,
+        pid: u32,
+        procfs: &Procfs,
+        memory: &Hierarchy,
+    ) -> Result<Option<u64>, Error> {
+        let Some(namespace) = self.pid_namespace(id, pid, procfs)? else { return Ok(None) };
+        let place = namespace.place(Duration::ZERO, memory)?;
+        if is_at_or_below(&place, container) { namespace.start(procfs).map(Some) } else { Ok(None) }
     }
 
     fn pid_namespace(&self, id: u64, pid: u32, procfs: &Procfs) -> Result<Option<Arc<PidNamespace>>, Error> {
@@ -241,6 +250,12 @@ impl PidNamespace {
         max_age: Duration,
         memory: &Hierarchy,
     ) -> Result<Option<usize>, Error> {
+        let container = self.place(max_age, memory)?;
+        Ok(is_at_or_below(path, &container).then_some(container.len()))
+    }
+
+    /// The container that init says it is.
+    fn place(&self, max_age: Duration, memory: &Hierarchy) -> Result<MappedMutexGuard<'_, Vec<u8>>, Error> {
         let mut place = self.place.lock();
         let fresh = |(at, _): &&(Instant, Vec<u8>)| at.elapsed() < max_age;
         if place.as_ref().filter(fresh).is_none() {
@@ -249,9 +264,7 @@ impl PidNamespace {
             let init = memory.path_in(&text, self.init_pid)?;
             *place = Some((now, container_around(init).to_vec()));
         }
-        Ok(place
-            .as_ref()
-            .and_then(|(_, container)| is_at_or_below(path, container).then_some(container.len())))
+        Ok(MutexGuard::map(place, |place| &mut place.get_or_insert_with(|| (Instant::now(), Vec::new())).1))
     }
 }
 

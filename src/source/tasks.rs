@@ -20,6 +20,7 @@ pub(super) fn tasks(
     procfs: &Procfs,
     number: u64,
     path: &[u8],
+    most_looks: u32,
 ) -> Result<Tasks, Error> {
     let gone = || Error::CgroupGone(printable(path));
     let unreadable = |e: Errno| match e {
@@ -34,14 +35,12 @@ pub(super) fn tasks(
         Version::V1 => "tasks",
         Version::V2 => "cgroup.threads",
     };
-    let mut walk = Walk { file, procfs, left: MOST_LOOKS, sum: Tasks::default() };
+    let mut walk = Walk { file, procfs, left: most_looks, sum: Tasks::default() };
     walk.level(&directory, 0).map_err(unreadable)?;
     Ok(walk.sum)
 }
 
-/// So many tasks and cgroups are looked at, at most: a tenant may make many.
-const MOST_LOOKS: u32 = 10_000;
-/// And no deeper: each level takes a descriptor or two.
+/// No deeper is looked: each level takes a descriptor or two.
 const MOST_LEVELS: usize = 16;
 
 /// A walk through a container's cgroups.

@@ -58,6 +58,16 @@ pub(super) fn values<const N: usize>(
     Ok(fields.map(|field| values.get(field)))
 }
 
+/// How much of the container is swapped out.
+///
+/// # Errors
+/// As [`values`].
+pub(super) fn swapped(snapshot: &Snapshot, container: &Container) -> Result<Kib, NotLoaded> {
+    let host = snapshot.meminfo.as_ref().ok_or(NotLoaded("the host's meminfo"))?;
+    let level = container.levels.get(shown(container)).ok_or(NotLoaded("the container"))?;
+    Ok(swap::used(host, level))
+}
+
 /// A value for every field: kibibytes, or a plain count for the `HugePages_…` lines.
 struct Values([u64; Field::ALL.len()]);
 

@@ -5,8 +5,8 @@ use crate::parse::meminfo::Field;
 use crate::snapshot::{Native, Needs, Scope, Snapshot};
 use std::io::Write;
 
-/// The columns of `swap_show()` (mm/swapfile.c), in kibibytes; no line where the container has no swap. The numbers are
-/// those of `SwapTotal` and `SwapFree`.
+/// The columns of `swap_show()` (mm/swapfile.c), in kibibytes; no line where the container has no swap. The size is
+/// `SwapTotal`; what is used is the container's alone, so that less may be free than the rest.
 pub struct Swaps;
 
 impl View for Swaps {
@@ -31,9 +31,9 @@ impl View for Swaps {
         let Scope::Container(container) = &snapshot.scope else { return Err(NotLoaded("the container")) };
         // The header is the kernel's own: it has changed over time.
         out.extend(native.split_inclusive(|&b| b == b'\n').next().unwrap_or_default());
-        let [total, free] = meminfo::values(snapshot, container, [Field::SwapTotal, Field::SwapFree])?;
+        let [total] = meminfo::values(snapshot, container, [Field::SwapTotal])?;
         if total.get() > 0 {
-            let used = total - free;
+            let used = meminfo::swapped(snapshot, container)?.min(total);
             let tab = |number: u64| if number < 10_000_000 { "\t" } else { "" };
             // Writing to a Vec never fails.
             let _ = writeln!(

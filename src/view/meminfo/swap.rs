@@ -39,6 +39,15 @@ pub(super) fn fill(
     Ok(())
 }
 
+/// How much of the container is swapped out. What is free may be less than the rest: others use the host's swap too.
+pub(super) fn used(host: &Meminfo, level: &Level) -> Kib {
+    match level.swap {
+        Swap::Unaccounted => host.kib(Field::SwapTotal) - host.kib(Field::SwapFree),
+        Swap::V1 { .. } => kib(level.stat.as_ref().and_then(|stat| stat.swap)),
+        Swap::V2 { usage, .. } => usage.to_kib(),
+    }
+}
+
 /// v1 limits memory and swap together: what may be swapped is that less the memory limit, each the
 /// smallest of all levels (`hierarchical_memsw_limit` and `hierarchical_memory_limit` of `memory.stat`).
 fn v1_limit(container: &Container) -> Option<Kib> {
