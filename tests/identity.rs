@@ -9,6 +9,7 @@ use common::helper::{self, start};
 use common::{MOUNT, Need, cgprocfs, field, host_total, main as run, output, test, wait_until};
 use rustix::process::Signal;
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
 fn main() -> ExitCode {
     run(vec![
@@ -21,6 +22,8 @@ fn main() -> ExitCode {
         test("init_in_a_subcgroup_of_any_name", MOUNT, init_in_a_subcgroup_of_any_name),
         test("injected_into_a_namespace_from_outside", MOUNT, injected_into_a_namespace_from_outside),
         test("shared_pid_namespace_with_a_limited_pause", MOUNT, shared_pid_namespace_with_a_limited_pause),
+        test("age_in_a_shared_pid_namespace", MOUNT, age_in_a_shared_pid_namespace),
+        test("age_never_goes_back", MOUNT, age_never_goes_back),
         test("namespaces_made_in_the_root_cgroup", MOUNT, namespaces_made_in_the_root_cgroup),
         test("reader_that_cannot_be_seen", MOUNT, reader_that_cannot_be_seen),
         test(
@@ -252,6 +255,41 @@ fn shared_pid_namespace_with_a_limited_pause() {
         let text = meminfo_with(&daemon, &init, &app, launcher);
         assert_eq!(field(&text, "MemTotal"), 64 * MIB, "{launcher:?}");
     }
+}
+
+/// The age that `text` of `proc/uptime` says, in seconds.
+fn age(text: &str) -> f64 {
+    text.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// A pod's pause is older than a container that was started again.
+fn age_in_a_shared_pid_namespace() {
+    let daemon = Daemon::start();
+    let pod = Cgroup::new();
+    let (pause, app) = (pod.child("pause"), pod.child("app"));
+    let init = Init::start(&pause, &[], "sleep 60");
+    std::thread::sleep(Duration::from_secs(2));
+    let uptime = daemon.path("proc/uptime").display().to_string();
+    let read = |cgroup: &Cgroup| {
+        age(&output(&mut cgroup.command_from(&["--pid", "--target", &init.target()], &["cat", &uptime])))
+    };
+    let (of_pause, of_app) = (read(&pause), read(&app));
+    assert!(of_pause >= 2.0 && of_app < of_pause - 1.0, "{of_pause} and {of_app}");
+}
+
+/// Its oldest process ends, and a pid namespace is made within it.
+fn age_never_goes_back() {
+    let daemon = Daemon::start();
+    let container = Cgroup::new();
+    let uptime = daemon.path("proc/uptime").display().to_string();
+    let mut eldest = container.command(&["sleep", "60"]).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(1500));
+    let before = age(&output(&mut container.command(&["cat", &uptime])));
+    eldest.kill().unwrap();
+    eldest.wait().unwrap();
+    let after = age(&output(&mut container.command(&["cat", &uptime])));
+    let within = age(&output(&mut container.command(&["unshare", "--pid", "--fork", "cat", &uptime])));
+    assert!(before >= 1.5 && before <= after && after <= within, "{before}, {after}, {within}");
 }
 
 /// Namespaces that begin at the root cgroup mark no container.
