@@ -65,6 +65,7 @@ fn main() -> ExitCode {
         test("chosen_views", MOUNT, chosen_views),
         test("stopped_while_a_file_is_open", MOUNT, stopped_while_a_file_is_open),
         test("a_panic_is_contained", MOUNT, a_panic_is_contained),
+        test("slabinfo_is_for_root_alone", MOUNT, slabinfo_is_for_root_alone),
         test("poll_does_not_wait_for_the_daemon", MOUNT, poll_does_not_wait_for_the_daemon),
         test("failing_reads_do_not_fill_the_log", MOUNT, failing_reads_do_not_fill_the_log),
     ])
@@ -637,6 +638,16 @@ fn a_panic_is_contained() {
         assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EIO));
     }
     assert!(served.unwrap().trim().parse::<u64>().is_ok());
+}
+
+/// As the kernel's own is, whose mode it has.
+fn slabinfo_is_for_root_alone() {
+    let daemon = Daemon::start();
+    let path = daemon.path("proc/slabinfo");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o400);
+    let refused = common::finish(Command::new("cat").arg(&path).uid(65534));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("Permission denied"));
+    assert!(fs::read_to_string(&path).unwrap().starts_with("slabinfo - version: 2.1"));
 }
 
 /// Of a file that can always be read the kernel knows that, once it was told, and a daemon that is stopped is not asked.

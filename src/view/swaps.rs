@@ -47,3 +47,33 @@ impl View for Swaps {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::{Bytes, Kib};
+    use crate::parse::meminfo::Meminfo as HostMeminfo;
+    use crate::parse::memory_stat::MemoryStat;
+    use crate::snapshot::{Container, Level, Swap};
+
+    /// Others have filled the host's swap, of which the container has 2 MiB.
+    #[test]
+    fn what_others_have_swapped_is_not_the_containers() {
+        let level = Level {
+            usage: Some(Bytes::ZERO),
+            stat: Some(MemoryStat::default()),
+            swap: Swap::V2 { limit: Some(Bytes::new(50 << 20)), usage: Bytes::new(2 << 20) },
+            ..Level::default()
+        };
+        let container = Container { levels: vec![level], index: 0, huge_pages: None };
+        let host = "MemTotal: 1048576 kB\nSwapTotal: 1048576 kB\nSwapFree: 1024 kB\n";
+        let host = HostMeminfo::parse(host.as_bytes().to_vec()).unwrap();
+        let mut snapshot = Snapshot::of_memory(Some(host), Kib::new(4), Scope::Container(container));
+        snapshot.natives.push((Native::Swaps, b"Filename\n/swap\n".to_vec()));
+        let mut out = Vec::new();
+        Swaps.render(&snapshot, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        assert_eq!(words, ["Filename", "none", "partition", "51200", "2048", "-1"]);
+    }
+}
