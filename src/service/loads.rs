@@ -1,8 +1,8 @@
 //! The load of the containers that were asked for it lately.
 //!
 //! No cgroup counts its tasks by state, so each of a container's tasks is looked at, every five seconds or, where that would
-//! take more than a hundredth of one processor, as much more seldom: a container with many tasks waits for its turn, and the
-//! others do not wait for it. To reckon the load from processor time and
+//! take more than a hundredth of one processor, as much more seldom. Of more than 1,000 tasks some stand for all, lest one
+//! container have the others wait. To reckon the load from processor time and
 //! `cpu.pressure` instead would take one read for each container, but pressure tells for how long *some* task waited and
 //! not how many did: three tasks on half a processor look like two. The taskstats interface counts in the kernel, but
 //! only for v1, and not what is below a cgroup.
@@ -24,9 +24,9 @@ const INTERVAL: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(500);
 /// The looks at one container, and all looks together, take no more than this part of the time.
 const SHARE: u32 = 100;
-/// So many tasks and cgroups of a container are looked at, at most: a tenant may make many. At a processor's hundredth that is
-/// every ten seconds or so.
-const MOST_LOOKS: u32 = 10_000;
+/// So many tasks and cgroups of a container are looked at, at most: a tenant may make many, and the others wait meanwhile. It
+/// takes some 10 ms.
+const MOST_LOOKS: u32 = 1_000;
 /// And so many while somebody waits for it.
 const FIRST_LOOKS: u32 = 200;
 /// What nobody asked for in so long is forgotten.

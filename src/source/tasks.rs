@@ -13,8 +13,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
 
-/// Looks at each task of the cgroup of that number at `path`, and of those below it; nobody else's. Of very many not all
-/// are looked at.
+/// Looks at the tasks of the cgroup of that number at `path`, and of those below it; nobody else's. Of more than
+/// `most_looks` some stand for all.
 pub(super) fn tasks(
     hierarchy: &Hierarchy,
     procfs: &Procfs,
@@ -94,22 +94,60 @@ impl Walk<'_> {
             Err(error) => return Err(error),
         }
         let ids = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()).filter(|&id| id != 0);
+        let ids: Vec<u64> = ids.collect();
+        self.sum.total = self.sum.total.saturating_add(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        // Of too many every so-manieth stands for as many.
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let stride = ids.len().div_ceil(left.max(1)).max(1);
+        let weight = u32::try_from(stride).unwrap_or(u32::MAX);
         let mut stat = [0; 512];
-        for id in ids {
-            self.sum.total = self.sum.total.saturating_add(1);
-            if !self.may_look() {
-                continue;
+        for id in ids.into_iter().step_by(stride) {
+            if self.left == 0 {
+                break;
             }
+            self.left -= 1;
             // Of the thread alone: what the process has is summed up over all of its threads.
             let path = format!("{id}/task/{id}/stat");
             let file = openat(&self.procfs.dir, path, READ, Mode::empty());
             let read = file.and_then(|file| rustix::io::read(file, &mut stat));
             match read.ok().and_then(|length| proc_stat::state(&stat[..length])) {
-                Some(b'R') => self.sum.running += 1,
-                Some(b'D') => self.sum.uninterruptible += 1,
+                Some(b'R') => self.sum.running = self.sum.running.saturating_add(weight),
+                Some(b'D') => self.sum.uninterruptible = self.sum.uninterruptible.saturating_add(weight),
                 _ => {}
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn of_many_tasks_some_stand_for_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let (cgroup, processes) = (dir.path().join("cgroup"), dir.path().join("proc"));
+        fs::create_dir(&cgroup).unwrap();
+        let mut ids = String::new();
+        for id in 1..=400 {
+            let task = processes.join(format!("{id}/task/{id}"));
+            fs::create_dir_all(&task).unwrap();
+            // The last hundred run.
+            let state = if id > 300 { 'R' } else { 'S' };
+            fs::write(task.join("stat"), format!("{id} (task) {state} 1 1 1\n")).unwrap();
+            ids += &format!("{id}\n");
+        }
+        fs::write(cgroup.join("tasks"), ids).unwrap();
+        let procfs = Procfs::open(dir.path()).unwrap();
+        let directory = rustix::fs::open(&cgroup, PATH_DIR, Mode::empty()).unwrap();
+        for (most, looks) in [(1000, 400), (100, 100), (90, 80)] {
+            let sum = Tasks::default();
+            let mut walk = Walk { file: "tasks", procfs: &procfs, left: most, sum };
+            walk.tasks_of(&directory).unwrap();
+            assert_eq!((walk.sum.running, walk.sum.total), (100, 400 + sum.total), "{most}");
+            assert_eq!(most - walk.left, looks);
+        }
     }
 }
