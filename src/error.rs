@@ -1,7 +1,7 @@
 //! What can go wrong while a reader is served, and which errno the reader gets for it.
 
 use crate::parse::ParseError;
-use crate::view::NotLoaded;
+use crate::view::ViewError;
 use rustix::io::Errno;
 use std::io;
 
@@ -41,9 +41,9 @@ pub enum Error {
     /// What the kernel answers for one of its own files.
     #[error("the kernel's answer: {0}")]
     OfKernel(Errno),
-    /// A defect of this program.
-    #[error("{0}; this is a defect, please report it")]
-    NotLoaded(#[from] NotLoaded),
+    /// A view that has no text.
+    #[error(transparent)]
+    View(#[from] ViewError),
 }
 
 impl Error {
@@ -55,7 +55,7 @@ impl Error {
             Self::CgroupGone(_) => libc::ENODEV,
             Self::Unreadable { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             Self::OfKernel(errno) => errno.raw_os_error(),
-            Self::Outside(_) | Self::Malformed { .. } | Self::TextGone(_) | Self::NotLoaded(_) => libc::EIO,
+            Self::Outside(_) | Self::Malformed { .. } | Self::TextGone(_) | Self::View(_) => libc::EIO,
         };
         // "Not implemented" would make the kernel never ask again, for any file of the mount; and it takes no answer that
         // is an error of its own (`fuse_dev_do_write()`, fs/fuse/dev.c), such as ENOTSUPP, which some drivers give away.
@@ -76,8 +76,11 @@ impl Error {
             Self::ProcessGone(_) | Self::CgroupGone(_) | Self::TextGone(_) | Self::OfKernel(_) => {
                 log::Level::Debug
             }
-            Self::Outside(_) | Self::Unreadable { .. } | Self::Malformed { .. } => log::Level::Warn,
-            Self::NotLoaded(_) => log::Level::Error,
+            Self::Outside(_)
+            | Self::Unreadable { .. }
+            | Self::Malformed { .. }
+            | Self::View(ViewError::Malformed(..)) => log::Level::Warn,
+            Self::View(ViewError::NotLoaded(_)) => log::Level::Error,
         }
     }
 

@@ -81,6 +81,11 @@ impl ViewFs {
         self.gate.pass();
     }
 
+    /// The view of pressure that this is, if it is one.
+    fn pressure(&self, ino: INodeNo) -> Option<&'static dyn View> {
+        self.file(ino.0).and_then(File::pressure)
+    }
+
     /// What a reader is told of an error; the log is told the rest.
     fn errno(&self, error: &Error) -> Errno {
         self.service.log(error);
@@ -108,6 +113,15 @@ pub(crate) fn reread(
             Err(error.errno())
         }
     }
+}
+
+/// Requests to change what never changes, each by the types of its arguments.
+macro_rules! refused {
+    ($($name:ident($($argument:ty),*) -> $reply:ty;)*) => {$(
+        fn $name(&self, _: &Request, $(_: $argument,)* reply: $reply) {
+            reply.error(Errno::EROFS);
+        }
+    )*};
 }
 
 impl Filesystem for ViewFs {
@@ -247,7 +261,7 @@ impl Filesystem for ViewFs {
     ) {
         self.answer(request, ino, What::Release, || {
             self.handles.release(handle.0);
-            if self.file(ino.0).and_then(File::pressure).is_some() {
+            if self.pressure(ino).is_some() {
                 self.service.closed(handle.0);
             }
             reply.ok();
@@ -268,7 +282,7 @@ impl Filesystem for ViewFs {
         reply: ReplyWrite,
     ) {
         self.answer(request, ino, What::Other, || {
-            let Some(view) = self.file(ino.0).and_then(File::pressure) else {
+            let Some(view) = self.pressure(ino) else {
                 return reply.error(Errno::EROFS);
             };
             match self.service.arm(handle.0, request.pid(), view, data) {
@@ -296,7 +310,7 @@ impl Filesystem for ViewFs {
             }
             let always =
                 PollEvents::POLLIN | PollEvents::POLLOUT | PollEvents::POLLRDNORM | PollEvents::POLLWRNORM;
-            let Some(view) = self.file(ino.0).and_then(File::pressure) else { return reply.poll(always) };
+            let Some(view) = self.pressure(ino) else { return reply.poll(always) };
             let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
             let waiter = if waits { notifier.handle().0 } else { 0 };
             reply.poll(match self.service.poll(handle.0, request.pid(), view, waiter) {
@@ -329,7 +343,7 @@ impl Filesystem for ViewFs {
         self.answer(request, ino, What::Lookup, || {
             let is_truncated = size.is_some() && mode.is_none() && uid.is_none() && gid.is_none();
             match self.find(ino.0) {
-                Ok(found) if is_truncated && self.file(ino.0).and_then(File::pressure).is_some() => {
+                Ok(found) if is_truncated && self.pressure(ino).is_some() => {
                     reply.attr(&FOR_EVER, &self.attributes(&found));
                 }
                 _ => reply.error(Errno::EROFS),
@@ -337,97 +351,17 @@ impl Filesystem for ViewFs {
         });
     }
 
-    // Nothing else is ever changed.
-
-    fn mknod(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
-        _rdev: u32,
-        reply: ReplyEntry,
-    ) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn create(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
-        _flags: i32,
-        reply: ReplyCreate,
-    ) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn mkdir(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _mode: u32,
-        _umask: u32,
-        reply: ReplyEntry,
-    ) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn symlink(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _target: &Path,
-        reply: ReplyEntry,
-    ) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn link(&self, _request: &Request, _ino: INodeNo, _to: INodeNo, _name: &OsStr, reply: ReplyEntry) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn unlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn rmdir(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn rename(
-        &self,
-        _request: &Request,
-        _parent: INodeNo,
-        _name: &OsStr,
-        _to: INodeNo,
-        _new_name: &OsStr,
-        _flags: RenameFlags,
-        reply: ReplyEmpty,
-    ) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn setxattr(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        _name: &OsStr,
-        _value: &[u8],
-        _flags: i32,
-        _position: u32,
-        reply: ReplyEmpty,
-    ) {
-        reply.error(Errno::EROFS);
-    }
-
-    fn removexattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+    refused! {
+        mknod(INodeNo, &OsStr, u32, u32, u32) -> ReplyEntry;
+        create(INodeNo, &OsStr, u32, u32, i32) -> ReplyCreate;
+        mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry;
+        symlink(INodeNo, &OsStr, &Path) -> ReplyEntry;
+        link(INodeNo, INodeNo, &OsStr) -> ReplyEntry;
+        unlink(INodeNo, &OsStr) -> ReplyEmpty;
+        rmdir(INodeNo, &OsStr) -> ReplyEmpty;
+        rename(INodeNo, &OsStr, INodeNo, &OsStr, RenameFlags) -> ReplyEmpty;
+        setxattr(INodeNo, &OsStr, &[u8], i32, u32) -> ReplyEmpty;
+        removexattr(INodeNo, &OsStr) -> ReplyEmpty;
     }
 
     /// Nothing is stored here. It is also what wakes a thread that waits for requests.

@@ -2,6 +2,7 @@
 //! out.
 
 use crate::error::Error;
+use crate::view::ViewError;
 use log::Level;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -34,7 +35,8 @@ impl LogLimit {
             Error::Malformed { .. } => "malformed",
             Error::TextGone(_) => "text gone",
             Error::OfKernel(_) => "of kernel",
-            Error::NotLoaded(_) => "not loaded",
+            Error::View(ViewError::NotLoaded(_)) => "not loaded",
+            Error::View(ViewError::Malformed(..)) => "malformed",
         };
         self.message(cause, error.level(), error);
     }

@@ -8,7 +8,7 @@ use crate::parse::cpu_list::CpuList;
 use crate::parse::cpu_quota::MILLI;
 use crate::parse::meminfo::Meminfo;
 use crate::parse::memory_stat::MemoryStat;
-use crate::view::NotLoaded;
+use crate::view::ViewError;
 
 /// Which parts of a [`Snapshot`] a view wants loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Needs {
     pub const CPUS: Self = Self(4);
     /// When the container started.
     pub const START: Self = Self(8);
-    /// What the container's processors have counted, which takes all of the above.
+    /// What the container's processors have counted, which takes processors, start and the host's uptime.
     pub const COUNTERS: Self = Self(16 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
 
     /// How many tasks the container has, and had.
@@ -105,18 +105,18 @@ impl Snapshot {
     ///
     /// # Errors
     /// Where it was not loaded.
-    pub fn cgroup_file(&self, file: CgroupFile) -> Result<Option<&[u8]>, NotLoaded> {
+    pub fn cgroup_file(&self, file: CgroupFile) -> Result<Option<&[u8]>, ViewError> {
         let found = self.cgroup_files.iter().find(|(known, _)| *known == file);
-        found.map(|(_, text)| text.as_deref()).ok_or(NotLoaded("a file of the container's cgroup"))
+        found.map(|(_, text)| text.as_deref()).ok_or(ViewError::NotLoaded("a file of the container's cgroup"))
     }
 
     /// The kernel's own text of a file.
     ///
     /// # Errors
     /// Where it was not loaded.
-    pub fn native(&self, file: Native) -> Result<&[u8], NotLoaded> {
+    pub fn native(&self, file: Native) -> Result<&[u8], ViewError> {
         let found = self.natives.iter().find(|(known, _)| *known == file);
-        found.map(|(_, text)| &**text).ok_or(NotLoaded(file.path()))
+        found.map(|(_, text)| &**text).ok_or(ViewError::NotLoaded(file.path()))
     }
 }
 

@@ -17,6 +17,7 @@ pub mod uptime;
 pub mod vmstat;
 pub mod working_set;
 
+use crate::parse::ParseError;
 use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
 use std::path::Path;
 
@@ -56,7 +57,7 @@ pub trait View: Sync {
     ///
     /// # Errors
     /// Where the snapshot lacks a part that [`needs`](View::needs) asks for.
-    fn text(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn text(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         match (self.native(), &snapshot.scope) {
             (Some(native), Scope::Host(_)) => out.extend_from_slice(snapshot.native(native)?),
             _ => self.render(snapshot, out)?,
@@ -69,13 +70,19 @@ pub trait View: Sync {
     ///
     /// # Errors
     /// As [`text`](View::text).
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded>;
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError>;
 }
 
-/// A part of the snapshot that a view needs was not loaded: a defect of this program.
+/// Why a view has no text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the snapshot lacks {0}")]
-pub struct NotLoaded(pub &'static str);
+pub enum ViewError {
+    /// A part of the snapshot that a view needs was not loaded: a defect of this program.
+    #[error("the snapshot lacks {0}; this is a defect, please report it")]
+    NotLoaded(&'static str),
+    /// A text of the kernel's was loaded and made no sense.
+    #[error("cannot make sense of {0}: {1}; please report it with the file's content")]
+    Malformed(&'static str, ParseError),
+}
 
 /// Every served file.
 pub static VIEWS: &[&dyn View] = &[

@@ -7,7 +7,7 @@ use cgprocfs::service::Service;
 use cgprocfs::session::{self, Connection, Writes};
 use cgprocfs::snapshot::{Needs, Snapshot};
 use cgprocfs::source::Source;
-use cgprocfs::view::{NotLoaded, VIEWS, View};
+use cgprocfs::view::{VIEWS, View, ViewError};
 use common::cgroup::Cgroup;
 use common::daemon::{Daemon, Foreground};
 use common::helper::{self, start};
@@ -616,7 +616,7 @@ impl View for Panics {
     fn needs(&self) -> Needs {
         Needs::USAGE
     }
-    fn render(&self, _: &Snapshot, _: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, _: &Snapshot, _: &mut Vec<u8>) -> Result<(), ViewError> {
         std::panic::resume_unwind(Box::new("as a test wants it, and without the noise"))
     }
 }

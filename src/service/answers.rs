@@ -85,7 +85,7 @@ impl Answers {
 
     /// To be called for each reading.
     pub(super) fn forget_now_and_then(&self) {
-        if self.readings.fetch_add(1, Ordering::Relaxed) % READINGS != 0 {
+        if !self.readings.fetch_add(1, Ordering::Relaxed).is_multiple_of(READINGS) {
             return;
         }
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();

@@ -3,7 +3,7 @@
 use crate::ledger::{Counters, Ledger, WORDS};
 use crate::parse::uptime::uptime;
 use crate::snapshot::{Native, Snapshot};
-use crate::view::NotLoaded;
+use crate::view::ViewError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -75,10 +75,11 @@ impl Ledgers {
         &self,
         (container, path): (u64, &[u8]),
         snapshot: &Snapshot,
-    ) -> Result<Counters, NotLoaded> {
-        let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
-        let start = snapshot.start.ok_or(NotLoaded("the container's start"))?;
-        let now = uptime(snapshot.native(Native::Uptime)?).map_err(|_| NotLoaded("the host's uptime"))?;
+    ) -> Result<Counters, ViewError> {
+        let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
+        let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+        let now =
+            uptime(snapshot.native(Native::Uptime)?).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
         let now = now.saturating_mul(10_000_000);
         let mut open = self.open.lock();
         let begin = Ledger::new(start.saturating_mul(nanoseconds_per_tick()).min(now), cpus);

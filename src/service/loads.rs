@@ -11,7 +11,7 @@ use crate::load::{Averages, Load, Tasks};
 use crate::parse::uptime::uptime;
 use crate::snapshot::{Native, Snapshot};
 use crate::source::Source;
-use crate::view::NotLoaded;
+use crate::view::ViewError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -110,7 +110,7 @@ impl Loads {
         source: &Source,
         snapshot: &Snapshot,
         last_pid: u32,
-    ) -> Result<Load, NotLoaded> {
+    ) -> Result<Load, ViewError> {
         let now = Instant::now();
         if let Some(known) = self.known.lock().get_mut(&container) {
             known.asked = now;
@@ -172,10 +172,11 @@ impl Loads {
 }
 
 /// How many processors the container has kept busy on average since it started.
-fn run_until_now(snapshot: &Snapshot) -> Result<f64, NotLoaded> {
-    let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
-    let start = snapshot.start.ok_or(NotLoaded("the container's start"))?;
-    let now = uptime(snapshot.native(Native::Uptime)?).map_err(|_| NotLoaded("the host's uptime"))?;
+fn run_until_now(snapshot: &Snapshot) -> Result<f64, ViewError> {
+    let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
+    let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+    let now =
+        uptime(snapshot.native(Native::Uptime)?).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
     let start = Duration::from_secs(start)
         / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100).max(1);
     let age = Duration::from_millis(now.saturating_mul(10)).saturating_sub(start);

@@ -1,6 +1,6 @@
 //! `sys/devices/system/cpu/online`, `present` and `possible`: which processors there are.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::parse::cpu_list::CpuList;
 use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
@@ -31,8 +31,8 @@ impl View for CpuListFile {
         Needs::CPUS.and(Needs::native(self.native))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
-        let cpus = snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?;
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
         // Writing to a Vec never fails.
         let _ = writeln!(out, "{}", CpuList::first(cpus.count()));
         Ok(())

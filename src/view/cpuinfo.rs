@@ -1,6 +1,6 @@
 //! `proc/cpuinfo`: an entry for each processor that the container has.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::snapshot::{Cpus, Native, Needs, Snapshot};
 use std::io::Write;
 
@@ -33,9 +33,9 @@ impl View for Cpuinfo {
         Needs::CPUS.and(Needs::native(Native::Cpuinfo))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(Native::Cpuinfo)?;
-        print(native, snapshot.cpus.as_ref().ok_or(NotLoaded("the processors"))?, out);
+        print(native, snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?, out);
         Ok(())
     }
 }

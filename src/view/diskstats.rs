@@ -1,6 +1,6 @@
 //! `proc/diskstats`: the devices on which the container did I/O.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::parse::io_stat::{self, DeviceIo};
 use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
 use std::io::Write;
@@ -33,7 +33,7 @@ impl View for Diskstats {
         Needs::cgroup_file(CgroupFile::Io).and(Needs::native(Native::Diskstats))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(Native::Diskstats)?;
         print(native, &devices(snapshot)?, out);
         Ok(())
@@ -41,13 +41,13 @@ impl View for Diskstats {
 }
 
 /// What the container did on each device.
-pub(super) fn devices(snapshot: &Snapshot) -> Result<Vec<DeviceIo>, NotLoaded> {
+pub(super) fn devices(snapshot: &Snapshot) -> Result<Vec<DeviceIo>, ViewError> {
     let Some(text) = snapshot.cgroup_file(CgroupFile::Io)? else { return Ok(Vec::new()) };
     // Only v1 has lines that begin with a word.
     let is_v1 =
         text.starts_with(b"Total") || text.split(|&b| b == b'\n').any(|line| line.starts_with(b"Total"));
     let parsed = if is_v1 { io_stat::v1(text) } else { io_stat::v2(text) };
-    parsed.map_err(|_| NotLoaded("what block devices did"))
+    parsed.map_err(|e| ViewError::Malformed("the cgroup's block I/O", e))
 }
 
 fn print(native: &[u8], devices: &[DeviceIo], out: &mut Vec<u8>) {

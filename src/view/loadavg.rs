@@ -1,6 +1,6 @@
 //! `proc/loadavg`: how many of the container's tasks want to run.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
 
@@ -25,8 +25,8 @@ impl View for Loadavg {
         Needs::LOAD.and(Needs::native(Native::Loadavg))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
-        let load = snapshot.load.ok_or(NotLoaded("the container's load"))?;
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        let load = snapshot.load.ok_or(ViewError::NotLoaded("the container's load"))?;
         let [one, five, fifteen] = load.averages;
         // Whoever reads is running, too.
         let running = load.tasks.running.max(1);

@@ -5,7 +5,7 @@ mod memory;
 pub mod provenance;
 mod swap;
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::bytes::{Bytes, Kib, MAX};
 use crate::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
 use crate::snapshot::{Container, Level, Needs, Scope, Snapshot};
@@ -31,8 +31,8 @@ impl View for Meminfo {
         Needs::USAGE.and(Needs::LEVELS)
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
-        let host = snapshot.meminfo.as_ref().ok_or(NotLoaded("the host's meminfo"))?;
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        let host = snapshot.meminfo.as_ref().ok_or(ViewError::NotLoaded("the host's meminfo"))?;
         match &snapshot.scope {
             Scope::Host(_) => out.extend_from_slice(host.text()),
             Scope::Container(container) => {
@@ -52,8 +52,8 @@ pub(super) fn values<const N: usize>(
     snapshot: &Snapshot,
     container: &Container,
     fields: [Field; N],
-) -> Result<[Kib; N], NotLoaded> {
-    let host = snapshot.meminfo.as_ref().ok_or(NotLoaded("the host's meminfo"))?;
+) -> Result<[Kib; N], ViewError> {
+    let host = snapshot.meminfo.as_ref().ok_or(ViewError::NotLoaded("the host's meminfo"))?;
     let values = Values::compute(host, container, snapshot.page)?;
     Ok(fields.map(|field| values.get(field)))
 }
@@ -62,9 +62,9 @@ pub(super) fn values<const N: usize>(
 ///
 /// # Errors
 /// As [`values`].
-pub(super) fn swapped(snapshot: &Snapshot, container: &Container) -> Result<Kib, NotLoaded> {
-    let host = snapshot.meminfo.as_ref().ok_or(NotLoaded("the host's meminfo"))?;
-    let level = container.levels.get(shown(container)).ok_or(NotLoaded("the container"))?;
+pub(super) fn swapped(snapshot: &Snapshot, container: &Container) -> Result<Kib, ViewError> {
+    let host = snapshot.meminfo.as_ref().ok_or(ViewError::NotLoaded("the host's meminfo"))?;
+    let level = container.levels.get(shown(container)).ok_or(ViewError::NotLoaded("the container"))?;
     Ok(swap::used(host, level))
 }
 
@@ -72,14 +72,14 @@ pub(super) fn swapped(snapshot: &Snapshot, container: &Container) -> Result<Kib,
 struct Values([u64; Field::ALL.len()]);
 
 impl Values {
-    fn compute(host: &HostMeminfo, container: &Container, page: Kib) -> Result<Self, NotLoaded> {
+    fn compute(host: &HostMeminfo, container: &Container, page: Kib) -> Result<Self, ViewError> {
         let mut values = Self([0; Field::ALL.len()]);
         // These say something of the machine that stays true inside a container: overcommit decides
         // ENOMEM for the host as a whole, and the rest are constants of the kernel and the hardware.
         for field in provenance::HOST_WIDE {
             values.0[*field as usize] = host.count(*field).unwrap_or(0);
         }
-        let shown = container.levels.get(shown(container)).ok_or(NotLoaded("the container"))?;
+        let shown = container.levels.get(shown(container)).ok_or(ViewError::NotLoaded("the container"))?;
         memory::fill(&mut values, host, container, shown, page)?;
         swap::fill(&mut values, host, container, shown)?;
         huge_pages::fill(&mut values, host, container);

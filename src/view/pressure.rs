@@ -1,6 +1,6 @@
 //! `proc/pressure/cpu`, `memory` and `io`: how much of the time the container's programs waited.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::snapshot::{CgroupFile, Native, Needs, Snapshot};
 
 /// The text of the container's own `cpu.pressure`, `memory.pressure` or `io.pressure` (psi.rst), which has the lines of the
@@ -41,7 +41,7 @@ impl View for Pressure {
         Needs::cgroup_file(self.file).and(Needs::native(self.native))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(self.native)?;
         match snapshot.cgroup_file(self.file)? {
             Some(text) => out.extend_from_slice(text),

@@ -1,6 +1,6 @@
 //! `proc/slabinfo`: a table without entries.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::snapshot::{Native, Needs, Snapshot};
 
 /// The kernel's caches are not kept apart by cgroup (since Linux 5.9): of a container there is only the header
@@ -37,7 +37,7 @@ impl View for Slabinfo {
         Needs::native(Native::Slabinfo)
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(Native::Slabinfo)?;
         let is_header = |line: &&[u8]| line.starts_with(b"slabinfo - version") || line.starts_with(b"#");
         let text = if native.is_empty() { HEADER.as_bytes() } else { native };

@@ -1,6 +1,6 @@
 //! `proc/stat`: what the container's processors have done.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::ledger::{Counted, Counters};
 use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
@@ -37,9 +37,13 @@ impl View for Stat {
         Needs::COUNTERS.and(Needs::native(Native::Stat))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(Native::Stat)?;
-        print(native, snapshot.counters.as_ref().ok_or(NotLoaded("the processors' counters"))?, out);
+        print(
+            native,
+            snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?,
+            out,
+        );
         Ok(())
     }
 }

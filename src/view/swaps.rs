@@ -1,6 +1,6 @@
 //! `proc/swaps`: the container's share of swap, as one area.
 
-use super::{NotLoaded, View, meminfo};
+use super::{View, ViewError, meminfo};
 use crate::parse::meminfo::Field;
 use crate::snapshot::{Native, Needs, Scope, Snapshot};
 use std::io::Write;
@@ -26,9 +26,11 @@ impl View for Swaps {
         meminfo::Meminfo.needs().and(Needs::native(Native::Swaps))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(Native::Swaps)?;
-        let Scope::Container(container) = &snapshot.scope else { return Err(NotLoaded("the container")) };
+        let Scope::Container(container) = &snapshot.scope else {
+            return Err(ViewError::NotLoaded("the container"));
+        };
         // The header is the kernel's own: it has changed over time.
         out.extend(native.split_inclusive(|&b| b == b'\n').next().unwrap_or_default());
         let [total] = meminfo::values(snapshot, container, [Field::SwapTotal])?;

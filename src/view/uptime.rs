@@ -1,6 +1,6 @@
 //! `proc/uptime`: how long the container runs, and how long its processors were idle.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::parse::uptime::uptime;
 use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
@@ -27,11 +27,11 @@ impl View for Uptime {
         Needs::COUNTERS.and(Needs::native(Native::Uptime))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(Native::Uptime)?;
-        let counters = snapshot.counters.as_ref().ok_or(NotLoaded("the processors' counters"))?;
-        let start = snapshot.start.ok_or(NotLoaded("the container's start"))?;
-        let now = uptime(native).map_err(|_| NotLoaded("the host's uptime"))?;
+        let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
+        let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+        let now = uptime(native).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
         let age = now.saturating_sub(hundredths(start));
         let is_counted = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.time.is_some());
         let idle = if is_counted { counters.all.idle / 10_000_000 } else { 0 };

@@ -1,6 +1,6 @@
 //! `proc/vmstat`: the kernel's keys with the container's counts.
 
-use super::{NotLoaded, View, diskstats, meminfo};
+use super::{View, ViewError, diskstats, meminfo};
 use crate::parse::flat_keyed::{flat_keyed, value_of};
 use crate::parse::meminfo::Field;
 use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
@@ -39,12 +39,13 @@ impl View for Vmstat {
             .and(Needs::native(Native::Vmstat))
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(Native::Vmstat)?;
         let counts = Counts::of(snapshot)?;
-        for line in flat_keyed(native).map_err(|_| NotLoaded("the host's vmstat"))? {
-            let (key, _) = line.map_err(|_| NotLoaded("the host's vmstat"))?;
-            let key = std::str::from_utf8(key).map_err(|_| NotLoaded("the host's vmstat"))?;
+        let malformed = |error| ViewError::Malformed("/proc/vmstat", error);
+        for line in flat_keyed(native).map_err(malformed)? {
+            let (key, _) = line.map_err(malformed)?;
+            let Ok(key) = std::str::from_utf8(key) else { continue };
             // Writing to a Vec never fails.
             let _ = writeln!(out, "{key} {}", counts.get(key));
         }
@@ -89,12 +90,14 @@ fn amount(key: &str) -> Option<&'static (&'static str, &'static str, &'static st
 }
 
 impl<'s> Counts<'s> {
-    fn of(snapshot: &'s Snapshot) -> Result<Self, NotLoaded> {
+    fn of(snapshot: &'s Snapshot) -> Result<Self, ViewError> {
         let stat = flat_keyed(snapshot.cgroup_file(CgroupFile::MemoryStat)?.unwrap_or_default());
-        let stat = stat.and_then(Iterator::collect).map_err(|_| NotLoaded("memory.stat"))?;
+        let stat = stat.and_then(Iterator::collect).map_err(|e| ViewError::Malformed("memory.stat", e))?;
         let events = snapshot.cgroup_file(CgroupFile::MemoryEvents)?.unwrap_or_default();
         let devices = diskstats::devices(snapshot)?;
-        let Scope::Container(container) = &snapshot.scope else { return Err(NotLoaded("the container")) };
+        let Scope::Container(container) = &snapshot.scope else {
+            return Err(ViewError::NotLoaded("the container"));
+        };
         let [free, locked] = meminfo::values(snapshot, container, [Field::MemFree, Field::Mlocked])?;
         let page_kib = snapshot.page.get().max(1);
         let kib = |bytes: u64| bytes / 1024;
@@ -103,7 +106,9 @@ impl<'s> Counts<'s> {
             page_kib,
             free_pages: free.get() / page_kib,
             locked_pages: locked.get() / page_kib,
-            oom_kill: value_of(events, "oom_kill").ok().flatten().unwrap_or(0),
+            oom_kill: value_of(events, "oom_kill")
+                .map_err(|e| ViewError::Malformed("memory.events", e))?
+                .unwrap_or(0),
             read_kib: kib(devices.iter().fold(0, |sum, io| sum.saturating_add(io.read_bytes))),
             written_kib: kib(devices.iter().fold(0, |sum, io| sum.saturating_add(io.written_bytes))),
         })

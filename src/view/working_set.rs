@@ -1,6 +1,6 @@
 //! `working_set`: the number that Kubernetes judges a container by.
 
-use super::{NotLoaded, View};
+use super::{View, ViewError};
 use crate::bytes::Bytes;
 use crate::snapshot::{Level, Needs, Scope, Snapshot};
 use std::io::Write;
@@ -22,14 +22,14 @@ impl View for WorkingSet {
         Needs::USAGE
     }
 
-    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), NotLoaded> {
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let level = match &snapshot.scope {
             Scope::Host(root) => root,
             Scope::Container(container) => {
-                container.levels.get(container.index).ok_or(NotLoaded("the container"))?
+                container.levels.get(container.index).ok_or(ViewError::NotLoaded("the container"))?
             }
         };
-        let bytes = working_set(level).ok_or(NotLoaded("usage and memory.stat"))?;
+        let bytes = working_set(level).ok_or(ViewError::NotLoaded("usage and memory.stat"))?;
         // Writing to a Vec never fails.
         let _ = writeln!(out, "{bytes}");
         Ok(())

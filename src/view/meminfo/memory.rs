@@ -4,7 +4,7 @@ use super::{Values, kib};
 use crate::bytes::{Bytes, Kib};
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{Container, Level};
-use crate::view::NotLoaded;
+use crate::view::ViewError;
 
 pub(super) fn fill(
     values: &mut Values,
@@ -12,9 +12,9 @@ pub(super) fn fill(
     container: &Container,
     level: &Level,
     page: Kib,
-) -> Result<(), NotLoaded> {
-    let stat = level.stat.as_ref().ok_or(NotLoaded("the container's memory.stat"))?;
-    let usage = level.usage.ok_or(NotLoaded("the container's usage"))?.to_kib();
+) -> Result<(), ViewError> {
+    let stat = level.stat.as_ref().ok_or(ViewError::NotLoaded("the container's memory.stat"))?;
+    let usage = level.usage.ok_or(ViewError::NotLoaded("the container's usage"))?.to_kib();
     let total = total(host, container, page);
 
     let cached = kib(stat.file).min(total);
@@ -86,7 +86,7 @@ fn total(host: &Meminfo, container: &Container, page: Kib) -> Kib {
 /// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last
 /// page before it kills. tmpfs and locked memory are on other LRU lists and do not count, nor does what
 /// `memory.min` of a sibling protects.
-fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, NotLoaded> {
+fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, ViewError> {
     let host_available = host.count(Field::MemAvailable).map_or_else(|| host.kib(Field::MemFree), Kib::new);
     let mut least = total.min(host_available);
     for level in &container.levels {
@@ -99,9 +99,9 @@ fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, 
     Ok(least)
 }
 
-fn headroom(level: &Level, limit: Kib) -> Result<Kib, NotLoaded> {
-    let stat = level.stat.as_ref().ok_or(NotLoaded("a level's memory.stat"))?;
-    let usage = level.usage.ok_or(NotLoaded("a level's usage"))?.to_kib();
+fn headroom(level: &Level, limit: Kib) -> Result<Kib, ViewError> {
+    let stat = level.stat.as_ref().ok_or(ViewError::NotLoaded("a level's memory.stat"))?;
+    let usage = level.usage.ok_or(ViewError::NotLoaded("a level's usage"))?.to_kib();
     let reclaimable = stat.reclaimable() - level.protected;
     Ok(limit + reclaimable.to_kib() - usage)
 }

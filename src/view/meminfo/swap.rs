@@ -4,15 +4,15 @@ use super::{Values, kib};
 use crate::bytes::Kib;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{Container, Level, Swap};
-use crate::view::NotLoaded;
+use crate::view::ViewError;
 
 pub(super) fn fill(
     values: &mut Values,
     host: &Meminfo,
     container: &Container,
     level: &Level,
-) -> Result<(), NotLoaded> {
-    let stat = level.stat.as_ref().ok_or(NotLoaded("the container's memory.stat"))?;
+) -> Result<(), ViewError> {
+    let stat = level.stat.as_ref().ok_or(ViewError::NotLoaded("the container's memory.stat"))?;
     let host_total = host.kib(Field::SwapTotal);
     let host_free = host.kib(Field::SwapFree).min(host_total);
 
