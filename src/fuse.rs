@@ -13,8 +13,8 @@ use self::handles::Handles;
 use self::lookup::{Found, kind};
 use self::tree::Tree;
 use crate::error::Error;
+use crate::journal::{Fetched, Journal, What};
 use crate::service::{Polled, Service};
-use crate::session::{Connection, Fetched, Journal, What};
 use crate::view::{View, topology};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
@@ -52,22 +52,23 @@ pub struct ViewFs {
 }
 
 impl ViewFs {
-    /// Serves `views`, whose texts `service` computes, on a connection, until `gate` is closed.
+    /// Serves `views`, whose texts `service` computes, until `gate` is closed, as the server of a connection of that number.
     #[must_use]
     pub fn new(
         service: Arc<Service>,
         views: &[&'static dyn View],
-        connection: &Connection,
+        (generation, journal): (u32, Journal),
+        is_read_only: bool,
         gate: Arc<Gate>,
     ) -> Self {
         Self {
             service,
             tree: Tree::new(views),
-            handles: Handles::new(connection.generation()),
+            handles: Handles::new(generation),
             started: SystemTime::now(),
-            journal: connection.journal(),
+            journal,
             gate,
-            is_read_only: connection.is_read_only(),
+            is_read_only,
         }
     }
 

@@ -1,10 +1,10 @@
 //! Container-aware procfs and Kubernetes' working set, computed from the cgroup of whoever reads it, served
 //! over FUSE.
 //!
-//! The layers, each using only those before it: [`parse`], [`ledger`], [`load`] and [`view`] are pure; [`source`] reads the
-//! kernel; [`service`] answers a reader; [`fuse`] and [`session`] mount that; [`daemon`] does so for
-//! all containers, [`supervisor`] keeps its mount, [`run`] does it all for one command; [`cli`] is what a person
-//! sees. [`sys`] has the unsafe code.
+//! The layers, each using only those before it: [`bytes`], [`parse`], [`ledger`], [`load`], [`trigger`], [`snapshot`] and
+//! [`view`] are pure; [`source`] reads the kernel; [`service`] answers a reader; [`fuse`], with a [`journal`] of what it is
+//! about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its mount, [`run`] does it
+//! all for one command; [`cli`] is what a person sees. [`error`] is what a reader can be told; [`sys`] has the unsafe code.
 
 pub mod bytes;
 pub mod cli;
@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod error;
 mod fault;
 pub mod fuse;
+pub mod journal;
 pub mod ledger;
 pub mod load;
 mod log_limit;

@@ -13,7 +13,7 @@ mod signals;
 
 pub use self::janitor::{COMMAND as JANITOR, clean_up_after_stdin, remove as remove_cgroup};
 
-pub use self::cgroup::Cpus;
+pub use self::cgroup::MilliCpus;
 
 use self::cgroup::{Limits, RunCgroup};
 use self::janitor::Janitor;
@@ -37,7 +37,7 @@ pub struct Options {
     /// Limit on the program's memory; `None` is no limit.
     pub memory: Option<Bytes>,
     /// Limit on its processor time; `None` is no limit.
-    pub cpus: Option<Cpus>,
+    pub cpus: Option<MilliCpus>,
     /// What makes it have fewer processors than the host.
     pub cpu_view: CpuView,
     /// What it sees instead of the kernel's files.

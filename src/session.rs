@@ -4,17 +4,15 @@ mod anchors;
 mod connection;
 mod drain;
 pub mod handover;
-mod journal;
 pub mod keeper;
 mod mount;
 pub mod passing;
-mod requests;
+mod request_buffers;
 mod resend;
 
 pub use self::anchors::Anchors;
 pub use self::connection::{Connection, ConnectionError};
 pub use self::drain::drain;
-pub use self::journal::{Fetched, Journal, What};
 pub use self::mount::{MountError, Writes, attach, directory, mount, unmount};
 
 use crate::fuse::{Gate, ViewFs, reread};
@@ -47,7 +45,11 @@ pub fn serve(
     gate: &Arc<Gate>,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
-    let session = greeted(connection, ViewFs::new(Arc::clone(service), views, connection, Arc::clone(gate)))?;
+    let server = (connection.generation(), connection.journal());
+    let session = greeted(
+        connection,
+        ViewFs::new(Arc::clone(service), views, server, connection.is_read_only(), Arc::clone(gate)),
+    )?;
     // Before anything is answered from it.
     let waiters = service.keep_in(&connection.kept()?);
     resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;

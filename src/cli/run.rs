@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::bytes::Bytes;
-use crate::run::{Cpus, Options, run as run_program};
+use crate::run::{MilliCpus, Options, run as run_program};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     memory: Option<Bytes>,
     /// Limit on its processor time, in processors, such as 1.5
     #[arg(long, value_name = "NUMBER", value_parser = processors)]
-    cpus: Option<Cpus>,
+    cpus: Option<MilliCpus>,
     #[command(flatten)]
     cpu_view: super::CpuViewArgument,
     #[command(flatten)]
@@ -54,7 +54,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// Thousandths of a processor. The kernel takes no quota below 1 ms of its period of 100.
-fn processors(text: &str) -> Result<Cpus, String> {
+fn processors(text: &str) -> Result<MilliCpus, String> {
     const MOST: u64 = 1 << 20;
     let error = || "write 0.01 to 1048.576, with at most three decimals, such as 1.5".to_string();
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
@@ -65,7 +65,7 @@ fn processors(text: &str) -> Result<Cpus, String> {
     let whole: u64 = whole.parse().map_err(|_| error())?;
     let part: u64 = format!("{part:0<3}").parse().map_err(|_| error())?;
     let milli = whole.checked_mul(1000).and_then(|whole| whole.checked_add(part)).ok_or_else(error)?;
-    if (10..=MOST).contains(&milli) { Ok(Cpus(milli)) } else { Err(error()) }
+    if (10..=MOST).contains(&milli) { Ok(MilliCpus(milli)) } else { Err(error()) }
 }
 
 #[cfg(test)]
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn processors_people_write() {
         for (text, milli) in [("1.5", 1500), ("2", 2000), ("0.01", 10), ("1.25", 1250), ("3.", 3000)] {
-            assert_eq!(processors(text), Ok(Cpus(milli)));
+            assert_eq!(processors(text), Ok(MilliCpus(milli)));
         }
         for text in ["", ".5", "0", "0.001", "-1", "1e3", "1.2345", "99999999999999999999", "two"] {
             assert!(processors(text).is_err(), "{text}");

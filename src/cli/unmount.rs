@@ -1,8 +1,8 @@
 //! `cgprocfs unmount`: containers get the kernel's own files.
 
 use super::{Failure, systemd};
-use crate::session::{self, Anchors};
-use std::path::{Path, PathBuf};
+use crate::session::Anchors;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -30,7 +30,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         directory.map_err(|e| Failure::Other(format!("no current directory: {e}; give an absolute path")))?;
     let directory: PathBuf = directory.components().collect();
     let Some(anchors) = Anchors::at(&directory) else {
-        return without_anchors(&directory, arguments.unless_restarted.is_some());
+        return match arguments.unless_restarted {
+            Some(_) => Ok(ExitCode::SUCCESS),
+            None => Err(Failure::Other(format!(
+                "no cgprocfs is at {}; name the directory that the daemon was started with",
+                directory.display()
+            ))),
+        };
     };
     if let Some(unit) = &arguments.unless_restarted
         && !systemd::stops(unit)
@@ -48,15 +54,4 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         anchors.remove().map_err(failed)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// A mount of a version that knew no anchors.
-fn without_anchors(directory: &Path, is_cleaning_up: bool) -> Result<ExitCode, Failure> {
-    match session::unmount(directory) {
-        Err(error) if !is_cleaning_up => Err(Failure::Other(format!(
-            "no cgprocfs is mounted at {}: {error}; name the directory that the daemon was started with",
-            directory.display()
-        ))),
-        _ => Ok(ExitCode::SUCCESS),
-    }
 }

@@ -26,12 +26,12 @@ pub(super) struct RunCgroup {
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Limits {
     pub(super) memory: Option<Bytes>,
-    pub(super) cpus: Option<Cpus>,
+    pub(super) cpus: Option<MilliCpus>,
 }
 
 /// How much of a processor, in thousandths.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cpus(pub u64);
+pub struct MilliCpus(pub u64);
 
 /// A name that no other run has: process ids repeat only after their process is gone, and its janitor with
 /// it.
@@ -88,7 +88,7 @@ impl RunCgroup {
             fs::write(cgroup.directory.join(file), limit.to_string())
                 .map_err(|e| cgroup.error("limit", e))?;
         }
-        if let Some(Cpus(milli)) = limits.cpus {
+        if let Some(MilliCpus(milli)) = limits.cpus {
             let hierarchy = layout.cpu.as_ref().ok_or(RunError::NoCpuController)?;
             let directory = hierarchy.mount_point.join(name);
             // In a period of 100 ms, as container runtimes have it.

@@ -22,8 +22,8 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// How often it is seen whose turn it is.
 const TICK: Duration = Duration::from_millis(500);
-/// The looks at one container, and all looks together, take no more than this part of the time.
-const SHARE: u32 = 100;
+/// So many times as long as the looks at one container took, and all looks together, it is paused: a hundredth of the time.
+const PAUSE_PER_WORK: u32 = 100;
 /// So many tasks and cgroups of a container are looked at, at most: a tenant may make many, and the others wait meanwhile. It
 /// takes some 10 ms.
 const MOST_LOOKS: u32 = 1_000;
@@ -158,7 +158,7 @@ impl Loads {
                     known.averages.add(active, (now - known.looked).as_secs_f64());
                     self.put(container, known.averages);
                     (known.tasks, known.looked) = (tasks, now);
-                    known.due = began + INTERVAL.max(began.elapsed() * SHARE);
+                    known.due = began + INTERVAL.max(began.elapsed() * PAUSE_PER_WORK);
                 }
                 // It is gone, most likely; if it is not it will be asked for again.
                 _ => {
@@ -167,7 +167,7 @@ impl Loads {
                 }
             }
         }
-        TICK.max(started.elapsed() * SHARE)
+        TICK.max(started.elapsed() * PAUSE_PER_WORK)
     }
 }
 

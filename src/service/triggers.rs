@@ -22,8 +22,8 @@ const SLOT: usize = 5;
 /// All of it.
 pub const TRIGGER_WORDS: usize = SLOT * MOST;
 const LOOKS_A_WINDOW: u32 = 10;
-/// Looking takes no more than this part of the processor's time,
-const SHARE: u32 = 50;
+/// So many times as long as looking took it is paused: a fiftieth of the processor,
+const PAUSE_PER_WORK: u32 = 50;
 /// but is not put off for longer, however long it took.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -218,7 +218,7 @@ impl Triggers {
             }
         }
         let took = thread_time().saturating_sub(began);
-        std::thread::sleep((took * SHARE).min(PAUSE));
+        std::thread::sleep((took * PAUSE_PER_WORK).min(PAUSE));
     }
 }
 

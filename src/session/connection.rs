@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Writes;
 use super::anchors::Anchors;
-use super::journal::{self, Fetched, Journal, low_half};
-use super::requests;
+use super::request_buffers;
+use crate::journal::{Fetched, Journal, low_half};
 
 /// First word of the memory: who wrote it, and how it is laid out.
 const MAGIC: u64 = u64::from_ne_bytes(*b"cgprocf1");
@@ -40,13 +40,13 @@ mod place {
     /// Its length in bytes, then room for `PATH_MAX` bytes of it.
     pub(super) const MOUNT_POINT: usize = 128;
     pub(super) const JOURNAL: usize = 1024;
-    pub(super) const END: usize = JOURNAL + super::journal::WORDS;
+    pub(super) const END: usize = JOURNAL + crate::journal::WORDS;
 }
 
 /// Where a memory of this version has them, and where it ends.
 const SERVICE: usize = (place::END * 8).next_multiple_of(4096);
 const REQUESTS: usize = (SERVICE + LEDGER_WORDS * 8).next_multiple_of(4096);
-const TRIGGERS: usize = (REQUESTS + requests::LENGTH).next_multiple_of(4096);
+const TRIGGERS: usize = (REQUESTS + request_buffers::LENGTH).next_multiple_of(4096);
 const LOADS: usize = (TRIGGERS + TRIGGER_WORDS * 8).next_multiple_of(4096);
 const LENGTH: usize = LOADS + LOAD_WORDS * 8;
 
@@ -239,14 +239,14 @@ impl Connection {
 
     /// The last requests that a predecessor's threads have fetched.
     pub(super) fn last_fetched(&self) -> io::Result<Vec<Fetched>> {
-        let offset = self.part(place::REQUESTS, requests::LENGTH);
-        offset.map_or(Ok(Vec::new()), |offset| requests::last_fetched(self.memory.as_fd(), offset))
+        let offset = self.part(place::REQUESTS, request_buffers::LENGTH);
+        offset.map_or(Ok(Vec::new()), |offset| request_buffers::last_fetched(self.memory.as_fd(), offset))
     }
 
     /// Has the requests that so many threads fetch be kept for a successor.
     pub(super) fn keep_requests(&self, threads: usize) -> io::Result<()> {
-        let offset = self.part(place::REQUESTS, requests::LENGTH);
-        offset.map_or(Ok(()), |offset| requests::keep(self.memory.as_fd(), offset, threads))
+        let offset = self.part(place::REQUESTS, request_buffers::LENGTH);
+        offset.map_or(Ok(()), |offset| request_buffers::keep(self.memory.as_fd(), offset, threads))
     }
 
     /// Where a part of the memory is, if it is there as a whole.

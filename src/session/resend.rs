@@ -1,7 +1,7 @@
 //! What becomes of requests that a predecessor had fetched and not answered.
 
 use super::connection::Connection;
-use super::journal::{Fetched, What};
+use crate::journal::{Fetched, What};
 use rustix::io::{Errno, write};
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -1,7 +1,7 @@
 //! What was fetched from the kernel and is not yet answered, in memory that outlives this process.
 //!
 //! Since Linux 6.9 the kernel gives such requests out again when asked to; before that a successor answers
-//! them from here, and those that were not even noted from [`requests`](super::requests). It also shows whether a serving thread is stuck.
+//! them from here, and those that were not even noted from the buffers that they were read into. It also shows whether a serving thread is stuck.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 const SLOTS: usize = 16;
 const SLOT_WORDS: usize = 8;
 /// How much memory it takes, in words of 64 bits.
-pub(super) const WORDS: usize = SLOTS * SLOT_WORDS;
+pub(crate) const WORDS: usize = SLOTS * SLOT_WORDS;
 
 /// A request, as far as it is needed to answer it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ const RELEASE: u64 = 3 << 32;
 const OTHER: u64 = 4 << 32;
 
 impl Journal {
-    pub(super) fn new(words: &'static [AtomicU64]) -> Self {
+    pub(crate) fn new(words: &'static [AtomicU64]) -> Self {
         Self { words }
     }
 
@@ -121,7 +121,7 @@ impl Journal {
     }
 
     /// Forgets what a predecessor did not answer.
-    pub(super) fn clear(&self) {
+    pub(crate) fn clear(&self) {
         for slot in self.words.chunks_exact(SLOT_WORDS) {
             slot[word::UNIQUE].store(0, Ordering::Release);
         }
@@ -141,7 +141,7 @@ impl Journal {
     }
 }
 
-pub(super) fn low_half(word: u64) -> u32 {
+pub(crate) fn low_half(word: u64) -> u32 {
     u32::try_from(word & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
 

@@ -3,7 +3,7 @@
 //! Before Linux 6.9 nobody gives a request out again that was fetched by a process which then died. Most are in the
 //! journal; one that the process had no time to note is still where it was read to.
 
-use super::journal::{Fetched, What};
+use crate::journal::{Fetched, What};
 use crate::sys::{MOST_REQUEST_BUFFERS, REQUEST_BUFFER, put_requests_into};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::io;
