@@ -7,7 +7,7 @@
 
 use cgprocfs::service::Service;
 use cgprocfs::source::Source;
-use cgprocfs::view::{VIEWS, View};
+use cgprocfs::view::{VIEWS, View, find};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
 use std::path::Path;
@@ -24,8 +24,22 @@ fn main() -> ExitCode {
             let name = format!("{}/{}", case.file_name().unwrap().to_string_lossy(), view.path());
             Trial::test(name, move || check(&case, view))
         })
+        .chain([Trial::test("a_kernel_without_pressure", without_pressure)])
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// A reader is told what the kernel says of its own file.
+fn without_pressure() -> Result<(), Failed> {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes");
+    let service = Service::new(Source::open(&case.join("root"), None)?, 1);
+    let pid = fs::read_to_string(case.join("reader"))?.trim().parse()?;
+    for name in ["cpu", "memory", "io"] {
+        let view = find(&format!("proc/pressure/{name}")).unwrap();
+        let error = service.text(pid, view).unwrap_err();
+        assert_eq!(error.errno(), libc::ENOENT, "{error}");
+    }
+    Ok(())
 }
 
 fn check(case: &Path, view: &'static dyn View) -> Result<(), Failed> {

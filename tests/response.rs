@@ -7,7 +7,8 @@ use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::disk::Disk;
 use common::helper::{Actor, start};
-use common::{MOUNT, Need, field, main as run, output, test};
+use common::{MOUNT, Need, cgprocfs, field, main as run, output, test};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         test("tmpfs", MOUNT, tmpfs),
         test("swap", SWAP, swap),
         test("bpf_map", BPF, bpf_map),
+        test("block_devices", MOUNT, block_devices),
         test("working_set_is_the_formula_to_the_byte", MOUNT, working_set_is_the_formula_to_the_byte),
     ])
 }
@@ -171,6 +173,27 @@ fn bpf_map() {
 }
 
 /// While nothing runs in the container, by the container's own files, read by another program.
+/// What a program writes past the page cache is what its devices and its counters say.
+fn block_devices() {
+    let disk = Disk::new();
+    let file = disk.file("written", 0);
+    let device = std::fs::metadata(&file).unwrap().dev();
+    // With cgroup v1 Linux 6.10 and newer count nothing until somebody throttles the device (block/blk-throttle.c).
+    let script = "limit=/sys/fs/cgroup/blkio$(sed -n s/^.*:blkio://p /proc/self/cgroup)/blkio.throttle.write_bps_device; \
+        [ ! -e $limit ] || echo $1 1000000000000 > $limit; \
+        dd if=/dev/zero of=$0 bs=1M count=8 oflag=direct conv=notrunc 2>/dev/null && cat /proc/diskstats /proc/vmstat";
+    let device = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let text = output(cgprocfs().args(["run", "--json", "--", "sh", "-c", script, &file, &device]));
+    // Major, minor and name, four counters of reads, then requests, merged ones and sectors of writes.
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let devices: Vec<_> = lines.filter(|words| words.len() > 13).collect();
+    let sum = |column: usize| devices.iter().map(|words| words[column].parse::<u64>().unwrap()).sum::<u64>();
+    let (requests, sectors) = (sum(7), sum(9));
+    assert!(requests >= 1 && (8 << 11..9 << 11).contains(&sectors), "{requests}, {sectors}: {text}");
+    let paged_out = text.lines().find_map(|line| line.strip_prefix("pgpgout ")).unwrap();
+    assert_eq!(paged_out.parse::<u64>().unwrap(), sectors / 2, "{text}");
+}
+
 fn working_set_is_the_formula_to_the_byte() {
     let disk = Disk::new();
     let file = disk.file("file", 20);

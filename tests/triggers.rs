@@ -8,10 +8,12 @@ use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::helper::{self, Running};
 use common::{Need, main as run, test, wait_until};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +22,7 @@ fn main() -> ExitCode {
     const NEEDS: &[Need] = &[Need::Root, Need::Fuse, Need::Pressure, Need::Program("taskset")];
     run(vec![
         test("events_come_as_the_kernel_s", NEEDS, events_come_as_the_kernel_s),
+        test("poll_without_a_trigger", NEEDS, poll_without_a_trigger),
         test("what_is_no_trigger", NEEDS, what_is_no_trigger),
         test("nothing_is_written_otherwise", NEEDS, nothing_is_written_otherwise),
         test("a_thousand", NEEDS, a_thousand),
@@ -142,6 +145,19 @@ fn events_come_as_the_kernel_s() {
     // What was still to be told.
     events(3);
     assert_eq!(events(3)[0], 0, "no pressure, no events");
+}
+
+/// Nothing was written to it: what the kernel says of its own file is said.
+fn poll_without_a_trigger() {
+    let daemon = watchable(&[]);
+    let polled = |path: &Path| {
+        let file = fs::File::open(path).unwrap();
+        let all = PollFlags::POLLIN | PollFlags::POLLOUT | PollFlags::POLLPRI;
+        let mut polled = [PollFd::new(file.as_fd(), all)];
+        poll(&mut polled, PollTimeout::ZERO).unwrap();
+        polled[0].revents()
+    };
+    assert_eq!(polled(&daemon.path(VIEW)), polled(&Path::new("/").join(VIEW)));
 }
 
 fn what_is_no_trigger() {
