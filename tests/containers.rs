@@ -29,6 +29,17 @@ const PROGRAMS: &[Need] = &[
     Need::Program("htop"),
 ];
 
+const AT_REST: &[Need] = &[
+    Need::Root,
+    Need::Fuse,
+    Need::Speed,
+    Need::Program("runc"),
+    Need::Program("mpstat"),
+    Need::Program("node"),
+    Need::Program("java"),
+    Need::PythonModule("psutil"),
+];
+
 fn main() -> ExitCode {
     run(vec![
         test("runc_container_sees_its_memory", RUNC, runc_container_sees_its_memory),
@@ -38,6 +49,7 @@ fn main() -> ExitCode {
         test("runc_container_follows", RUNC, runc_container_follows),
         test("crun_container_sees_its_memory", CRUN, crun_container_sees_its_memory),
         test("real_programs", PROGRAMS, real_programs),
+        test("real_programs_at_rest", AT_REST, real_programs_at_rest),
         test("counters_outlive_the_daemon", RUNC, counters_outlive_the_daemon),
     ])
 }
@@ -138,21 +150,27 @@ impl Bundle {
         fs::write(path, spec.to_string()).unwrap();
     }
 
-    /// The shell and what it calls are the host's.
-    fn with_programs_of_the_host(&self) {
+    fn change(&self, change: impl FnOnce(&mut Value)) {
         let path = self.dir.path().join("config.json");
         let mut spec: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-        spec["process"]["args"][0] = json!("/usr/bin/env");
-        let mounts = spec["mounts"].as_array_mut().unwrap();
-        for directory in
-            ["/usr", "/lib", "/lib64", "/bin"].into_iter().filter(|path| Path::new(path).exists())
-        {
-            let options = ["rbind", "ro"];
-            mounts.push(
+        change(&mut spec);
+        fs::write(path, spec.to_string()).unwrap();
+    }
+
+    /// The shell and what it calls are the host's.
+    fn with_programs_of_the_host(&self) {
+        self.change(|spec| {
+            spec["process"]["args"][0] = json!("/usr/bin/env");
+            let mounts = spec["mounts"].as_array_mut().unwrap();
+            for directory in
+                ["/usr", "/lib", "/lib64", "/bin", "/etc"].into_iter().filter(|path| Path::new(path).exists())
+            {
+                let options = ["rbind", "ro"];
+                mounts.push(
                 json!({ "type": "bind", "source": directory, "destination": directory, "options": options }),
             );
-        }
-        fs::write(path, spec.to_string()).unwrap();
+            }
+        });
     }
 
     fn command(&self) -> Command {
@@ -379,14 +397,23 @@ fn load_outlives(daemon: &Daemon, mut ask: impl FnMut() -> Vec<String>) {
     assert!(before[0] > before[2] && after[0] > after[2] && is_near, "{before:?}, then {after:?}");
 }
 
-/// One spins on half a processor: what programs of the host show in there is what the cgroup counts meanwhile.
+/// While something spins: what programs of the host show in there is what the cgroup counts meanwhile.
 fn real_programs() {
+    for (spinners, quota, processors) in [(1, 50_000, 1), (3, 200_000, 2)] {
+        show_what_is_counted(spinners, quota, processors);
+    }
+}
+
+/// So many spin, on so much of each 100 ms, which is seen as so many processors.
+fn show_what_is_counted(spinners: usize, quota: u32, processors: u32) {
     let daemon = Daemon::start();
-    let script = "while :; do :; done & sleep 1; echo begin; read line; export LC_ALL=C; \
+    let spin = "while :; do :; done & ".repeat(spinners);
+    let script = "sleep 1; echo begin; read line; export LC_ALL=C; \
         top -b -n 2 -d 2 | grep Cpu | tail -n 1; mpstat 2 1 | tail -n 1; vmstat 2 2 | tail -n 1; \
         echo end; read line; uptime; lscpu | grep '^CPU(s)'; htop --version | head -n 1; free -m | grep Mem";
-    let bundle = Bundle::new(&daemon, 64 * MIB, true, script);
+    let bundle = Bundle::new(&daemon, 64 * MIB, true, &format!("{spin} {script}"));
     bundle.with_programs_of_the_host();
+    bundle.change(|spec| spec["linux"]["resources"]["cpu"]["quota"] = json!(quota));
     let usage = || {
         let cpuacct = cgprocfs::source::Layout::detect(Path::new("/")).unwrap().cpuacct.unwrap();
         let directory = cpuacct.mount_point.join(&bundle.id);
@@ -409,7 +436,7 @@ fn real_programs() {
     let (before, started) = (usage(), Instant::now());
     orders.write_all(b"\n").unwrap();
     let shown: Vec<String> = said.by_ref().take_while(|line| line != "end").collect();
-    let counted = (usage() - before) / started.elapsed().as_secs_f64() / 0.5 * 100.0;
+    let counted = (usage() - before) / started.elapsed().as_secs_f64() / f64::from(quota) * 1e7;
     orders.write_all(b"\n").unwrap();
     let rest: Vec<String> = said.collect();
     let [top, mpstat, vmstat] = &shown[..] else { panic!("{shown:?}") };
@@ -427,12 +454,46 @@ fn real_programs() {
     }
     let rest = rest.join("\n");
     assert!(
-        rest.contains("up 0 min") && rest.contains("CPU(s):                                  1"),
+        rest.contains("up 0 min")
+            && rest.contains(&format!("CPU(s):                                  {processors}")),
         "{rest}"
     );
     assert!(rest.contains("htop ") && rest.contains("Mem:              64 "), "{rest}");
     drop(bundle);
     let _ = common::wait_for(&mut container);
+}
+
+/// On half a processor where nothing else runs: they are idle, agree on what there is, and complain of nothing.
+fn real_programs_at_rest() {
+    let daemon = Daemon::start();
+    let script = "export LC_ALL=C; top -b -n 2 -d 1 | grep Cpu | tail -n 1; mpstat 1 1 | tail -n 1; \
+        vmstat 1 2 | tail -n 1; iostat -c 1 2 | grep -A 1 avg-cpu | tail -n 1; \
+        python3 -c 'import psutil as p; print(100 - p.cpu_percent(1)); \
+        print(p.cpu_count(), p.virtual_memory().total >> 20, p.swap_memory().total)'; \
+        node -p 'const os = require(\"os\"); `${os.cpus().length} ${os.totalmem() >> 20} ${os.uptime() < 60}`'; \
+        java -XX:-UsePerfData -XshowSettings:system -version 2>&1 | grep 'Effective CPU Count'; \
+        getconf _NPROCESSORS_ONLN; getconf _NPROCESSORS_CONF; lscpu | grep '^CPU(s)'; free -m | grep Mem";
+    let bundle = Bundle::new(&daemon, 256 * MIB, true, script);
+    bundle.with_programs_of_the_host();
+    let output = bundle.command().output().unwrap();
+    let (said, complaints) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!(complaints, "", "{said}");
+    let lines: Vec<&str> = said.lines().map(str::trim).collect();
+    let [top, mpstat, vmstat, iostat, psutil, rest @ ..] = &lines[..] else { panic!("{said}") };
+    let number = |word: &str| word.parse::<f64>().unwrap_or_else(|_| panic!("{word:?} in {said}"));
+    let word = |line: &str, place: usize| line.split_whitespace().nth(place).map(number).unwrap();
+    let of_top = top.split(',').find_map(|field| field.trim().strip_suffix(" id")).unwrap();
+    let idle = [number(of_top), word(mpstat, 11), word(vmstat, 14), word(iostat, 5), number(psutil)];
+    println!("containers: at rest top, mpstat, vmstat, iostat and psutil show {idle:?} % idle");
+    assert!(idle.iter().all(|idle| *idle > 90.0), "{said}");
+    let words: Vec<Vec<&str>> = rest.iter().map(|line| line.split_whitespace().collect()).collect();
+    let [psutil, node, java, online, configured, lscpu, free] = &words[..] else { panic!("{said}") };
+    assert_eq!(psutil[..2], ["1", "256"], "{said}");
+    assert_eq!(node[..], ["1", "256", "true"], "{said}");
+    assert_eq!(java.last(), Some(&"1"), "{said}");
+    assert_eq!([online[..].concat(), configured[..].concat()], ["1", "1"], "{said}");
+    assert_eq!((lscpu.last(), free[1]), (Some(&"1"), "256"), "{said}");
 }
 
 fn abort(daemon: &Daemon) {
