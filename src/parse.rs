@@ -16,6 +16,16 @@ pub mod proc_stat;
 pub mod proc_status;
 pub mod uptime;
 
+/// Which interface wrote a cgroup's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CgroupVersion {
+    /// cgroup v1. Of `memory.stat` only keys with `total_` are read: those without it leave out descendants
+    /// (`mm/memcontrol-v1.c`, `memcg1_stat_format`).
+    V1,
+    /// cgroup v2 (`mm/memcontrol.c`, `memory_stats`), whose values always include descendants.
+    V2,
+}
+
 /// What was wrong with a kernel file's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use cgprocfs::parse::memory_stat::Version;
+use cgprocfs::parse::CgroupVersion;
 use common::daemon::Daemon;
 use common::{Need, field, helper, main as run, test};
 use serde_json::{Value, json};
@@ -334,8 +334,8 @@ fn counters_outlive_the_daemon() {
         let cpu = layout.cpu.unwrap();
         let directory = cpu.mount_point.join(&bundle.id);
         match cpu.version {
-            Version::V1 => fs::write(directory.join("cpu.cfs_quota_us"), quota.to_string()).unwrap(),
-            Version::V2 => fs::write(directory.join("cpu.max"), format!("{quota} 100000")).unwrap(),
+            CgroupVersion::V1 => fs::write(directory.join("cpu.cfs_quota_us"), quota.to_string()).unwrap(),
+            CgroupVersion::V2 => fs::write(directory.join("cpu.max"), format!("{quota} 100000")).unwrap(),
         }
     };
     let numbers = |line: &str| -> Vec<u64> {
@@ -418,11 +418,11 @@ fn show_what_is_counted(spinners: usize, quota: u32, processors: u32) {
         let cpuacct = cgprocfs::source::Layout::detect(Path::new("/")).unwrap().cpuacct.unwrap();
         let directory = cpuacct.mount_point.join(&bundle.id);
         match cpuacct.version {
-            Version::V1 => {
+            CgroupVersion::V1 => {
                 fs::read_to_string(directory.join("cpuacct.usage")).unwrap().trim().parse::<f64>().unwrap()
                     / 1e9
             }
-            Version::V2 => {
+            CgroupVersion::V2 => {
                 let text = fs::read_to_string(directory.join("cpu.stat")).unwrap();
                 let value = text.lines().find_map(|line| line.strip_prefix("usage_usec ")).unwrap();
                 value.parse::<f64>().unwrap() / 1e6

@@ -4,7 +4,7 @@
 
 mod common;
 
-use cgprocfs::parse::memory_stat::Version;
+use cgprocfs::parse::CgroupVersion;
 use cgprocfs::source::Layout;
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
@@ -99,8 +99,8 @@ fn counter() -> (String, f64) {
     let hierarchy = layout.cpuacct.unwrap();
     let directory = format!("{}/cgprocfs-run-$PPID-*", hierarchy.mount_point.display());
     match hierarchy.version {
-        Version::V1 => (format!("cat {directory}/cpuacct.usage"), 1e9),
-        Version::V2 => (format!("sed -n 's/^usage_usec //p' {directory}/cpu.stat"), 1e6),
+        CgroupVersion::V1 => (format!("cat {directory}/cpuacct.usage"), 1e9),
+        CgroupVersion::V2 => (format!("sed -n 's/^usage_usec //p' {directory}/cpu.stat"), 1e6),
     }
 }
 
@@ -231,8 +231,8 @@ fn counters_never_go_back() {
     let cpu = layout.cpu.expect("the cpu controller");
     let directory = format!("{}/cgprocfs-run-$PPID-*", cpu.mount_point.display());
     let set = match cpu.version {
-        Version::V1 => format!("echo $1 > $(echo {directory}/cpu.cfs_quota_us)"),
-        Version::V2 => format!("echo $1 100000 > $(echo {directory}/cpu.max)"),
+        CgroupVersion::V1 => format!("echo $1 > $(echo {directory}/cpu.cfs_quota_us)"),
+        CgroupVersion::V2 => format!("echo $1 100000 > $(echo {directory}/cpu.max)"),
     };
     let script = format!(
         "set_quota() {{ {set}; }}; while :; do :; done & \

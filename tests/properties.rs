@@ -2,8 +2,9 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 use cgprocfs::bytes::{Bytes, Kib, MAX};
+use cgprocfs::parse::CgroupVersion;
 use cgprocfs::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
-use cgprocfs::parse::memory_stat::{MemoryStat, Version, memory_stat};
+use cgprocfs::parse::memory_stat::{MemoryStat, memory_stat};
 use cgprocfs::parse::{
     counter, cpu_list, cpu_quota, flat_keyed, io_stat, mountinfo, proc_cgroup, proc_stat, proc_status, uptime,
 };
@@ -404,7 +405,7 @@ fn parse_with_everything(text: &[u8]) {
         let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         render("proc/meminfo", &snapshot);
     }
-    for version in [Version::V1, Version::V2] {
+    for version in [CgroupVersion::V1, CgroupVersion::V2] {
         let _ = memory_stat(version, text);
     }
     let _ = counter::number(text);

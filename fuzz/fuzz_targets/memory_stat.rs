@@ -2,13 +2,15 @@
 #![no_main]
 
 use cgprocfs::bytes::MAX;
-use cgprocfs::parse::memory_stat::{Version, memory_stat};
+use cgprocfs::parse::CgroupVersion;
+use cgprocfs::parse::memory_stat::memory_stat;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
-    for (version, anon, active_file) in
-        [(Version::V1, "total_rss ", "total_active_file "), (Version::V2, "anon ", "active_file ")]
-    {
+    for (version, anon, active_file) in [
+        (CgroupVersion::V1, "total_rss ", "total_active_file "),
+        (CgroupVersion::V2, "anon ", "active_file "),
+    ] {
         let Ok(stat) = memory_stat(version, text) else { continue };
         let last = |key: &str| {
             let of_key =

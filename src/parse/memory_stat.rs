@@ -1,17 +1,7 @@
 //! `memory.stat` of both cgroup versions, as one struct.
 
-use super::{ParseError, decimal, lines};
+use super::{CgroupVersion, ParseError, decimal, lines};
 use crate::bytes::{Bytes, MAX};
-
-/// Which interface wrote the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Version {
-    /// cgroup v1. Only keys with `total_` are read: those without it leave out descendants
-    /// (`mm/memcontrol-v1.c`, `memcg1_stat_format`).
-    V1,
-    /// cgroup v2 (`mm/memcontrol.c`, `memory_stats`), whose values always include descendants.
-    V2,
-}
 
 macro_rules! memory_stat {
     ($($(#[$doc:meta])* $field:ident: $v1:expr, $v2:expr;)+) => {
@@ -22,13 +12,13 @@ macro_rules! memory_stat {
         }
 
         impl MemoryStat {
-            fn set(&mut self, version: Version, key: &[u8], value: Bytes) -> bool {
+            fn set(&mut self, version: CgroupVersion, key: &[u8], value: Bytes) -> bool {
                 let key = match std::str::from_utf8(key) {
                     Ok(key) => Some(key),
                     Err(_) => return false,
                 };
                 $(
-                    let name: Option<&str> = match version { Version::V1 => $v1, Version::V2 => $v2 };
+                    let name: Option<&str> = match version { CgroupVersion::V1 => $v1, CgroupVersion::V2 => $v2 };
                     if name == key {
                         self.$field = Some(value);
                         return true;
@@ -111,7 +101,7 @@ impl MemoryStat {
 /// Where a line is not `key value`, a value is above 2^53, or the keys that every kernel prints
 /// (page cache, anonymous memory and the file LRU lists) are missing: a truncated file must not pass for
 /// a small cgroup.
-pub fn memory_stat(version: Version, text: &[u8]) -> Result<MemoryStat, ParseError> {
+pub fn memory_stat(version: CgroupVersion, text: &[u8]) -> Result<MemoryStat, ParseError> {
     let mut stat = MemoryStat::default();
     for line in lines(text)? {
         let space = line.iter().position(|&b| b == b' ').ok_or(ParseError::MalformedLine)?;
@@ -144,30 +134,30 @@ mod tests {
 
     #[test]
     fn keys_are_exact() {
-        let v1 = memory_stat(Version::V1, V1).unwrap();
+        let v1 = memory_stat(CgroupVersion::V1, V1).unwrap();
         assert_eq!((v1.anon, v1.anon_thp), (Some(Bytes::new(20)), Some(Bytes::new(30))));
         assert_eq!((v1.file, v1.file_mapped), (Some(Bytes::new(10)), Some(Bytes::new(40))));
-        let v2 = memory_stat(Version::V2, V2).unwrap();
+        let v2 = memory_stat(CgroupVersion::V2, V2).unwrap();
         assert_eq!((v2.file, v2.file_mapped), (Some(Bytes::new(2)), Some(Bytes::new(3))));
         assert_eq!((v2.anon, v2.anon_thp), (Some(Bytes::new(1)), Some(Bytes::new(7))));
     }
 
     #[test]
     fn absent_is_not_zero() {
-        let v1 = memory_stat(Version::V1, V1).unwrap();
+        let v1 = memory_stat(CgroupVersion::V1, V1).unwrap();
         assert_eq!((v1.swapcached, v1.slab_reclaimable, v1.swap), (None, None, Some(Bytes::new(70))));
-        assert_eq!(memory_stat(Version::V2, V2).unwrap().swap, None);
+        assert_eq!(memory_stat(CgroupVersion::V2, V2).unwrap().swap, None);
     }
 
     #[test]
     fn a_truncated_file_is_an_error() {
-        for version in [Version::V1, Version::V2] {
+        for version in [CgroupVersion::V1, CgroupVersion::V2] {
             assert!(matches!(memory_stat(version, b""), Err(ParseError::Missing(_))));
         }
-        assert!(matches!(memory_stat(Version::V2, &V2[..14]), Err(ParseError::Missing(_))));
-        assert_eq!(memory_stat(Version::V2, &V2[..V2.len() - 4]), Err(ParseError::Truncated));
-        assert_eq!(memory_stat(Version::V2, b"anon\n"), Err(ParseError::MalformedLine));
-        assert_eq!(memory_stat(Version::V2, b"anon -1\n"), Err(ParseError::NotANumber));
-        assert_eq!(memory_stat(Version::V2, b"anon 99999999999999999\n"), Err(ParseError::TooLarge));
+        assert!(matches!(memory_stat(CgroupVersion::V2, &V2[..14]), Err(ParseError::Missing(_))));
+        assert_eq!(memory_stat(CgroupVersion::V2, &V2[..V2.len() - 4]), Err(ParseError::Truncated));
+        assert_eq!(memory_stat(CgroupVersion::V2, b"anon\n"), Err(ParseError::MalformedLine));
+        assert_eq!(memory_stat(CgroupVersion::V2, b"anon -1\n"), Err(ParseError::NotANumber));
+        assert_eq!(memory_stat(CgroupVersion::V2, b"anon 99999999999999999\n"), Err(ParseError::TooLarge));
     }
 }

@@ -2,8 +2,8 @@
 
 use super::RunError;
 use crate::bytes::Bytes;
+use crate::parse::CgroupVersion;
 use crate::parse::counter;
-use crate::parse::memory_stat::Version;
 use crate::parse::{decimal, lines};
 use crate::source::Layout;
 use std::fs::{self, OpenOptions};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A cgroup that a program is started in, of the same name in each hierarchy that is read. The janitor removes it.
 pub(super) struct RunCgroup {
-    version: Version,
+    version: CgroupVersion,
     /// In the memory controller's hierarchy.
     directory: PathBuf,
     /// In the others of cgroup v1.
@@ -69,7 +69,7 @@ impl RunCgroup {
             [(Some(&layout.memory), "memory"), (layout.cpu.as_ref(), "cpu"), (layout.io.as_ref(), "io")];
         for (hierarchy, controller) in hierarchies {
             let needed = controller == "memory" || controller == "cpu" && limits.cpus.is_some();
-            let Some(hierarchy) = hierarchy.filter(|hierarchy| hierarchy.version == Version::V2) else {
+            let Some(hierarchy) = hierarchy.filter(|hierarchy| hierarchy.version == CgroupVersion::V2) else {
                 continue;
             };
             let enabled = enable(&hierarchy.mount_point, controller);
@@ -82,8 +82,8 @@ impl RunCgroup {
         }
         if let Some(limit) = limits.memory {
             let file = match cgroup.version {
-                Version::V1 => "memory.limit_in_bytes",
-                Version::V2 => "memory.max",
+                CgroupVersion::V1 => "memory.limit_in_bytes",
+                CgroupVersion::V2 => "memory.max",
             };
             fs::write(cgroup.directory.join(file), limit.to_string())
                 .map_err(|e| cgroup.error("limit", e))?;
@@ -94,8 +94,8 @@ impl RunCgroup {
             // In a period of 100 ms, as container runtimes have it.
             let (period, quota) = (100_000, milli * 100);
             let written = match hierarchy.version {
-                Version::V2 => fs::write(directory.join("cpu.max"), format!("{quota} {period}")),
-                Version::V1 => fs::write(directory.join("cpu.cfs_period_us"), period.to_string())
+                CgroupVersion::V2 => fs::write(directory.join("cpu.max"), format!("{quota} {period}")),
+                CgroupVersion::V1 => fs::write(directory.join("cpu.cfs_period_us"), period.to_string())
                     .and_then(|()| fs::write(directory.join("cpu.cfs_quota_us"), quota.to_string())),
             };
             written.map_err(|e| cgroup.error("limit", e))?;
@@ -122,8 +122,8 @@ impl RunCgroup {
     /// The most memory it ever used; `None` on cgroup v2 before Linux 5.19, which does not tell.
     pub(super) fn peak(&self) -> Option<Bytes> {
         let file = match self.version {
-            Version::V1 => "memory.max_usage_in_bytes",
-            Version::V2 => "memory.peak",
+            CgroupVersion::V1 => "memory.max_usage_in_bytes",
+            CgroupVersion::V2 => "memory.peak",
         };
         counter::usage(&self.read(file).ok()?).ok()
     }
@@ -131,16 +131,16 @@ impl RunCgroup {
     /// Memory that the kernel uses on the cgroup's behalf, where `memory.stat` does not tell.
     pub(super) fn kernel_memory(&self) -> Option<Bytes> {
         match self.version {
-            Version::V1 => counter::usage(&self.read("memory.kmem.usage_in_bytes").ok()?).ok(),
-            Version::V2 => None,
+            CgroupVersion::V1 => counter::usage(&self.read("memory.kmem.usage_in_bytes").ok()?).ok(),
+            CgroupVersion::V2 => None,
         }
     }
 
     /// How many of its processes were killed for want of memory, where the kernel tells (since 4.13).
     pub(super) fn oom_kills(&self) -> Option<u64> {
         let file = match self.version {
-            Version::V1 => "memory.oom_control",
-            Version::V2 => "memory.events",
+            CgroupVersion::V1 => "memory.oom_control",
+            CgroupVersion::V2 => "memory.events",
         };
         let text = self.read(file).ok()?;
         decimal(lines(&text).ok()?.find_map(|line| line.strip_prefix(b"oom_kill "))?).ok()

@@ -6,7 +6,7 @@ use super::namespaces::NamespaceCache;
 use super::procfs::Procfs;
 use super::readers::Readers;
 use crate::error::Error;
-use crate::parse::memory_stat::Version;
+use crate::parse::CgroupVersion;
 use crate::parse::proc_stat::{is_exiting, start_time};
 use crate::snapshot::Needs;
 use std::time::Duration;
@@ -109,7 +109,7 @@ impl Callers {
             pid_namespace: namespaces.pid.filter(|_| needs.covers(Needs::START)),
         };
         if memory == b"/" {
-            if layout.memory.version == Version::V1 {
+            if layout.memory.version == CgroupVersion::V1 {
                 refuse_exiting(pid, procfs)?;
             }
             return Ok(caller(memory.len()));

@@ -6,9 +6,10 @@ use super::procfs::{PATH_DIR, READ, read_whole};
 use super::protection::Protected;
 use crate::bytes::Bytes;
 use crate::error::{Error, printable};
+use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::{limit, number, usage};
-use crate::parse::memory_stat::{MemoryStat, Version, memory_stat};
+use crate::parse::memory_stat::{MemoryStat, memory_stat};
 use crate::snapshot::{Level, Swap};
 use rustix::fs::{Access, AtFlags, Mode, accessat, fstat, openat};
 use rustix::io::Errno;
@@ -18,7 +19,7 @@ use std::sync::OnceLock;
 /// A cgroup on the path to a container.
 pub(super) struct CgroupFiles {
     path: Vec<u8>,
-    version: Version,
+    version: CgroupVersion,
     dir: OwnedFd,
     inode: u64,
     protected: Protected,
@@ -44,14 +45,14 @@ struct Names {
     swap: [&'static str; 2],
 }
 
-const fn names(version: Version) -> Names {
+const fn names(version: CgroupVersion) -> Names {
     match version {
-        Version::V1 => Names {
+        CgroupVersion::V1 => Names {
             usage: "memory.usage_in_bytes",
             limit: "memory.limit_in_bytes",
             swap: ["memory.memsw.limit_in_bytes", "memory.swappiness"],
         },
-        Version::V2 => Names {
+        CgroupVersion::V2 => Names {
             usage: "memory.current",
             limit: "memory.max",
             swap: ["memory.swap.max", "memory.swap.current"],
@@ -139,8 +140,8 @@ impl CgroupFiles {
     /// `reader` excepted. cgroup v1 has no such protection.
     pub(super) fn protected(&self, reader: &[u8], buffer: &mut Vec<u8>) -> Result<Bytes, Error> {
         match self.version {
-            Version::V1 => Ok(Bytes::ZERO),
-            Version::V2 => self.protected.bytes(&self.dir, &self.path, reader, buffer),
+            CgroupVersion::V1 => Ok(Bytes::ZERO),
+            CgroupVersion::V2 => self.protected.bytes(&self.dir, &self.path, reader, buffer),
         }
     }
 
@@ -188,10 +189,10 @@ impl CgroupFiles {
         let Some(SwapFiles(first, second)) = files else { return Ok(Swap::Unaccounted) };
         let limit = self.read(first, names[0], buffer, limit)?;
         Ok(match self.version {
-            Version::V1 => {
+            CgroupVersion::V1 => {
                 Swap::V1 { memsw_limit: limit, swappiness: self.read(second, names[1], buffer, number)? }
             }
-            Version::V2 => Swap::V2 { limit, usage: self.read(second, names[1], buffer, usage)? },
+            CgroupVersion::V2 => Swap::V2 { limit, usage: self.read(second, names[1], buffer, usage)? },
         })
     }
 
@@ -219,7 +220,12 @@ impl CgroupFiles {
 impl MemoryFiles {
     /// The controller is there if both usage and statistics are: without it a v2 cgroup still has
     /// `memory.pressure`.
-    fn open(version: Version, is_root: bool, dir: &OwnedFd, path: &[u8]) -> Result<Option<Self>, Error> {
+    fn open(
+        version: CgroupVersion,
+        is_root: bool,
+        dir: &OwnedFd,
+        path: &[u8],
+    ) -> Result<Option<Self>, Error> {
         let names = names(version);
         let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };
         let usage = open_file(dir, names.usage, path)?;

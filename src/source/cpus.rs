@@ -6,12 +6,12 @@ use super::layout::{Hierarchy, Layout};
 use super::levels::upward;
 use super::texts::read;
 use crate::error::Error;
+use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::number;
 use crate::parse::cpu_list::CpuList;
 use crate::parse::cpu_quota::CpuQuota;
 use crate::parse::flat_keyed::value_of;
-use crate::parse::memory_stat::Version;
 use crate::snapshot::{CpuTime, Cpus};
 
 /// Reads them. `quota` says whether bandwidth limits count.
@@ -36,8 +36,8 @@ pub(super) fn cpus(
 /// Without the controller in its own cgroup a container is bound by the nearest above that has it.
 fn allowed(cpuset: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuList>, Error> {
     let name = match cpuset.version {
-        Version::V1 => "cpuset.effective_cpus",
-        Version::V2 => "cpuset.cpus.effective",
+        CgroupVersion::V1 => "cpuset.effective_cpus",
+        CgroupVersion::V2 => "cpuset.cpus.effective",
     };
     for level in upward(container_or_own(cpuset, caller)?) {
         let list = read(cpuset, level, name, buffer, CpuList::parse)?;
@@ -53,8 +53,8 @@ fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Re
     let mut least = None;
     for level in upward(container_or_own(cpu, caller)?).filter(|&level| level != b"/" || !cpu.top_is_host) {
         let quota = match cpu.version {
-            Version::V2 => read(cpu, level, "cpu.max", buffer, CpuQuota::v2)?.flatten(),
-            Version::V1 => {
+            CgroupVersion::V2 => read(cpu, level, "cpu.max", buffer, CpuQuota::v2)?.flatten(),
+            CgroupVersion::V1 => {
                 let text = read(cpu, level, "cpu.cfs_quota_us", buffer, |text| Ok(text.to_vec()))?;
                 let Some(text) = text else { continue };
                 read(cpu, level, "cpu.cfs_period_us", buffer, |period| CpuQuota::v1(&text, period))?.flatten()
@@ -75,12 +75,12 @@ fn container_or_own<'t>(hierarchy: &Hierarchy, caller: &Caller<'t>) -> Result<&'
 fn time(cpuacct: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuTime>, Error> {
     let Some(container) = caller.container_in(cpuacct)? else { return Ok(None) };
     match cpuacct.version {
-        Version::V2 => read(cpuacct, container, "cpu.stat", buffer, |text| {
+        CgroupVersion::V2 => read(cpuacct, container, "cpu.stat", buffer, |text| {
             let get = |key: &'static str| value_of(text, key)?.ok_or(ParseError::Missing(key));
             let nanoseconds = |usec: u64| usec.saturating_mul(1000);
             Ok(CpuTime { user: nanoseconds(get("user_usec")?), system: nanoseconds(get("system_usec")?) })
         }),
-        Version::V1 => {
+        CgroupVersion::V1 => {
             let user = read(cpuacct, container, "cpuacct.usage_user", buffer, number)?;
             let system = read(cpuacct, container, "cpuacct.usage_sys", buffer, number)?;
             Ok(user.zip(system).map(|(user, system)| CpuTime { user, system }))

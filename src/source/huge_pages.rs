@@ -5,10 +5,10 @@ use super::levels::{relative, upward};
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::bytes::Kib;
 use crate::error::{Error, printable};
+use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::{limit, number, usage};
 use crate::parse::meminfo::{Field, Meminfo};
-use crate::parse::memory_stat::Version;
 use crate::snapshot::{HugeLevel, HugePool};
 use rustix::fs::{Dir, Mode, openat};
 use rustix::io::Errno;
@@ -45,8 +45,8 @@ pub(super) fn pools(
 fn levels(hierarchy: &Hierarchy, size: Kib, path: &[u8]) -> Result<Vec<HugeLevel>, Error> {
     let prefix = format!("hugetlb.{}", size_name(size));
     let (limit_file, usage_file, reserved_file) = match hierarchy.version {
-        Version::V1 => ("limit_in_bytes", "usage_in_bytes", "rsvd.usage_in_bytes"),
-        Version::V2 => ("max", "current", "rsvd.current"),
+        CgroupVersion::V1 => ("limit_in_bytes", "usage_in_bytes", "rsvd.usage_in_bytes"),
+        CgroupVersion::V2 => ("max", "current", "rsvd.current"),
     };
     let mut levels = Vec::new();
     for ancestor in upward(path).filter(|&ancestor| ancestor != b"/" || !hierarchy.top_is_host) {

@@ -5,8 +5,8 @@
 
 use super::procfs::{PATH_DIR, Procfs, READ, read_whole};
 use crate::error::{Error, printable};
+use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
-use crate::parse::memory_stat::Version;
 use crate::parse::mountinfo::{Mount, mounts};
 use crate::parse::proc_cgroup::memberships;
 use rustix::fs::{AtFlags, Mode, accessat, openat};
@@ -49,7 +49,7 @@ pub enum LayoutError {
 /// One mounted cgroup hierarchy, seen as the home of one controller.
 pub struct Hierarchy {
     /// Interface of the hierarchy.
-    pub version: Version,
+    pub version: CgroupVersion,
     /// The controller that it is used for.
     pub controller: &'static str,
     /// Where it is mounted.
@@ -115,8 +115,8 @@ impl Hierarchy {
         let path =
             root.join(mount_point.as_bytes().strip_prefix(b"/").map_or(mount_point, OsStr::from_bytes));
         let dir = rustix::fs::open(&path, PATH_DIR, Mode::empty()).ok()?;
-        let version = if mount.fs_type == b"cgroup" { Version::V1 } else { Version::V2 };
-        if version == Version::V2 {
+        let version = if mount.fs_type == b"cgroup" { CgroupVersion::V1 } else { CgroupVersion::V2 };
+        if version == CgroupVersion::V2 {
             let mut text = Vec::new();
             let file = openat(&dir, "cgroup.controllers", READ, Mode::empty()).ok()?;
             read_whole(file, &mut text).ok()?;
@@ -132,8 +132,8 @@ impl Hierarchy {
             return None;
         }
         let top_is_host = match version {
-            Version::V1 => mount.root == b"/" && in_host_namespace,
-            Version::V2 => {
+            CgroupVersion::V1 => mount.root == b"/" && in_host_namespace,
+            CgroupVersion::V2 => {
                 accessat(&dir, "cgroup.type", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err()
             }
         };
@@ -151,7 +151,7 @@ impl Hierarchy {
     #[cfg(test)]
     pub(super) fn for_test(controller: &'static str) -> Self {
         Self {
-            version: Version::V1,
+            version: CgroupVersion::V1,
             controller,
             mount_point: "/".into(),
             mount_root: b"/".to_vec(),
@@ -173,8 +173,8 @@ impl Hierarchy {
         for membership in memberships(text).map_err(malformed)? {
             let membership = membership.map_err(malformed)?;
             let here = match self.version {
-                Version::V1 => membership.has_controller(self.controller),
-                Version::V2 => membership.is_v2(),
+                CgroupVersion::V1 => membership.has_controller(self.controller),
+                CgroupVersion::V2 => membership.is_v2(),
             };
             if here {
                 return self.below_mount_root(membership.path);

@@ -7,9 +7,10 @@
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::bytes::Bytes;
 use crate::error::{Error, printable};
+use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::{limit, usage};
-use crate::parse::memory_stat::{Version, memory_stat};
+use crate::parse::memory_stat::memory_stat;
 use parking_lot::Mutex;
 use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -99,7 +100,7 @@ fn of_child(
     buffer: &mut Vec<u8>,
 ) -> Result<Option<Bytes>, Error> {
     let child = Child { parent, path, name };
-    let stat = child.read("memory.stat", buffer, |text| memory_stat(Version::V2, text))?;
+    let stat = child.read("memory.stat", buffer, |text| memory_stat(CgroupVersion::V2, text))?;
     let used = child.read("memory.current", buffer, usage)?;
     let (Some(stat), Some(used)) = (stat, used) else { return Ok(None) };
     let unprotected = used - minimum;

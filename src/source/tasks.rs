@@ -5,7 +5,7 @@ use super::levels::relative;
 use super::procfs::{PATH_DIR, Procfs, READ};
 use crate::error::{Error, printable};
 use crate::load::Tasks;
-use crate::parse::memory_stat::Version;
+use crate::parse::CgroupVersion;
 use crate::parse::{decimal, proc_stat};
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
@@ -32,8 +32,8 @@ pub(super) fn tasks(
         return Err(gone());
     }
     let file = match hierarchy.version {
-        Version::V1 => "tasks",
-        Version::V2 => "cgroup.threads",
+        CgroupVersion::V1 => "tasks",
+        CgroupVersion::V2 => "cgroup.threads",
     };
     let mut walk = Walk { file, procfs, left: most_looks, sum: Tasks::default() };
     walk.level(&directory, 0).map_err(unreadable)?;

@@ -5,8 +5,8 @@ use super::layout::{Hierarchy, Layout};
 use super::levels::relative;
 use super::procfs::{READ, read_whole};
 use crate::error::{Error, printable};
+use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
-use crate::parse::memory_stat::Version;
 use crate::snapshot::CgroupFile;
 use rustix::fs::{Mode, openat};
 use rustix::io::Errno;
@@ -35,8 +35,8 @@ pub(super) fn text_of(
     let Some(hierarchy) = hierarchy else { return Ok(None) };
     let Some(container) = caller.container_in(hierarchy)? else { return Ok(None) };
     let names = match hierarchy.version {
-        Version::V1 => names[0],
-        Version::V2 => names[1],
+        CgroupVersion::V1 => names[0],
+        CgroupVersion::V2 => names[1],
     };
     let mut text = Vec::new();
     for name in names {

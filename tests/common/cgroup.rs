@@ -1,6 +1,6 @@
 //! Cgroups that are removed, with everybody in them, when they go out of scope.
 
-use cgprocfs::parse::memory_stat::Version;
+use cgprocfs::parse::CgroupVersion;
 use cgprocfs::source::Layout;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The memory controller's cgroup version, if there is one.
 pub fn version() -> Option<u8> {
     Layout::detect(Path::new("/")).ok().map(|layout| match layout.memory.version {
-        Version::V1 => 1,
-        Version::V2 => 2,
+        CgroupVersion::V1 => 1,
+        CgroupVersion::V2 => 2,
     })
 }
 
@@ -34,7 +34,7 @@ impl Cgroup {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let layout = Layout::detect(Path::new("/")).unwrap();
         let name = format!("cgprocfs-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let v2 = layout.memory.version == Version::V2;
+        let v2 = layout.memory.version == CgroupVersion::V2;
         let top = &layout.memory.mount_point;
         if v2 {
             fs::write(top.join("cgroup.subtree_control"), "+memory").unwrap();
