@@ -408,9 +408,7 @@ fn real_programs() {
 fn show_what_is_counted(spinners: usize, quota: u32, processors: u32) {
     let daemon = Daemon::start();
     let spin = "while :; do :; done & ".repeat(spinners);
-    let script = "sleep 1; echo begin; read line; export LC_ALL=C; \
-        top -b -n 2 -d 2 | grep Cpu | tail -n 1; mpstat 2 1 | tail -n 1; vmstat 2 2 | tail -n 1; \
-        echo end; read line; uptime; lscpu | grep '^CPU(s)'; htop --version | head -n 1; free -m | grep Mem";
+    let script = "sleep 1; export LC_ALL=C; while read order; do sh -c \"$order\"; echo end; done";
     let bundle = Bundle::new(&daemon, 64 * MIB, true, &format!("{spin} {script}"));
     bundle.with_programs_of_the_host();
     bundle.change(|spec| spec["linux"]["resources"]["cpu"]["quota"] = json!(quota));
@@ -432,27 +430,30 @@ fn show_what_is_counted(spinners: usize, quota: u32, processors: u32) {
     let mut container = bundle.command().stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(container.stdout.take().unwrap()).lines().map(Result::unwrap);
     let mut orders = container.stdin.take().unwrap();
-    assert_eq!(said.next().as_deref(), Some("begin"));
-    let (before, started) = (usage(), Instant::now());
-    orders.write_all(b"\n").unwrap();
-    let shown: Vec<String> = said.by_ref().take_while(|line| line != "end").collect();
-    let counted = (usage() - before) / started.elapsed().as_secs_f64() / f64::from(quota) * 1e7;
-    orders.write_all(b"\n").unwrap();
-    let rest: Vec<String> = said.collect();
-    let [top, mpstat, vmstat] = &shown[..] else { panic!("{shown:?}") };
-    let number = |word: &str| word.parse::<f64>().unwrap_or_else(|_| panic!("{word:?} in {shown:?}"));
-    let idle = [
-        number(top.split(',').find_map(|field| field.trim().strip_suffix(" id")).unwrap()),
-        number(mpstat.split_whitespace().last().unwrap()),
-        number(vmstat.split_whitespace().nth(14).unwrap()),
-    ];
-    println!(
-        "containers: top, mpstat and vmstat show {idle:?} % idle, {counted:.1} % of its limit were used"
-    );
-    for idle in idle {
-        assert!((100.0 - idle - counted).abs() < 5.0, "{counted} %: {shown:?}");
+    let mut ask = |order: &str| {
+        orders.write_all(format!("{order}\n").as_bytes()).unwrap();
+        said.by_ref().take_while(|line| line != "end").collect::<Vec<_>>().join("\n")
+    };
+    ask("true");
+    for (order, place) in [
+        ("top -b -n 2 -d 2 | grep Cpu | tail -n 1 | tr , ' ' | sed 's/ id .*//'", None),
+        ("mpstat 2 1 | tail -n 1", None),
+        ("vmstat 2 2 | tail -n 1", Some(14)),
+    ] {
+        let mut look = || {
+            let (before, started) = (usage(), Instant::now());
+            let shown = ask(order);
+            let counted = (usage() - before) / started.elapsed().as_secs_f64() / f64::from(quota) * 1e7;
+            let words: Vec<&str> = shown.split_whitespace().collect();
+            let idle = place.map_or_else(|| words.last(), |place| words.get(place));
+            let idle: f64 = idle.and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{shown:?}"));
+            println!("containers: {order}: {idle} % idle, {counted:.1} % of its limit were used");
+            (100.0 - idle - counted).abs() < 5.0
+        };
+        // A program's two seconds are not quite ours, and others on this machine may begin or end within them.
+        assert!((0..3).any(|_| look()), "{order}");
     }
-    let rest = rest.join("\n");
+    let rest = ask("uptime; lscpu | grep '^CPU(s)'; htop --version | head -n 1; free -m | grep Mem");
     assert!(
         rest.contains("up 0 min")
             && rest.contains(&format!("CPU(s):                                  {processors}")),
@@ -486,7 +487,7 @@ fn real_programs_at_rest() {
     let of_top = top.split(',').find_map(|field| field.trim().strip_suffix(" id")).unwrap();
     let idle = [number(of_top), word(mpstat, 11), word(vmstat, 14), word(iostat, 5), number(psutil)];
     println!("containers: at rest top, mpstat, vmstat, iostat and psutil show {idle:?} % idle");
-    assert!(idle.iter().all(|idle| *idle > 90.0), "{said}");
+    assert!(idle.iter().all(|idle| *idle > 80.0), "{said}");
     let words: Vec<Vec<&str>> = rest.iter().map(|line| line.split_whitespace().collect()).collect();
     let [psutil, node, java, online, configured, lscpu, free] = &words[..] else { panic!("{said}") };
     assert_eq!(psutil[..2], ["1", "256"], "{said}");
