@@ -139,8 +139,9 @@ fn events_come_as_the_kernel_s() {
     };
     let [ours, kernel] = events(10);
     println!("triggers: {ours} events in ten seconds, the kernel's own {kernel}");
-    // For who may not ask for less the kernel looks every two seconds, and tells every other time.
-    assert!((4..=6).contains(&ours) && (1..=ours).contains(&kernel), "{ours}, {kernel}");
+    // For who may not ask for less the kernel looks every two seconds, and tells every other time or, where much else runs, of
+    // nothing.
+    assert!((4..=6).contains(&ours) && kernel <= ours, "{ours}, {kernel}");
     drop(spinners);
     // What was still to be told.
     events(3);
