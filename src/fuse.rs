@@ -261,10 +261,11 @@ impl Filesystem for ViewFs {
         reply: ReplyEmpty,
     ) {
         self.answer(request, ino, What::Release, || {
-            self.handles.release(handle.0);
             if self.pressure(ino).is_some() {
                 self.service.closed(handle.0);
             }
+            // Last: from here on another file may get this number.
+            self.handles.release(handle.0);
             reply.ok();
         });
     }

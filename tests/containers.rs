@@ -440,18 +440,14 @@ fn show_what_is_counted(spinners: usize, quota: u32, processors: u32) {
         ("mpstat 2 1 | tail -n 1", None),
         ("vmstat 2 2 | tail -n 1", Some(14)),
     ] {
-        let mut look = || {
-            let (before, started) = (usage(), Instant::now());
-            let shown = ask(order);
-            let counted = (usage() - before) / started.elapsed().as_secs_f64() / f64::from(quota) * 1e7;
-            let words: Vec<&str> = shown.split_whitespace().collect();
-            let idle = place.map_or_else(|| words.last(), |place| words.get(place));
-            let idle: f64 = idle.and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{shown:?}"));
-            println!("containers: {order}: {idle} % idle, {counted:.1} % of its limit were used");
-            (100.0 - idle - counted).abs() < 5.0
-        };
-        // A program's two seconds are not quite ours, and others on this machine may begin or end within them.
-        assert!((0..3).any(|_| look()), "{order}");
+        let (before, started) = (usage(), Instant::now());
+        let shown = ask(order);
+        let counted = (usage() - before) / started.elapsed().as_secs_f64() / f64::from(quota) * 1e7;
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        let idle = place.map_or_else(|| words.last(), |place| words.get(place));
+        let idle: f64 = idle.and_then(|word| word.parse().ok()).unwrap_or_else(|| panic!("{shown:?}"));
+        println!("containers: {order}: {idle} % idle, {counted:.1} % of its limit were used");
+        assert!((100.0 - idle - counted).abs() < 5.0, "{order}: {idle}, {counted}");
     }
     let rest = ask("uptime; lscpu | grep '^CPU(s)'; htop --version | head -n 1; free -m | grep Mem");
     assert!(
@@ -469,7 +465,7 @@ fn real_programs_at_rest() {
     let daemon = Daemon::start();
     let script = "export LC_ALL=C; top -b -n 2 -d 1 | grep Cpu | tail -n 1; mpstat 1 1 | tail -n 1; \
         vmstat 1 2 | tail -n 1; iostat -c 1 2 | grep -A 1 avg-cpu | tail -n 1; \
-        python3 -c 'import psutil as p; print(100 - p.cpu_percent(1)); \
+        python3 -c 'import psutil as p; print(100 - p.cpu_percent(3)); \
         print(p.cpu_count(), p.virtual_memory().total >> 20, p.swap_memory().total)'; \
         node -p 'const os = require(\"os\"); `${os.cpus().length} ${os.totalmem() >> 20} ${os.uptime() < 60}`'; \
         java -XX:-UsePerfData -XshowSettings:system -version 2>&1 | grep 'Effective CPU Count'; \
@@ -487,7 +483,7 @@ fn real_programs_at_rest() {
     let of_top = top.split(',').find_map(|field| field.trim().strip_suffix(" id")).unwrap();
     let idle = [number(of_top), word(mpstat, 11), word(vmstat, 14), word(iostat, 5), number(psutil)];
     println!("containers: at rest top, mpstat, vmstat, iostat and psutil show {idle:?} % idle");
-    assert!(idle.iter().all(|idle| *idle > 80.0), "{said}");
+    assert!(idle.iter().all(|idle| *idle > 90.0), "{said}");
     let words: Vec<Vec<&str>> = rest.iter().map(|line| line.split_whitespace().collect()).collect();
     let [psutil, node, java, online, configured, lscpu, free] = &words[..] else { panic!("{said}") };
     assert_eq!(psutil[..2], ["1", "256"], "{said}");

@@ -137,11 +137,10 @@ fn events_come_as_the_kernel_s() {
         });
         counts
     };
-    let [ours, kernel] = events(10);
-    println!("triggers: {ours} events in ten seconds, the kernel's own {kernel}");
-    // For who may not ask for less the kernel looks every two seconds, and tells every other time or, where much else runs, of
-    // nothing.
-    assert!((4..=6).contains(&ours) && kernel <= ours, "{ours}, {kernel}");
+    let [ours, kernel] = events(20);
+    println!("triggers: {ours} events in twenty seconds, the kernel's own {kernel}");
+    // For who may not ask for less the kernel looks every two seconds, and tells every other time.
+    assert!((9..=11).contains(&ours) && (1..=ours).contains(&kernel), "{ours}, {kernel}");
     drop(spinners);
     // What was still to be told.
     events(3);
@@ -225,10 +224,14 @@ fn a_thousand() {
         wait_until("all are closed", || daemon.descriptors() <= descriptors + 8);
     }
     // Closed while others are polled, and without ever having been.
-    for _ in 0..100 {
-        let mut file = OpenOptions::new().read(true).write(true).open(daemon.path(VIEW)).unwrap();
-        file.write_all(format!("{TRIGGER}\n").as_bytes()).unwrap();
-    }
+    let open_and_close = || {
+        for _ in 0..1000 {
+            let mut file = OpenOptions::new().read(true).write(true).open(daemon.path(VIEW)).unwrap();
+            file.write_all(format!("{TRIGGER}\n").as_bytes()).unwrap();
+        }
+    };
+    // What is opened at the moment of a close gets the number of that.
+    std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(open_and_close))));
     assert_eq!(daemon.log().lines().count(), 1, "{}", daemon.log());
 }
 
