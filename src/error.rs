@@ -35,6 +35,9 @@ pub enum Error {
         /// What is wrong with it.
         source: ParseError,
     },
+    /// A serving thread, which others need, was not to do what takes so long. No reader is ever told.
+    #[error("cgroup {0} takes long to read; this is a defect, please report it")]
+    TakesLong(String),
     /// The rest of a file that was begun before the daemon was replaced.
     #[error("/{0} was read in part before the daemon was replaced; open it again")]
     TextGone(&'static str),
@@ -55,7 +58,11 @@ impl Error {
             Self::CgroupGone(_) => libc::ENODEV,
             Self::Unreadable { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
             Self::OfKernel(errno) => errno.raw_os_error(),
-            Self::Outside(_) | Self::Malformed { .. } | Self::TextGone(_) | Self::View(_) => libc::EIO,
+            Self::Outside(_)
+            | Self::Malformed { .. }
+            | Self::TakesLong(_)
+            | Self::TextGone(_)
+            | Self::View(_) => libc::EIO,
         };
         // "Not implemented" would make the kernel never ask again, for any file of the mount; and it takes no answer that
         // is an error of its own (`fuse_dev_do_write()`, fs/fuse/dev.c), such as ENOTSUPP, which some drivers give away.
@@ -80,7 +87,7 @@ impl Error {
             | Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::View(ViewError::Malformed(..)) => log::Level::Warn,
-            Self::View(ViewError::NotLoaded(_)) => log::Level::Error,
+            Self::TakesLong(_) | Self::View(ViewError::NotLoaded(_)) => log::Level::Error,
         }
     }
 
@@ -108,6 +115,14 @@ impl Error {
         match source.raw_os_error() {
             Some(libc::ENODEV) => Self::CgroupGone(path),
             _ => Self::Unreadable { path, source },
+        }
+    }
+
+    /// A cgroup that could not be opened or looked at.
+    pub(crate) fn of_cgroup(path: &[u8], source: Errno) -> Self {
+        match source {
+            Errno::NOENT => Self::CgroupGone(printable(path)),
+            source => Self::unreadable(printable(path), source),
         }
     }
 

@@ -33,6 +33,7 @@ impl LogLimit {
             Error::Outside(_) => "outside",
             Error::Unreadable { .. } => "unreadable",
             Error::Malformed { .. } => "malformed",
+            Error::TakesLong(_) => "takes long",
             Error::TextGone(_) => "text gone",
             Error::OfKernel(_) => "of kernel",
             Error::View(ViewError::NotLoaded(_)) => "not loaded",

@@ -1,13 +1,21 @@
 //! Answers readers: who asks, for which view, and what the text is. Knows nothing of FUSE.
 
 mod answers;
+mod aside;
+mod asking;
 mod ledgers;
 mod loads;
+mod share;
+mod starts;
 mod triggers;
 
 use self::answers::Answers;
+use self::aside::Aside;
+pub(crate) use self::asking::Asker;
+use self::asking::{Again, CpusOf, KnownAside, TextOf};
 pub use self::ledgers::LEDGER_WORDS;
 pub use self::loads::LOAD_WORDS;
+use self::starts::Starts;
 pub use self::triggers::{Polled, TRIGGER_WORDS};
 
 use self::ledgers::Ledgers;
@@ -16,25 +24,23 @@ use self::triggers::Triggers;
 use crate::error::Error;
 use crate::log_limit::LogLimit;
 use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
-use crate::source::{Caller, CgroupPath, Source};
+use crate::source::{Caller, Source};
 use crate::sys;
 use crate::trigger::Trigger;
 use crate::view::{View, topology};
 use log::Level;
+use parking_lot::Mutex;
 use rustix::io::Errno;
-use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How old a number may be when it is served. The promise is 100 ms; the rest is for a reader
 /// that waits for a processor after the text was chosen.
 pub const MAX_AGE: Duration = Duration::from_millis(50);
-
-/// How often a cgroup that goes away while it is read is looked up again.
-const ATTEMPTS: usize = 3;
 
 /// The text of one view for one container at one moment.
 #[derive(Debug)]
@@ -70,12 +76,12 @@ pub struct Service {
     ledgers: Ledgers,
     loads: Loads,
     triggers: Triggers,
+    starts: Starts,
+    aside: Arc<Aside>,
+    known_aside: KnownAside,
+    /// Held by the serving thread that reads a container which is not known to be read quickly.
+    newcomer: Mutex<()>,
     log: LogLimit,
-}
-
-thread_local! {
-    /// `/proc/PID/cgroup` of the reader; kept for its allocation.
-    static MEMBERSHIP: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Service {
@@ -88,6 +94,10 @@ impl Service {
             ledgers: Ledgers::default(),
             loads: Loads::default(),
             triggers: Triggers::new(most_files),
+            starts: Starts::default(),
+            aside: Arc::default(),
+            known_aside: KnownAside::default(),
+            newcomer: Mutex::default(),
             log: LogLimit::new(),
         }
     }
@@ -99,114 +109,65 @@ impl Service {
     }
 
     /// The text of `view` for the process or thread `pid`, which is 0 for one that can't be seen. It is
-    /// at most [`MAX_AGE`] old, and all of it is of one moment.
+    /// at most [`MAX_AGE`] old, and all of it is of one moment. For who can wait: a serving thread [asks](Self::ask_text).
     ///
     /// # Errors
     /// Where the reader or its cgroup is gone, or the kernel's files can't be read.
-    pub fn text(&self, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
-        crate::fault::point();
-        if pid == 0 { self.text_for_unseen(view) } else { self.text_for(pid, view) }
+    pub fn text(self: &Arc<Self>, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+        let (sender, answer) = mpsc::channel();
+        let query = TextOf(view);
+        // Nobody waits any more if that fails.
+        self.ask(Asker::Patient, pid, query, move |text| drop(sender.send(text)));
+        answer.recv().unwrap_or(Err(Error::OfKernel(Errno::IO)))
+    }
+
+    /// Has `reply` told the text of `view`, as [`text`](Self::text) has it: at once, or by another thread where it takes
+    /// longer or others would have to wait for it.
+    pub fn ask_text(
+        self: &Arc<Self>,
+        pid: u32,
+        view: &'static dyn View,
+        reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
+    ) {
+        self.ask_serving(pid, TextOf(view), reply);
+    }
+
+    /// Likewise the processors of the container of `pid`; `None` where that is in none, and has the host's.
+    pub fn ask_cpus(
+        self: &Arc<Self>,
+        pid: u32,
+        reply: impl FnOnce(Result<Option<Cpus>, Error>) + Send + 'static,
+    ) {
+        self.ask_serving(pid, CpusOf, reply);
+    }
+
+    /// Likewise the text of the file at `path` below `/sys/devices/system/cpu`, as `pid` has it; ENOENT where that is of a
+    /// processor that it has not.
+    pub fn ask_cpu_file(
+        self: &Arc<Self>,
+        pid: u32,
+        path: Vec<u8>,
+        reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
+    ) {
+        let service = Arc::clone(self);
+        self.ask_cpus(pid, move |cpus| {
+            let taken = Instant::now();
+            let directory = service.source.cpu_directory();
+            let text = |cpus: Option<Cpus>| match cpus {
+                None => directory.text(&path),
+                Some(cpus) => {
+                    let native = topology::native_path(&path, &cpus).ok_or(Errno::NOENT)?;
+                    Ok(topology::text(&path, directory.text(&native)?, &cpus))
+                }
+            };
+            let text = cpus.and_then(|cpus| text(cpus).map_err(Error::OfKernel));
+            reply(text.map(|bytes| Arc::new(Text { taken, bytes })));
+        });
     }
 
     /// Logs an error that a reader gets, if it is anybody else's business and was not logged just before.
     pub fn log(&self, error: &Error) {
         self.log.error(error);
-    }
-
-    /// The processors of the container of `pid`; `None` where that is in none, and has the host's.
-    ///
-    /// # Errors
-    /// As [`text`](Self::text).
-    pub fn cpus(&self, pid: u32) -> Result<Option<Cpus>, Error> {
-        if pid == 0 {
-            return Ok(None);
-        }
-        self.for_caller(pid, Needs::CPUS, |caller| {
-            let path = self.source.path(caller.memory)?;
-            Ok(self.source.load(&path, caller, Needs::CPUS)?.cpus)
-        })
-    }
-
-    /// The text of the file at `path` below `/sys/devices/system/cpu`, as `pid` has it.
-    ///
-    /// # Errors
-    /// ENOENT where that is of a processor that it has not, others as [`text`](Self::text).
-    pub fn cpu_file(&self, pid: u32, path: &[u8]) -> Result<Arc<Text>, Error> {
-        let directory = self.source.cpu_directory();
-        let taken = Instant::now();
-        let bytes = match self.cpus(pid)? {
-            None => directory.text(path),
-            Some(cpus) => {
-                let native = topology::native_path(path, &cpus).ok_or(Errno::NOENT);
-                native.and_then(|native| Ok(topology::text(path, directory.text(&native)?, &cpus)))
-            }
-        };
-        Ok(Arc::new(Text { taken, bytes: bytes.map_err(Error::OfKernel)? }))
-    }
-
-    fn text_for(&self, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
-        self.for_caller(pid, view.needs(), |caller| self.text_of(caller, view))
-    }
-
-    /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile.
-    fn for_caller<T>(
-        &self,
-        pid: u32,
-        needs: Needs,
-        make: impl Fn(&Caller<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        MEMBERSHIP.with_borrow_mut(|membership| {
-            let mut attempt = 1;
-            loop {
-                let answer = self.source.caller(pid, MAX_AGE, needs, membership).and_then(|caller| {
-                    let answer = make(&caller);
-                    if matches!(&answer, Err(error) if error.is_race()) {
-                        self.answers.forget(caller.memory);
-                        self.source.forget(caller.memory);
-                    }
-                    answer
-                });
-                match answer {
-                    Err(error) if error.is_race() && attempt < ATTEMPTS => attempt += 1,
-                    Err(error) if error.wants_files() && attempt < ATTEMPTS => {
-                        self.answers.clear();
-                        self.source.sweep();
-                        attempt += 1;
-                    }
-                    answer => return answer,
-                }
-            }
-        })
-    }
-
-    fn text_of(&self, caller: &Caller<'_>, view: &'static dyn View) -> Result<Arc<Text>, Error> {
-        let answers = self.answers.of_cgroup(caller.memory, || self.source.path(caller.memory))?;
-        self.source.verify(answers.path())?;
-        answers.text(caller, view, |path| {
-            self.answers.forget_now_and_then();
-            self.load(path, caller, view.needs())
-        })
-    }
-
-    fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
-        // To find it out takes many a look, and what was found stays.
-        let container = path.container(caller.container_length).map(|(number, _)| number);
-        let start = container.and_then(|number| self.ledgers.start(number));
-        let unknown = if start.is_some() { needs.without(Needs::START) } else { needs };
-        let mut snapshot = self.source.load(path, caller, unknown)?;
-        snapshot.start = start.or(snapshot.start);
-        if let Scope::Container(_) = snapshot.scope
-            && let Some(container) = path.container(caller.container_length)
-        {
-            if needs.covers(Needs::COUNTERS) {
-                snapshot.counters = Some(self.ledgers.counters(container, &snapshot)?);
-            }
-            if needs.covers(Needs::LOAD) {
-                let last_pid = self.source.innermost_pid(caller.pid)?;
-                snapshot.load = Some(self.loads.load(container, &self.source, &snapshot, last_pid)?);
-            }
-        }
-        Ok(snapshot)
     }
 
     /// Keeps what has to outlive this process, and goes on with what is there. Returns those who wait for a predecessor
@@ -233,13 +194,22 @@ impl Service {
         thread::Builder::new().name("load".into()).spawn(follow).map(drop)
     }
 
-    /// Takes a pressure trigger that `pid` has written to an open file of a view.
-    ///
-    /// # Errors
-    /// EINVAL for what is no trigger, EBUSY where the file has one, ENOSPC where the container has too many.
-    pub fn arm(&self, handle: u64, pid: u32, view: &dyn View, text: &[u8]) -> Result<(), Error> {
-        let trigger = Trigger::parse(text).ok_or(Error::OfKernel(Errno::INVAL))?;
-        self.watch(handle, pid, view, trigger, None)
+    /// Takes a pressure trigger that `pid` has written to an open file of a view, and has `reply` told: EINVAL for what is no
+    /// trigger, EBUSY where the file has one, ENOSPC where the container has too many.
+    pub fn ask_to_arm(
+        self: &Arc<Self>,
+        handle: u64,
+        pid: u32,
+        view: &'static dyn View,
+        text: &[u8],
+        reply: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        match Trigger::parse(text) {
+            None => reply(Err(Error::OfKernel(Errno::INVAL))),
+            Some(trigger) => self.do_aside(pid, move |service| {
+                reply(service.watch(handle, pid, view, trigger, None));
+            }),
+        }
     }
 
     /// It has to be of `owner`, if that is known.
@@ -261,7 +231,7 @@ impl Service {
             let container = path.container(caller.container_length).map(|(number, _)| number);
             container.map(|number| Ok((number, self.source.pressure_of(caller, file)?))).transpose()
         };
-        let found = if pid == 0 { None } else { self.for_caller(pid, Needs::CPUS, of_container)? };
+        let found = if pid == 0 { None } else { self.for_caller(pid, of_container)? };
         let (found, file) = match found {
             Some(found) => found,
             None => (0, Some(self.source.pressure_of_host(native)?)),
@@ -272,14 +242,25 @@ impl Service {
         self.triggers.arm(handle, found, trigger, file).map_err(Error::OfKernel)
     }
 
-    /// What a program is told that polls an open file of a view of pressure. Who waits is told later, by the number `waiter`.
-    pub fn poll(&self, handle: u64, pid: u32, view: &dyn View, waiter: u64) -> Polled {
-        if let Some(left) = self.triggers.left(handle)
-            && let Err(error) = self.watch(handle, pid, view, left.trigger, Some(left.owner))
-        {
-            self.log(&error);
+    /// Has `reply` told what a program is told that polls an open file of a view of pressure. Who waits is told later, by the
+    /// number `waiter`.
+    pub fn ask_poll(
+        self: &Arc<Self>,
+        handle: u64,
+        pid: u32,
+        view: &'static dyn View,
+        waiter: u64,
+        reply: impl FnOnce(Polled) + Send + 'static,
+    ) {
+        match self.triggers.left(handle) {
+            None => reply(self.triggers.poll(handle, waiter)),
+            Some(left) => self.do_aside(pid, move |service| {
+                if let Err(error) = service.watch(handle, pid, view, left.trigger, Some(left.owner)) {
+                    service.log(&error);
+                }
+                reply(service.triggers.poll(handle, waiter));
+            }),
         }
-        self.triggers.poll(handle, waiter)
     }
 
     /// An open file was closed.
@@ -304,15 +285,26 @@ impl Service {
 
     /// The container of such a reader can't be found, and nobody else's numbers may be given out for its
     /// own: the host's are what it would see without us.
-    fn text_for_unseen(&self, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+    fn warn_of_unseen(&self) {
         self.log.message(
             "unseen reader",
             Level::Warn,
             "a reader is in a pid namespace that cannot be seen from here and gets the host's values; \
              start cgprocfs in the host's pid namespace",
         );
-        let snapshot = self.source.load_host(view.needs())?;
-        render(view, &snapshot, Instant::now())
+    }
+
+    /// That requests are left unanswered.
+    fn warn_of_no_thread(&self, error: &io::Error) {
+        let message =
+            format!("cannot start a thread for a slow container: {error}; raise the limit on tasks");
+        self.log.message("no thread", Level::Error, message);
+    }
+
+    /// Closes all files that are kept for the next who ask: there are too many.
+    fn close_all(&self) {
+        self.answers.clear();
+        self.source.close_all();
     }
 
     /// Closes the files of containers that are gone, and gives back the memory of what they once asked for.
@@ -320,7 +312,9 @@ impl Service {
     pub fn sweep(&self) {
         self.answers.sweep(|path| self.source.verify(path).is_ok());
         self.ledgers.sweep(|number, path| self.source.is_cgroup(number, path));
+        self.starts.sweep(|number, path| self.source.is_cgroup(number, path));
         self.source.sweep();
+        self.known_aside.clear();
         sys::release_free_memory();
     }
 }

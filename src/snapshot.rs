@@ -304,13 +304,29 @@ pub struct Level {
     /// `memory.current` or `memory.usage_in_bytes`. `None` where it was not needed, and in the root of
     /// cgroup v2, which has no such file.
     pub usage: Option<Bytes>,
-    /// `memory.stat`, where needed.
+    /// `memory.stat`, where needed: not of a level that has more left below its limit, even without them, than another.
     pub stat: Option<MemoryStat>,
     /// Caches of children off the reader's path that `memory.min` protects: within `stat`, and yet not
     /// reclaimable from here.
     pub protected: Bytes,
     /// Swap of this level.
     pub swap: Swap,
+}
+
+impl Level {
+    /// What is left below the limit without any reclaim; `None` where limit or usage are not known.
+    #[must_use]
+    pub fn unused(&self) -> Option<Kib> {
+        Some(self.limit?.to_kib() - self.usage?.to_kib())
+    }
+
+    /// What is left below the limit once the caches of this level are reclaimed, but for those that are
+    /// [`protected`](Self::protected); `None` where limit, usage or statistics are not known.
+    #[must_use]
+    pub fn headroom(&self) -> Option<Kib> {
+        let reclaimable = self.stat.as_ref()?.reclaimable() - self.protected;
+        Some(self.limit?.to_kib() + reclaimable.to_kib() - self.usage?.to_kib())
+    }
 }
 
 /// Limits on swap.

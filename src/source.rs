@@ -5,6 +5,7 @@ mod caller;
 mod cgroup_files;
 mod cpu_directory;
 mod cpus;
+mod descent;
 mod host;
 mod huge_pages;
 pub mod layout;
@@ -27,12 +28,13 @@ use self::caller::Callers;
 use self::host::HostFiles;
 use self::levels::Levels;
 use self::procfs::{Procfs, with_buffer};
-use crate::error::Error;
+use crate::error::{Error, printable};
 use crate::load::Tasks;
 use crate::parse::proc_status;
 use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
 use rustix::fs::AtFlags;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 /// One system to read: this one, or a tree of files that looks like one.
@@ -93,19 +95,21 @@ impl Source {
         &self.cpu_directory
     }
 
-    /// Finds the container of a process, by a look at its namespace's init that is at most `max_age` old.
+    /// Finds the container of a process that waits for us, by a look at its namespace's init that is at most `max_age` old.
     /// The answer points into `text`.
     ///
     /// # Errors
-    /// [`Error::ProcessGone`] if there is no such process, others where it can't be looked at.
+    /// [`Error::ProcessGone`] if there is no such process, [`Error::TakesLong`] where it takes a search that is not to be done
+    /// unless it `may_take_long`, others where it can't be looked at.
     pub fn caller<'t>(
         &self,
         pid: u32,
         max_age: Duration,
         needs: Needs,
+        may_take_long: bool,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
-        self.callers.find(pid, max_age, needs, &self.procfs, &self.layout, text)
+        self.callers.find(pid, max_age, needs, may_take_long, &self.procfs, &self.layout, text)
     }
 
     /// Opens a reader's cgroup and every level above it.
@@ -114,6 +118,18 @@ impl Source {
     /// [`Error::CgroupGone`] if it was removed.
     pub fn path(&self, memory: &[u8]) -> Result<CgroupPath, Error> {
         self.levels.path(&self.layout.memory, memory)
+    }
+
+    /// Opens a caller's cgroup and every level above it.
+    ///
+    /// # Errors
+    /// [`Error::CgroupGone`] if it was removed, [`Error::TakesLong`] where there are so many that it is to be asked for again by
+    /// somebody who [may take long](Caller::may_take_long).
+    pub fn path_of(&self, caller: &Caller<'_>) -> Result<CgroupPath, Error> {
+        if caller.is_deep() && !caller.may_take_long {
+            return Err(Error::TakesLong(printable(caller.memory)));
+        }
+        self.path(caller.memory)
     }
 
     /// Checks that a path that was opened before still leads to the same cgroup.
@@ -173,11 +189,15 @@ impl Source {
         self.levels.forget(memory);
     }
 
-    /// Reads what a caller's view needs.
+    /// Reads what a caller's view needs, but for [`Needs::START`].
     ///
     /// # Errors
-    /// [`Error::CgroupGone`] if the cgroup is removed meanwhile.
+    /// [`Error::CgroupGone`] if the cgroup is removed meanwhile, [`Error::TakesLong`] where it is to be asked for again by
+    /// somebody who [may take long](Caller::may_take_long).
     pub fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
+        if caller.is_deep() && !caller.may_take_long {
+            return Err(Error::TakesLong(printable(caller.memory)));
+        }
         let mut snapshot = with_buffer(|buffer| path.load(needs, &self.host, &self.layout, caller, buffer))?;
         if let Scope::Container(_) = snapshot.scope {
             if needs.covers(Needs::CPUS) {
@@ -190,12 +210,27 @@ impl Source {
                 let text = with_buffer(|buffer| texts::text_of(&self.layout, caller, file, buffer))?;
                 snapshot.cgroup_files.push((file, text));
             }
-            if needs.covers(Needs::START) {
-                snapshot.start = Some(self.callers.start(caller, path, &self.layout, &self.procfs)?);
-            }
         }
         self.add_natives(&mut snapshot, needs)?;
         Ok(snapshot)
+    }
+
+    /// When a caller's container started, in clock ticks after the boot. Nobody should wait for it who is needed by others: a
+    /// process in the middle of an exec keeps whoever looks for as long as its tenant likes. `so_far` is lowered as older
+    /// processes are found.
+    ///
+    /// # Errors
+    /// Where the caller or its cgroup is gone.
+    pub fn start(&self, path: &CgroupPath, caller: &Caller<'_>, so_far: &AtomicU64) -> Result<u64, Error> {
+        self.callers.start(caller, path, &self.layout, &self.procfs, so_far)
+    }
+
+    /// When a process started that waits for us, in clock ticks after the boot.
+    ///
+    /// # Errors
+    /// Where it is gone.
+    pub fn start_of_reader(&self, pid: u32) -> Result<u64, Error> {
+        caller::start_of(pid, &self.procfs)
     }
 
     /// Reads what a view needs for a reader that is in no container, or can't be seen.
@@ -220,6 +255,12 @@ impl Source {
             snapshot.natives.push((file, text));
         }
         Ok(())
+    }
+
+    /// Closes all files that are kept for the next who ask.
+    pub fn close_all(&self) {
+        self.callers.close_all();
+        self.levels.sweep();
     }
 
     /// Closes what belongs to processes, namespaces and cgroups that are gone.

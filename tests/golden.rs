@@ -12,6 +12,7 @@ use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 fn main() -> ExitCode {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
@@ -32,7 +33,7 @@ fn main() -> ExitCode {
 /// A reader is told what the kernel says of its own file.
 fn without_pressure() -> Result<(), Failed> {
     let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes");
-    let service = Service::new(Source::open(&case.join("root"), None)?, 1);
+    let service = Arc::new(Service::new(Source::open(&case.join("root"), None)?, 1));
     let pid = fs::read_to_string(case.join("reader"))?.trim().parse()?;
     for name in ["cpu", "memory", "io"] {
         let view = find(&format!("proc/pressure/{name}")).unwrap();
@@ -44,7 +45,7 @@ fn without_pressure() -> Result<(), Failed> {
 
 fn check(case: &Path, view: &'static dyn View) -> Result<(), Failed> {
     let pid = fs::read_to_string(case.join("reader"))?.trim().parse()?;
-    let service = Service::new(Source::open(&case.join("root"), None)?, 1);
+    let service = Arc::new(Service::new(Source::open(&case.join("root"), None)?, 1));
     let text = String::from_utf8(service.text(pid, view)?.bytes.clone())?;
     let path = case.join("expected").join(view.path());
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

@@ -413,7 +413,8 @@ fn parse_with_everything(text: &[u8]) {
     let _ = counter::limit(text);
     let _ = mountinfo::mounts(text);
     let _ = proc_cgroup::memberships(text).map(|lines| lines.collect::<Vec<_>>());
-    let _ = (proc_stat::is_exiting(text), proc_stat::start_time(text), proc_stat::state(text));
+    let _ = (proc_stat::is_exiting(text), proc_stat::start_time(text));
+    let _ = proc_status::state(text);
     let _ =
         (cpu_list::CpuList::parse(text), cpu_quota::CpuQuota::v2(text), cpu_quota::CpuQuota::v1(text, text));
     let _ = flat_keyed::flat_keyed(text).map(Iterator::count);

@@ -6,6 +6,7 @@ use crate::source::Source;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// Print what a process reads in a view; needs no mount and no daemon, nor root for your own processes
 #[derive(clap::Args)]
@@ -22,7 +23,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let view = views::named(&arguments.view).map_err(Failure::Other)?;
-    let service = Service::new(Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get()), 1);
+    let source = Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get());
+    let service = Arc::new(Service::new(source, 1));
     let pid = match arguments.pid {
         Some(0) => return Err(Failure::Other("there is no process 0; name one that runs".into())),
         Some(pid) => pid,

@@ -48,17 +48,20 @@ impl File {
         }
     }
 
-    /// What the process or thread `pid` reads in it.
-    ///
-    /// # Errors
-    /// [`Error`]; ENOENT where it belongs to a processor that the reader has not.
-    pub(super) fn text(self, service: &Service, pid: u32) -> Result<Arc<Text>, Error> {
+    /// Has `reply` told what the process or thread `pid` reads in it; ENOENT where it belongs to a processor that the reader
+    /// has not.
+    pub(super) fn ask(
+        self,
+        service: &Arc<Service>,
+        pid: u32,
+        reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
+    ) {
         match self {
-            Self::View(view) => service.text(pid, view),
-            Self::OfProcessors(number) => {
-                let (path, _) = service.source().cpu_directory().find(number).map_err(Error::OfKernel)?;
-                service.cpu_file(pid, &path)
-            }
+            Self::View(view) => service.ask_text(pid, view, reply),
+            Self::OfProcessors(number) => match service.source().cpu_directory().find(number) {
+                Ok((path, _)) => service.ask_cpu_file(pid, path, reply),
+                Err(error) => reply(Err(Error::OfKernel(error))),
+            },
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Open files. Each holds the text that its reader is reading, shared with whoever reads the same.
 
 use super::file::File;
-use crate::error::Error;
 use crate::service::Text;
 use parking_lot::Mutex;
 use slab::Slab;
@@ -43,6 +42,15 @@ struct Handle {
     begun: bool,
 }
 
+/// What a read of an open file is answered from.
+pub(super) enum Readable {
+    Text(Arc<Text>),
+    /// A text that is made now.
+    Anew(File),
+    /// The text that was begun, which is no more.
+    Gone(File),
+}
+
 impl Handles {
     pub(super) fn new(generation: u32) -> Self {
         Self { generation, table: Mutex::default() }
@@ -63,44 +71,44 @@ impl Handles {
         u64::from(self.generation) << 32 | key
     }
 
-    /// The text that a read at `offset` is answered from; `None` if there is no such handle. One that a
+    /// What a read at `offset` is answered from; `None` if there is no such handle. One that a
     /// predecessor opened is what `inherited` says.
     ///
     /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So
     /// does a first read long after the open.
-    pub(super) fn read(
+    pub(super) fn find(
         &self,
         handle: u64,
         offset: u64,
         inherited: impl FnOnce() -> Option<File>,
-        text_now: impl FnOnce(File) -> Result<Arc<Text>, Error>,
-    ) -> Option<Result<Arc<Text>, Error>> {
+    ) -> Option<Readable> {
         let key = self.own_key(handle).ok_or(handle);
-        let file = {
-            let mut table = self.table.lock();
-            let handle = table.find(key, inherited)?;
-            // What was read before of a predecessor's text is gone, and only where numbers have their columns does another
-            // text go on where that ended.
-            if key.is_err() && handle.text.is_none() && offset != 0 && !handle.file.fits_one_read() {
-                return Some(Err(Error::TextGone(handle.file.path())));
-            }
-            let is_current = |text: &&Arc<Text>| if handle.begun { offset != 0 } else { text.is_fresh() };
-            if let Some(text) = handle.text.as_ref().filter(is_current) {
-                handle.begun = true;
-                return Some(Ok(Arc::clone(text)));
-            }
-            handle.file
-        };
-        let text = match text_now(file) {
-            Ok(text) => text,
-            Err(error) => return Some(Err(error)),
-        };
         let mut table = self.table.lock();
-        let handle = table.find(key, || Some(file))?;
-        handle.text = Some(Arc::clone(&text));
-        handle.begun = true;
-        table.sweep_now_and_then(&text);
-        Some(Ok(text))
+        let handle = table.find(key, inherited)?;
+        // What was read before of a predecessor's text is gone, and only where numbers have their columns does another
+        // text go on where that ended.
+        if key.is_err() && handle.text.is_none() && offset != 0 && !handle.file.fits_one_read() {
+            return Some(Readable::Gone(handle.file));
+        }
+        let is_current = |text: &&Arc<Text>| if handle.begun { offset != 0 } else { text.is_fresh() };
+        match handle.text.as_ref().filter(is_current) {
+            Some(text) => {
+                handle.begun = true;
+                Some(Readable::Text(Arc::clone(text)))
+            }
+            None => Some(Readable::Anew(handle.file)),
+        }
+    }
+
+    /// From now on the open file of `file` is read from `text`. If it was closed meanwhile nobody reads.
+    pub(super) fn put(&self, handle: u64, file: File, text: &Arc<Text>) {
+        let key = self.own_key(handle).ok_or(handle);
+        let mut table = self.table.lock();
+        if let Some(handle) = table.find(key, || Some(file)) {
+            handle.text = Some(Arc::clone(text));
+            handle.begun = true;
+        }
+        table.sweep_now_and_then(text);
     }
 
     pub(super) fn release(&self, handle: u64) {
@@ -179,7 +187,25 @@ mod tests {
     }
 
     fn read(handles: &Handles, handle: u64, offset: u64, now: &str) -> String {
-        let text = handles.read(handle, offset, || None, |_| Ok(text(now, Instant::now()))).unwrap().unwrap();
+        read_inherited(handles, handle, offset, now, || None)
+    }
+
+    fn read_inherited(
+        handles: &Handles,
+        handle: u64,
+        offset: u64,
+        now: &str,
+        inherited: impl FnOnce() -> Option<File>,
+    ) -> String {
+        let text = match handles.find(handle, offset, inherited).unwrap() {
+            Readable::Text(text) => text,
+            Readable::Anew(file) => {
+                let text = text(now, Instant::now());
+                handles.put(handle, file, &text);
+                text
+            }
+            Readable::Gone(_) => panic!("the text is gone"),
+        };
         String::from_utf8(text.bytes.clone()).unwrap()
     }
 
@@ -258,17 +284,13 @@ mod tests {
         let (before, after) = (Handles::new(3), Handles::new(4));
         let handle = before.open(file(), text("old text", Instant::now()));
         after.open(file(), text("another's", Instant::now()));
-        let inherited = |offset, now| {
-            let text_now = |_| Ok(text(now, Instant::now()));
-            let text = after.read(handle, offset, || Some(file()), text_now).unwrap().unwrap();
-            String::from_utf8(text.bytes.clone()).unwrap()
-        };
+        let inherited = |offset, now| read_inherited(&after, handle, offset, now, || Some(file()));
         assert_eq!(inherited(4, "new text"), "new text");
         assert_eq!(inherited(8, "newer text"), "new text");
         assert_eq!(inherited(0, "newer text"), "newer text");
         after.release(handle);
         assert!(after.table.lock().inherited.is_empty());
-        assert!(after.read(handle, 0, || None, |_| unreachable!()).is_none());
+        assert!(after.find(handle, 0, || None).is_none());
     }
 
     #[test]
@@ -278,7 +300,7 @@ mod tests {
         handles.release(first);
         handles.release(first);
         handles.release(u64::MAX);
-        assert!(handles.read(first, 0, || None, |_| unreachable!()).is_none());
+        assert!(handles.find(first, 0, || None).is_none());
         assert_eq!(handles.open(file(), text("y", Instant::now())), first);
     }
 }

@@ -1,10 +1,12 @@
 //! What is at a name or an inode number: directories and views of ours, and what the kernel has in its directory of
 //! processors.
 
-use super::ViewFs;
+use super::Served;
+use super::directories::Listing;
 use super::file::{File, inode, kernel_number};
 use super::tree::Node;
 use crate::error::Error;
+use crate::snapshot::Cpus;
 use crate::source::{Entry, join};
 use crate::view::{CPU_DIRECTORY, topology};
 use fuser::{FileAttr, FileType, INodeNo};
@@ -46,7 +48,7 @@ pub(super) fn kind(entry: Entry) -> FileType {
     }
 }
 
-impl ViewFs {
+impl Served {
     /// What is at an inode number.
     pub(super) fn find(&self, ino: u64) -> Result<Found<'_>, Errno> {
         match kernel_number(ino) {
@@ -77,20 +79,35 @@ impl ViewFs {
         Ok(Found::OfProcessors(path, entry))
     }
 
-    /// What else is in a directory than what is ours, as far as a reader has it.
-    pub(super) fn others_in(
-        &self,
-        directory: &Found<'_>,
-        ino: u64,
-        pid: u32,
-    ) -> Result<Vec<(Vec<u8>, Entry)>, Error> {
-        let Some(path) = directory.path_of_processors() else { return Ok(Vec::new()) };
-        let mut entries = self.service.source().cpu_directory().list(&path).map_err(Error::OfKernel)?;
-        entries.retain(|(name, _)| self.tree.child(ino, OsStr::from_bytes(name)).is_none());
-        if let Some(cpus) = self.service.cpus(pid)? {
-            entries.retain(|(name, _)| topology::native_path(&join(&path, name), &cpus).is_some());
-        }
-        Ok(entries)
+    /// What is in a directory, as a reader with such processors has it; with `None`, as the host has it.
+    pub(super) fn list(&self, ino: u64, cpus: Result<Option<Cpus>, Error>) -> Result<Listing, Error> {
+        let (cpus, directory) = (cpus?, self.find(ino).map_err(Error::OfKernel)?);
+        // The kernel knows by itself where one of its own directories lies.
+        let parent = match &directory {
+            Found::Ours(node) => node.parent,
+            Found::OfProcessors(..) => ino,
+        };
+        let mut listing: Listing = [(ino, "."), (parent, "..")]
+            .map(|(ino, name)| (ino, FileType::Directory, name.as_bytes().to_vec()))
+            .into();
+        listing.extend(self.tree.children(ino).map(|node| {
+            let kind = self.attributes(&Found::Ours(node)).kind;
+            (node.ino, kind, node.name.as_bytes().to_vec())
+        }));
+        let Some(path) = directory.path_of_processors() else { return Ok(listing) };
+        let has = |name: &[u8]| {
+            self.tree.child(ino, OsStr::from_bytes(name)).is_none()
+                && cpus.as_ref().is_none_or(|cpus| topology::native_path(&join(&path, name), cpus).is_some())
+        };
+        let others = self.service.source().cpu_directory().list(&path).map_err(Error::OfKernel)?;
+        let others = others.iter().filter(|(name, _)| has(name));
+        listing.extend(others.map(|(name, entry)| (inode(entry.ino), kind(*entry), name.clone())));
+        Ok(listing)
+    }
+
+    /// Whether it is a directory in which readers may find different things.
+    pub(super) fn differs_by_reader(&self, ino: u64) -> bool {
+        self.find(ino).is_ok_and(|found| found.path_of_processors().is_some())
     }
 
     /// What stat(2) says of it.

@@ -164,6 +164,12 @@ impl Meminfo {
     pub fn kib(&self, field: Field) -> Kib {
         Kib::new(self.count(field).unwrap_or(0))
     }
+
+    /// What can be allocated without swapping; before Linux 3.14, which does not say, what is free.
+    #[must_use]
+    pub fn available(&self) -> Kib {
+        self.count(Field::MemAvailable).map_or_else(|| self.kib(Field::MemFree), Kib::new)
+    }
 }
 
 fn line(line: &[u8]) -> Result<Line, ParseError> {

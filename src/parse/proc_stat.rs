@@ -13,13 +13,6 @@ pub fn is_exiting(text: &[u8]) -> Result<bool, ParseError> {
     Ok(field(text, 9)? & PF_EXITING != 0)
 }
 
-/// The state, as in `ps`; `None` where the file is cut short before it.
-#[must_use]
-pub fn state(text: &[u8]) -> Option<u8> {
-    let name_end = text.iter().rposition(|&b| b == b')')?;
-    text.get(name_end + 2).copied()
-}
-
 /// When the process started, in clock ticks after the boot, suspended time included.
 ///
 /// # Errors
@@ -47,13 +40,6 @@ mod tests {
         assert_eq!(is_exiting(b"7 (cat) R 1\n"), Err(ParseError::MalformedLine));
         assert_eq!(is_exiting(b"7 (cat) R 1 7 7 0 -1 41943"), Err(ParseError::Truncated));
         assert_eq!(is_exiting(b""), Err(ParseError::MalformedLine));
-    }
-
-    #[test]
-    fn the_state_follows_the_name() {
-        assert_eq!(state(b"7 (a) D (b)) R 1 7"), Some(b'R'));
-        assert_eq!(state(b"7 (a)"), None);
-        assert_eq!(state(b""), None);
     }
 
     #[test]

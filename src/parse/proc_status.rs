@@ -1,4 +1,4 @@
-//! `/proc/PID/status` (`fs/proc/array.c`): the lines that the search for a namespace's init needs.
+//! `/proc/PID/status` (`fs/proc/array.c`): the state of a task, and what the search for a namespace's init needs.
 
 use super::{ParseError, decimal, lines};
 
@@ -9,6 +9,8 @@ pub struct Status {
     pub parent: u64,
     /// The process's id in its own, innermost pid namespace: the last number of `NSpid:`.
     pub innermost_pid: u64,
+    /// In how many pid namespaces it has an id, as far as they can be seen from here: the length of that line.
+    pub nesting: usize,
 }
 
 /// Parses the file.
@@ -16,12 +18,22 @@ pub struct Status {
 /// # Errors
 /// Where one of the lines is missing or malformed.
 pub fn parse(text: &[u8]) -> Result<Status, ParseError> {
-    let last_number = |key: &'static str| {
+    let numbers = |key: &'static str| {
         let value = lines(text)?.find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"));
-        let numbers = value.ok_or(ParseError::Missing(key))?.rsplit(|b| b.is_ascii_whitespace());
-        decimal(numbers.into_iter().next().unwrap_or_default())
+        Ok(value
+            .ok_or(ParseError::Missing(key))?
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty()))
     };
-    Ok(Status { parent: last_number("PPid")?, innermost_pid: last_number("NSpid")? })
+    let last = |key| decimal(numbers(key)?.last().unwrap_or_default());
+    Ok(Status { parent: last("PPid")?, innermost_pid: last("NSpid")?, nesting: numbers("NSpid")?.count() })
+}
+
+/// The state of the task, as in `ps`; `None` where the file is cut short before it.
+#[must_use]
+pub fn state(text: &[u8]) -> Option<u8> {
+    let value = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"State:\t"))?;
+    value.first().copied()
 }
 
 #[cfg(test)]
@@ -29,9 +41,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_state_is_a_letter() {
+        assert_eq!(state(b"Name:\tState:\nUmask:\t0022\nState:\tD (disk sleep)\nTgid:\t1\n"), Some(b'D'));
+        assert_eq!(state(b"Name:\tx\nSta"), None);
+        assert_eq!(state(b"Name:\tx\nState:\t"), None);
+    }
+
+    #[test]
     fn innermost_pid_is_the_last_of_the_line() {
         let text = b"Name:\tx\nPid:\t812\nPPid:\t800\nNSpid:\t812\t40\t1\nNSsid:\t7\n";
-        assert_eq!(parse(text), Ok(Status { parent: 800, innermost_pid: 1 }));
+        assert_eq!(parse(text), Ok(Status { parent: 800, innermost_pid: 1, nesting: 3 }));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
 //! it.
 
-use super::{MAX_AGE, Text, render};
+use super::share::Share;
+use super::{Again, MAX_AGE, Text, render};
 use crate::error::Error;
 use crate::snapshot::{Needs, Snapshot};
 use crate::source::{Caller, CgroupPath};
@@ -34,18 +35,29 @@ struct Cache {
 pub(super) struct CgroupAnswers {
     path: CgroupPath,
     last_used: AtomicU64,
-    /// Readers in one cgroup may have containers of their own, by their namespaces.
-    by_container: Mutex<Vec<Answer>>,
+    pub(super) share: Share,
+    desk: Mutex<Desk>,
 }
 
-struct Answer {
+#[derive(Default)]
+struct Desk {
+    /// Readers in one cgroup may have containers of their own, by their namespaces.
+    answers: Vec<Answer>,
+    /// Somebody reads the cgroup.
+    is_read: bool,
+    /// What is to be done once it is read.
+    parked: Vec<Again>,
+}
+
+/// What was read for some of a cgroup's readers.
+pub(super) struct Answer {
     container_length: usize,
     /// Of all hierarchies.
     membership: Vec<u8>,
     pid_namespace: Option<u64>,
     taken: Instant,
     needs: Needs,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
     texts: Vec<Option<Arc<Text>>>,
 }
 
@@ -69,7 +81,8 @@ impl Answers {
         let opened = Arc::new(CgroupAnswers {
             path: open()?,
             last_used: AtomicU64::new(now),
-            by_container: Mutex::default(),
+            share: Share::default(),
+            desk: Mutex::default(),
         });
         let mut cache = self.cache.lock();
         let evicted = match cache.open_files > self.most_files {
@@ -89,10 +102,7 @@ impl Answers {
             return;
         }
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
-        // Where somebody reads at the moment nothing is old.
-        for mut answers in all.iter().filter_map(|answers| answers.by_container.try_lock()) {
-            answers.retain(Answer::is_fresh);
-        }
+        all.iter().for_each(|answers| answers.forget_old());
     }
 
     /// Has `cgroup` opened anew by its next reader.
@@ -110,9 +120,7 @@ impl Answers {
     /// Forgets the cgroups that `exists` denies, and the numbers that are too old to be served again.
     pub(super) fn sweep(&self, exists: impl Fn(&CgroupPath) -> bool) {
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
-        for answers in &all {
-            answers.by_container.lock().retain(Answer::is_fresh);
-        }
+        all.iter().for_each(|answers| answers.forget_old());
         let gone: Vec<_> = all.into_iter().filter(|answers| !exists(&answers.path)).collect();
         let mut cache = self.cache.lock();
         let is_gone = |answers: &Arc<CgroupAnswers>| gone.iter().any(|gone| Arc::ptr_eq(gone, answers));
@@ -162,6 +170,36 @@ impl Answer {
     fn is_fresh(&self) -> bool {
         self.taken.elapsed() < MAX_AGE
     }
+
+    fn is_of(&self, caller: &Caller<'_>, needs: Needs) -> bool {
+        self.container_length == caller.container_length
+            && self.membership == caller.membership
+            && self.pid_namespace == caller.pid_namespace
+            && self.needs.covers(needs)
+    }
+
+    /// The text of `view`.
+    pub(super) fn text(&mut self, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+        let slot = VIEWS.iter().position(|known| known.ino() == view.ino());
+        if let Some(text) = slot.and_then(|slot| self.texts[slot].as_ref()) {
+            return Ok(Arc::clone(text));
+        }
+        let text = render(view, &self.snapshot, self.taken)?;
+        if let Some(slot) = slot {
+            self.texts[slot] = Some(Arc::clone(&text));
+        }
+        Ok(text)
+    }
+}
+
+/// What is found at a desk.
+pub(super) enum Found<T> {
+    /// What was asked for.
+    Answer(T),
+    /// Somebody reads the cgroup already.
+    IsRead,
+    /// Whoever has this has to read it.
+    ToBeRead(Reading),
 }
 
 impl CgroupAnswers {
@@ -169,49 +207,89 @@ impl CgroupAnswers {
         &self.path
     }
 
-    /// The text of `view`, made anew if the last one is too old. Readers of one cgroup wait for each other,
-    /// so that it is read once for all of them.
-    pub(super) fn text(
+    fn forget_old(&self) {
+        self.desk.lock().answers.retain(Answer::is_fresh);
+    }
+
+    /// What `take` makes of the last answer for such a caller, if that is not too old. If it is, one of those who ask reads
+    /// for all of them.
+    pub(super) fn find<T>(
+        self: &Arc<Self>,
+        caller: &Caller<'_>,
+        needs: Needs,
+        take: impl FnOnce(&mut Answer) -> T,
+    ) -> Found<T> {
+        let mut desk = self.desk.lock();
+        desk.answers.retain(Answer::is_fresh);
+        if let Some(answer) = desk.answers.iter_mut().find(|answer| answer.is_of(caller, needs)) {
+            return Found::Answer(take(answer));
+        }
+        if std::mem::replace(&mut desk.is_read, true) {
+            return Found::IsRead;
+        }
+        Found::ToBeRead(Reading { answers: Arc::clone(self), has_ended: false })
+    }
+
+    /// Has `job` done once the cgroup is read; gives it back if nobody reads.
+    pub(super) fn park(&self, job: Again) -> Option<Again> {
+        let mut desk = self.desk.lock();
+        if !desk.is_read {
+            return Some(job);
+        }
+        desk.parked.push(job);
+        None
+    }
+}
+
+/// That somebody reads a cgroup, and nobody else does meanwhile.
+pub(super) struct Reading {
+    answers: Arc<CgroupAnswers>,
+    has_ended: bool,
+}
+
+impl Reading {
+    /// What `take` makes of what was read, which is kept for the next who ask.
+    pub(super) fn done<T>(
         &self,
         caller: &Caller<'_>,
-        view: &'static dyn View,
-        load: impl FnOnce(&CgroupPath) -> Result<Snapshot, Error>,
-    ) -> Result<Arc<Text>, Error> {
-        let mut answers = self.by_container.lock();
-        answers.retain(Answer::is_fresh);
-        let of_caller = |answer: &Answer| {
-            answer.container_length == caller.container_length
-                && answer.membership == caller.membership
-                && answer.pid_namespace == caller.pid_namespace
-                && answer.needs.covers(view.needs())
+        needs: Needs,
+        snapshot: Snapshot,
+        take: impl FnOnce(&mut Answer) -> T,
+    ) -> T {
+        let mut answer = Answer {
+            container_length: caller.container_length,
+            membership: caller.membership.to_vec(),
+            pid_namespace: caller.pid_namespace,
+            // The kernel may take longer over memory.stat than an answer lasts: those who waited
+            // for it meanwhile should have it.
+            taken: Instant::now(),
+            needs,
+            snapshot,
+            texts: vec![None; VIEWS.len()],
         };
-        let index = match answers.iter().position(of_caller) {
-            Some(index) => index,
-            None => {
-                let snapshot = load(&self.path)?;
-                answers.push(Answer {
-                    container_length: caller.container_length,
-                    membership: caller.membership.to_vec(),
-                    pid_namespace: caller.pid_namespace,
-                    // The kernel may take longer over memory.stat than an answer lasts: those who waited
-                    // for it meanwhile should have it.
-                    taken: Instant::now(),
-                    needs: view.needs(),
-                    snapshot,
-                    texts: vec![None; VIEWS.len()],
-                });
-                answers.len() - 1
-            }
-        };
-        let answer = &mut answers[index];
-        let slot = VIEWS.iter().position(|known| known.ino() == view.ino());
-        if let Some(text) = slot.and_then(|slot| answer.texts[slot].as_ref()) {
-            return Ok(Arc::clone(text));
+        let taken = take(&mut answer);
+        self.answers.desk.lock().answers.push(answer);
+        taken
+    }
+
+    /// Ends it, whatever came of it. What is to be done now by those who waited for it.
+    pub(super) fn end(mut self) -> Vec<Again> {
+        self.has_ended = true;
+        self.release()
+    }
+
+    fn release(&self) -> Vec<Again> {
+        let mut desk = self.answers.desk.lock();
+        desk.is_read = false;
+        std::mem::take(&mut desk.parked)
+    }
+}
+
+impl Drop for Reading {
+    /// After a panic: those who wait are dropped, which is an error to their readers.
+    fn drop(&mut self) {
+        if !self.has_ended {
+            drop(self.release());
         }
-        let text = render(view, &answer.snapshot, answer.taken)?;
-        if let Some(slot) = slot {
-            answer.texts[slot] = Some(Arc::clone(&text));
-        }
-        Ok(text)
     }
 }

@@ -11,6 +11,7 @@ use crate::load::{Averages, Load, Tasks};
 use crate::parse::uptime::uptime;
 use crate::snapshot::{Native, Snapshot};
 use crate::source::Source;
+use crate::sys;
 use crate::view::ViewError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -22,8 +23,10 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_secs(5);
 /// How often it is seen whose turn it is.
 const TICK: Duration = Duration::from_millis(500);
-/// So many times as long as the looks at one container took, and all looks together, it is paused: a hundredth of the time.
+/// So many times as long as the looks at one container ran, and all looks together, it is paused: a hundredth of a processor,
 const PAUSE_PER_WORK: u32 = 100;
+/// but no longer, however long they ran: what a tenant makes dear must not be what all others wait for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// So many tasks and cgroups of a container are looked at, at most: a tenant may make many, and the others wait meanwhile. It
 /// takes some 10 ms.
 const MOST_LOOKS: u32 = 1_000;
@@ -133,7 +136,7 @@ impl Loads {
 
     /// Looks at those whose turn it is, and says how long to wait until the next time.
     pub(super) fn look(&self, source: &Source) -> Duration {
-        let started = Instant::now();
+        let (started, ran_before) = (Instant::now(), sys::thread_time());
         let due: Vec<_> = {
             let mut known = self.known.lock();
             known.retain(|&container, known| {
@@ -148,7 +151,7 @@ impl Loads {
             due.map(|(&container, known)| (container, known.path.clone())).collect()
         };
         for (container, path) in due {
-            let began = Instant::now();
+            let (began, before) = (Instant::now(), sys::thread_time());
             let tasks = source.tasks(container, &path, MOST_LOOKS);
             let mut known = self.known.lock();
             match (tasks, known.get_mut(&container)) {
@@ -158,7 +161,7 @@ impl Loads {
                     known.averages.add(active, (now - known.looked).as_secs_f64());
                     self.put(container, known.averages);
                     (known.tasks, known.looked) = (tasks, now);
-                    known.due = began + INTERVAL.max(began.elapsed() * PAUSE_PER_WORK);
+                    known.due = began + INTERVAL.max(pause_after(before));
                 }
                 // It is gone, most likely; if it is not it will be asked for again.
                 _ => {
@@ -167,8 +170,14 @@ impl Loads {
                 }
             }
         }
-        TICK.max(started.elapsed() * PAUSE_PER_WORK)
+        TICK.max(pause_after(ran_before).min(INTERVAL))
     }
+}
+
+/// How long to pause after what this thread has run since it had run `before`. What it waited meanwhile, for a processor or
+/// for a lock, costs nobody a processor and does not count.
+fn pause_after(before: Duration) -> Duration {
+    (sys::thread_time().saturating_sub(before) * PAUSE_PER_WORK).min(LONGEST_PAUSE)
 }
 
 /// How many processors the container has kept busy on average since it started.

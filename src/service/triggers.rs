@@ -6,6 +6,7 @@
 //! would take more than a fiftieth of one processor.
 
 use crate::source::PressureFile;
+use crate::sys;
 use crate::trigger::{Line, Trigger, Watch};
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
@@ -176,7 +177,7 @@ impl Triggers {
 
     /// Waits until there is something to look at, at most a second, looks, and has `wake` tell who waits.
     pub(super) fn look(&self, wake: impl Fn(u64)) {
-        let began = thread_time();
+        let began = sys::thread_time();
         let due: Vec<_> = {
             let mut all = self.all.lock();
             let now = Instant::now();
@@ -217,7 +218,7 @@ impl Triggers {
                 wake(waiter);
             }
         }
-        let took = thread_time().saturating_sub(began);
+        let took = sys::thread_time().saturating_sub(began);
         std::thread::sleep((took * PAUSE_PER_WORK).min(PAUSE));
     }
 }
@@ -247,10 +248,4 @@ fn microseconds(now: Instant) -> u64 {
     use std::sync::LazyLock;
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     u64::try_from(now.saturating_duration_since(*START).as_micros()).unwrap_or(u64::MAX)
-}
-
-/// How much processor time this thread has used.
-fn thread_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).unwrap_or_default()
 }

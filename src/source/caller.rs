@@ -1,7 +1,7 @@
 //! Who is asking: from a process id to the cgroup of its container.
 
 use super::layout::{Hierarchy, Layout, is_at_or_below};
-use super::levels::CgroupPath;
+use super::levels::{CgroupPath, is_deep};
 use super::namespaces::NamespaceCache;
 use super::procfs::Procfs;
 use super::readers::Readers;
@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::parse::CgroupVersion;
 use crate::parse::proc_stat::{is_exiting, start_time};
 use crate::snapshot::Needs;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Finds the container of a process.
@@ -34,13 +35,27 @@ pub struct Caller<'t> {
     pub pid: u32,
     /// The number of its pid namespace, where that was asked for.
     pub pid_namespace: Option<u64>,
+    /// Whether whoever waits for the reading does so on a thread that nobody else needs.
+    pub may_take_long: bool,
 }
 
 impl<'t> Caller<'t> {
     /// Whoever is in the container at `path`, for views of nothing but its usage of memory.
     #[must_use]
     pub fn of_memory(path: &'t [u8]) -> Self {
-        Self { memory: path, container_length: path.len(), membership: b"", pid: 0, pid_namespace: None }
+        Self {
+            memory: path,
+            container_length: path.len(),
+            membership: b"",
+            pid: 0,
+            pid_namespace: None,
+            may_take_long: true,
+        }
+    }
+
+    /// Whether it is so deep down in some hierarchy that to look at all levels takes long.
+    pub(super) fn is_deep(&self) -> bool {
+        self.membership.split(|&byte| byte == b'\n').any(is_deep)
     }
 
     /// Its own cgroup in another hierarchy.
@@ -81,6 +96,7 @@ impl Callers {
         pid: u32,
         max_age: Duration,
         needs: Needs,
+        may_take_long: bool,
         procfs: &Procfs,
         layout: &Layout,
         text: &'t mut Vec<u8>,
@@ -107,6 +123,7 @@ impl Callers {
             membership: text,
             pid,
             pid_namespace: namespaces.pid.filter(|_| needs.covers(Needs::START)),
+            may_take_long,
         };
         if memory == b"/" {
             if layout.memory.version == CgroupVersion::V1 {
@@ -123,7 +140,7 @@ impl Callers {
             && let Some(number) = namespaces.pid.filter(|&number| Some(number) != self.own_pid_namespace)
         {
             let namespaces = &self.namespaces;
-            container = namespaces.init_of(number, pid, memory, max_age, procfs, &layout.memory)?;
+            container = namespaces.init_of(number, &caller(memory.len()), max_age, procfs, &layout.memory)?;
         }
         let container = container.filter(below_root).unwrap_or(memory.len());
         Ok(caller(without_crun_subgroup(&memory[..container]).len()))
@@ -132,36 +149,49 @@ impl Callers {
     /// When the reader's container started, in clock ticks after the boot: its oldest process, which is its pid namespace's
     /// init, if that is in it, or is found in its cgroup, or in the reader's own below that. The init of a pod's shared
     /// pid namespace is in another container, and one that was made within the container is younger.
+    ///
+    /// It may take as long as a tenant likes. `so_far` is lowered as processes are found that are older.
     pub(super) fn start(
         &self,
         caller: &Caller<'_>,
         path: &CgroupPath,
         layout: &Layout,
         procfs: &Procfs,
+        so_far: &AtomicU64,
     ) -> Result<u64, Error> {
+        let found = |start| {
+            so_far.fetch_min(start, Ordering::Relaxed);
+        };
+        found(start_of(caller.pid, procfs)?);
         let foreign = caller.pid_namespace.filter(|&namespace| Some(namespace) != self.own_pid_namespace);
-        let init = match foreign {
-            Some(namespace) => {
-                let container = &caller.memory[..caller.container_length.min(caller.memory.len())];
-                self.namespaces.start_in(container, namespace, caller.pid, procfs, &layout.memory)?
-            }
-            None => None,
-        };
-        let mut text = Vec::new();
-        let mut start_of = |pid: u32| -> Result<u64, Error> {
-            procfs.read_of(pid, "stat", &mut text)?;
-            start_time(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))
-        };
-        let own = start_of(caller.pid)?;
+        if let Some(namespace) = foreign {
+            let container = &caller.memory[..caller.container_length.min(caller.memory.len())];
+            let init = self.namespaces.start_in(container, namespace, caller, procfs, &layout.memory)?;
+            init.into_iter().for_each(found);
+        }
         // One that ends meanwhile is no error.
         let others = path.processes(caller.container_length)?;
-        Ok(others.into_iter().filter_map(|pid| start_of(pid).ok()).chain(init).fold(own, u64::min))
+        others.into_iter().filter_map(|pid| start_of(pid, procfs).ok()).for_each(found);
+        Ok(so_far.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn close_all(&self) {
+        self.readers.clear();
+        self.namespaces.clear();
     }
 
     pub(super) fn sweep(&self, layout: &Layout) {
         self.readers.clear();
         self.namespaces.sweep(&layout.memory);
     }
+}
+
+/// When a process started. To ask about one that is in the middle of an exec takes until that is over; a reader that waits for
+/// us is in no exec.
+pub(super) fn start_of(pid: u32, procfs: &Procfs) -> Result<u64, Error> {
+    let mut text = Vec::new();
+    procfs.read_of(pid, "stat", &mut text)?;
+    start_time(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))
 }
 
 /// On cgroup v1 an exiting process is said to be in the root (`proc_cgroup_show()`,

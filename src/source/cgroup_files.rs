@@ -1,7 +1,6 @@
 //! The open files of one cgroup. They are read by `pread`, which costs a tenth of opening anew.
 
 use super::layout::Hierarchy;
-use super::levels::relative;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use super::protection::Protected;
 use crate::bytes::Bytes;
@@ -13,8 +12,12 @@ use crate::parse::memory_stat::{MemoryStat, memory_stat};
 use crate::snapshot::{Level, Swap};
 use rustix::fs::{Access, AtFlags, Mode, accessat, fstat, openat};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 use std::sync::OnceLock;
+
+/// A way to a cgroup: a directory, and a path from there.
+pub(super) type Place<'p> = (BorrowedFd<'p>, &'p Path);
 
 /// A cgroup on the path to a container.
 pub(super) struct CgroupFiles {
@@ -64,12 +67,9 @@ impl CgroupFiles {
     /// How many files of a cgroup are open at most: its directory, and the five of [`MemoryFiles`].
     pub(super) const MOST: usize = 6;
 
-    /// Opens the files of the cgroup at `path`.
-    pub(super) fn open(hierarchy: &Hierarchy, path: &[u8]) -> Result<Self, Error> {
-        let dir = openat(&hierarchy.dir, relative(path), PATH_DIR, Mode::empty()).map_err(|e| match e {
-            Errno::NOENT => Error::CgroupGone(printable(path)),
-            e => Error::unreadable(printable(path), e),
-        })?;
+    /// Opens the files of the cgroup at `path`, which `place` is a way to.
+    pub(super) fn open(hierarchy: &Hierarchy, path: &[u8], place: Place<'_>) -> Result<Self, Error> {
+        let dir = openat(place.0, place.1, PATH_DIR, Mode::empty()).map_err(|e| Error::of_cgroup(path, e))?;
         let inode = fstat(&dir).map_err(|e| Error::unreadable(printable(path), e))?.st_ino;
         let is_root = path == b"/" && hierarchy.top_is_host;
         let memory = MemoryFiles::open(hierarchy.version, is_root, &dir, path)?;
@@ -82,7 +82,7 @@ impl CgroupFiles {
             memory,
         };
         // The files of a cgroup that is being removed go before it does: then none of them means nothing.
-        files.verify_name(hierarchy)?;
+        files.verify_name(place)?;
         Ok(files)
     }
 
@@ -100,18 +100,18 @@ impl CgroupFiles {
         Ok(())
     }
 
-    /// Whether opening it again would give the same.
-    pub(super) fn is_current(&self, hierarchy: &Hierarchy) -> bool {
+    /// Whether opening it again by the same way would give the same.
+    pub(super) fn is_current(&self, hierarchy: &Hierarchy, place: Place<'_>) -> bool {
         let is_host = self.path == b"/" && hierarchy.top_is_host;
         let enabled =
             || accessat(&self.dir, names(self.version).usage, Access::EXISTS, AtFlags::empty()).is_ok();
-        self.verify_name(hierarchy).is_ok() && (is_host || self.memory.is_some() == enabled())
+        self.verify_name(place).is_ok() && (is_host || self.memory.is_some() == enabled())
     }
 
     /// Checks that the path still leads here. A cgroup may be removed and another made in its place, and v1
     /// lets a cgroup be renamed; the inode number is the cgroup's own and never used again.
-    pub(super) fn verify_name(&self, hierarchy: &Hierarchy) -> Result<(), Error> {
-        match rustix::fs::statat(&hierarchy.dir, relative(&self.path), AtFlags::empty()) {
+    pub(super) fn verify_name(&self, place: Place<'_>) -> Result<(), Error> {
+        match rustix::fs::statat(place.0, place.1, AtFlags::empty()) {
             Ok(now) if now.st_ino == self.inode => Ok(()),
             _ => Err(Error::CgroupGone(printable(&self.path))),
         }
@@ -125,23 +125,37 @@ impl CgroupFiles {
         }
     }
 
+    /// Reads how much is charged to it; `None` where it has no such file.
+    pub(super) fn charged(&self, buffer: &mut Vec<u8>) -> Result<Option<Bytes>, Error> {
+        match self.memory.as_ref().and_then(|memory| memory.usage.as_ref()) {
+            Some(file) => self.read(file, names(self.version).usage, buffer, usage).map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Reads statistics, then usage, into `level`: in that order as Kubernetes' programs do, so that page
     /// cache that grows meanwhile makes the working set larger, not smaller.
     pub(super) fn usage(&self, level: &mut Level, buffer: &mut Vec<u8>) -> Result<(), Error> {
         let Some(memory) = &self.memory else { return Ok(()) };
         level.stat = Some(self.stat(memory, buffer)?);
-        if let Some(file) = &memory.usage {
-            level.usage = Some(self.read(file, names(self.version).usage, buffer, usage)?);
-        }
+        level.usage = self.charged(buffer)?;
         Ok(())
     }
 
     /// Reads how much of the children's caches `memory.min` keeps from this cgroup's reclaim, the child
     /// `reader` excepted. cgroup v1 has no such protection.
-    pub(super) fn protected(&self, reader: &[u8], buffer: &mut Vec<u8>) -> Result<Bytes, Error> {
+    ///
+    /// # Errors
+    /// [`Error::TakesLong`] where there are many children, unless whoever waits `may_take_long`.
+    pub(super) fn protected(
+        &self,
+        reader: &[u8],
+        may_take_long: bool,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Bytes, Error> {
         match self.version {
             CgroupVersion::V1 => Ok(Bytes::ZERO),
-            CgroupVersion::V2 => self.protected.bytes(&self.dir, &self.path, reader, buffer),
+            CgroupVersion::V2 => self.protected.bytes(&self.dir, &self.path, reader, may_take_long, buffer),
         }
     }
 
@@ -164,11 +178,6 @@ impl CgroupFiles {
     /// The kernel's number for it, never used again.
     pub(super) fn inode(&self) -> u64 {
         self.inode
-    }
-
-    /// The path that it was opened by.
-    pub(super) fn path(&self) -> &[u8] {
-        &self.path
     }
 
     fn stat(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<MemoryStat, Error> {

@@ -12,10 +12,14 @@ use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How often the whole directory is gone through at most, whatever numbers somebody asks for.
+/// How often the whole directory is gone through at most, whatever numbers somebody asks for, and any directory in it is
+/// listed.
 const PAUSE: Duration = Duration::from_secs(1);
+/// So many directories' listings are remembered.
+const MOST_LISTED: usize = 256;
 /// Directories lie no deeper in each other. It only keeps a walk finite.
 const DEPTH: usize = 8;
 
@@ -27,7 +31,12 @@ pub struct CpuDirectory {
     paths: Mutex<HashMap<u64, Vec<u8>>>,
     /// When all of it was gone through; locked while that is done.
     walked: Mutex<Option<Instant>>,
+    /// What was listed lately, by path.
+    listed: Mutex<HashMap<Vec<u8>, (Instant, Arc<Entries>)>>,
 }
+
+/// What is in a directory, by name.
+pub type Entries = Vec<(Vec<u8>, Entry)>;
 
 /// Something in the directory.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +52,7 @@ pub struct Entry {
 impl CpuDirectory {
     pub(super) fn open(sys: Option<&OwnedFd>) -> Self {
         let directory = sys.and_then(|sys| open_bare(sys, "devices/system/cpu", PATH_DIR).ok());
-        Self { directory, paths: Mutex::default(), walked: Mutex::default() }
+        Self { directory, paths: Mutex::default(), walked: Mutex::default(), listed: Mutex::default() }
     }
 
     fn directory(&self) -> Result<&OwnedFd, Errno> {
@@ -97,7 +106,7 @@ impl CpuDirectory {
 
     fn walk(&self, path: &[u8], depth: usize, paths: &mut HashMap<u64, Vec<u8>>) {
         // What goes meanwhile is not there.
-        for (name, entry) in self.list(path).unwrap_or_default() {
+        for (name, entry) in self.list_now(path).unwrap_or_default() {
             let path = join(path, &name);
             if entry.kind == FileType::Directory && depth < DEPTH {
                 self.walk(&path, depth + 1, paths);
@@ -106,11 +115,26 @@ impl CpuDirectory {
         }
     }
 
-    /// What is in a directory.
+    /// What is in a directory, or was a moment ago.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn list(&self, path: &[u8]) -> Result<Vec<(Vec<u8>, Entry)>, Errno> {
+    pub fn list(&self, path: &[u8]) -> Result<Arc<Entries>, Errno> {
+        if let Some((at, entries)) = self.listed.lock().get(path)
+            && at.elapsed() < PAUSE
+        {
+            return Ok(Arc::clone(entries));
+        }
+        let entries = Arc::new(self.list_now(path)?);
+        let mut listed = self.listed.lock();
+        if listed.len() >= MOST_LISTED {
+            listed.clear();
+        }
+        listed.insert(path.to_vec(), (Instant::now(), Arc::clone(&entries)));
+        Ok(entries)
+    }
+
+    fn list_now(&self, path: &[u8]) -> Result<Entries, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let opened = openat(self.directory()?, to_path(path), flags, Mode::empty())?;
         let names =

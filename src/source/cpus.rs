@@ -1,9 +1,9 @@
 //! Processors: which a reader may run on, how much of them, and how long its container has run.
 
 use super::caller::Caller;
+use super::descent::{Descent, downward};
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
-use super::levels::upward;
 use super::texts::read;
 use crate::error::Error;
 use crate::parse::CgroupVersion;
@@ -39,25 +39,32 @@ fn allowed(cpuset: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Res
         CgroupVersion::V1 => "cpuset.effective_cpus",
         CgroupVersion::V2 => "cpuset.cpus.effective",
     };
-    for level in upward(container_or_own(cpuset, caller)?) {
-        let list = read(cpuset, level, name, buffer, CpuList::parse)?;
-        if list.is_some() {
-            return Ok(list);
-        }
+    let container = container_or_own(cpuset, caller)?;
+    let own = read(container, cpuset.place(container), name, buffer, CpuList::parse)?;
+    if own.is_some() {
+        return Ok(own);
     }
-    Ok(None)
+    let (mut nearest, mut descent) = (None, Descent::new(cpuset));
+    for level in downward(container) {
+        let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
+        nearest = read(level, place, name, buffer, CpuList::parse)?.or(nearest);
+    }
+    Ok(nearest)
 }
 
 /// Thousandths of a processor: the least of all levels.
 fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<u64>, Error> {
-    let mut least = None;
-    for level in upward(container_or_own(cpu, caller)?).filter(|&level| level != b"/" || !cpu.top_is_host) {
+    let (mut least, mut descent) = (None, Descent::new(cpu));
+    let container = container_or_own(cpu, caller)?;
+    for level in downward(container).filter(|&level| level != b"/" || !cpu.top_is_host) {
+        let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
         let quota = match cpu.version {
-            CgroupVersion::V2 => read(cpu, level, "cpu.max", buffer, CpuQuota::v2)?.flatten(),
+            CgroupVersion::V2 => read(level, place, "cpu.max", buffer, CpuQuota::v2)?.flatten(),
             CgroupVersion::V1 => {
-                let text = read(cpu, level, "cpu.cfs_quota_us", buffer, |text| Ok(text.to_vec()))?;
+                let text = read(level, place, "cpu.cfs_quota_us", buffer, |text| Ok(text.to_vec()))?;
                 let Some(text) = text else { continue };
-                read(cpu, level, "cpu.cfs_period_us", buffer, |period| CpuQuota::v1(&text, period))?.flatten()
+                read(level, place, "cpu.cfs_period_us", buffer, |period| CpuQuota::v1(&text, period))?
+                    .flatten()
             }
         };
         least = least.into_iter().chain(quota.map(CpuQuota::milli)).min();
@@ -74,15 +81,16 @@ fn container_or_own<'t>(hierarchy: &Hierarchy, caller: &Caller<'t>) -> Result<&'
 /// The root's time is the host's.
 fn time(cpuacct: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuTime>, Error> {
     let Some(container) = caller.container_in(cpuacct)? else { return Ok(None) };
+    let place = cpuacct.place(container);
     match cpuacct.version {
-        CgroupVersion::V2 => read(cpuacct, container, "cpu.stat", buffer, |text| {
+        CgroupVersion::V2 => read(container, place, "cpu.stat", buffer, |text| {
             let get = |key: &'static str| value_of(text, key)?.ok_or(ParseError::Missing(key));
             let nanoseconds = |usec: u64| usec.saturating_mul(1000);
             Ok(CpuTime { user: nanoseconds(get("user_usec")?), system: nanoseconds(get("system_usec")?) })
         }),
         CgroupVersion::V1 => {
-            let user = read(cpuacct, container, "cpuacct.usage_user", buffer, number)?;
-            let system = read(cpuacct, container, "cpuacct.usage_sys", buffer, number)?;
+            let user = read(container, place, "cpuacct.usage_user", buffer, number)?;
+            let system = read(container, place, "cpuacct.usage_sys", buffer, number)?;
             Ok(user.zip(system).map(|(user, system)| CpuTime { user, system }))
         }
     }

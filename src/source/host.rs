@@ -88,7 +88,7 @@ impl HostFiles {
     ) -> Result<Snapshot, Error> {
         let mut root = Level::default();
         if needs.covers(Needs::USAGE) {
-            CgroupFiles::open(&layout.memory, b"/")?.usage(&mut root, buffer)?;
+            CgroupFiles::open(&layout.memory, b"/", layout.memory.place(b"/"))?.usage(&mut root, buffer)?;
         }
         let usage_by_meminfo = needs.covers(Needs::USAGE) && root.stat.is_none();
         let meminfo = match needs.covers(Needs::LEVELS) || usage_by_meminfo {

@@ -1,10 +1,10 @@
 //! Huge pages, as the hugetlb controller limits them. Few hosts have any: nothing is kept open for them.
 
+use super::descent::{Descent, downward};
 use super::layout::Hierarchy;
-use super::levels::{relative, upward};
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::bytes::Kib;
-use crate::error::{Error, printable};
+use crate::error::Error;
 use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::{limit, number, usage};
@@ -48,13 +48,11 @@ fn levels(hierarchy: &Hierarchy, size: Kib, path: &[u8]) -> Result<Vec<HugeLevel
         CgroupVersion::V1 => ("limit_in_bytes", "usage_in_bytes", "rsvd.usage_in_bytes"),
         CgroupVersion::V2 => ("max", "current", "rsvd.current"),
     };
-    let mut levels = Vec::new();
-    for ancestor in upward(path).filter(|&ancestor| ancestor != b"/" || !hierarchy.top_is_host) {
-        let dir = openat(&hierarchy.dir, relative(ancestor), PATH_DIR, Mode::empty());
-        let dir = dir.map_err(|e| match e {
-            Errno::NOENT => Error::CgroupGone(printable(ancestor)),
-            e => Error::unreadable(printable(ancestor), e),
-        })?;
+    let (mut levels, mut descent) = (Vec::new(), Descent::new(hierarchy));
+    for level in downward(path).filter(|&level| level != b"/" || !hierarchy.top_is_host) {
+        let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
+        let dir =
+            openat(place.0, place.1, PATH_DIR, Mode::empty()).map_err(|e| Error::of_cgroup(level, e))?;
         let file = |name: &str| format!("{prefix}.{name}");
         // Without the controller there are no such files; the level above has the numbers.
         let Some(limit) = read_number(&dir, &file(limit_file), limit)? else { continue };
@@ -62,6 +60,7 @@ fn levels(hierarchy: &Hierarchy, size: Kib, path: &[u8]) -> Result<Vec<HugeLevel
         let reserved = read_number(&dir, &file(reserved_file), usage)?.unwrap_or_default();
         levels.push(HugeLevel { limit, usage: used, reserved });
     }
+    levels.reverse();
     Ok(levels)
 }
 

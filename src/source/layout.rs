@@ -3,6 +3,8 @@
 //! The mount table decides, controller by controller: a host may have some controllers on cgroup v1 and
 //! others on v2 (cgroups(7), "hybrid"), and nothing forces either to be below `/sys/fs/cgroup`.
 
+use super::cgroup_files::Place;
+use super::levels::relative;
 use super::procfs::{PATH_DIR, Procfs, READ, read_whole};
 use crate::error::{Error, printable};
 use crate::parse::CgroupVersion;
@@ -11,7 +13,7 @@ use crate::parse::mountinfo::{Mount, mounts};
 use crate::parse::proc_cgroup::memberships;
 use rustix::fs::{AtFlags, Mode, accessat, openat};
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -164,6 +166,11 @@ impl Hierarchy {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.top_is_host && self.mount_root == b"/"
+    }
+
+    /// The way to a cgroup from the mount point.
+    pub(super) fn place<'p>(&'p self, path: &'p [u8]) -> Place<'p> {
+        (self.dir.as_fd(), relative(path))
     }
 
     /// A process's path in this hierarchy, relative to the mount point but with a leading slash, from the

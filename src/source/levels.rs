@@ -2,10 +2,11 @@
 
 use super::caller::Caller;
 use super::cgroup_files::CgroupFiles;
+use super::descent::{Descent, downward};
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
 use crate::bytes::Kib;
-use crate::error::Error;
+use crate::error::{Error, printable};
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{Container, Level, Needs, Scope, Snapshot, Swap};
 use parking_lot::Mutex;
@@ -15,6 +16,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 
+/// A path of more levels keeps open its lowest alone, and has the others opened for each reading: nobody nests so deeply
+/// but to use up our files.
+const MOST_KEPT: usize = 32;
+
+/// Whether a path has more levels than are kept open.
+pub(super) fn is_deep(path: &[u8]) -> bool {
+    path.iter().filter(|&&byte| byte == b'/').count() > MOST_KEPT
+}
+
 /// The cgroups that are open because some path goes through them. Containers share the levels above them.
 #[derive(Default)]
 pub(super) struct Levels {
@@ -23,39 +33,71 @@ pub(super) struct Levels {
 
 /// A reader's cgroup and all above it, with their files open.
 pub struct CgroupPath {
+    path: Vec<u8>,
     /// From the reader's own cgroup upward. The hierarchy's root is left out, but for a reader that is in
     /// it.
-    levels: Vec<(usize, Arc<CgroupFiles>)>,
+    levels: Vec<OnPath>,
     in_root: bool,
+}
+
+/// A cgroup on a path.
+struct OnPath {
+    /// How much of the path leads to it.
+    length: usize,
+    /// The kernel's number for it, never used again.
+    inode: u64,
+    has_controller: bool,
+    /// `None` where they are not kept open.
+    files: Option<Arc<CgroupFiles>>,
 }
 
 impl Levels {
     /// Opens the cgroup at `path` and every level above it.
     pub(super) fn path(&self, hierarchy: &Hierarchy, path: &[u8]) -> Result<CgroupPath, Error> {
         let in_root = path == b"/" && hierarchy.top_is_host;
+        let is_deep = is_deep(path);
+        let mut descent = Descent::new(hierarchy);
         let mut levels = Vec::new();
-        for ancestor in upward(path) {
-            if ancestor != b"/" || in_root || !hierarchy.top_is_host {
-                levels.push((ancestor.len(), self.level(hierarchy, ancestor)?));
+        for level in downward(path) {
+            if level == b"/" && !in_root && hierarchy.top_is_host {
+                continue;
             }
+            let is_kept = !is_deep || level.len() == path.len();
+            let files = self.level(hierarchy, level, &mut descent, is_kept)?;
+            levels.push(OnPath {
+                length: level.len(),
+                inode: files.inode(),
+                has_controller: files.has_controller(),
+                files: is_kept.then_some(files),
+            });
         }
-        Ok(CgroupPath { levels, in_root })
+        levels.reverse();
+        Ok(CgroupPath { path: path.to_vec(), levels, in_root })
     }
 
-    fn level(&self, hierarchy: &Hierarchy, path: &[u8]) -> Result<Arc<CgroupFiles>, Error> {
+    fn level(
+        &self,
+        hierarchy: &Hierarchy,
+        path: &[u8],
+        descent: &mut Descent<'_>,
+        is_kept: bool,
+    ) -> Result<Arc<CgroupFiles>, Error> {
+        let place = descent.to(path).map_err(|e| Error::of_cgroup(path, e))?;
         let known = self.open.lock().get(path).and_then(Weak::upgrade);
-        if let Some(level) = known.filter(|level| level.is_current(hierarchy)) {
+        if let Some(level) = known.filter(|level| level.is_current(hierarchy, place)) {
             return Ok(level);
         }
-        let level = Arc::new(CgroupFiles::open(hierarchy, path)?);
-        self.open.lock().insert(path.to_vec(), Arc::downgrade(&level));
+        let level = Arc::new(CgroupFiles::open(hierarchy, path, place)?);
+        if is_kept {
+            self.open.lock().insert(path.to_vec(), Arc::downgrade(&level));
+        }
         Ok(level)
     }
 
     /// Has the levels on a path opened anew: one of them is not what it was.
     pub(super) fn forget(&self, path: &[u8]) {
         let mut open = self.open.lock();
-        upward(path).for_each(|level| drop(open.remove(level)));
+        downward(path).for_each(|level| drop(open.remove(level)));
     }
 
     /// Forgets the levels that no path goes through any more.
@@ -65,15 +107,6 @@ impl Levels {
         let in_use = open.len();
         open.shrink_to(in_use * 2);
     }
-}
-
-/// `/a/b/c`, `/a/b`, `/a`, `/`.
-pub(super) fn upward(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    std::iter::successors(Some(path), |path| match path.iter().rposition(|&b| b == b'/') {
-        Some(0) if path.len() > 1 => Some(&path[..1]),
-        Some(0) | None => None,
-        Some(slash) => Some(&path[..slash]),
-    })
 }
 
 /// What to open below a hierarchy's mount point.
@@ -86,26 +119,35 @@ impl CgroupPath {
     /// How many files it may keep open, those that other paths share counted in.
     #[must_use]
     pub fn open_files(&self) -> usize {
-        self.levels.len() * CgroupFiles::MOST
+        self.levels.iter().filter(|level| level.files.is_some()).count() * CgroupFiles::MOST
     }
 
     /// Checks that the reader's cgroup is still the one whose files are open. The levels above it need no
     /// look of their own: none of them can be replaced while it stays.
     pub(super) fn verify(&self, layout: &Layout) -> Result<(), Error> {
-        self.levels.first().map_or(Ok(()), |(_, leaf)| leaf.verify_name(&layout.memory))
+        let leaf = self.levels.first().and_then(|level| level.files.as_ref());
+        leaf.map_or(Ok(()), |leaf| leaf.verify_name(layout.memory.place(&self.path)))
     }
 
-    /// The container's number and path, where its path has such a length.
+    /// The kernel's number for the reader's cgroup.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.levels.first().map_or(0, |leaf| leaf.inode)
+    }
+
+    /// The container's number and path, where its path has such a length; `None` for a reader in no container.
     pub(crate) fn container(&self, length: usize) -> Option<(u64, &[u8])> {
-        let (_, files) = self.levels.iter().find(|(known, _)| *known == length)?;
-        Some((files.inode(), files.path()))
+        let level = self.levels.iter().find(|level| level.length == length && !self.in_root)?;
+        Some((level.inode, &self.path[..length]))
     }
 
-    /// The first processes of the reader's cgroup and of those above it up to the container, as many as a page
-    /// of `cgroup.procs` has: of these the oldest is among them, if it still lives.
+    /// The first processes of the container and of the levels from there down to the reader's cgroup, as many as a page
+    /// of `cgroup.procs` has: of these the oldest is among them, if it still lives. Of a reader far below its container not
+    /// all levels are looked at.
     pub(super) fn processes(&self, container: usize) -> Result<Vec<u32>, Error> {
         let mut processes = Vec::new();
-        for (_, level) in self.levels.iter().filter(|(length, _)| *length >= container) {
+        let levels = self.levels.iter().filter(|level| level.length >= container).rev();
+        for level in levels.filter_map(|level| level.files.as_ref()) {
             processes.extend(level.processes()?);
         }
         Ok(processes)
@@ -124,13 +166,13 @@ impl CgroupPath {
             return host.load(layout, needs, buffer);
         }
         let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo(buffer)?) } else { None };
-        let with_controller = || self.levels.iter().filter(|(_, files)| files.has_controller());
-        for (_, files) in &self.levels {
+        for files in self.levels.iter().filter_map(|level| level.files.as_ref()) {
             files.verify_controller()?;
         }
 
         // The container, or the nearest level above it that has the controller.
-        let Some(index) = with_controller().position(|(length, _)| *length <= caller.container_length) else {
+        let mut with_controller = self.levels.iter().filter(|level| level.has_controller);
+        let Some(shown) = with_controller.position(|level| level.length <= caller.container_length) else {
             if !needs.covers(Needs::USAGE) && !needs.covers(Needs::LEVELS) {
                 // Of other controllers' numbers it may have its own.
                 let container = Container { levels: Vec::new(), index: 0, huge_pages: None };
@@ -138,19 +180,78 @@ impl CgroupPath {
             }
             return host.load(layout, needs, buffer);
         };
-        let mut levels = Vec::with_capacity(self.levels.len());
-        let mut below: &[u8] = b"";
-        for (position, (_, files)) in with_controller().enumerate() {
-            let shown = position == index && needs.covers(Needs::USAGE);
-            levels.push(read_level(files, below, shown, meminfo.as_ref(), buffer)?);
-            below = name(files.path());
-        }
+        let bounds = meminfo.as_ref().map(|meminfo| Bounds::of(meminfo, caller.may_take_long));
+        let levels = self.read_levels(shown, needs.covers(Needs::USAGE), bounds, layout, buffer)?;
         let huge_pages = match (&meminfo, &layout.hugetlb) {
             (Some(meminfo), Some(hugetlb)) => host.huge_pages(meminfo, layout, caller.own_in(hugetlb)?)?,
             _ => None,
         };
-        let scope = Scope::Container(Container { levels, index, huge_pages });
+        let scope = Scope::Container(Container { levels, index: shown, huge_pages });
         Ok(Snapshot::of_memory(meminfo, host.page, scope))
+    }
+
+    /// Reads the levels that have the controller; of that at the index `shown` usage and statistics, if these are wanted.
+    fn read_levels(
+        &self,
+        shown: usize,
+        wants_usage: bool,
+        mut bounds: Option<Bounds>,
+        layout: &Layout,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Vec<Level>, Error> {
+        let with_controller = || self.levels.iter().enumerate().filter(|(_, level)| level.has_controller);
+        let mut read = |index: usize, on_path: usize, files: &CgroupFiles, buffer: &mut Vec<u8>| {
+            let below =
+                on_path.checked_sub(1).map_or(&b""[..], |below| name(self.path_to(&self.levels[below])));
+            read_level(files, below, index == shown && wants_usage, bounds.as_mut(), buffer)
+        };
+        let mut levels = Vec::with_capacity(self.levels.len());
+        if self.levels.iter().all(|level| level.files.is_some()) {
+            for (index, (on_path, level)) in with_controller().enumerate() {
+                if let Some(files) = &level.files {
+                    levels.push(read(index, on_path, files, buffer)?);
+                }
+            }
+            return Ok(levels);
+        }
+        let mut descent = Descent::new(&layout.memory);
+        let downward: Vec<_> = with_controller().enumerate().collect();
+        for (index, (on_path, level)) in downward.into_iter().rev() {
+            let path = self.path_to(level);
+            let place = descent.to(path).map_err(|e| Error::of_cgroup(path, e))?;
+            let files = CgroupFiles::open(&layout.memory, path, place)?;
+            if files.inode() != level.inode || !files.has_controller() {
+                return Err(Error::CgroupGone(printable(path)));
+            }
+            levels.push(read(index, on_path, &files, buffer)?);
+        }
+        levels.reverse();
+        Ok(levels)
+    }
+
+    fn path_to(&self, level: &OnPath) -> &[u8] {
+        &self.path[..level.length]
+    }
+}
+
+/// What is known of what can still be allocated, while level after level is read.
+struct Bounds {
+    total: Kib,
+    /// Of the host, that can be swapped to.
+    has_swap: bool,
+    /// The least that any level or the host has left.
+    least: Kib,
+    may_take_long: bool,
+}
+
+impl Bounds {
+    fn of(meminfo: &Meminfo, may_take_long: bool) -> Self {
+        Self {
+            may_take_long,
+            total: meminfo.kib(Field::MemTotal),
+            has_swap: meminfo.kib(Field::SwapTotal) != Kib::ZERO,
+            least: meminfo.available(),
+        }
     }
 }
 
@@ -160,44 +261,35 @@ fn name(path: &[u8]) -> &[u8] {
 }
 
 /// `below` is the name of the next level toward the reader.
+///
+/// Statistics are what takes longest to read, above all high up, where they are many cgroups' sum. They can only add to
+/// what a level has left below its limit, so they are not read where that is no less than another has left with them.
 fn read_level(
     files: &CgroupFiles,
     below: &[u8],
-    shown: bool,
-    meminfo: Option<&Meminfo>,
+    is_shown: bool,
+    bounds: Option<&mut Bounds>,
     buffer: &mut Vec<u8>,
 ) -> Result<Level, Error> {
     let mut level = Level::default();
-    let mut binds = false;
-    if let Some(meminfo) = meminfo {
-        level.limit = files.limit(buffer)?;
-        binds = level.limit.is_some_and(|limit| limit.to_kib() < meminfo.kib(Field::MemTotal));
-    }
-    if shown || binds {
+    if is_shown {
         files.usage(&mut level, buffer)?;
     }
-    if binds {
-        level.protected = files.protected(below, buffer)?;
+    let Some(bounds) = bounds else { return Ok(level) };
+    level.limit = files.limit(buffer)?;
+    if level.limit.is_some_and(|limit| limit.to_kib() < bounds.total) {
+        if !is_shown {
+            level.usage = files.charged(buffer)?;
+        }
+        if level.unused().is_some_and(|unused| unused < bounds.least) {
+            if !is_shown {
+                files.usage(&mut level, buffer)?;
+            }
+            level.protected = files.protected(below, bounds.may_take_long, buffer)?;
+            bounds.least = level.headroom().map_or(bounds.least, |headroom| headroom.min(bounds.least));
+        }
     }
     // A host without swap has none to limit.
-    level.swap = match meminfo.map(|meminfo| meminfo.kib(Field::SwapTotal)) {
-        None | Some(Kib::ZERO) => Swap::Unaccounted,
-        Some(_) => files.swap(buffer)?,
-    };
+    level.swap = if bounds.has_swap { files.swap(buffer)? } else { Swap::Unaccounted };
     Ok(level)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels_go_up_to_the_root() {
-        let up = |path: &'static str| {
-            upward(path.as_bytes()).map(|p| std::str::from_utf8(p).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(up("/a/b c/d"), ["/a/b c/d", "/a/b c", "/a", "/"]);
-        assert_eq!(up("/a"), ["/a", "/"]);
-        assert_eq!(up("/"), ["/"]);
-    }
 }

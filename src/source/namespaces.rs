@@ -4,9 +4,10 @@
 //! Entries are keyed by the namespace's number, which the kernel gives away again once a namespace
 //! is gone. So each entry holds its namespace open: while it is cached, its number is its own.
 
+use super::caller::Caller;
 use super::layout::{Hierarchy, is_at_or_below};
 use super::procfs::{PATH_DIR, Procfs, READ, process_error, read_whole};
-use crate::error::Error;
+use crate::error::{Error, printable};
 use crate::parse::proc_stat::start_time;
 use crate::parse::proc_status;
 use crate::sys;
@@ -73,21 +74,20 @@ impl NamespaceCache {
         Ok(is_at_or_below(path, &namespace.root).then_some(namespace.root.len()))
     }
 
-    /// Length of the prefix of `path` that is the cgroup of the init of the pid namespace `id`; `None` if
-    /// `path` is not below it.
+    /// Length of the prefix of the reader's path that is the cgroup of the init of its pid namespace `id`; `None` if
+    /// the path is not below it.
     ///
     /// A look at init that is at most `max_age` old will do.
     pub(super) fn init_of(
         &self,
         id: u64,
-        pid: u32,
-        path: &[u8],
+        reader: &Caller<'_>,
         max_age: Duration,
         procfs: &Procfs,
         memory: &Hierarchy,
     ) -> Result<Option<usize>, Error> {
-        let Some(namespace) = self.pid_namespace(id, pid, procfs)? else { return Ok(None) };
-        let container = namespace.container_of(path, max_age, memory);
+        let Some(namespace) = self.pid_namespace(id, reader, procfs, memory)? else { return Ok(None) };
+        let container = namespace.container_of(reader.memory, max_age, memory);
         if let Err(Error::ProcessGone(_)) = container {
             self.pid.lock().remove(&id);
             return Ok(None);
@@ -100,25 +100,39 @@ impl NamespaceCache {
         &self,
         container: &[u8],
         id: u64,
-        pid: u32,
+        reader: &Caller<'_>,
         procfs: &Procfs,
         memory: &Hierarchy,
     ) -> Result<Option<u64>, Error> {
-        let Some(namespace) = self.pid_namespace(id, pid, procfs)? else { return Ok(None) };
+        let Some(namespace) = self.pid_namespace(id, reader, procfs, memory)? else { return Ok(None) };
         let place = namespace.place(Duration::ZERO, memory)?;
         if is_at_or_below(&place, container) { namespace.start(procfs).map(Some) } else { Ok(None) }
     }
 
-    fn pid_namespace(&self, id: u64, pid: u32, procfs: &Procfs) -> Result<Option<Arc<PidNamespace>>, Error> {
+    fn pid_namespace(
+        &self,
+        id: u64,
+        reader: &Caller<'_>,
+        procfs: &Procfs,
+        memory: &Hierarchy,
+    ) -> Result<Option<Arc<PidNamespace>>, Error> {
         let known = self.pid.lock().get(&id).map(Arc::clone);
         if known.is_some() {
             return Ok(known);
         }
-        let learnt = PidNamespace::learn(id, pid, procfs)?.map(Arc::new);
+        let learnt = PidNamespace::learn(id, reader, procfs, memory)?.map(Arc::new);
         if let Some(namespace) = &learnt {
             insert(&mut self.pid.lock(), id, namespace);
         }
         Ok(learnt)
+    }
+
+    /// Lets go of all.
+    pub(super) fn clear(&self) {
+        // Closing takes a while, and nobody should wait for it.
+        let cgroup = std::mem::take(&mut *self.cgroup.lock());
+        let pid = std::mem::take(&mut *self.pid.lock());
+        drop((cgroup, pid));
     }
 
     /// Lets go of namespaces whose container is gone: an open cgroup namespace keeps the kernel from
@@ -210,11 +224,18 @@ fn read_inside(
 }
 
 impl PidNamespace {
-    fn learn(id: u64, pid: u32, procfs: &Procfs) -> Result<Option<Self>, Error> {
-        let Some(held) = hold(id, pid, "ns/pid", procfs)? else { return Ok(None) };
+    fn learn(
+        id: u64,
+        reader: &Caller<'_>,
+        procfs: &Procfs,
+        memory: &Hierarchy,
+    ) -> Result<Option<Self>, Error> {
+        let Some(held) = hold(id, reader.pid, "ns/pid", procfs)? else { return Ok(None) };
         let init_pid = match sys::init_of(held.as_fd()) {
             Ok(init) => Some(init),
-            Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => search_init(id, pid, procfs)?,
+            Err(error) if error.raw_os_error() == Some(libc::ENOTTY) => {
+                search_init(id, reader, procfs, memory)?
+            }
             Err(_) => None,
         };
         let Some(init_pid) = init_pid else { return Ok(None) };
@@ -279,27 +300,64 @@ fn container_around(init: &[u8]) -> &[u8] {
 
 /// Finds the init of a reader's pid namespace, for kernels before 6.11 that can't be asked: it is the
 /// eldest ancestor there, unless the reader was put into the namespace from outside, as by `docker exec`.
-fn search_init(id: u64, reader: u32, procfs: &Procfs) -> Result<Option<u32>, Error> {
-    let mut text = Vec::new();
-    let mut inside = |pid: u32| -> Option<proc_status::Status> {
-        let in_namespace = procfs.namespace_id(pid, "ns/pid").is_ok_and(|namespace| namespace == id);
-        procfs.read_of(pid, "status", &mut text).ok().filter(|()| in_namespace)?;
-        proc_status::parse(&text).ok()
-    };
-    let mut ancestor = reader;
-    while let Some(status) = inside(ancestor) {
-        if status.innermost_pid == 1 {
-            return Ok(Some(ancestor));
-        }
-        ancestor = u32::try_from(status.parent).unwrap_or(0);
+fn search_init(
+    id: u64,
+    reader: &Caller<'_>,
+    procfs: &Procfs,
+    memory: &Hierarchy,
+) -> Result<Option<u32>, Error> {
+    let own = status(reader.pid, procfs).ok_or(Error::ProcessGone(reader.pid))?;
+    match eldest_ancestor(reader.pid, own, procfs) {
+        Some(init) => Ok(Some(init)),
+        None if reader.may_take_long => search_all(id, own.nesting, reader.memory, procfs, memory),
+        None => Err(Error::TakesLong(printable(reader.memory))),
     }
+}
+
+fn status(pid: u32, procfs: &Procfs) -> Option<proc_status::Status> {
+    let mut text = Vec::new();
+    procfs.read_of(pid, "status", &mut text).ok()?;
+    proc_status::parse(&text).ok()
+}
+
+/// The init of the namespace, if that is an ancestor. On the way up from a process namespaces only get less deep, so those
+/// that are nested as deeply are in the same.
+fn eldest_ancestor(mut pid: u32, own: proc_status::Status, procfs: &Procfs) -> Option<u32> {
+    let mut there = own;
+    while there.nesting == own.nesting {
+        if there.innermost_pid == 1 {
+            return Some(pid);
+        }
+        pid = u32::try_from(there.parent).ok()?;
+        there = status(pid, procfs)?;
+    }
+    None
+}
+
+/// Looks among all processes. To ask for the namespace of one that is in the middle of an exec takes until that is over, so only
+/// those are asked that are in a cgroup on the reader's `path`: they are no other tenant's.
+fn search_all(
+    id: u64,
+    nesting: usize,
+    path: &[u8],
+    procfs: &Procfs,
+    memory: &Hierarchy,
+) -> Result<Option<u32>, Error> {
     let unreadable = |e: rustix::io::Errno| Error::unreadable("/proc", e);
     // Anew, for a directory that is open for look-ups only can't be listed.
     let listed = openat(&procfs.dir, ".", READ | OFlags::DIRECTORY, Mode::empty()).map_err(unreadable)?;
+    let mut membership = Vec::new();
     for entry in Dir::new(listed).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let Ok(pid) = entry.file_name().to_str().unwrap_or_default().parse() else { continue };
-        if inside(pid).is_some_and(|status| status.innermost_pid == 1) {
+        let is_init = status(pid, procfs).is_some_and(|it| it.innermost_pid == 1 && it.nesting == nesting);
+        if !is_init || procfs.read_of(pid, "cgroup", &mut membership).is_err() {
+            continue;
+        }
+        let place = memory.path_in(&membership, pid);
+        if place.is_ok_and(|place| is_at_or_below(path, container_around(place)))
+            && procfs.namespace_id(pid, "ns/pid").is_ok_and(|namespace| namespace == id)
+        {
             return Ok(Some(pid));
         }
     }
@@ -309,6 +367,7 @@ fn search_init(id: u64, reader: u32, procfs: &Procfs) -> Result<Option<u32>, Err
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::Layout;
     use std::path::Path;
 
     #[test]
@@ -319,16 +378,19 @@ mod tests {
         assert_eq!(container_around(b"/init.scope"), b"/");
     }
 
-    /// The way for old kernels has to find what a new one says.
+    /// The ways for old kernels have to find what a new one says.
     #[test]
     fn search_finds_the_init_that_the_kernel_names() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
-        let own = procfs.namespace_id(std::process::id(), "ns/pid").unwrap();
+        let own = status(std::process::id(), &procfs).unwrap();
+        assert_eq!(eldest_ancestor(std::process::id(), own, &procfs), Some(1));
         // Without root the namespaces of others can't be seen, pid 1's least of all.
-        if procfs.namespace_id(1, "ns/pid").is_ok() {
-            let nobody = 4_194_305;
-            assert_eq!(search_init(own, std::process::id(), &procfs).unwrap(), Some(1), "by its descendants");
-            assert_eq!(search_init(own, nobody, &procfs).unwrap(), Some(1), "among all processes");
-        }
+        let (Ok(id), Ok(layout)) = (procfs.namespace_id(1, "ns/pid"), Layout::detect(Path::new("/"))) else {
+            return;
+        };
+        let mut text = Vec::new();
+        procfs.read_of(1, "cgroup", &mut text).unwrap();
+        let path = layout.memory.path_in(&text, 1).unwrap();
+        assert_eq!(search_all(id, own.nesting, path, &procfs, &layout.memory).unwrap(), Some(1));
     }
 }

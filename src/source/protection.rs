@@ -11,27 +11,40 @@ use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::{limit, usage};
 use crate::parse::memory_stat::memory_stat;
+use crate::sys;
 use parking_lot::Mutex;
-use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
-use rustix::io::Errno;
+use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use std::ffi::CString;
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long it is remembered which children have a `memory.min`; what they use is read each time.
+/// How long it is remembered which children have a `memory.min`.
 const VALID: Duration = Duration::from_secs(1);
-/// A look at all children takes no more than this part of the time: a tenant may make many.
+/// To look at all children takes no more than this part of a processor: a tenant may make many.
 const SHARE: u32 = 100;
+/// But what was seen is not used for longer, however many there are.
+const LONGEST: Duration = Duration::from_secs(30);
+/// Of so many protected children what they use is read for each answer, of more only as often as all children are looked at.
+const FEW: usize = 16;
+/// No serving thread looks at more children than so many.
+const MANY: u64 = 64;
 
 /// The children of one limited cgroup that have a `memory.min`.
 #[derive(Default)]
 pub(super) struct Protected {
-    found: Mutex<Option<Found>>,
+    /// What was seen last, and until when it is good enough.
+    seen: Mutex<Option<(Arc<Seen>, Instant)>>,
+    /// Held by who looks.
+    looking: Mutex<()>,
 }
 
-struct Found {
-    children: Vec<(CString, Bytes)>,
-    valid_until: Instant,
+enum Seen {
+    /// Names, and how much is protected at most.
+    Few(Vec<(CString, Bytes)>),
+    /// What is protected of each child, by the hash of its name. One of them is the reader's.
+    Many(Vec<(u64, Bytes)>, RandomState),
 }
 
 impl Protected {
@@ -41,36 +54,88 @@ impl Protected {
     ///
     /// A child's own children share its protection, as the mount option `memory_recursiveprot` has it, which
     /// systemd sets everywhere.
+    ///
+    /// # Errors
+    /// [`Error::TakesLong`] where there are many children to look at, unless whoever waits `may_take_long`.
     pub(super) fn bytes(
         &self,
         parent: &OwnedFd,
         path: &[u8],
         reader: &[u8],
+        may_take_long: bool,
         buffer: &mut Vec<u8>,
     ) -> Result<Bytes, Error> {
-        let mut found = self.found.lock();
-        let valid = found.as_ref().is_some_and(|found| Instant::now() < found.valid_until);
-        if !valid {
-            let started = Instant::now();
-            let children = look(parent, path, buffer)?;
-            let pause = VALID.max(started.elapsed() * SHARE);
-            *found = Some(Found { children, valid_until: Instant::now() + pause });
+        match &*self.seen(parent, path, may_take_long, buffer)? {
+            Seen::Few(children) => {
+                let mut sum = Bytes::ZERO;
+                for (name, minimum) in children.iter().filter(|(name, _)| name.as_bytes() != reader) {
+                    sum = sum + of_child(parent, path, name, *minimum, buffer)?.unwrap_or_default();
+                }
+                Ok(sum)
+            }
+            Seen::Many(children, hasher) => {
+                let reader = hasher.hash_one(reader);
+                Ok(children.iter().filter(|(name, _)| *name != reader).map(|(_, bytes)| *bytes).sum())
+            }
         }
-        let children = found.iter().flat_map(|found| &found.children);
-        let mut sum = Bytes::ZERO;
-        for (name, minimum) in children.filter(|(name, _)| name.as_bytes() != reader) {
-            sum = sum + of_child(parent, path, name, *minimum, buffer)?.unwrap_or_default();
+    }
+
+    fn seen(
+        &self,
+        parent: &OwnedFd,
+        path: &[u8],
+        may_take_long: bool,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Arc<Seen>, Error> {
+        let known =
+            || self.seen.lock().as_ref().map(|(seen, until)| (Arc::clone(seen), Instant::now() < *until));
+        let takes_long = || Error::TakesLong(printable(path));
+        match known() {
+            Some((seen, true)) => return Ok(seen),
+            // Directories of kernfs have a link for each child.
+            _ if !may_take_long && fstat(parent).is_ok_and(|stat| stat.st_nlink > MANY + 2) => {
+                return Err(takes_long());
+            }
+            _ => {}
         }
-        Ok(sum)
+        // Containers share the levels above them, and who looks there may be in no hurry.
+        let looking = self.looking.try_lock();
+        let _looking = match (looking, known()) {
+            (Some(looking), _) => looking,
+            (None, Some((seen, _))) => return Ok(seen),
+            (None, None) if may_take_long => self.looking.lock(),
+            (None, None) => return Err(takes_long()),
+        };
+        if let Some((seen, true)) = known() {
+            return Ok(seen);
+        }
+        let before = sys::thread_time();
+        let seen = Arc::new(look(parent, path, buffer)?);
+        let pause = ((sys::thread_time().saturating_sub(before)) * SHARE).clamp(VALID, LONGEST);
+        *self.seen.lock() = Some((Arc::clone(&seen), Instant::now() + pause));
+        Ok(seen)
     }
 }
 
+/// Looks at all children.
+fn look(parent: &OwnedFd, path: &[u8], buffer: &mut Vec<u8>) -> Result<Seen, Error> {
+    let children = with_minimum(parent, path, buffer)?;
+    if children.len() <= FEW {
+        return Ok(Seen::Few(children));
+    }
+    let hasher = RandomState::new();
+    let mut many = Vec::with_capacity(children.len());
+    for (name, minimum) in children {
+        if let Some(bytes) = of_child(parent, path, &name, minimum, buffer)? {
+            many.push((hasher.hash_one(name.as_bytes()), bytes));
+        }
+    }
+    Ok(Seen::Many(many, hasher))
+}
+
 /// The children that have a `memory.min`, and how much that is.
-fn look(parent: &OwnedFd, path: &[u8], buffer: &mut Vec<u8>) -> Result<Vec<(CString, Bytes)>, Error> {
-    let unreadable = |e: Errno| match e {
-        Errno::NOENT => Error::CgroupGone(printable(path)),
-        e => Error::unreadable(printable(path), e),
-    };
+fn with_minimum(parent: &OwnedFd, path: &[u8], buffer: &mut Vec<u8>) -> Result<Vec<(CString, Bytes)>, Error> {
+    let unreadable = |e| Error::of_cgroup(path, e);
     let list = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = openat(parent, ".", list, Mode::empty()).map_err(unreadable)?;
     let mut children = Vec::new();

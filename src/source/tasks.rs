@@ -6,7 +6,7 @@ use super::procfs::{PATH_DIR, Procfs, READ};
 use crate::error::{Error, printable};
 use crate::load::Tasks;
 use crate::parse::CgroupVersion;
-use crate::parse::{decimal, proc_stat};
+use crate::parse::{decimal, proc_status};
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -100,17 +100,17 @@ impl Walk<'_> {
         let left = usize::try_from(self.left).unwrap_or(usize::MAX);
         let stride = ids.len().div_ceil(left.max(1)).max(1);
         let weight = u32::try_from(stride).unwrap_or(u32::MAX);
-        let mut stat = [0; 512];
+        let mut status = [0; 512];
         for id in ids.into_iter().step_by(stride) {
             if self.left == 0 {
                 break;
             }
             self.left -= 1;
-            // Of the thread alone: what the process has is summed up over all of its threads.
-            let path = format!("{id}/task/{id}/stat");
-            let file = openat(&self.procfs.dir, path, READ, Mode::empty());
-            let read = file.and_then(|file| rustix::io::read(file, &mut stat));
-            match read.ok().and_then(|length| proc_stat::state(&stat[..length])) {
+            // Not `stat`: that waits for who is in the middle of an exec, which may take as long as a tenant likes
+            // (`do_task_stat()`, fs/proc/array.c).
+            let file = openat(&self.procfs.dir, format!("{id}/status"), READ, Mode::empty());
+            let read = file.and_then(|file| rustix::io::read(file, &mut status));
+            match read.ok().and_then(|length| proc_status::state(&status[..length])) {
                 Some(b'R') => self.sum.running = self.sum.running.saturating_add(weight),
                 Some(b'D') => self.sum.uninterruptible = self.sum.uninterruptible.saturating_add(weight),
                 _ => {}
@@ -132,11 +132,11 @@ mod tests {
         fs::create_dir(&cgroup).unwrap();
         let mut ids = String::new();
         for id in 1..=400 {
-            let task = processes.join(format!("{id}/task/{id}"));
+            let task = processes.join(id.to_string());
             fs::create_dir_all(&task).unwrap();
             // The last hundred run.
-            let state = if id > 300 { 'R' } else { 'S' };
-            fs::write(task.join("stat"), format!("{id} (task) {state} 1 1 1\n")).unwrap();
+            let state = if id > 300 { "R (running)" } else { "S (sleeping)" };
+            fs::write(task.join("status"), format!("Name:\ttask\nState:\t{state}\n")).unwrap();
             ids += &format!("{id}\n");
         }
         fs::write(cgroup.join("tasks"), ids).unwrap();

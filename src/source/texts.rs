@@ -1,8 +1,8 @@
 //! Files of a container's cgroup that are read as they are, and not kept open.
 
 use super::caller::Caller;
-use super::layout::{Hierarchy, Layout};
-use super::levels::relative;
+use super::cgroup_files::Place;
+use super::layout::Layout;
 use super::procfs::{READ, read_whole};
 use crate::error::{Error, printable};
 use crate::parse::CgroupVersion;
@@ -40,7 +40,7 @@ pub(super) fn text_of(
     };
     let mut text = Vec::new();
     for name in names {
-        let read = read(hierarchy, container, name, buffer, |part| {
+        let read = read(container, hierarchy.place(container), name, buffer, |part| {
             text.extend_from_slice(part);
             Ok(())
         });
@@ -51,16 +51,16 @@ pub(super) fn text_of(
     Ok(Some(text))
 }
 
-/// Reads a file of a cgroup that is not kept open; `None` if there is none.
+/// Reads a file of the cgroup at `place` that is not kept open; `None` if there is none.
 pub(super) fn read<T>(
-    hierarchy: &Hierarchy,
     cgroup: &[u8],
+    place: Place<'_>,
     name: &str,
     buffer: &mut Vec<u8>,
     parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
 ) -> Result<Option<T>, Error> {
     let path = || format!("{}/{name}", printable(cgroup));
-    let file = match openat(&hierarchy.dir, relative(cgroup).join(name), READ, Mode::empty()) {
+    let file = match openat(place.0, place.1.join(name), READ, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(e) => return Err(Error::unreadable(path(), e)),

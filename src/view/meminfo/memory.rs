@@ -87,21 +87,12 @@ fn total(host: &Meminfo, container: &Container, page: Kib) -> Kib {
 /// page before it kills. tmpfs and locked memory are on other LRU lists and do not count, nor does what
 /// `memory.min` of a sibling protects.
 fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, ViewError> {
-    let host_available = host.count(Field::MemAvailable).map_or_else(|| host.kib(Field::MemFree), Kib::new);
-    let mut least = total.min(host_available);
-    for level in &container.levels {
-        if let Some(limit) = level.limit.map(Bytes::to_kib)
-            && limit < host.kib(Field::MemTotal)
-        {
-            least = least.min(headroom(level, limit)?);
-        }
-    }
-    Ok(least)
-}
-
-fn headroom(level: &Level, limit: Kib) -> Result<Kib, ViewError> {
-    let stat = level.stat.as_ref().ok_or(ViewError::NotLoaded("a level's memory.stat"))?;
-    let usage = level.usage.ok_or(ViewError::NotLoaded("a level's usage"))?.to_kib();
-    let reclaimable = stat.reclaimable() - level.protected;
-    Ok(limit + reclaimable.to_kib() - usage)
+    let host_total = host.kib(Field::MemTotal);
+    let binds = |level: &&Level| level.limit.is_some_and(|limit| limit.to_kib() < host_total);
+    let limited = || container.levels.iter().filter(binds);
+    let least = limited().filter_map(Level::headroom).fold(total.min(host.available()), Kib::min);
+    // Of others no more needs to be known than that they have at least as much left.
+    let is_enough =
+        |level: &Level| level.stat.is_some() || level.unused().is_some_and(|unused| unused >= least);
+    if limited().all(is_enough) { Ok(least) } else { Err(ViewError::NotLoaded("a level's memory.stat")) }
 }

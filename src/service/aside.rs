@@ -1,0 +1,220 @@
+//! Threads apart from those that serve, for what may take long: a container that is slow to read, or has asked for more than
+//! its share, waits here for itself alone.
+//!
+//! Each owner has one thread at a time, and they take turns. One thread works for all of them, at a lower priority than those
+//! that serve; another one joins only where it seems stuck, since the kernel may keep it for as long as a tenant likes. Nobody
+//! waits for any of them, and with nothing to do there are none.
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// So many threads at most, those that are stuck counted in.
+const MOST: usize = 32;
+/// So many of them work at a time,
+const WIDTH: usize = 1;
+/// not counted those that have been at one thing for so long.
+const STUCK: Duration = Duration::from_millis(50);
+/// A thread with nothing to do ends after so long.
+const IDLE: Duration = Duration::from_secs(5);
+/// Their nice value, see setpriority(2).
+const NICE: i32 = 5;
+
+/// Something to do.
+pub(super) type Job = Box<dyn FnOnce() + Send>;
+
+/// Who waits for what.
+#[derive(Default)]
+pub(super) struct Aside {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Owners with something to do for whom nobody works, in the order of their turns.
+    turns: VecDeque<u64>,
+    waiting: HashMap<u64, VecDeque<Job>>,
+    /// For whom somebody works, and since when.
+    working: HashMap<u64, Instant>,
+    /// What is to be done at a time, in its order.
+    later: BTreeMap<(Instant, u64), Job>,
+    numbered: u64,
+    threads: usize,
+    idle: usize,
+}
+
+impl Aside {
+    /// Has `job` done when it is the owner's turn.
+    ///
+    /// # Errors
+    /// Where no thread can be made; the job is dropped then.
+    pub(super) fn push(self: &Arc<Self>, owner: u64, job: Job) -> io::Result<()> {
+        let mut state = self.state.lock();
+        self.need_a_thread(&mut state)?;
+        let jobs = state.waiting.entry(owner).or_default();
+        let is_first = jobs.is_empty();
+        jobs.push_back(job);
+        if is_first && !state.working.contains_key(&owner) {
+            state.turns.push_back(owner);
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Has `job`, which is short, done at a time.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub(super) fn push_later(self: &Arc<Self>, at: Instant, job: Job) -> io::Result<()> {
+        let mut state = self.state.lock();
+        self.need_a_thread(&mut state)?;
+        state.numbered += 1;
+        let key = (at, state.numbered);
+        state.later.insert(key, job);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Makes a thread unless one is idle, or there are as many as may be.
+    fn need_a_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        if state.idle > 0 || state.threads >= MOST {
+            return Ok(());
+        }
+        let aside = Arc::clone(self);
+        let work = move || {
+            // What is not allowed to be less important is as important as it was.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            aside.work();
+        };
+        match thread::Builder::new().name("aside".into()).spawn(work) {
+            Ok(_) => {
+                state.threads += 1;
+                state.idle += 1;
+                Ok(())
+            }
+            // Those that there are will come to it.
+            Err(_) if state.threads > 0 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn work(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        loop {
+            let now = Instant::now();
+            if state.later.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
+                if let Some((_, job)) = state.later.pop_first() {
+                    state = self.unlocked(state, job);
+                }
+                continue;
+            }
+            let busy = state.working.values().filter(|since| now - **since < STUCK).count();
+            if busy < WIDTH
+                && let Some(owner) = state.turns.pop_front()
+            {
+                if let Some(job) = state.waiting.get_mut(&owner).and_then(VecDeque::pop_front) {
+                    state.working.insert(owner, now);
+                    state = self.unlocked(state, job);
+                    state.working.remove(&owner);
+                }
+                if state.waiting.get(&owner).is_some_and(|jobs| !jobs.is_empty()) {
+                    state.turns.push_back(owner);
+                } else {
+                    state.waiting.remove(&owner);
+                }
+                continue;
+            }
+            let next = state.later.first_key_value().map(|((at, _), _)| *at - now);
+            let stuck = if state.turns.is_empty() { None } else { Some(STUCK) };
+            let wait = next.into_iter().chain(stuck).min();
+            let timed_out = self.changed.wait_for(&mut state, wait.unwrap_or(IDLE)).timed_out();
+            if timed_out && state.turns.is_empty() && state.later.is_empty() {
+                state.threads -= 1;
+                state.idle -= 1;
+                return;
+            }
+        }
+    }
+
+    /// Does a job with the state unlocked. A panic must not take the thread with it; it was logged where it happened.
+    fn unlocked<'s>(
+        self: &'s Arc<Self>,
+        mut state: MutexGuard<'s, State>,
+        job: Job,
+    ) -> MutexGuard<'s, State> {
+        state.idle -= 1;
+        if !state.turns.is_empty() || !state.later.is_empty() {
+            // It may be stuck with this. If there is no thread for the others they are come to afterwards.
+            let _ = self.need_a_thread(&mut state);
+        }
+        drop(state);
+        let _ = catch_unwind(AssertUnwindSafe(job));
+        let mut state = self.state.lock();
+        state.idle += 1;
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    const LONG: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn owners_take_turns_and_each_keeps_its_order() {
+        let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
+        let (go, gate) = mpsc::channel::<()>();
+        aside.push(0, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+        for (owner, what) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (2, "2b")] {
+            let sender = sender.clone();
+            aside.push(owner, Box::new(move || sender.send(what).unwrap())).unwrap();
+        }
+        go.send(()).unwrap();
+        let order: Vec<_> = (0..5).map(|_| done.recv_timeout(LONG).unwrap()).collect();
+        assert_eq!(order, ["1a", "2a", "1b", "2b", "1c"]);
+    }
+
+    #[test]
+    fn one_that_is_stuck_holds_up_its_owner_alone() {
+        let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
+        let (go, gate) = mpsc::channel::<()>();
+        aside.push(1, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+        for owner in [1, 2] {
+            let sender = sender.clone();
+            aside.push(owner, Box::new(move || sender.send(owner).unwrap())).unwrap();
+        }
+        assert_eq!(done.recv_timeout(LONG), Ok(2));
+        assert!(done.recv_timeout(2 * STUCK).is_err());
+        go.send(()).unwrap();
+        assert_eq!(done.recv_timeout(LONG), Ok(1));
+    }
+
+    #[test]
+    fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
+        let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
+        let at = Instant::now() + Duration::from_millis(30);
+        aside.push(1, Box::new(|| panic!("on purpose"))).unwrap();
+        aside.push_later(at, Box::new(move || sender.send(Instant::now()).unwrap())).unwrap();
+        assert!(done.recv_timeout(LONG).unwrap() >= at);
+    }
+
+    #[test]
+    fn there_are_no_more_threads_than_may_be() {
+        let aside = Arc::new(Aside::default());
+        let (go, gate) = mpsc::channel::<()>();
+        let gate = Arc::new(Mutex::new(gate));
+        for owner in 0..2 * MOST as u64 {
+            let gate = Arc::clone(&gate);
+            aside.push(owner, Box::new(move || gate.lock().recv().unwrap_or_default())).unwrap();
+            assert!(aside.state.lock().threads <= MOST);
+        }
+        drop(go);
+    }
+}

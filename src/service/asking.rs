@@ -1,0 +1,502 @@
+//! From a reader and what it asks for to the answer, without anybody having to wait for it who is not of its container.
+
+use super::answers::{Answer, CgroupAnswers, Found, Reading};
+use super::aside::Job;
+use super::starts::{Known, PATIENCE, Waiting};
+use super::{MAX_AGE, Service, Text, render};
+use crate::error::Error;
+use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
+use crate::source::{Caller, CgroupPath};
+use crate::view::View;
+use parking_lot::Mutex;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+/// How often a cgroup that goes away while it is read is looked up again.
+const ATTEMPTS: usize = 3;
+/// A serving thread goes on with so many of those who waited for what it has read.
+const TOGETHER: usize = 4;
+
+/// To ask once more.
+pub(super) type Again = Box<dyn FnOnce(Asker) + Send>;
+
+/// The thread that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// It serves everybody.
+    Serving,
+    /// It serves everybody, and has done so much for one container already.
+    Helping,
+    /// Nobody else waits for it.
+    Patient,
+}
+
+/// What can be asked of a container.
+pub(super) trait Query: Clone + Send + 'static {
+    /// What the answer is.
+    type Answer: Send;
+
+    fn needs(&self) -> Needs;
+
+    /// For a reader in a container, or of the host, of which this was read.
+    fn of(&self, answer: &mut Answer) -> Result<Self::Answer, Error>;
+
+    /// For a reader that can't be seen.
+    fn of_unseen(&self, service: &Service) -> Result<Self::Answer, Error>;
+}
+
+/// The text of a view.
+#[derive(Clone)]
+pub(super) struct TextOf(pub(super) &'static dyn View);
+
+impl Query for TextOf {
+    type Answer = Arc<Text>;
+
+    fn needs(&self) -> Needs {
+        self.0.needs()
+    }
+
+    fn of(&self, answer: &mut Answer) -> Result<Arc<Text>, Error> {
+        answer.text(self.0)
+    }
+
+    fn of_unseen(&self, service: &Service) -> Result<Arc<Text>, Error> {
+        service.warn_of_unseen();
+        let snapshot = service.source.load_host(self.needs())?;
+        render(self.0, &snapshot, Instant::now())
+    }
+}
+
+/// Its processors.
+#[derive(Clone)]
+pub(super) struct CpusOf;
+
+impl Query for CpusOf {
+    type Answer = Option<Cpus>;
+
+    fn needs(&self) -> Needs {
+        Needs::CPUS
+    }
+
+    fn of(&self, answer: &mut Answer) -> Result<Option<Cpus>, Error> {
+        Ok(answer.snapshot.cpus.clone())
+    }
+
+    fn of_unseen(&self, _: &Service) -> Result<Option<Cpus>, Error> {
+        Ok(None)
+    }
+}
+
+/// What came of an attempt to answer.
+enum Attempt<T> {
+    /// The answer, and what is to be done next: by those who waited for the same reading, on behalf of its owner.
+    Done(Result<T, Error>, (u64, Vec<Again>)),
+    /// Somebody reads that cgroup already.
+    IsRead(Arc<CgroupAnswers>),
+    /// It is to be asked for aside, on behalf of this owner.
+    Aside(u64, Vec<Again>),
+    /// When the container started has to be found out first.
+    Start(Seeker),
+}
+
+/// A reader for whose container that has to be found out.
+struct Seeker {
+    /// Of the container's cgroup.
+    container: u64,
+    answers: Arc<CgroupAnswers>,
+    memory: Vec<u8>,
+    container_length: usize,
+    membership: Vec<u8>,
+    pid: u32,
+    pid_namespace: Option<u64>,
+}
+
+impl Seeker {
+    fn caller(&self) -> Caller<'_> {
+        Caller {
+            memory: &self.memory,
+            container_length: self.container_length,
+            membership: &self.membership,
+            pid: self.pid,
+            pid_namespace: self.pid_namespace,
+            may_take_long: true,
+        }
+    }
+}
+
+/// Why nothing was read.
+enum NotRead {
+    Error(Error),
+    /// When the container of this number started is not known.
+    Start(u64),
+}
+
+impl From<Error> for NotRead {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+thread_local! {
+    /// `/proc/PID/cgroup` of the reader; kept for its allocation.
+    static MEMBERSHIP: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Service {
+    /// Has `reply` told the answer, on a thread that serves everybody.
+    pub(super) fn ask_serving<Q: Query>(
+        self: &Arc<Self>,
+        pid: u32,
+        query: Q,
+        reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
+    ) {
+        match self.known_aside.owner(pid) {
+            Some(owner) => self.ask_aside(owner, pid, query, reply),
+            None => self.ask(Asker::Serving, pid, query, reply),
+        }
+    }
+
+    /// Has `reply` told the answer: now, or where that would have others wait, later by another thread.
+    pub(super) fn ask<Q: Query>(
+        self: &Arc<Self>,
+        asker: Asker,
+        pid: u32,
+        query: Q,
+        reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
+    ) {
+        match self.attempt(asker, pid, &query) {
+            Attempt::Done(answer, (owner, next)) => {
+                reply(answer);
+                self.go_on(asker, owner, next);
+            }
+            Attempt::Aside(owner, next) => {
+                self.ask_aside(owner, pid, query, reply);
+                self.put_all_aside(owner, next);
+            }
+            Attempt::IsRead(answers) => {
+                // It may have been read meanwhile.
+                if let Some(again) = answers.park(self.again(pid, query, reply)) {
+                    again(asker);
+                }
+            }
+            Attempt::Start(seeker) => self.seek_start(asker, seeker, self.again(pid, query, reply)),
+        }
+    }
+
+    /// Has `work` done on a thread that nobody else waits for.
+    pub(super) fn do_aside(self: &Arc<Self>, pid: u32, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        let service = Arc::clone(self);
+        self.push_aside(pid.into(), Box::new(move || work(&service)));
+    }
+
+    /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.
+    pub(super) fn for_caller<T>(
+        &self,
+        pid: u32,
+        make: impl Fn(&Caller<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (mut membership, mut attempt) = (Vec::new(), 1);
+        loop {
+            let caller = self.source.caller(pid, MAX_AGE, Needs::CPUS, true, &mut membership)?;
+            match make(&caller) {
+                Err(error) if error.is_race() && attempt < ATTEMPTS => {
+                    self.forget(&caller);
+                    attempt += 1;
+                }
+                Err(error) if error.wants_files() && attempt < ATTEMPTS => {
+                    self.close_all();
+                    attempt += 1;
+                }
+                made => return made,
+            }
+        }
+    }
+
+    fn again<Q: Query>(
+        self: &Arc<Self>,
+        pid: u32,
+        query: Q,
+        reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
+    ) -> Again {
+        let service = Arc::clone(self);
+        Box::new(move |asker| service.ask(asker, pid, query, reply))
+    }
+
+    fn ask_aside<Q: Query>(
+        self: &Arc<Self>,
+        owner: u64,
+        pid: u32,
+        query: Q,
+        reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
+    ) {
+        self.put_aside(owner, self.again(pid, query, reply));
+    }
+
+    fn put_aside(&self, owner: u64, again: Again) {
+        self.push_aside(owner, Box::new(move || again(Asker::Patient)));
+    }
+
+    /// A job that nobody can do is dropped, and its reader gets an error.
+    fn push_aside(&self, owner: u64, job: Job) {
+        if let Err(error) = self.aside.push(owner, job) {
+            self.warn_of_no_thread(&error);
+        }
+    }
+
+    /// Goes on with those who waited for what was read.
+    fn go_on(&self, asker: Asker, owner: u64, next: Vec<Again>) {
+        for (index, again) in next.into_iter().enumerate() {
+            match asker {
+                Asker::Serving if index < TOGETHER => again(Asker::Helping),
+                _ => self.put_aside(owner, again),
+            }
+        }
+    }
+
+    fn put_all_aside(&self, owner: u64, next: Vec<Again>) {
+        next.into_iter().for_each(|again| self.put_aside(owner, again));
+    }
+
+    fn attempt<Q: Query>(&self, asker: Asker, pid: u32, query: &Q) -> Attempt<Q::Answer> {
+        if pid == 0 {
+            return Attempt::Done(query.of_unseen(self), (0, Vec::new()));
+        }
+        MEMBERSHIP.with_borrow_mut(|membership| {
+            let mut attempt = 1;
+            loop {
+                match self.attempt_once(asker, pid, query, membership) {
+                    Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.is_race() => attempt += 1,
+                    Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.wants_files() => {
+                        self.close_all();
+                        attempt += 1;
+                    }
+                    done => return done,
+                }
+            }
+        })
+    }
+
+    fn attempt_once<Q: Query>(
+        &self,
+        asker: Asker,
+        pid: u32,
+        query: &Q,
+        membership: &mut Vec<u8>,
+    ) -> Attempt<Q::Answer> {
+        let failed = |error| match error {
+            // Whose container it is is not known yet.
+            Error::TakesLong(_) => Attempt::Aside(u64::from(pid), Vec::new()),
+            error => Attempt::Done(Err(error), (0, Vec::new())),
+        };
+        let began = Instant::now();
+        let (needs, is_patient) = (query.needs(), asker == Asker::Patient);
+        let caller = match self.source.caller(pid, MAX_AGE, needs, is_patient, membership) {
+            Ok(caller) => caller,
+            Err(error) => return failed(error),
+        };
+        let answers = match self.answers_for(&caller) {
+            Ok(answers) => answers,
+            Err(error) => return failed(error),
+        };
+        let owner = answers.path().number();
+        if !is_patient && answers.share.is_aside(began) {
+            self.known_aside.add(pid, owner);
+            return Attempt::Aside(owner, Vec::new());
+        }
+        let attempt = match answers.find(&caller, needs, |answer| query.of(answer)) {
+            Found::Answer(answer) => Attempt::Done(answer, (owner, Vec::new())),
+            Found::IsRead => return Attempt::IsRead(answers),
+            Found::ToBeRead(reading) => self.read(asker, &caller, query, &answers, reading),
+        };
+        answers.share.charge(began, Instant::now());
+        if is_patient && !answers.share.is_aside(Instant::now()) {
+            self.known_aside.remove(pid);
+        }
+        attempt
+    }
+
+    /// The answers for the readers in the caller's cgroup, which has to be the one that they are of.
+    fn answers_for(&self, caller: &Caller<'_>) -> Result<Arc<CgroupAnswers>, Error> {
+        let open = || self.source.path_of(caller);
+        let answers = self.answers.of_cgroup(caller.memory, open)?;
+        self.source.verify(answers.path()).inspect_err(|_| self.forget(caller))?;
+        Ok(answers)
+    }
+
+    fn forget(&self, caller: &Caller<'_>) {
+        self.answers.forget(caller.memory);
+        self.source.forget(caller.memory);
+    }
+
+    /// Reads what a query is answered from.
+    fn read<Q: Query>(
+        &self,
+        asker: Asker,
+        caller: &Caller<'_>,
+        query: &Q,
+        answers: &Arc<CgroupAnswers>,
+        reading: Reading,
+    ) -> Attempt<Q::Answer> {
+        let owner = answers.path().number();
+        // One serving thread at most reads what it does not know: another one is left for all others.
+        let newcomer = if asker == Asker::Patient || answers.share.is_known() {
+            None
+        } else {
+            match self.newcomer.try_lock() {
+                Some(newcomer) => Some(newcomer),
+                None => return Attempt::Aside(owner, reading.end()),
+            }
+        };
+        self.answers.forget_now_and_then();
+        let began = Instant::now();
+        let read = self.load(answers.path(), caller, query.needs());
+        answers.share.was_read_in(began.elapsed());
+        drop(newcomer);
+        match read {
+            Ok(snapshot) => {
+                let answer = reading.done(caller, query.needs(), snapshot, |answer| query.of(answer));
+                Attempt::Done(answer, (owner, reading.end()))
+            }
+            Err(NotRead::Start(container)) => {
+                self.put_all_aside(owner, reading.end());
+                Attempt::Start(Seeker {
+                    container,
+                    answers: Arc::clone(answers),
+                    memory: caller.memory.to_vec(),
+                    container_length: caller.container_length,
+                    membership: caller.membership.to_vec(),
+                    pid: caller.pid,
+                    pid_namespace: caller.pid_namespace,
+                })
+            }
+            Err(NotRead::Error(Error::TakesLong(_))) if asker != Asker::Patient => {
+                Attempt::Aside(owner, reading.end())
+            }
+            Err(NotRead::Error(error)) => {
+                if error.is_race() {
+                    self.forget(caller);
+                }
+                self.put_all_aside(owner, reading.end());
+                Attempt::Done(Err(error), (owner, Vec::new()))
+            }
+        }
+    }
+
+    fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
+        crate::fault::point(caller.memory);
+        let container = path.container(caller.container_length);
+        let start = match container {
+            Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
+            _ => None,
+        };
+        let mut snapshot = self.source.load(path, caller, needs)?;
+        let (Scope::Container(_), Some(container)) = (&snapshot.scope, container) else {
+            return Ok(snapshot);
+        };
+        snapshot.start = start;
+        if needs.covers(Needs::COUNTERS) {
+            let counters = self.ledgers.counters(container, &snapshot).map_err(Error::from)?;
+            snapshot.counters = Some(counters);
+        }
+        if needs.covers(Needs::LOAD) {
+            let last_pid = self.source.innermost_pid(caller.pid)?;
+            let load = self.loads.load(container, &self.source, &snapshot, last_pid).map_err(Error::from)?;
+            snapshot.load = Some(load);
+        }
+        Ok(snapshot)
+    }
+
+    /// What was found out once stays, also over restarts.
+    fn start_of(&self, container: u64) -> Result<u64, NotRead> {
+        match (self.ledgers.start(container), self.starts.of(container)) {
+            (Some(start), _) | (None, Known::At(start)) => Ok(start),
+            (None, Known::Sought | Known::Nothing) => Err(NotRead::Start(container)),
+        }
+    }
+
+    /// Has `again` done once it is known when the container started.
+    fn seek_start(self: &Arc<Self>, asker: Asker, seeker: Seeker, again: Again) {
+        // It waits for us, and so is in no exec.
+        let own = match self.source.start_of_reader(seeker.pid) {
+            Ok(own) => own,
+            // It is gone, and so is whoever would hear of it.
+            Err(error) => return self.log(&error),
+        };
+        let container = seeker.container;
+        let so_far = match self.starts.wait(container, again, own) {
+            Waiting::Waits => return,
+            Waiting::NeedNot(again) => return again(asker),
+            Waiting::HasToLook(so_far) => so_far,
+        };
+        let service = Arc::clone(self);
+        let look = move || {
+            let path = seeker.answers.path();
+            let start = service.source.start(path, &seeker.caller(), &so_far);
+            let place = &seeker.memory[..seeker.container_length.min(seeker.memory.len())];
+            let waiting = service.starts.found(container, place, start.ok());
+            waiting.into_iter().for_each(|again| service.put_aside(path.number(), again));
+        };
+        // Not the owner of what the container asks for otherwise, which must not wait for the look.
+        self.push_aside(u64::MAX - container, Box::new(look));
+        let service = Arc::clone(self);
+        let give_up = move || {
+            let waiting = service.starts.give_up(container);
+            waiting.into_iter().for_each(|again| service.put_aside(container, again));
+        };
+        if let Err(error) = self.aside.push_later(Instant::now() + PATIENCE, Box::new(give_up)) {
+            self.warn_of_no_thread(&error);
+            // Nobody would, later.
+            drop(self.starts.give_up(container));
+        }
+    }
+}
+
+/// The processes whose container is served aside, so that their next requests are put there without a look at who they are:
+/// to be taken for one of another container costs a reader a little time and nothing else.
+#[derive(Default)]
+pub(super) struct KnownAside {
+    owners: Mutex<HashMap<u32, u64>>,
+    count: AtomicUsize,
+}
+
+/// So many are remembered.
+const MOST_KNOWN: usize = 8192;
+
+impl KnownAside {
+    fn owner(&self, pid: u32) -> Option<u64> {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        self.owners.lock().get(&pid).copied()
+    }
+
+    fn add(&self, pid: u32, owner: u64) {
+        let mut owners = self.owners.lock();
+        if owners.len() >= MOST_KNOWN {
+            owners.clear();
+        }
+        owners.insert(pid, owner);
+        self.count.store(owners.len(), Ordering::Relaxed);
+    }
+
+    fn remove(&self, pid: u32) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut owners = self.owners.lock();
+        owners.remove(&pid);
+        if owners.is_empty() {
+            owners.shrink_to_fit();
+        }
+        self.count.store(owners.len(), Ordering::Relaxed);
+    }
+
+    /// Forgets all of them: most are gone.
+    pub(super) fn clear(&self) {
+        *self.owners.lock() = HashMap::new();
+        self.count.store(0, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,173 @@
+//! When containers started. To find that out their processes are looked at, and one that is in the middle of an exec keeps
+//! whoever looks for as long as its tenant likes (`exec_update_lock`, fs/exec.c). So that is done aside, while the first reader who asks
+//! waits for a moment.
+
+use super::Again;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// So long a reader waits for the look at its container to end.
+pub(super) const PATIENCE: Duration = Duration::from_millis(300);
+/// So many are remembered; more are looked for anew.
+const MOST: usize = 4096;
+
+/// By the number of the container's cgroup, which is never used again.
+#[derive(Default)]
+pub(super) struct Starts {
+    containers: Mutex<HashMap<u64, Start>>,
+}
+
+/// What is known of one.
+enum Start {
+    /// In clock ticks after the boot, of the container at that path.
+    Known(u64, Vec<u8>),
+    /// Somebody looks: what was found so far, and who waits; `None` once they have waited too long.
+    Sought(Arc<AtomicU64>, Option<Vec<Again>>),
+    /// The look has failed after it had found this. It is good enough until the next sweep.
+    Failed(u64),
+}
+
+/// What a reader is told.
+pub(super) enum Known {
+    /// It started then, in clock ticks after the boot.
+    At(u64),
+    /// Somebody looks.
+    Sought,
+    /// Somebody has to look.
+    Nothing,
+}
+
+impl Starts {
+    /// What is known of a container. While a look at it takes too long that is what the look has found so far: the age of the
+    /// oldest of its processes that could be seen.
+    pub(super) fn of(&self, container: u64) -> Known {
+        match self.containers.lock().get(&container) {
+            Some(Start::Known(start, _) | Start::Failed(start)) => Known::At(*start),
+            Some(Start::Sought(so_far, None)) => Known::At(so_far.load(Ordering::Relaxed)),
+            Some(Start::Sought(_, Some(_))) => Known::Sought,
+            None => Known::Nothing,
+        }
+    }
+
+    /// Has `job` done once somebody's look has ended, or has taken too long. Gives back the job if that is so by now, or,
+    /// where nobody looks, what has to be filled in by looking; the caller looks then.
+    pub(super) fn wait(&self, container: u64, job: Again, so_far: u64) -> Waiting {
+        let mut containers = self.containers.lock();
+        match containers.get_mut(&container) {
+            Some(Start::Sought(_, Some(waiting))) => {
+                waiting.push(job);
+                Waiting::Waits
+            }
+            Some(_) => Waiting::NeedNot(job),
+            None => {
+                let so_far = Arc::new(AtomicU64::new(so_far));
+                containers.insert(container, Start::Sought(Arc::clone(&so_far), Some(vec![job])));
+                Waiting::HasToLook(so_far)
+            }
+        }
+    }
+
+    /// The look took too long. Those who waited for it.
+    pub(super) fn give_up(&self, container: u64) -> Vec<Again> {
+        match self.containers.lock().get_mut(&container) {
+            Some(Start::Sought(_, waiting)) => waiting.take().unwrap_or_default(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The look at the container at `path` has ended, with what it found, if it came to its end. Those who waited for it.
+    pub(super) fn found(&self, container: u64, path: &[u8], start: Option<u64>) -> Vec<Again> {
+        let mut containers = self.containers.lock();
+        if containers.len() >= MOST {
+            containers.retain(|_, start| matches!(start, Start::Sought(..)));
+        }
+        let Some(Start::Sought(so_far, waiting)) = containers.remove(&container) else { return Vec::new() };
+        let failed = Start::Failed(so_far.load(Ordering::Relaxed));
+        let now = start.map_or(failed, |start| Start::Known(start, path.to_vec()));
+        containers.insert(container, now);
+        waiting.unwrap_or_default()
+    }
+
+    /// Forgets containers that `exists` denies.
+    pub(super) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool) {
+        let known: Vec<_> = {
+            let containers = self.containers.lock();
+            let known = containers.iter().filter_map(|(&number, start)| match start {
+                Start::Known(_, path) => Some((number, Some(path.clone()))),
+                Start::Failed(_) => Some((number, None)),
+                Start::Sought(..) => None,
+            });
+            known.collect()
+        };
+        let is_gone =
+            |(number, path): &(u64, Option<Vec<u8>>)| path.as_ref().is_none_or(|path| !exists(*number, path));
+        let gone: Vec<_> = known.into_iter().filter(is_gone).collect();
+        let mut containers = self.containers.lock();
+        for (number, _) in gone {
+            containers.remove(&number);
+        }
+        let in_use = containers.len();
+        containers.shrink_to(in_use * 2);
+    }
+}
+
+/// What becomes of somebody who wants to wait.
+pub(super) enum Waiting {
+    /// The job is done later.
+    Waits,
+    /// It is known by now.
+    NeedNot(Again),
+    /// Nobody looks: what the caller finds goes here.
+    HasToLook(Arc<AtomicU64>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job() -> Again {
+        Box::new(|_| {})
+    }
+
+    #[test]
+    fn the_first_looks_for_all() {
+        let starts = Starts::default();
+        assert!(matches!(starts.of(7), Known::Nothing));
+        let Waiting::HasToLook(_) = starts.wait(7, job(), 90) else { panic!("nobody looks") };
+        assert!(matches!(starts.wait(7, job(), 95), Waiting::Waits));
+        assert!(matches!(starts.of(7), Known::Sought));
+        assert_eq!(starts.found(7, b"/c", Some(80)).len(), 2);
+        assert!(matches!(starts.of(7), Known::At(80)));
+        assert!(matches!(starts.wait(7, job(), 99), Waiting::NeedNot(_)));
+        starts.sweep(|number, path| (number, path) != (7, b"/c"));
+        assert!(matches!(starts.of(7), Known::Nothing));
+    }
+
+    #[test]
+    fn what_was_found_so_far_is_told_while_the_look_hangs() {
+        let starts = Starts::default();
+        let Waiting::HasToLook(so_far) = starts.wait(7, job(), 90) else { panic!("nobody looks") };
+        assert_eq!(starts.give_up(7).len(), 1);
+        assert!(matches!(starts.of(7), Known::At(90)));
+        so_far.store(85, Ordering::Relaxed);
+        assert!(matches!(starts.of(7), Known::At(85)));
+        assert!(starts.give_up(7).is_empty());
+        assert!(starts.found(7, b"/c", None).is_empty());
+        assert!(matches!(starts.of(7), Known::At(85)));
+        starts.sweep(|_, _| true);
+        assert!(matches!(starts.of(7), Known::Nothing), "it is looked for again");
+    }
+
+    #[test]
+    fn as_many_as_one_likes_are_not_remembered() {
+        let starts = Starts::default();
+        for container in 1..3 * MOST as u64 {
+            starts.wait(container, job(), 1);
+            starts.found(container, b"/c", Some(1));
+        }
+        assert!(starts.containers.lock().len() <= MOST);
+    }
+}
