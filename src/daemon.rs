@@ -13,10 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How often the files of containers that are gone are closed.
-const SWEEP: Duration = Duration::from_secs(10);
+/// How long nothing need be looked after where nobody keeps the mount.
+const LONG: Duration = Duration::from_hours(1);
 /// How long a file system that containers still bind may keep the end waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// So many mounts on one file are worth a word.
@@ -109,6 +109,9 @@ pub fn serve(
             Err(error) => log::warn!("no other daemon can take over: {error}"),
         }
     }
+    if let Err(error) = service.sweep_now_and_then() {
+        log::warn!("cannot start the thread that sweeps: {error}; files of gone containers stay open");
+    }
     if let Err(error) = service.follow_loads() {
         log::warn!(
             "cannot start the thread that samples load: {error}; proc/loadavg stays as it is until a restart"
@@ -121,7 +124,7 @@ pub fn serve(
     notify(&[NotifyState::Ready]);
     keeper.feed();
 
-    match wait(connection, service, keeper, events, &gate) {
+    match wait(connection, keeper, events, &gate) {
         End::Left => {
             log::info!("leaving {} to a successor", directory.display());
             Ok(())
@@ -186,18 +189,12 @@ pub fn leave(connection: &Connection, gate: &Arc<Gate>) {
     let _ = session::drain(gate, &connection.mount_point());
 }
 
-fn wait(
-    connection: &Connection,
-    service: &Service,
-    keeper: &Keeper,
-    events: &Receiver<Event>,
-    gate: &Arc<Gate>,
-) -> End {
+fn wait(connection: &Connection, keeper: &Keeper, events: &Receiver<Event>, gate: &Arc<Gate>) -> End {
     let mount_point = connection.mount_point();
     let interval = keeper.interval();
-    let (mut swept, mut before) = (Instant::now(), Vec::new());
+    let mut before = Vec::new();
     loop {
-        match events.recv_timeout(interval.unwrap_or(SWEEP).min(SWEEP)) {
+        match events.recv_timeout(interval.unwrap_or(LONG)) {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return End::Connection(Ok(())),
             Ok(Event::Ended(result)) => return End::Connection(result),
@@ -236,10 +233,6 @@ fn wait(
                 None => keeper.feed(),
             }
             before = now;
-        }
-        if swept.elapsed() >= SWEEP {
-            swept = Instant::now();
-            service.sweep();
         }
     }
 }

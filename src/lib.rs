@@ -4,7 +4,7 @@
 //! The layers, each using only those before it: [`bytes`], [`parse`], [`ledger`], [`load`], [`trigger`], [`snapshot`] and
 //! [`view`] are pure; [`source`] reads the kernel; [`service`] answers a reader; [`fuse`], with a [`journal`] of what it is
 //! about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its mount, [`run`] does it
-//! all for one command; [`cli`] is what a person sees. [`error`] is what a reader can be told; [`sys`] has the unsafe code.
+//! all for one command; [`cli`] is what a person sees. [`error`] is what a reader can be told; [`limits`] is how many files may be open; [`sys`] has the unsafe code.
 
 pub mod bytes;
 pub mod cli;
@@ -14,6 +14,7 @@ mod fault;
 pub mod fuse;
 pub mod journal;
 pub mod ledger;
+pub mod limits;
 pub mod load;
 mod log_limit;
 pub mod parse;

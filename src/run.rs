@@ -20,8 +20,10 @@ use self::janitor::Janitor;
 use self::measure::Measurement;
 use self::report::Report;
 use crate::bytes::Bytes;
+use crate::limits;
 use crate::service::Service;
 use crate::source::{CpuView, LayoutError, Source};
+use crate::sys::Place;
 use crate::view::View;
 use std::ffi::{CString, OsString};
 use std::io;
@@ -114,15 +116,19 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let limits = Limits { memory: options.memory, cpus: options.cpus };
     let cgroup = RunCgroup::create(&layout, &name, limits)?;
     let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?.counting_by(options.cpu_view);
-    let service = Arc::new(Service::new(source, 256));
+    let (most_files, limit_on_files) = limits::raise_open_files();
+    let service = Arc::new(Service::new(source, most_files / 2));
 
-    service.follow_loads().map_err(|e| RunError::System("cannot start a thread", e))?;
+    let no_thread = |e| RunError::System("cannot start a thread", e);
+    service.follow_loads().map_err(no_thread)?;
+    service.sweep_now_and_then().map_err(no_thread)?;
     let namespace = namespace::with_views(&service, &options.views)?;
     let mut command = Command::new(&options.program);
     command.args(&options.arguments);
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let directory = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
-    crate::sys::start_in(&mut command, cgroup.procs()?, namespace.mounts, namespace.root, directory);
+    let place = Place { mounts: namespace.mounts, root: namespace.root, directory, limit_on_files };
+    crate::sys::start_in(&mut command, cgroup.procs()?, place);
 
     let started = Instant::now();
     let mut program = command.spawn().map_err(|e| not_started(&options, e))?;

@@ -12,7 +12,7 @@ mod triggers;
 use self::answers::Answers;
 use self::aside::Aside;
 pub(crate) use self::asking::Asker;
-use self::asking::{Again, CpusOf, KnownAside, TextOf};
+use self::asking::{Again, CpusOf, KnownAside, TextOf, Waiter};
 pub use self::ledgers::LEDGER_WORDS;
 pub use self::loads::LOAD_WORDS;
 use self::starts::Starts;
@@ -42,10 +42,13 @@ use std::time::{Duration, Instant};
 /// that waits for a processor after the text was chosen.
 pub const MAX_AGE: Duration = Duration::from_millis(50);
 
+/// How often the files of containers that are gone are closed.
+const SWEEP: Duration = Duration::from_secs(10);
+
 /// The text of one view for one container at one moment.
 #[derive(Debug)]
 pub struct Text {
-    /// When its numbers had been read.
+    /// When its numbers had been read. They are of then, or, where the kernel takes long over them, of when somebody had asked.
     pub taken: Instant,
     /// What the file says.
     pub bytes: Vec<u8>,
@@ -89,7 +92,8 @@ impl Service {
     #[must_use]
     pub fn new(source: Source, most_files: usize) -> Self {
         Self {
-            source,
+            // As much again, for who asks.
+            source: source.keeping(most_files / 2),
             answers: Answers::new(most_files),
             ledgers: Ledgers::default(),
             loads: Loads::default(),
@@ -117,7 +121,8 @@ impl Service {
         let (sender, answer) = mpsc::channel();
         let query = TextOf(view);
         // Nobody waits any more if that fails.
-        self.ask(Asker::Patient, pid, query, move |text| drop(sender.send(text)));
+        let reader = Waiter { pid, asked: Instant::now() };
+        self.ask(Asker::Patient, reader, query, move |text| drop(sender.send(text)));
         answer.recv().unwrap_or(Err(Error::OfKernel(Errno::IO)))
     }
 
@@ -305,6 +310,22 @@ impl Service {
     fn close_all(&self) {
         self.answers.clear();
         self.source.close_all();
+    }
+
+    /// Sweeps now and then, on a thread of its own that ends with this service.
+    ///
+    /// # Errors
+    /// Where no thread can be made.
+    pub fn sweep_now_and_then(self: &Arc<Self>) -> io::Result<()> {
+        let service = Arc::downgrade(self);
+        let sweep = move || {
+            while let Some(service) = service.upgrade() {
+                service.sweep();
+                drop(service);
+                thread::sleep(SWEEP);
+            }
+        };
+        thread::Builder::new().name("sweep".into()).spawn(sweep).map(drop)
     }
 
     /// Closes the files of containers that are gone, and gives back the memory of what they once asked for.

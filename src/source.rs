@@ -18,7 +18,7 @@ mod readers;
 mod tasks;
 mod texts;
 
-pub use self::caller::Caller;
+pub use self::caller::{Caller, Reader};
 pub use self::cpu_directory::{CpuDirectory, Entry, join};
 pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
@@ -35,7 +35,6 @@ use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
 use rustix::fs::AtFlags;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 /// One system to read: this one, or a tree of files that looks like one.
 pub struct Source {
@@ -83,6 +82,13 @@ impl Source {
         self
     }
 
+    /// Keeps no more than about so many files open for processes and their namespaces.
+    #[must_use]
+    pub fn keeping(mut self, most_files: usize) -> Self {
+        self.callers.bound(most_files);
+        self
+    }
+
     /// The hierarchies that are read.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -95,21 +101,13 @@ impl Source {
         &self.cpu_directory
     }
 
-    /// Finds the container of a process that waits for us, by a look at its namespace's init that is at most `max_age` old.
-    /// The answer points into `text`.
+    /// Finds the container of a reader. The answer points into `text`.
     ///
     /// # Errors
     /// [`Error::ProcessGone`] if there is no such process, [`Error::TakesLong`] where it takes a search that is not to be done
-    /// unless it `may_take_long`, others where it can't be looked at.
-    pub fn caller<'t>(
-        &self,
-        pid: u32,
-        max_age: Duration,
-        needs: Needs,
-        may_take_long: bool,
-        text: &'t mut Vec<u8>,
-    ) -> Result<Caller<'t>, Error> {
-        self.callers.find(pid, max_age, needs, may_take_long, &self.procfs, &self.layout, text)
+    /// unless it may take long, others where it can't be looked at.
+    pub fn caller<'t>(&self, reader: Reader, text: &'t mut Vec<u8>) -> Result<Caller<'t>, Error> {
+        self.callers.find(reader, &self.procfs, &self.layout, text)
     }
 
     /// Opens a reader's cgroup and every level above it.
@@ -206,7 +204,10 @@ impl Source {
                 })?;
                 snapshot.cpus = Some(cpus);
             }
-            for file in CgroupFile::ALL.into_iter().filter(|file| needs.covers(Needs::cgroup_file(*file))) {
+            let is_read = |file: &CgroupFile| snapshot.cgroup_files.iter().any(|(known, _)| known == file);
+            let wanted = CgroupFile::ALL.into_iter().filter(|file| needs.covers(Needs::cgroup_file(*file)));
+            let wanted: Vec<_> = wanted.filter(|file| !is_read(file)).collect();
+            for file in wanted {
                 let text = with_buffer(|buffer| texts::text_of(&self.layout, caller, file, buffer))?;
                 snapshot.cgroup_files.push((file, text));
             }

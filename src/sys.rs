@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use nix::sys::signal::SigSet;
+use rustix::process::{Resource, Rlimit};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CString;
@@ -237,28 +238,34 @@ pub fn passed_descriptors() -> io::Result<Vec<(OwnedFd, String)>> {
     Ok(sd_notify::listen_fds_with_names()?.map(own).collect())
 }
 
-/// Makes `command` start in the cgroups whose `cgroup.procs` are given, in the mount namespace `mounts`, with
-/// the root directory `root` of that and there in `directory`, all before it executes its program: memory
-/// stays charged to where it was first touched.
-pub fn start_in(
-    command: &mut Command,
-    procs: Vec<OwnedFd>,
-    mounts: OwnedFd,
-    root: OwnedFd,
-    directory: CString,
-) {
+/// Where and how a program is started.
+pub struct Place {
+    /// Its mount namespace,
+    pub mounts: OwnedFd,
+    /// the root directory there,
+    pub root: OwnedFd,
+    /// and its working directory.
+    pub directory: CString,
+    /// How many files it may have open.
+    pub limit_on_files: Rlimit,
+}
+
+/// Makes `command` start in the cgroups whose `cgroup.procs` are given, and in that place, all before it executes its
+/// program: memory stays charged to where it was first touched.
+pub fn start_in(command: &mut Command, procs: Vec<OwnedFd>, place: Place) {
     let enter = move || {
         // What this process keeps for itself, the program is to have.
         SigSet::empty().thread_set_mask()?;
+        rustix::process::setrlimit(Resource::Nofile, place.limit_on_files.clone())?;
         // "0" is the writer itself (cgroups(7)).
         for procs in &procs {
             rustix::io::write(procs, b"0")?;
         }
         // This also moves the process to the namespace's own root, which need not be the one it had.
-        move_into_link_name_space(mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
-        rustix::process::fchdir(&root)?;
+        move_into_link_name_space(place.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;
+        rustix::process::fchdir(&place.root)?;
         rustix::process::chroot(c".")?;
-        rustix::process::chdir(&*directory)?;
+        rustix::process::chdir(&*place.directory)?;
         Ok(())
     };
     // SAFETY: between fork and exec the closure only makes system calls with arguments that were made

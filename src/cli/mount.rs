@@ -2,12 +2,12 @@
 
 use super::{Failure, systemd};
 use crate::daemon::{self, Event};
+use crate::limits;
 use crate::service::Service;
 use crate::session::keeper::Keeper;
 use crate::session::{self, Anchors, Connection, Writes, handover};
 use crate::source::{CpuView, Layout, Source};
 use crate::supervisor;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -67,7 +67,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
     let source = Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get());
     require_whole_hierarchy(source.layout())?;
-    let service = Arc::new(Service::new(source, most_files()));
+    let service = Arc::new(Service::new(source, limits::raise_open_files().0 / 2));
 
     if let Some(unit) = &arguments.leave {
         return leave(arguments, &service, unit);
@@ -171,17 +171,6 @@ fn forward_signals(mut forward: impl FnMut(Signal) -> bool + Send + 'static) -> 
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
     Ok(())
-}
-
-/// Raises the limit on open files as far as it goes, and says how many of them may be cgroups'.
-fn most_files() -> usize {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let limit = match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
-        Ok(()) => hard,
-        Err(_) => soft,
-    };
-    // The rest is for namespaces, for readers that are remembered, and for what the daemon itself has open.
-    usize::try_from(limit.min(64 << 10)).unwrap_or(1024) / 2
 }
 
 /// From inside a container only the container's own part can be seen, and the host's processes not at all.

@@ -25,7 +25,7 @@ pub fn parse(text: &[u8]) -> Result<Status, ParseError> {
             .split(u8::is_ascii_whitespace)
             .filter(|word| !word.is_empty()))
     };
-    let last = |key| decimal(numbers(key)?.last().unwrap_or_default());
+    let last = |key| decimal(numbers(key)?.next_back().unwrap_or_default());
     Ok(Status { parent: last("PPid")?, innermost_pid: last("NSpid")?, nesting: numbers("NSpid")?.count() })
 }
 

@@ -55,6 +55,9 @@ pub(super) struct Answer {
     /// Of all hierarchies.
     membership: Vec<u8>,
     pid_namespace: Option<u64>,
+    /// When it was begun to be read,
+    began: Instant,
+    /// and when that was done: the kernel may take long.
     taken: Instant,
     needs: Needs,
     pub(super) snapshot: Snapshot,
@@ -171,8 +174,10 @@ impl Answer {
         self.taken.elapsed() < MAX_AGE
     }
 
-    fn is_of(&self, caller: &Caller<'_>, needs: Needs) -> bool {
-        self.container_length == caller.container_length
+    /// Whether it is for such a caller, and no older than it may be for one who asked then.
+    fn is_for(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
+        (self.began >= asked || self.began.elapsed() < MAX_AGE)
+            && self.container_length == caller.container_length
             && self.membership == caller.membership
             && self.pid_namespace == caller.pid_namespace
             && self.needs.covers(needs)
@@ -217,17 +222,18 @@ impl CgroupAnswers {
         self: &Arc<Self>,
         caller: &Caller<'_>,
         needs: Needs,
+        asked: Instant,
         take: impl FnOnce(&mut Answer) -> T,
     ) -> Found<T> {
         let mut desk = self.desk.lock();
         desk.answers.retain(Answer::is_fresh);
-        if let Some(answer) = desk.answers.iter_mut().find(|answer| answer.is_of(caller, needs)) {
+        if let Some(answer) = desk.answers.iter_mut().find(|answer| answer.is_for(caller, needs, asked)) {
             return Found::Answer(take(answer));
         }
         if std::mem::replace(&mut desk.is_read, true) {
             return Found::IsRead;
         }
-        Found::ToBeRead(Reading { answers: Arc::clone(self), has_ended: false })
+        Found::ToBeRead(Reading { answers: Arc::clone(self), began: Instant::now(), has_ended: false })
     }
 
     /// Has `job` done once the cgroup is read; gives it back if nobody reads.
@@ -244,6 +250,7 @@ impl CgroupAnswers {
 /// That somebody reads a cgroup, and nobody else does meanwhile.
 pub(super) struct Reading {
     answers: Arc<CgroupAnswers>,
+    pub(super) began: Instant,
     has_ended: bool,
 }
 
@@ -260,16 +267,15 @@ impl Reading {
             container_length: caller.container_length,
             membership: caller.membership.to_vec(),
             pid_namespace: caller.pid_namespace,
-            // The kernel may take longer over memory.stat than an answer lasts: those who waited
-            // for it meanwhile should have it.
+            began: self.began,
             taken: Instant::now(),
             needs,
             snapshot,
             texts: vec![None; VIEWS.len()],
         };
-        let taken = take(&mut answer);
+        let answered = take(&mut answer);
         self.answers.desk.lock().answers.push(answer);
-        taken
+        answered
     }
 
     /// Ends it, whatever came of it. What is to be done now by those who waited for it.

@@ -6,7 +6,7 @@ use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
 use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
-use crate::source::{Caller, CgroupPath};
+use crate::source::{Caller, CgroupPath, Reader};
 use crate::view::View;
 use parking_lot::Mutex;
 use std::cell::RefCell;
@@ -32,6 +32,14 @@ pub(crate) enum Asker {
     Helping,
     /// Nobody else waits for it.
     Patient,
+}
+
+/// Who waits for the answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiter {
+    /// Process or thread; 0 for one that can't be seen.
+    pub(super) pid: u32,
+    pub(super) asked: Instant,
 }
 
 /// What can be asked of a container.
@@ -153,9 +161,10 @@ impl Service {
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
+        let reader = Waiter { pid, asked: Instant::now() };
         match self.known_aside.owner(pid) {
-            Some(owner) => self.ask_aside(owner, pid, query, reply),
-            None => self.ask(Asker::Serving, pid, query, reply),
+            Some(owner) => self.put_aside(owner, self.again(reader, query, reply)),
+            None => self.ask(Asker::Serving, reader, query, reply),
         }
     }
 
@@ -163,26 +172,26 @@ impl Service {
     pub(super) fn ask<Q: Query>(
         self: &Arc<Self>,
         asker: Asker,
-        pid: u32,
+        reader: Waiter,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
-        match self.attempt(asker, pid, &query) {
+        match self.attempt(asker, reader, &query) {
             Attempt::Done(answer, (owner, next)) => {
                 reply(answer);
                 self.go_on(asker, owner, next);
             }
             Attempt::Aside(owner, next) => {
-                self.ask_aside(owner, pid, query, reply);
+                self.put_aside(owner, self.again(reader, query, reply));
                 self.put_all_aside(owner, next);
             }
             Attempt::IsRead(answers) => {
                 // It may have been read meanwhile.
-                if let Some(again) = answers.park(self.again(pid, query, reply)) {
+                if let Some(again) = answers.park(self.again(reader, query, reply)) {
                     again(asker);
                 }
             }
-            Attempt::Start(seeker) => self.seek_start(asker, seeker, self.again(pid, query, reply)),
+            Attempt::Start(seeker) => self.seek_start(asker, seeker, self.again(reader, query, reply)),
         }
     }
 
@@ -200,7 +209,8 @@ impl Service {
     ) -> Result<T, Error> {
         let (mut membership, mut attempt) = (Vec::new(), 1);
         loop {
-            let caller = self.source.caller(pid, MAX_AGE, Needs::CPUS, true, &mut membership)?;
+            let reader = Reader { pid, max_age: MAX_AGE, needs: Needs::CPUS, may_take_long: true };
+            let caller = self.source.caller(reader, &mut membership)?;
             match make(&caller) {
                 Err(error) if error.is_race() && attempt < ATTEMPTS => {
                     self.forget(&caller);
@@ -217,22 +227,12 @@ impl Service {
 
     fn again<Q: Query>(
         self: &Arc<Self>,
-        pid: u32,
+        reader: Waiter,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) -> Again {
         let service = Arc::clone(self);
-        Box::new(move |asker| service.ask(asker, pid, query, reply))
-    }
-
-    fn ask_aside<Q: Query>(
-        self: &Arc<Self>,
-        owner: u64,
-        pid: u32,
-        query: Q,
-        reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
-    ) {
-        self.put_aside(owner, self.again(pid, query, reply));
+        Box::new(move |asker| service.ask(asker, reader, query, reply))
     }
 
     fn put_aside(&self, owner: u64, again: Again) {
@@ -260,14 +260,14 @@ impl Service {
         next.into_iter().for_each(|again| self.put_aside(owner, again));
     }
 
-    fn attempt<Q: Query>(&self, asker: Asker, pid: u32, query: &Q) -> Attempt<Q::Answer> {
-        if pid == 0 {
+    fn attempt<Q: Query>(&self, asker: Asker, reader: Waiter, query: &Q) -> Attempt<Q::Answer> {
+        if reader.pid == 0 {
             return Attempt::Done(query.of_unseen(self), (0, Vec::new()));
         }
         MEMBERSHIP.with_borrow_mut(|membership| {
             let mut attempt = 1;
             loop {
-                match self.attempt_once(asker, pid, query, membership) {
+                match self.attempt_once(asker, reader, query, membership) {
                     Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.is_race() => attempt += 1,
                     Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.wants_files() => {
                         self.close_all();
@@ -282,7 +282,7 @@ impl Service {
     fn attempt_once<Q: Query>(
         &self,
         asker: Asker,
-        pid: u32,
+        Waiter { pid, asked }: Waiter,
         query: &Q,
         membership: &mut Vec<u8>,
     ) -> Attempt<Q::Answer> {
@@ -293,7 +293,8 @@ impl Service {
         };
         let began = Instant::now();
         let (needs, is_patient) = (query.needs(), asker == Asker::Patient);
-        let caller = match self.source.caller(pid, MAX_AGE, needs, is_patient, membership) {
+        let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient };
+        let caller = match self.source.caller(reader, membership) {
             Ok(caller) => caller,
             Err(error) => return failed(error),
         };
@@ -306,7 +307,7 @@ impl Service {
             self.known_aside.add(pid, owner);
             return Attempt::Aside(owner, Vec::new());
         }
-        let attempt = match answers.find(&caller, needs, |answer| query.of(answer)) {
+        let attempt = match answers.find(&caller, needs, asked, |answer| query.of(answer)) {
             Found::Answer(answer) => Attempt::Done(answer, (owner, Vec::new())),
             Found::IsRead => return Attempt::IsRead(answers),
             Found::ToBeRead(reading) => self.read(asker, &caller, query, &answers, reading),
@@ -351,9 +352,8 @@ impl Service {
             }
         };
         self.answers.forget_now_and_then();
-        let began = Instant::now();
         let read = self.load(answers.path(), caller, query.needs());
-        answers.share.was_read_in(began.elapsed());
+        answers.share.was_read_in(reading.began.elapsed());
         drop(newcomer);
         match read {
             Ok(snapshot) => {

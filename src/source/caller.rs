@@ -22,6 +22,19 @@ pub(super) struct Callers {
     boundary: Option<Vec<u8>>,
 }
 
+/// A process that waits for us, and how much may be done to find its container.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader {
+    /// Its id, or a thread's.
+    pub pid: u32,
+    /// How old the last look at its namespace's init may be.
+    pub max_age: Duration,
+    /// What is going to be asked for its container.
+    pub needs: Needs,
+    /// Whether nobody else waits for the thread that asks.
+    pub may_take_long: bool,
+}
+
 /// A process's place in the hierarchies, within the text of its `/proc/PID/cgroup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller<'t> {
@@ -88,19 +101,15 @@ impl Callers {
         }
     }
 
-    /// Finds the container of `pid`; `text` is the buffer that the answer points into.
-    ///
-    /// A namespace's init is looked for again if the last look is older than `max_age`.
+    /// Finds the container of a reader; `text` is the buffer that the answer points into.
     pub(super) fn find<'t>(
         &self,
-        pid: u32,
-        max_age: Duration,
-        needs: Needs,
-        may_take_long: bool,
+        reader: Reader,
         procfs: &Procfs,
         layout: &Layout,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
+        let Reader { pid, max_age, needs, may_take_long } = reader;
         let own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
         // Who asks how old a container is asks for its init.
         let asks_pid = |number| needs.covers(Needs::START) || own_cgroup_namespace(number);
@@ -173,6 +182,12 @@ impl Callers {
         let others = path.processes(caller.container_length)?;
         others.into_iter().filter_map(|pid| start_of(pid, procfs).ok()).for_each(found);
         Ok(so_far.load(Ordering::Relaxed))
+    }
+
+    /// Keeps no more than about so many files open.
+    pub(super) fn bound(&mut self, most_files: usize) {
+        self.readers.bound(most_files / 4);
+        self.namespaces.bound(most_files / 2);
     }
 
     pub(super) fn close_all(&self) {

@@ -136,8 +136,21 @@ impl CgroupFiles {
     /// Reads statistics, then usage, into `level`: in that order as Kubernetes' programs do, so that page
     /// cache that grows meanwhile makes the working set larger, not smaller.
     pub(super) fn usage(&self, level: &mut Level, buffer: &mut Vec<u8>) -> Result<(), Error> {
+        self.usage_and_text(level, None, buffer)
+    }
+
+    /// Likewise, and the statistics' text as it was read.
+    pub(super) fn usage_and_text(
+        &self,
+        level: &mut Level,
+        text: Option<&mut Vec<u8>>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         let Some(memory) = &self.memory else { return Ok(()) };
         level.stat = Some(self.stat(memory, buffer)?);
+        if let Some(text) = text {
+            text.clone_from(buffer);
+        }
         level.usage = self.charged(buffer)?;
         Ok(())
     }

@@ -32,8 +32,10 @@ pub struct CpuDirectory {
     /// When all of it was gone through; locked while that is done.
     walked: Mutex<Option<Instant>>,
     /// What was listed lately, by path.
-    listed: Mutex<HashMap<Vec<u8>, (Instant, Arc<Entries>)>>,
+    listed: Mutex<HashMap<Vec<u8>, Listed>>,
 }
+
+type Listed = (Instant, Arc<Entries>);
 
 /// What is in a directory, by name.
 pub type Entries = Vec<(Vec<u8>, Entry)>;

@@ -41,15 +41,15 @@ impl<'h> Descent<'h> {
         let length = self.base.as_ref().map_or(0, |(_, length)| *length);
         if level[length..].iter().filter(|&&byte| byte == b'/').count() > STRIDE {
             let opened = {
-                let (directory, path) = self.from_base(level);
+                let (directory, path) = self.below_base(level);
                 openat(directory, path, PATH_DIR, Mode::empty())?
             };
             self.base = Some((opened, level.len()));
         }
-        Ok(self.from_base(level))
+        Ok(self.below_base(level))
     }
 
-    fn from_base<'d>(&'d self, level: &'d [u8]) -> Place<'d> {
+    fn below_base<'d>(&'d self, level: &'d [u8]) -> Place<'d> {
         match &self.base {
             None => self.hierarchy.place(level),
             Some((directory, length)) if *length == level.len() => {

@@ -8,7 +8,7 @@ use super::layout::{Hierarchy, Layout};
 use crate::bytes::Kib;
 use crate::error::{Error, printable};
 use crate::parse::meminfo::{Field, Meminfo};
-use crate::snapshot::{Container, Level, Needs, Scope, Snapshot, Swap};
+use crate::snapshot::{CgroupFile, Container, Level, Needs, Scope, Snapshot, Swap};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -181,29 +181,46 @@ impl CgroupPath {
             return host.load(layout, needs, buffer);
         };
         let bounds = meminfo.as_ref().map(|meminfo| Bounds::of(meminfo, caller.may_take_long));
-        let levels = self.read_levels(shown, needs.covers(Needs::USAGE), bounds, layout, buffer)?;
+        let wanted = Wanted {
+            shown,
+            usage: needs.covers(Needs::USAGE),
+            text: needs.covers(Needs::cgroup_file(CgroupFile::MemoryStat)),
+        };
+        let (levels, text) = self.read_levels(wanted, bounds, layout, buffer)?;
         let huge_pages = match (&meminfo, &layout.hugetlb) {
             (Some(meminfo), Some(hugetlb)) => host.huge_pages(meminfo, layout, caller.own_in(hugetlb)?)?,
             _ => None,
         };
         let scope = Scope::Container(Container { levels, index: shown, huge_pages });
-        Ok(Snapshot::of_memory(meminfo, host.page, scope))
+        let mut snapshot = Snapshot::of_memory(meminfo, host.page, scope);
+        if wanted.usage && wanted.text {
+            // Where the container has no statistics of its own those of the level above are not its.
+            let is_own =
+                self.levels.iter().any(|it| it.has_controller && it.length == caller.container_length);
+            snapshot.cgroup_files.push((CgroupFile::MemoryStat, is_own.then_some(text)));
+        }
+        Ok(snapshot)
     }
 
-    /// Reads the levels that have the controller; of that at the index `shown` usage and statistics, if these are wanted.
+    /// Reads the levels that have the controller, and the text of the statistics of the one that is shown.
     fn read_levels(
         &self,
-        shown: usize,
-        wants_usage: bool,
+        wanted: Wanted,
         mut bounds: Option<Bounds>,
         layout: &Layout,
         buffer: &mut Vec<u8>,
-    ) -> Result<Vec<Level>, Error> {
+    ) -> Result<(Vec<Level>, Vec<u8>), Error> {
+        let mut text = Vec::new();
         let with_controller = || self.levels.iter().enumerate().filter(|(_, level)| level.has_controller);
         let mut read = |index: usize, on_path: usize, files: &CgroupFiles, buffer: &mut Vec<u8>| {
             let below =
                 on_path.checked_sub(1).map_or(&b""[..], |below| name(self.path_to(&self.levels[below])));
-            read_level(files, below, index == shown && wants_usage, bounds.as_mut(), buffer)
+            let shown = (index == wanted.shown && wanted.usage).then_some(if wanted.text {
+                Some(&mut text)
+            } else {
+                None
+            });
+            read_level(files, below, shown, bounds.as_mut(), buffer)
         };
         let mut levels = Vec::with_capacity(self.levels.len());
         if self.levels.iter().all(|level| level.files.is_some()) {
@@ -212,7 +229,7 @@ impl CgroupPath {
                     levels.push(read(index, on_path, files, buffer)?);
                 }
             }
-            return Ok(levels);
+            return Ok((levels, text));
         }
         let mut descent = Descent::new(&layout.memory);
         let downward: Vec<_> = with_controller().enumerate().collect();
@@ -226,12 +243,23 @@ impl CgroupPath {
             levels.push(read(index, on_path, &files, buffer)?);
         }
         levels.reverse();
-        Ok(levels)
+        Ok((levels, text))
     }
 
     fn path_to(&self, level: &OnPath) -> &[u8] {
         &self.path[..level.length]
     }
+}
+
+/// What is wanted of a path's levels.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// Which of them is the container.
+    shown: usize,
+    /// Its usage and statistics,
+    usage: bool,
+    /// and their text.
+    text: bool,
 }
 
 /// What is known of what can still be allocated, while level after level is read.
@@ -260,20 +288,22 @@ fn name(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or_default()
 }
 
-/// `below` is the name of the next level toward the reader.
+/// `below` is the name of the next level toward the reader. Of one that is `shown` usage and statistics are wanted, and their
+/// text where there is room for it.
 ///
 /// Statistics are what takes longest to read, above all high up, where they are many cgroups' sum. They can only add to
 /// what a level has left below its limit, so they are not read where that is no less than another has left with them.
 fn read_level(
     files: &CgroupFiles,
     below: &[u8],
-    is_shown: bool,
+    shown: Option<Option<&mut Vec<u8>>>,
     bounds: Option<&mut Bounds>,
     buffer: &mut Vec<u8>,
 ) -> Result<Level, Error> {
     let mut level = Level::default();
-    if is_shown {
-        files.usage(&mut level, buffer)?;
+    let is_shown = shown.is_some();
+    if let Some(text) = shown {
+        files.usage_and_text(&mut level, text, buffer)?;
     }
     let Some(bounds) = bounds else { return Ok(level) };
     level.limit = files.limit(buffer)?;

@@ -22,11 +22,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How many namespaces of either kind are held at most: three files for each pair.
-pub(super) const CAPACITY: usize = 1024;
+const CAPACITY: usize = 1024;
+const FILES_A_PAIR: usize = 3;
 
 /// The namespaces of recent readers.
-#[derive(Default)]
 pub(super) struct NamespaceCache {
+    capacity: usize,
     cgroup: Mutex<HashMap<u64, Arc<CgroupNamespace>>>,
     pid: Mutex<HashMap<u64, Arc<PidNamespace>>>,
 }
@@ -48,7 +49,18 @@ struct PidNamespace {
     place: Mutex<Option<(Instant, Vec<u8>)>>,
 }
 
+impl Default for NamespaceCache {
+    fn default() -> Self {
+        Self { capacity: CAPACITY, cgroup: Mutex::default(), pid: Mutex::default() }
+    }
+}
+
 impl NamespaceCache {
+    /// Holds no more than about so many files open.
+    pub(super) fn bound(&mut self, most_files: usize) {
+        self.capacity = (most_files / FILES_A_PAIR).clamp(1, CAPACITY);
+    }
+
     /// Length of the prefix of `path` that is the root of the reader's cgroup namespace `id`; `None` if
     /// the reader is not inside it.
     pub(super) fn root_of(
@@ -65,7 +77,7 @@ impl NamespaceCache {
             None => match CgroupNamespace::learn(id, pid, path, procfs, memory)? {
                 Some(namespace) => {
                     let namespace = Arc::new(namespace);
-                    insert(&mut self.cgroup.lock(), id, &namespace);
+                    insert(&mut self.cgroup.lock(), self.capacity, id, &namespace);
                     namespace
                 }
                 None => return Ok(None),
@@ -122,7 +134,7 @@ impl NamespaceCache {
         }
         let learnt = PidNamespace::learn(id, reader, procfs, memory)?.map(Arc::new);
         if let Some(namespace) = &learnt {
-            insert(&mut self.pid.lock(), id, namespace);
+            insert(&mut self.pid.lock(), self.capacity, id, namespace);
         }
         Ok(learnt)
     }
@@ -160,9 +172,14 @@ fn retain<T>(cache: &Mutex<HashMap<u64, Arc<T>>>, mut keep: impl FnMut(&T) -> bo
     }
 }
 
-fn insert<T>(cache: &mut HashMap<u64, Arc<T>>, id: u64, namespace: &Arc<T>) {
-    if cache.len() >= CAPACITY {
-        cache.clear();
+/// Of too many any half goes: the numbers tell nothing of who asks next.
+fn insert<T>(cache: &mut HashMap<u64, Arc<T>>, capacity: usize, id: u64, namespace: &Arc<T>) {
+    if cache.len() >= capacity {
+        let mut stays = false;
+        cache.retain(|_, _| {
+            stays = !stays;
+            stays
+        });
     }
     cache.insert(id, Arc::clone(namespace));
 }

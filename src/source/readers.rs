@@ -12,14 +12,26 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
-/// How many are remembered. When there are more, all are forgotten together: their descriptors then go in
-/// one system call instead of one for every command that a shell script starts.
-const CAPACITY: usize = 128;
+/// How many are remembered at most.
+const CAPACITY: usize = 1024;
 
-/// The open files, by process id.
-#[derive(Default)]
+/// The open files, by process id, in two generations: when the younger is full the elder is closed, with as few system
+/// calls as its numbers allow instead of one for every command that a shell script starts, and who reads again stays.
 pub(super) struct Readers {
-    recent: Mutex<HashMap<u32, Arc<Reader>>>,
+    capacity: usize,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Recent {
+    younger: HashMap<u32, Arc<Reader>>,
+    elder: HashMap<u32, Arc<Reader>>,
+}
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self { capacity: CAPACITY, recent: Mutex::default() }
+    }
 }
 
 struct Reader {
@@ -46,11 +58,20 @@ impl Readers {
         text: &mut Vec<u8>,
         asks_pid: impl Fn(u64) -> bool,
     ) -> Result<Namespaces, Error> {
-        let known = self.recent.lock().get(&pid).map(Arc::clone);
-        if let Some(reader) = known {
+        let known = {
+            let recent = self.recent.lock();
+            let younger = recent.younger.get(&pid).map(|reader| (Arc::clone(reader), true));
+            younger.or_else(|| recent.elder.get(&pid).map(|reader| (Arc::clone(reader), false)))
+        };
+        if let Some((reader, is_younger)) = known {
             match reader.read(procfs, pid, text, &asks_pid) {
-                Err(Error::ProcessGone(_)) => drop(self.recent.lock().remove(&pid)),
-                answer => return answer,
+                Err(Error::ProcessGone(_)) => self.forget(pid),
+                answer => {
+                    if !is_younger {
+                        self.remember(pid, reader);
+                    }
+                    return answer;
+                }
             }
         }
         let membership = procfs.open_of(pid, "cgroup")?;
@@ -60,21 +81,42 @@ impl Readers {
         Ok(namespaces)
     }
 
-    fn remember(&self, pid: u32, reader: Arc<Reader>) {
-        let mut recent = self.recent.lock();
-        if recent.len() >= CAPACITY && !recent.contains_key(&pid) {
-            drop(recent);
-            self.clear();
-            recent = self.recent.lock();
-        }
-        recent.insert(pid, reader);
+    /// Keeps no more than about so many files open.
+    pub(super) fn bound(&mut self, most_files: usize) {
+        self.capacity = most_files.clamp(2, CAPACITY);
     }
 
-    /// Forgets everybody. One that another thread is reading through right now closes itself after that.
-    pub(super) fn clear(&self) {
-        let all: Vec<_> = self.recent.lock().drain().map(|(_, reader)| reader).collect();
-        sys::close_all(all.into_iter().filter_map(Arc::into_inner).map(|reader| reader.membership));
+    fn remember(&self, pid: u32, reader: Arc<Reader>) {
+        let mut recent = self.recent.lock();
+        recent.elder.remove(&pid);
+        recent.younger.insert(pid, reader);
+        if recent.younger.len() >= self.capacity / 2 {
+            let younger = std::mem::take(&mut recent.younger);
+            let elder = std::mem::replace(&mut recent.elder, younger);
+            drop(recent);
+            close(elder);
+        }
     }
+
+    fn forget(&self, pid: u32) {
+        let mut recent = self.recent.lock();
+        let forgotten = (recent.younger.remove(&pid), recent.elder.remove(&pid));
+        drop(recent);
+        drop(forgotten);
+    }
+
+    /// Forgets everybody.
+    pub(super) fn clear(&self) {
+        let Recent { younger, elder } = std::mem::take(&mut *self.recent.lock());
+        close(younger);
+        close(elder);
+    }
+}
+
+/// One that another thread is reading through right now closes itself after that.
+fn close(readers: HashMap<u32, Arc<Reader>>) {
+    let readers = readers.into_values().filter_map(Arc::into_inner);
+    sys::close_all(readers.map(|reader| reader.membership));
 }
 
 impl Reader {
@@ -117,7 +159,7 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(matches!(readers.read(&procfs, child.id(), &mut text, |_| true), Err(Error::ProcessGone(_))));
-        assert!(readers.recent.lock().is_empty());
+        assert!(readers.recent.lock().younger.is_empty());
     }
 
     #[test]
@@ -130,9 +172,33 @@ mod tests {
                 pid_namespace: OnceLock::from(pid),
             })
         };
-        for pid in 0..1000 {
+        for pid in 0..3 * CAPACITY as u32 {
             readers.remember(pid, reader(u64::from(pid)));
-            assert!(readers.recent.lock().len() <= CAPACITY);
+            let recent = readers.recent.lock();
+            assert!(recent.younger.len() + recent.elder.len() <= CAPACITY);
         }
+    }
+
+    #[test]
+    fn as_many_pollers_as_there_is_room_for_stay() {
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        let readers = Readers::default();
+        let me = std::process::id();
+        let membership = || procfs.open_of(me, "cgroup").unwrap();
+        let reader = || Arc::new(Reader { membership: membership(), pid_namespace: OnceLock::new() });
+        readers.remember(me, reader());
+        for other in 0..CAPACITY as u32 / 2 - 2 {
+            readers.remember(10_000_000 + other, reader());
+        }
+        let kept = Arc::clone(&readers.recent.lock().younger[&me]);
+        for other in 0..10 * CAPACITY as u32 {
+            readers.remember(20_000_000 + other, reader());
+            if other.is_multiple_of(CAPACITY as u32 / 4) {
+                readers.read(&procfs, me, &mut Vec::new(), |_| false).unwrap();
+            }
+        }
+        let recent = readers.recent.lock();
+        let now = recent.younger.get(&me).or_else(|| recent.elder.get(&me)).unwrap();
+        assert!(Arc::ptr_eq(now, &kept), "it was opened once");
     }
 }
