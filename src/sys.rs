@@ -256,7 +256,7 @@ pub fn start_in(command: &mut Command, procs: Vec<OwnedFd>, place: Place) {
     let enter = move || {
         // What this process keeps for itself, the program is to have.
         SigSet::empty().thread_set_mask()?;
-        rustix::process::setrlimit(Resource::Nofile, place.limit_on_files.clone())?;
+        rustix::process::setrlimit(Resource::Nofile, place.limit_on_files)?;
         // "0" is the writer itself (cgroups(7)).
         for procs in &procs {
             rustix::io::write(procs, b"0")?;
