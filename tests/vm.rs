@@ -56,14 +56,15 @@ fn main() -> ExitCode {
         None => boot("6.1", &["survival"], &options("v2", "no", "0")).map(|_| Completion::Completed),
     });
     trials.insert(0, survival);
-    for (name, layout) in [("linux_6.12_v2_processors", "v2"), ("linux_6.1_hybrid_processors", "hybrid")] {
+    let others: [(_, _, _, &[&str]); 3] = [
+        ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"]),
+        ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"]),
+        ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"]),
+    ];
+    for (name, kernel, layout, tests) in others {
         trials.push(Trial::ignorable_test(name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => {
-                let kernel = if layout == "v2" { "6.12" } else { "6.1" };
-                boot(kernel, &["processors", "topology"], &options(layout, "no", "0"))
-                    .map(|_| Completion::Completed)
-            }
+            None => boot(kernel, tests, &options(layout, "no", "0")).map(|_| Completion::Completed),
         }));
     }
     trials.push(Trial::ignorable_test("linux_6.1_no_memory_controller", || match missing() {
@@ -78,7 +79,7 @@ fn main() -> ExitCode {
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
     arguments.test_threads = Some(processors * 2);
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let all_passed = u64::try_from(guests.len() + 4) == Ok(conclusion.num_passed);
+    let all_passed = u64::try_from(guests.len() + others.len() + 2) == Ok(conclusion.num_passed);
     if all_passed && std::env::var_os("UPDATE_README").is_some() {
         table::write(&TESTS);
     }
@@ -131,7 +132,7 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
         .args(options)
         .arg(format!("guest.tests={}", tests.join(","))))?;
     let figures = said.lines().filter(|line| {
-        ["guest: ", "test result: ", "oracle: ", "response: ", "hostile: ", "survival: "]
+        ["guest: ", "test result: ", "oracle: ", "response: ", "hostile: ", "survival: ", "isolation: "]
             .iter()
             .any(|sign| line.starts_with(sign))
     });

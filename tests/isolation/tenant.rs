@@ -5,9 +5,8 @@ use crate::common::storm::{begin, goes_on};
 use crate::{common::cgroup::Cgroup, hang};
 use nix::mount::{MntFlags, umount2};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom, openat, seek, stat};
-use std::fs;
+use std::fs::{self, File};
 use std::hint::spin_loop;
-use std::io::Read;
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,22 +17,19 @@ use std::time::Duration;
 pub fn ran() -> bool {
     let Some((name, arguments)) = helper::asked_for() else { return false };
     let rest: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let threads = || rest[1].parse().unwrap();
+    let number = |place: usize| rest[place].parse().unwrap();
     match name.as_str() {
-        "poll" => many(threads(), |_| {
+        "poll" => many(number(1), |_| {
             let _ = fs::read(rest[0]);
             std::thread::sleep(Duration::from_millis(rest[2].parse().unwrap()));
         }),
-        "list" => list(rest[0].as_ref(), threads()),
-        "miss" => many(threads(), |number| {
-            let _ = stat(&*Path::new(rest[0]).join(format!("missing-{number}")));
+        "list" => list(rest[0].as_ref(), number(1)),
+        "miss" => many(number(1), |time| {
+            let _ = stat(&*Path::new(rest[0]).join(format!("missing-{time}")));
         }),
-        "spin" => many(threads(), |_| spin_loop()),
-        "abort" => many(1, |_| {
-            let _ = umount2(rest[0], MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
-            std::thread::sleep(Duration::from_millis(20));
-        }),
-        "namespaces" => namespaces(rest[0], threads()),
+        "spin" => many(number(0), |_| spin_loop()),
+        "abort" => many(1, |_| abort(rest[0])),
+        "namespaces" => namespaces(rest[0], number(1)),
         "hang" => hang::serve(rest[0].as_ref()),
         "exec" => hang::exec(rest[0].as_ref()),
         _ => return false,
@@ -68,6 +64,15 @@ fn many(threads: usize, what: impl Fn(u64) + Sync) {
     });
 }
 
+/// Aborts the connection of the view at a path. The mount stays, for a file there is open, so that whatever is laid on top
+/// of it the next time comes to lie there, too.
+fn abort(path: &str) {
+    let open = File::open(path);
+    let _ = umount2(path, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+    drop(open);
+    std::thread::sleep(Duration::from_millis(20));
+}
+
 /// So many threads list a directory, a few names at a time.
 fn list(directory: &Path, threads: usize) {
     many(threads, |_| {
@@ -82,18 +87,16 @@ fn list(directory: &Path, threads: usize) {
     });
 }
 
-/// So many processes, each in a cgroup and a pid namespace of its own, that have read a file.
+/// So many processes, each in a cgroup and a pid namespace of its own, that read a file twice a second.
 fn namespaces(path: &str, count: usize) {
-    const SCRIPT: &str = "cat \"$0\" > /dev/null 2>&1; echo; read line";
-    let enter = ["--cgroup", "--pid", "--fork", "--kill-child", "sh", "-c", SCRIPT, path];
+    begin();
+    let words = helper::command("poll", &[path, "1", "500"]);
     let start = |_| {
-        Command::new("unshare").args(enter).stdin(Stdio::inherit()).stdout(Stdio::piped()).spawn().unwrap()
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--cgroup", "--pid", "--fork", "--kill-child"]).args(&words);
+        unshare.stdin(Stdio::inherit()).stdout(Stdio::null()).spawn().unwrap()
     };
-    let mut all: Vec<_> = (0..count).map(start).collect();
-    for process in &mut all {
-        process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-    }
-    helper::ready();
+    let all: Vec<_> = (0..count).map(start).collect();
     // They end as this one does, when the stdin of all has ended.
-    all.iter_mut().for_each(|process| drop(process.wait()));
+    all.into_iter().for_each(|mut process| drop(process.wait()));
 }
