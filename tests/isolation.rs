@@ -49,7 +49,11 @@ fn main() -> ExitCode {
         alone("nested_400", MOUNT, || nested("readers in 400", 400)),
         alone("nested_1900", MOUNT, || nested("readers in 1,900", 1900)),
         alone("protected_children", THOUSANDS, protected_children),
-        alone("protected_children_of_a_written_system", &[Need::Speed], protected_children_of_a_written_system),
+        alone(
+            "protected_children_of_a_written_system",
+            &[Need::Speed],
+            protected_children_of_a_written_system,
+        ),
         alone("hanging_exec", MOUNT, hanging_exec),
         alone("hanging_exec_and_the_load_of_others", MOUNT, hanging_exec_and_the_load_of_others),
         alone("more_namespaces_than_descriptors", SPEED, more_namespaces_than_descriptors),
