@@ -13,7 +13,7 @@ use fuser::{
 };
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -69,12 +69,14 @@ impl Filesystem for Hangs {
     }
 }
 
-/// The helper that serves it, in a mount namespace of its own.
+/// The helper that serves it, in a mount namespace of its own, until its stdin ends.
 pub fn serve(directory: &Path) {
     let device = attach(directory, Writes::Nothing).unwrap();
     let session = Session::from_fd(Hangs, device, SessionACL::All, Config::default()).unwrap();
+    std::thread::spawn(move || session.run());
     helper::ready();
-    session.run().unwrap();
+    // So the end of the test, in whatever way, is that of the hanging.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }
 
 /// The helper that execs.
