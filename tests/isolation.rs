@@ -270,8 +270,8 @@ fn aborted_again_and_again() {
     let seen = victim.end(&daemon);
     println!("isolation: beside `umount --force` again and again, with the kernel's file in between: {seen}");
     println!("isolation: mounts: {before} before, {} after", daemon.mounts());
-    // One between the loss of the connection and the kernel's file.
-    assert!(seen.errors * 100 <= seen.reads, "{seen}");
+    // Some between each loss of the connection and the kernel's file.
+    assert!(seen.errors * 20 <= seen.reads, "{seen}");
     assert!(daemon.is_running(), "the supervisor has given up");
     let own = format!("MemTotal:       {:8} kB\n", LIMIT << 10);
     let read = || common::finish(&mut other.command(&["head", "-n1", &daemon.meminfo()])).stdout;
