@@ -54,7 +54,18 @@ fn main() -> ExitCode {
             &[Need::Speed],
             protected_children_of_a_written_system,
         ),
-        alone("hanging_exec", MOUNT, hanging_exec),
+        alone("hanging_exec", MOUNT, || {
+            hanging_exec("an exec that hangs, and others that ask for the container's age", |tenant| {
+                (HeldExec::new(tenant), Vec::new())
+            });
+        }),
+        alone("hanging_exec_of_init", MOUNT, || {
+            hanging_exec("the same, where it is the container's init that hangs", |tenant| {
+                let held = HeldExec::init(tenant);
+                let enter = held.enter().to_vec();
+                (held, enter)
+            });
+        }),
         alone("hanging_exec_and_the_load_of_others", MOUNT, hanging_exec_and_the_load_of_others),
         alone("more_namespaces_than_descriptors", SPEED, more_namespaces_than_descriptors),
         alone("aborted_again_and_again", MOUNT, aborted_again_and_again),
@@ -167,9 +178,11 @@ fn protected_children_of_a_written_system() {
     }
 }
 
-/// Asks once for a view, from a cgroup.
-fn ask(cgroup: &Cgroup, daemon: &Daemon, view: &str) -> Child {
-    let mut command = cgroup.command(&["cat", daemon.path(view).to_str().unwrap()]);
+/// Asks once for a view, from a cgroup, by words that a command there begins with.
+fn ask(cgroup: &Cgroup, enter: &[String], daemon: &Daemon, view: &str) -> Child {
+    let path = daemon.path(view);
+    let words = enter.iter().map(String::as_str).chain(["cat", path.to_str().unwrap()]);
+    let mut command = cgroup.command(&words.collect::<Vec<_>>());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
@@ -179,16 +192,16 @@ const AGE: [&str; 3] = ["proc/uptime", "proc/stat", "proc/loadavg"];
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// A process of the tenant can't be looked at, and its others ask for what would take just that.
-fn hanging_exec() {
+fn hanging_exec(row: &str, hang: impl FnOnce(&Cgroup) -> (HeldExec, Vec<String>)) {
     let (daemon, other, tenant) = (supervised(), Cgroup::new().limit(LIMIT), Cgroup::new().limit(64));
     let _deadline = Deadline::new(&daemon);
     let server = daemon.children();
     let pair = Pair::start(&daemon);
     let ages = AGE.map(|view| Victim::start(&other, daemon.path(view).to_str().unwrap(), None));
-    let held = HeldExec::new(&tenant);
+    let (held, enter) = hang(&tenant);
     let asked = Instant::now();
     let two_of_each = AGE.iter().flat_map(|view| [view; 2]);
-    let mut waiting: Vec<_> = two_of_each.map(|view| (view, ask(&tenant, &daemon, view))).collect();
+    let mut waiting: Vec<_> = two_of_each.map(|view| (view, ask(&tenant, &enter, &daemon, view))).collect();
     let mut answers = Vec::new();
     while asked.elapsed() < 3 * LOAD {
         let answered = waiting.extract_if(.., |(_, reader)| reader.try_wait().unwrap().is_some());
@@ -203,9 +216,9 @@ fn hanging_exec() {
     );
     waiting.iter_mut().for_each(|(_, reader)| drop(reader.wait()));
     for (view, age) in AGE.iter().zip(&ages) {
-        println!("isolation: beside an exec that hangs, {view}: {age}");
+        println!("isolation: beside {row}, {view}: {age}");
     }
-    table::note("an exec that hangs, and two that ask for the container's age", &beside);
+    table::note(row, &beside);
     beside.check();
     ages.iter().for_each(|age| beside.holds(age));
     assert_is_the_same(&daemon, &server);

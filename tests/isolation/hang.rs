@@ -4,7 +4,7 @@
 //! ends it, not even a signal, but the end of that server.
 
 use crate::common::cgroup::Cgroup;
-use crate::common::helper::{self, Running, command};
+use crate::common::helper::{self, Running};
 use crate::tenant;
 use cgprocfs::session::{Writes, attach};
 use fuser::{
@@ -89,25 +89,39 @@ pub fn exec(file: &Path) {
     panic!("{error}");
 }
 
-/// A process of `cgroup` that hangs in the middle of an exec, until this goes out of scope.
+/// A process of a cgroup that hangs in the middle of an exec, until this goes out of scope.
 pub struct HeldExec {
     // Ended first, which frees the other.
     _server: Running,
-    _held: Running,
+    held: Running,
     _directory: TempDir,
 }
 
 impl HeldExec {
     pub fn new(cgroup: &Cgroup) -> Self {
+        Self::start(cgroup, &[])
+    }
+
+    /// One that is the first process of a container with namespaces of its own.
+    pub fn init(cgroup: &Cgroup) -> Self {
+        Self::start(cgroup, &["unshare", "--pid", "--cgroup", "--fork", "--kill-child"])
+    }
+
+    fn start(cgroup: &Cgroup, launcher: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_str().unwrap();
         let mut server = tenant::start_by(cgroup, &["unshare", "--mount"], "hang", &[path]);
         let namespace = format!("--mount=/proc/{}/ns/mnt", server.process.id());
-        let file = format!("{path}/file");
-        let words = command("exec", &[&file]);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let held = helper::start(&mut cgroup.command(&[&["nsenter", &namespace], &words[..]].concat()));
+        let launcher = [&["nsenter", &namespace], launcher].concat();
+        let held = tenant::start_by(cgroup, &launcher, "exec", &[&format!("{path}/file")]);
         assert_eq!(server.line(), "held");
-        Self { _server: server, _held: held, _directory: directory }
+        Self { _server: server, held, _directory: directory }
+    }
+
+    /// The words that a command begins with that is to run in the namespaces of [`Self::init`]'s container.
+    pub fn enter(&self) -> [String; 3] {
+        let namespace = |name: &str| format!("/proc/{}/ns/{name}", self.held.process.id());
+        let [pid, cgroup] = ["pid_for_children", "cgroup"].map(namespace);
+        ["nsenter".into(), format!("--pid={pid}"), format!("--cgroup={cgroup}")]
     }
 }

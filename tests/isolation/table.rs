@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Its rows: what goes on in one container.
-pub static ROWS: [&str; 11] = [
+pub static ROWS: [&str; 12] = [
     "nothing",
     "64 readers",
     "1,000 readers",
@@ -15,7 +15,8 @@ pub static ROWS: [&str; 11] = [
     "readers in 100 nested cgroups, each with a limit",
     "readers in 400",
     "readers in 1,900",
-    "an exec that hangs, and two that ask for the container's age",
+    "an exec that hangs, and others that ask for the container's age",
+    "the same, where it is the container's init that hangs",
     "360 namespaces, and a daemon that may have 256 files open",
     "64 readers in each of 8 containers",
 ];
