@@ -150,7 +150,10 @@ pub fn serve(
             // Nobody is left to answer anybody.
             if let Some(anchors) = connection.anchors() {
                 let _ = anchors.fall_back();
-                let _ = anchors.abort();
+                // Only then: a look-up below the directory keeps it busy for who unmounts that just now.
+                if is_mounted {
+                    let _ = anchors.abort();
+                }
             }
             match result {
                 Ok(()) if !is_mounted => {

@@ -6,6 +6,7 @@ mod common;
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::helper::{self, Running};
+use common::victim::Pair;
 use common::{MOUNT, Need, PYTHON, finish, main as run, test, times, wait_at_most};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -76,9 +77,11 @@ fn storm() {
     println!("hostile: daemon: {memory} kB of memory, {descriptors} files");
     let mut most = memory + LEFT;
     for _ in 0..times(2) {
-        let victim = helper_in(&other, &daemon, "victim", &["/proc/meminfo", &total(64)]);
+        let pair = Pair::start(&daemon);
         storm_once(&daemon);
-        println!("hostile: another container: {}", end(victim));
+        let beside = pair.end(&daemon);
+        println!("hostile: another container: {beside}");
+        beside.check();
         println!("hostile: daemon: {} kB of memory, {} files", daemon.resident(), daemon.descriptors());
         // It looks for what is gone every ten seconds.
         let now = || (daemon.resident(), daemon.descriptors());

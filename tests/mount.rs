@@ -59,6 +59,11 @@ fn main() -> ExitCode {
             over_the_daemons_own_meminfo_after_its_start,
         ),
         test("unmounted_by_somebody_else", MOUNT, unmounted_by_somebody_else),
+        test(
+            "what_was_unmounted_is_left_alone",
+            &[Need::Root, Need::Fuse, Need::Program("strace")],
+            what_was_unmounted_is_left_alone,
+        ),
         test("unmounted_by_command", MOUNT, unmounted_by_command),
         test("aborted", MOUNT, aborted),
         test("anchors_follow", MOUNT, anchors_follow),
@@ -509,6 +514,24 @@ fn unmounted_by_somebody_else() {
     output(Command::new("umount").arg("--recursive").arg(daemon.path("")));
     assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
     assert!(daemon.log().contains("unmounted by somebody else"), "{}", daemon.log());
+}
+
+/// Whoever unmounts the rest at the same time is not to find it busy, as it is while a path below it is looked up.
+fn what_was_unmounted_is_left_alone() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let trace = ["strace", "--follow-forks", "--quiet=all", "--trace=%file", "--output"];
+    let mut daemon = Daemon::start_by(&[&trace[..], &[log.path().to_str().unwrap()]].concat());
+    let started = read(log.path()).len();
+    let table = read(Path::new("/proc/self/mounts"));
+    let directory = daemon.directory().to_str().unwrap().to_string();
+    let views = table.lines().filter_map(|line| line.split_once(" fuse.cgprocfs")?.0.split(' ').nth(1));
+    for view in views.filter(|path| path.starts_with(&directory)) {
+        output(Command::new("umount").arg(view));
+    }
+    assert_eq!(daemon.wait().code(), Some(0), "{}", daemon.log());
+    let trace = read(log.path());
+    let looked_up = trace[started..].lines().filter(|line| line.contains(&format!("{directory}/")));
+    assert_eq!(looked_up.collect::<Vec<_>>(), [""; 0]);
 }
 
 /// What `unmount` does, while the daemon serves.

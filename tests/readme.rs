@@ -1,28 +1,146 @@
-//! The README says what the code does.
+//! The README says what the code does, and shows what it prints.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "common/readme.rs"]
-mod readme;
+mod common;
 
 use cgprocfs::view::meminfo::provenance;
+use common::{MOUNT, Need, cgprocfs, finish, main as run, output, readme, test};
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    const SCREEN: &[Need] = &[Need::Root, Need::Fuse, Need::Program("free")];
+    run(vec![
+        test("table_of_lines_is_the_codes", &[], table_of_lines_is_the_codes),
+        test("commands_are_understood", &[], commands_are_understood),
+        test("options_are_understood", &[], options_are_understood),
+        test("files_and_tests_are_there", &[], files_and_tests_are_there),
+        test("first_screen", SCREEN, first_screen),
+        test("show_needs_no_daemon", MOUNT, show_needs_no_daemon),
+    ])
+}
 
 /// `UPDATE_README=1 cargo test --test readme` writes the table anew.
-#[test]
 fn table_of_lines_is_the_codes() {
     readme::check("lines", &provenance::markdown());
 }
 
-/// The two commands of the first screen are what the program understands.
-#[test]
-fn commands_are_real() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    assert!(readme.contains("$ cargo run --release -- run --memory 256M -- free -m\n"));
-    let help =
-        std::process::Command::new(env!("CARGO_BIN_EXE_cgprocfs")).args(["run", "--help"]).output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    for option in ["--memory", "--refresh", "--json"] {
-        assert!(readme.contains(option) && help.contains(option), "{option}");
+fn text() -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+}
+
+/// What is written as code within a line, and each command of a console.
+fn code(text: &str) -> Vec<&str> {
+    let spans = text.lines().flat_map(|line| line.split('`').skip(1).step_by(2));
+    let commands = text.lines().filter_map(|line| line.strip_prefix("$ ").or(line.strip_prefix("# ")));
+    spans.chain(commands).flat_map(|command| command.split(" && ")).collect()
+}
+
+/// The program's arguments in a command line, with something in the place of what is to be filled in.
+fn arguments(command: &str) -> Option<Vec<String>> {
+    let starts = ["cgprocfs ", "cargo run --release -- "];
+    let words = starts.iter().find_map(|start| command.strip_prefix(start))?;
+    Some(words.split_whitespace().map(|word| filled_in(word.trim_matches(['[', ']']))).collect())
+}
+
+fn filled_in(word: &str) -> String {
+    match word {
+        "VIEW" => "meminfo",
+        "PID" => "1",
+        "SIZE" => "64M",
+        "NUMBER" => "1.5",
+        word => word,
+    }
+    .to_string()
+}
+
+/// What the program says of arguments that it is not to act upon: an option that asks for help comes last, once all others
+/// were understood.
+fn parsed(arguments: &[String]) -> Result<(), String> {
+    let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
+    let (options, rest) = arguments.split_at(end);
+    let output = finish(cgprocfs().args(options).arg("--help").args(rest));
+    output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn commands_are_understood() {
+    let text = text();
+    let commands: Vec<_> = code(&text).into_iter().filter_map(arguments).collect();
+    for command in &commands {
+        parsed(command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    }
+    let words: Vec<&str> = commands.iter().map(|command| command[0].as_str()).collect();
+    for word in ["run", "mount", "show", "unmount"] {
+        assert!(words.contains(&word), "{word} is not among {words:?}");
+    }
+    assert!(parsed(&["mount".into(), "--no-such-option".into()]).is_err());
+}
+
+/// What is written without a command is an option of at least one.
+fn options_are_understood() {
+    let text = text();
+    let options: Vec<&str> = code(&text).into_iter().filter(|code| code.starts_with("--")).collect();
+    assert!(options.len() > 10, "{options:?}");
+    for option in options {
+        let with = |command: &str| {
+            let words = option.split_whitespace().map(filled_in);
+            parsed(&[command.to_string()].into_iter().chain(words).collect::<Vec<_>>())
+        };
+        let understood = ["run", "mount", "show", "unmount"].into_iter().any(|command| with(command).is_ok());
+        assert!(understood, "{option}");
+    }
+}
+
+/// What is to be installed, and what is to be run with cargo.
+fn files_and_tests_are_there() {
+    let (root, text) = (Path::new(env!("CARGO_MANIFEST_DIR")), text());
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let mut found = 0;
+    for code in code(&text) {
+        let words: Vec<&str> = code.split_whitespace().collect();
+        for pair in words.windows(2) {
+            match pair {
+                ["--test", name] => assert!(root.join(format!("tests/{name}.rs")).exists(), "{code}"),
+                ["--bench", name] => assert!(manifest.contains(&format!("name = \"{name}\"")), "{code}"),
+                [file, "/etc/systemd/system/" | "/usr/lib/tmpfiles.d/"] => {
+                    let directory = root.join(file).parent().unwrap().to_path_buf();
+                    let end = file.rsplit_once(['*', '/']).unwrap().1;
+                    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+                    assert!(names.into_iter().any(|name| name.to_string_lossy().ends_with(end)), "{code}");
+                }
+                _ => continue,
+            }
+            found += 1;
+        }
+    }
+    assert!(found >= 5, "{found}");
+}
+
+/// The first command prints what is shown, but for the numbers.
+fn first_screen() {
+    let text = text();
+    let (command, rest) = text.split_once("```console\n$ ").unwrap().1.split_once('\n').unwrap();
+    let (shown, _) = rest.split_once("```").unwrap();
+    let output = finish(cgprocfs().args(arguments(command).unwrap()).env("LC_ALL", "C"));
+    assert!(output.status.success(), "{}", output.status);
+    let printed = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
+    assert_eq!(shape(&printed), shape(shown), "{printed}");
+    assert!(printed.contains("256 "), "{printed}");
+}
+
+/// Words, and a mark in the place of each number.
+fn shape(text: &str) -> Vec<Vec<String>> {
+    let word = |word: &str| {
+        let plain = word.trim_matches(|c: char| !c.is_ascii_digit());
+        if plain.parse::<f64>().is_ok() { word.replace(plain, "#") } else { word.to_string() }
+    };
+    text.lines().map(|line| line.split_whitespace().map(word).collect()).collect()
+}
+
+fn show_needs_no_daemon() {
+    let own = std::process::id().to_string();
+    for words in [&["show"][..], &["show", "meminfo", "--pid", &own], &["show", "proc/uptime"]] {
+        assert!(!output(cgprocfs().args(words)).is_empty(), "{words:?}");
     }
 }

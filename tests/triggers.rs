@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         test("what_is_no_trigger", NEEDS, what_is_no_trigger),
         test("nothing_is_written_otherwise", NEEDS, nothing_is_written_otherwise),
         test("a_thousand", NEEDS, a_thousand),
+        test("a_tenant_of_many_cgroups", NEEDS, a_tenant_of_many_cgroups),
         test("a_removed_cgroup", NEEDS, a_removed_cgroup),
         test("a_trigger_stays_with_its_container", NEEDS, a_trigger_stays_with_its_container),
         test("a_trigger_outlives_its_daemon", NEEDS, a_trigger_outlives_its_daemon),
@@ -52,6 +53,16 @@ impl Container {
         let top = Layout::detect(Path::new("/")).unwrap().pressure.unwrap().mount_point;
         let pressure = top.join(memory.dir.file_name().unwrap());
         // On v2 it is the same one.
+        if !pressure.exists() {
+            fs::create_dir(&pressure).unwrap();
+        }
+        Self { memory, pressure }
+    }
+
+    /// One below.
+    fn child(&self, name: &str) -> Self {
+        let memory = self.memory.child(name);
+        let pressure = self.pressure.join(name);
         if !pressure.exists() {
             fs::create_dir(&pressure).unwrap();
         }
@@ -233,6 +244,20 @@ fn a_thousand() {
     // What is opened at the moment of a close gets the number of that.
     std::thread::scope(|scope| (0..8).for_each(|_| drop(scope.spawn(open_and_close))));
     assert_eq!(daemon.log().lines().count(), 1, "{}", daemon.log());
+}
+
+/// More cgroups of one tenant than would take all there are, if each had as many as a container may have.
+fn a_tenant_of_many_cgroups() {
+    let (daemon, tenant, other) = (watchable(&[]), Container::new(), Container::new());
+    let all: Vec<_> = (0..17).map(|number| tenant.child(&number.to_string())).collect();
+    let mut watchers: Vec<_> = all.iter().map(|child| child.watch(&daemon.path(VIEW), 64, TRIGGER)).collect();
+    let had =
+        watchers.iter_mut().map(|watcher| watcher.ask().split_once(' ').unwrap().0.parse::<u32>().unwrap());
+    let had: u32 = had.sum();
+    let mut one = other.watch(&daemon.path(VIEW), 64, TRIGGER);
+    assert_eq!(one.ask(), "64 []", "the tenant has {had}");
+    // A quarter.
+    assert!((64..=256).contains(&had), "{had}");
 }
 
 /// Its program has gone elsewhere and still polls.

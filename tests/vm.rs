@@ -56,14 +56,15 @@ fn main() -> ExitCode {
         None => boot("6.1", &["survival"], &options("v2", "no", "0")).map(|_| Completion::Completed),
     });
     trials.insert(0, survival);
-    for (name, layout) in [("linux_6.12_v2_processors", "v2"), ("linux_6.1_hybrid_processors", "hybrid")] {
+    let others: [(_, _, _, &[&str]); 3] = [
+        ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"]),
+        ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"]),
+        ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"]),
+    ];
+    for (name, kernel, layout, tests) in others {
         trials.push(Trial::ignorable_test(name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => {
-                let kernel = if layout == "v2" { "6.12" } else { "6.1" };
-                boot(kernel, &["processors", "topology"], &options(layout, "no", "0"))
-                    .map(|_| Completion::Completed)
-            }
+            None => boot(kernel, tests, &options(layout, "no", "0")).map(|_| Completion::Completed),
         }));
     }
     trials.push(Trial::ignorable_test("linux_6.1_no_memory_controller", || match missing() {
@@ -73,12 +74,13 @@ fn main() -> ExitCode {
             boot("6.1", &["cli"], &options.map(str::to_string)).map(|_| Completion::Completed)
         }
     }));
+    trials.push(Trial::test("a_failed_guest_counts_once", a_failed_guest_counts_once));
     let mut arguments = Arguments::from_args();
     // A guest keeps one processor busy, but waits now and then, and at the end some should not run alone.
     let processors = std::thread::available_parallelism().map_or(1, |count| count.get().min(4));
     arguments.test_threads = Some(processors * 2);
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let all_passed = u64::try_from(guests.len() + 4) == Ok(conclusion.num_passed);
+    let all_passed = u64::try_from(guests.len() + others.len() + 3) == Ok(conclusion.num_passed);
     if all_passed && std::env::var_os("UPDATE_README").is_some() {
         table::write(&TESTS);
     }
@@ -131,7 +133,7 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
         .args(options)
         .arg(format!("guest.tests={}", tests.join(","))))?;
     let figures = said.lines().filter(|line| {
-        ["guest: ", "test result: ", "oracle: ", "response: ", "hostile: ", "survival: "]
+        ["guest: ", "test result: ", "oracle: ", "response: ", "hostile: ", "survival: ", "isolation: "]
             .iter()
             .any(|sign| line.starts_with(sign))
     });
@@ -139,7 +141,8 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
     Ok(said)
 }
 
-/// Runs a script and returns what it printed; if it fails, that from the first failure on is the error.
+/// Runs a script and returns what it printed; if it fails, that from the first failure on is the error. It is indented:
+/// whoever adds up all results should not count what failed in a guest, and then the guest.
 fn run(command: &mut Command) -> Result<String, Failed> {
     let output = command.output()?;
     if output.status.success() {
@@ -149,7 +152,16 @@ fn run(command: &mut Command) -> Result<String, Failed> {
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     let from = ["panicked at", "FAILED", "Kernel panic"].iter().filter_map(|sign| text.find(sign)).min();
     let from = text[..from.unwrap_or(0)].rfind('\n').unwrap_or(0);
-    Err(format!("{}: {}\n{}", command.get_program().to_string_lossy(), output.status, &text[from..]).into())
+    let text = text[from..].trim_start_matches('\n').replace('\n', "\n  ");
+    Err(format!("{}: {}\n  {text}", command.get_program().to_string_lossy(), output.status).into())
+}
+
+fn a_failed_guest_counts_once() -> Result<(), Failed> {
+    const SCRIPT: &str = "echo 'thread panicked at'; echo 'test result: FAILED. 2 passed; 1 failed'; exit 1";
+    let failed = run(Command::new("sh").args(["-c", SCRIPT])).err().ok_or("it has to fail")?;
+    let message = failed.message().unwrap_or_default();
+    assert!(message.contains("  test result: ") && !message.contains("\ntest result: "), "{message}");
+    Ok(())
 }
 
 /// The newest test program of a name, of those that were built together with this one.

@@ -6,6 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -119,6 +120,21 @@ impl Daemon {
         super::load::children(self.pid())
     }
 
+    /// How many mounts of it this mount namespace has.
+    pub fn mounts(&self) -> usize {
+        let directory = self.directory().to_str().unwrap();
+        let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        table
+            .lines()
+            .filter(|line| line.split(' ').nth(4).is_some_and(|at| at.starts_with(directory)))
+            .count()
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
     /// The directory that it was started with, of the anchors.
     pub fn directory(&self) -> &std::path::Path {
         self.dir.path()
@@ -190,6 +206,24 @@ impl Drop for Daemon {
         }
         let _ = std::fs::remove_file(cgprocfs::session::handover::socket_path(self.dir.path()));
         unmount(self.dir.path());
+    }
+}
+
+/// Aborts a daemon's connection after a while, if this has not gone out of scope before: who waits for an answer that
+/// never comes can't be killed.
+pub struct Deadline(#[allow(dead_code)] Sender<()>);
+
+impl Deadline {
+    pub fn new(daemon: &Daemon) -> Self {
+        let (alive, ended) = mpsc::channel();
+        let live = daemon.live();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(super::allowed(Duration::from_secs(100))) == Err(RecvTimeoutError::Timeout)
+            {
+                let _ = umount2(&live, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+            }
+        });
+        Self(alive)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Programs that tests run inside containers: this very test program, started with a helper's name.
 
-use super::{cgroup::Cgroup, storm, trigger};
+use super::{cgroup::Cgroup, storm, trigger, victim};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -15,12 +15,17 @@ pub fn command(name: &str, arguments: &[&str]) -> Vec<String> {
     words.map(str::to_string).collect()
 }
 
+/// The name and the arguments of the helper that this process was started as, if it was.
+pub fn asked_for() -> Option<(String, Vec<String>)> {
+    let mut arguments = std::env::args().skip(1);
+    (arguments.next()? == MARK).then(|| (arguments.next().unwrap(), arguments.collect()))
+}
+
 /// Runs a helper if this process was started as one.
 pub fn ran() -> bool {
-    let arguments: Vec<String> = std::env::args().collect();
-    let Some(MARK) = arguments.get(1).map(String::as_str) else { return false };
-    let rest: Vec<&str> = arguments[3..].iter().map(String::as_str).collect();
-    match arguments[2].as_str() {
+    let Some((name, arguments)) = asked_for() else { return false };
+    let rest: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match name.as_str() {
         "hog" => hog(rest[0].parse().unwrap()),
         "expect" => expect(rest[0], rest[1], rest[2].parse().unwrap()),
         "actor" => actor(),
@@ -31,7 +36,7 @@ pub fn ran() -> bool {
         "cgroups" => storm::cgroups(rest[0].as_ref(), rest[1]),
         "enduring" => storm::enduring(rest[0], rest[1]),
         "watch" => trigger::watch(rest[0], rest[1].parse().unwrap(), rest[2]),
-        "victim" => storm::victim(rest[0], rest[1]),
+        "victim" => victim::victim(rest[0], rest.get(1).copied()),
         name => panic!("no helper {name}"),
     }
     true
@@ -161,6 +166,11 @@ impl Running {
     /// Asks `reread` for another line.
     pub fn ask(&mut self) -> String {
         self.process.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        self.line()
+    }
+
+    /// Waits for a line that it says.
+    pub fn line(&mut self) -> String {
         let mut line = Vec::new();
         let mut byte = [0];
         while self.stdout.read(&mut byte).unwrap() == 1 && byte[0] != b'\n' {

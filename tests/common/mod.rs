@@ -9,6 +9,7 @@ pub mod load;
 pub mod readme;
 pub mod storm;
 pub mod trigger;
+pub mod victim;
 
 use libtest_mimic::{Arguments, Completion, Trial};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -160,8 +161,12 @@ pub fn times(count: usize) -> usize {
 
 /// How much longer than elsewhere things may take here: a guest under software emulation is slow.
 fn patience(seconds: u64) -> Duration {
-    let times = std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap());
-    Duration::from_secs(seconds * times)
+    allowed(Duration::from_secs(seconds))
+}
+
+/// What may take so long elsewhere may take so long here.
+pub fn allowed(elsewhere: Duration) -> Duration {
+    elsewhere * std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap())
 }
 
 /// Waits until `done`, at most ten seconds.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 static ENDED: AtomicBool = AtomicBool::new(false);
 
 /// Says that it is ready, and from now on looks for the end of stdin.
-fn begin() {
+pub fn begin() {
     super::helper::ready();
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -19,7 +19,8 @@ fn begin() {
     });
 }
 
-fn goes_on() -> bool {
+/// Whether stdin has not ended yet.
+pub fn goes_on() -> bool {
     !ENDED.load(Ordering::Relaxed)
 }
 
@@ -78,23 +79,6 @@ pub fn cgroups(parent: &Path, path: &str) {
         rounds += 1;
     }
     println!("{:.0} cgroups a second", f64::from(rounds) / start.elapsed().as_secs_f64());
-}
-
-/// Reads a file that has to begin with `line` each time, a thousand times a second, and says how long that took.
-pub fn victim(path: &str, line: &str) {
-    begin();
-    let mut took = Vec::new();
-    while goes_on() {
-        let start = Instant::now();
-        let text = fs::read_to_string(path).unwrap();
-        took.push(start.elapsed());
-        assert_eq!(text.lines().next(), Some(line));
-        assert!(text.ends_with('\n'), "cut short: {text}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    took.sort_unstable();
-    let at = |part: usize| took[(took.len() - 1) * part / 1000];
-    println!("{} reads, median {:?}, 99 % {:?}, longest {:?}", took.len(), at(500), at(990), at(1000));
 }
 
 /// Reads a file again and again, opened anew, and through one that stays open, in pieces. Each text has to be

@@ -1,0 +1,326 @@
+//! What a tenant can do to other containers: what their reads take beside each attack is held against what they take
+//! with the kernel's own file beside the same.
+//!
+//! `UPDATE_README=1 cargo test --test isolation` writes the README's table of it anew.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod common;
+#[path = "isolation/hang.rs"]
+mod hang;
+#[path = "isolation/nest.rs"]
+mod nest;
+#[path = "isolation/protection.rs"]
+mod protection;
+#[path = "isolation/table.rs"]
+mod table;
+#[path = "isolation/tenant.rs"]
+mod tenant;
+
+use common::cgroup::Cgroup;
+use common::daemon::{Daemon, Deadline};
+use common::helper::{self, Running};
+use common::load::bound;
+use common::victim::{LIMIT, Pair, Victim};
+use common::{MOUNT, Need, allowed, main as run, output, test, wait_at_most};
+use hang::HeldExec;
+use libtest_mimic::Trial;
+use nest::Nest;
+use nix::mount::{MntFlags, umount2};
+use protection::Tree;
+use std::fs;
+use std::process::{Child, ExitCode, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+fn main() -> ExitCode {
+    if tenant::ran() {
+        return ExitCode::SUCCESS;
+    }
+    const THOUSANDS: &[Need] = &[Need::Root, Need::Fuse, Need::CgroupV2, Need::Emulation];
+    const SPEED: &[Need] = &[Need::Root, Need::Fuse, Need::Speed];
+    let status = run(vec![
+        alone("nothing", MOUNT, nothing),
+        alone("readers_64", MOUNT, || readers("64 readers", 1, 64)),
+        alone("readers_1000", SPEED, || readers("1,000 readers", 1, 1000)),
+        alone("readers_of_many_containers", MOUNT, || readers("64 readers in each of 8 containers", 8, 64)),
+        alone("listings_in_small_pieces", MOUNT, listings_in_small_pieces),
+        alone("missing_names", MOUNT, missing_names),
+        alone("nested_100", MOUNT, || nested("readers in 100 nested cgroups, each with a limit", 100)),
+        alone("nested_400", MOUNT, || nested("readers in 400", 400)),
+        alone("nested_1900", MOUNT, || nested("readers in 1,900", 1900)),
+        alone("protected_children", THOUSANDS, protected_children),
+        alone(
+            "protected_children_of_a_written_system",
+            &[Need::Speed],
+            protected_children_of_a_written_system,
+        ),
+        alone("hanging_exec", MOUNT, || {
+            hanging_exec("an exec that hangs, and others that ask for the container's age", |tenant| {
+                (HeldExec::new(tenant), Vec::new())
+            });
+        }),
+        alone("hanging_exec_of_init", MOUNT, || {
+            hanging_exec("the same, where it is the container's init that hangs", |tenant| {
+                let held = HeldExec::init(tenant);
+                let enter = held.enter().to_vec();
+                (held, enter)
+            });
+        }),
+        alone("hanging_exec_and_the_load_of_others", MOUNT, hanging_exec_and_the_load_of_others),
+        alone("more_namespaces_than_descriptors", SPEED, more_namespaces_than_descriptors),
+        alone("aborted_again_and_again", MOUNT, aborted_again_and_again),
+        alone("masks_stay", MOUNT, masks_stay),
+    ]);
+    if status == ExitCode::SUCCESS && std::env::var_os("UPDATE_README").is_some() {
+        table::write();
+    }
+    status
+}
+
+/// A test beside which no other of these runs: each loads the machine.
+fn alone(name: &str, needs: &'static [Need], body: impl FnOnce() + Send + 'static) -> Trial {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    test(name, needs, move || {
+        let _only = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        body();
+    })
+}
+
+/// How long a load lasts.
+const LOAD: Duration = Duration::from_secs(5);
+
+/// Has another container read beside the load that `start` starts: none of its reads may fail, or take long.
+fn hold<T>(row: &str, daemon: &Daemon, start: impl FnOnce() -> T) {
+    let pair = Pair::start(daemon);
+    let load = start();
+    std::thread::sleep(LOAD);
+    let beside = pair.end(daemon);
+    drop(load);
+    table::note(row, &beside);
+    beside.check();
+}
+
+fn supervised() -> Daemon {
+    Daemon::start_with(&[], &["--supervise"], &[])
+}
+
+fn nothing() {
+    hold("nothing", &Daemon::start(), || ());
+}
+
+/// In each of so many containers so many threads that read as fast as they can.
+fn readers(row: &str, containers: usize, threads: usize) {
+    let (daemon, cgroups) = (Daemon::start(), (0..containers).map(|_| Cgroup::new().limit(256)));
+    let cgroups: Vec<_> = cgroups.collect();
+    let start = |cgroup| tenant::start(cgroup, "poll", &[&daemon.meminfo(), &threads.to_string(), "0"]);
+    hold(row, &daemon, || cgroups.iter().map(start).collect::<Vec<_>>());
+}
+
+fn listings_in_small_pieces() {
+    let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(256));
+    let directory = daemon.path("sys/devices/system/cpu");
+    let load = || tenant::start(&cgroup, "list", &[directory.to_str().unwrap(), "16"]);
+    hold("lists the directory of processors, 512 bytes at a time", &daemon, load);
+}
+
+fn missing_names() {
+    let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(256));
+    let directory = daemon.path("sys/devices/system/cpu");
+    let load = || tenant::start(&cgroup, "miss", &[directory.to_str().unwrap(), "16"]);
+    hold("looks for files that are missing", &daemon, load);
+}
+
+/// Readers at the bottom of that many cgroups, a little less often than their numbers are read anew.
+fn nested(row: &str, depth: usize) {
+    let daemon = supervised();
+    let _deadline = Deadline::new(&daemon);
+    let server = daemon.children();
+    let nest = Nest::new(depth, 12);
+    let start = |cgroup| tenant::start(cgroup, "poll", &[&daemon.meminfo(), "1", "51"]);
+    hold(row, &daemon, || nest.readers.iter().map(start).collect::<Vec<_>>());
+    assert_is_the_same(&daemon, &server);
+}
+
+/// The watchdog had no reason to replace the server.
+fn assert_is_the_same(daemon: &Daemon, server: &[u32]) {
+    assert!(!daemon.log().contains("no sign of life"), "{}", daemon.log());
+    assert_eq!(daemon.children(), server, "{}", daemon.log());
+}
+
+/// In a guest, where it takes a moment to make them: beside the reader so many cgroups whose memory is protected, below a limit that both share.
+fn protected_children() {
+    const COUNT: usize = 10_000;
+    let (daemon, tenant) = (Daemon::start(), Cgroup::new().limit(256));
+    let home = tenant.child("home");
+    for number in 0..COUNT {
+        let child = tenant.dir.join(format!("child-{number}"));
+        fs::create_dir(&child).unwrap();
+        fs::write(child.join("memory.min"), "8192").unwrap();
+    }
+    let load = tenant::start(&home, "poll", &[&daemon.meminfo(), "4", "51"]);
+    let pair = Pair::start(&daemon);
+    std::thread::sleep(2 * LOAD);
+    let beside = pair.end(&daemon);
+    drop(load);
+    println!("isolation: beside {COUNT} children with memory.min: {beside}");
+    beside.check();
+}
+
+/// The work for one answer does not grow with what a tenant has made.
+fn protected_children_of_a_written_system() {
+    let alone = Tree::new(0).answer();
+    for count in [100, 1000, 10_000] {
+        let took = Tree::new(count).answer();
+        println!(
+            "isolation: {count} children with memory.min: an answer takes {took:.2?}, without {alone:.2?}"
+        );
+        assert!(took < 5 * alone, "{count} children: {took:?}, without: {alone:?}");
+    }
+}
+
+/// Asks once for a view, from a cgroup, by words that a command there begins with.
+fn ask(cgroup: &Cgroup, enter: &[String], daemon: &Daemon, view: &str) -> Child {
+    let path = daemon.path(view);
+    let words = enter.iter().map(String::as_str).chain(["cat", path.to_str().unwrap()]);
+    let mut command = cgroup.command(&words.collect::<Vec<_>>());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// What takes to know how old the container is, for which its processes are looked at.
+const AGE: [&str; 3] = ["proc/uptime", "proc/stat", "proc/loadavg"];
+/// Whoever asks waits no longer for his own answer, be it an error.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// A process of the tenant can't be looked at, and its others ask for what would take just that.
+fn hanging_exec(row: &str, hang: impl FnOnce(&Cgroup) -> (HeldExec, Vec<String>)) {
+    let (daemon, other, tenant) = (supervised(), Cgroup::new().limit(LIMIT), Cgroup::new().limit(64));
+    let _deadline = Deadline::new(&daemon);
+    let server = daemon.children();
+    let pair = Pair::start(&daemon);
+    let ages = AGE.map(|view| Victim::start(&other, daemon.path(view).to_str().unwrap(), None));
+    let (held, enter) = hang(&tenant);
+    let asked = Instant::now();
+    let two_of_each = AGE.iter().flat_map(|view| [view; 2]);
+    let mut waiting: Vec<_> = two_of_each.map(|view| (view, ask(&tenant, &enter, &daemon, view))).collect();
+    let mut answers = Vec::new();
+    while asked.elapsed() < 3 * LOAD {
+        let answered = waiting.extract_if(.., |(_, reader)| reader.try_wait().unwrap().is_some());
+        answers.extend(answered.map(|(view, _)| (view, asked.elapsed())));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (beside, ages) = (pair.end(&daemon), ages.map(|age| age.end(&daemon)));
+    drop(held);
+    let never: Vec<&str> = waiting.iter().map(|(view, _)| **view).collect();
+    println!(
+        "isolation: beside an exec that hangs, the tenant's own: {answers:.2?}, and not at all {never:?}"
+    );
+    waiting.iter_mut().for_each(|(_, reader)| drop(reader.wait()));
+    for (view, age) in AGE.iter().zip(&ages) {
+        println!("isolation: beside {row}, {view}: {age}");
+    }
+    table::note(row, &beside);
+    beside.check();
+    ages.iter().for_each(|age| beside.holds(age));
+    assert_is_the_same(&daemon, &server);
+    let late = answers.iter().find(|(_, took)| *took > allowed(PATIENCE));
+    assert!(never.is_empty() && late.is_none(), "the tenant waits for itself: {late:?}, {never:?}");
+}
+
+/// Two of a container start to spin while a process of another, which is sampled too, can't be looked at.
+fn hanging_exec_and_the_load_of_others() {
+    let (daemon, other, tenant) = (supervised(), Cgroup::new().limit(64), Cgroup::new().limit(64));
+    let _deadline = Deadline::new(&daemon);
+    let load = |cgroup: &Cgroup| {
+        let path = daemon.path("proc/loadavg");
+        let text = output(&mut cgroup.command(&["cat", path.to_str().unwrap()]));
+        text.split(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    // From now on both are sampled.
+    let quiet = [&tenant, &other].map(load);
+    let spinners = tenant::start(&other, "spin", &["2"]);
+    let held = HeldExec::new(&tenant);
+    // In 15 seconds two of them come to 0.44, of which the next sample may be five seconds late.
+    let (start, mut now) = (Instant::now(), quiet[1]);
+    while start.elapsed() < allowed(4 * LOAD) && now < quiet[1] + 0.25 {
+        std::thread::sleep(Duration::from_millis(500));
+        now = load(&other);
+    }
+    drop(held);
+    drop(spinners);
+    println!("isolation: the load of another: {} before, {now} after {:.0?}", quiet[1], start.elapsed());
+    assert!(now >= quiet[1] + 0.25, "it does not move: {} and then {now}", quiet[1]);
+}
+
+/// Others can be told apart, and answered, whatever number of namespaces a tenant makes.
+fn more_namespaces_than_descriptors() {
+    let daemon = Daemon::start_by(&["prlimit", "--nofile=256:256"]);
+    let tenant = Cgroup::new().limit(1024);
+    let uptime = daemon.path("proc/uptime");
+    let load = || {
+        let load = tenant::start(&tenant, "namespaces", &[uptime.to_str().unwrap(), "360"]);
+        // Of a container that was there before something may still be known.
+        for _ in 0..60 {
+            let fresh = Cgroup::new().limit(64);
+            for view in ["proc/uptime", "proc/meminfo", "working_set"] {
+                output(&mut fresh.command(&["cat", daemon.path(view).to_str().unwrap()]));
+            }
+        }
+        load
+    };
+    hold("360 namespaces, and a daemon that may have 256 files open", &daemon, load);
+}
+
+/// Who may do that may unmount anything of the host's, but what he stops is everybody's.
+fn aborted_again_and_again() {
+    /// On the host, which can't have any number of them.
+    const MOST_MOUNTS: usize = 300;
+    let (mut daemon, other, tenant) = (supervised(), Cgroup::new().limit(LIMIT), Cgroup::new().limit(64));
+    let before = daemon.mounts();
+    let victim = Victim::start(&other, &daemon.meminfo(), None);
+    let load = bound(&[], &tenant, &daemon.meminfo(), &helper::command("abort", &["/proc/meminfo"]));
+    std::thread::sleep(3 * LOAD);
+    drop(load);
+    let seen = victim.end(&daemon);
+    println!("isolation: beside `umount --force` again and again, with the kernel's file in between: {seen}");
+    println!("isolation: mounts: {before} before, {} after", daemon.mounts());
+    // Some between each loss of the connection and the kernel's file.
+    assert!(seen.errors * 20 <= seen.reads, "{seen}");
+    assert!(daemon.is_running(), "the supervisor has given up");
+    let own = format!("MemTotal:       {:8} kB\n", LIMIT << 10);
+    let read = || common::finish(&mut other.command(&["head", "-n1", &daemon.meminfo()])).stdout;
+    // It may have learnt to wait for a minute.
+    wait_at_most(75, "it serves again", || read() == own.as_bytes());
+    assert!(daemon.mounts() <= MOST_MOUNTS, "{} mounts", daemon.mounts());
+    assert!(daemon.is_running(), "the supervisor has given up");
+}
+
+/// A runtime has masked a directory of what it has bound, as newer ones mask `thermal_throttle` of each processor.
+fn masks_stay() {
+    const SCRIPT: &str =
+        "mount --rbind \"$0\" /sys/devices/system/cpu && mount -t tmpfs -o ro tmpfs \"$1\" &&
+        mount --bind /dev/null \"$2\" && shift 2 && exec \"$@\"";
+    const DIRECTORY: &str = "/sys/devices/system/cpu/cpu0/topology";
+    const FILE: &str = "/sys/devices/system/cpu/cpu0/uevent";
+    let (mut daemon, container) = (Daemon::start(), Cgroup::new().limit(64));
+    let directory = daemon.path("sys/devices/system/cpu");
+    let enter =
+        ["unshare", "--mount", "--propagation", "slave", "sh", "-c", SCRIPT, directory.to_str().unwrap()];
+    let start = |path: &str| {
+        let words = helper::command("reopen", &[path]);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        helper::start(&mut container.command(&[&enter[..], &[DIRECTORY, FILE], &words].concat()))
+    };
+    let mut masked = [format!("{DIRECTORY}/core_id"), FILE.to_string()].map(|path| start(&path));
+    let mut shown = start("/sys/devices/system/cpu/online");
+    let before: Vec<String> = masked.iter_mut().map(Running::ask).collect();
+    assert!(before[0].starts_with("error") && before[1].is_empty(), "{before:?}");
+    umount2(&daemon.live(), MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW).unwrap();
+    daemon.wait();
+    let is_masked = |answer: &String| answer.is_empty() || answer.starts_with("error");
+    let lost: Vec<String> = masked.iter_mut().map(Running::ask).collect();
+    assert!(lost.iter().all(is_masked), "visible once the connection is lost: {lost:?}");
+    let _daemon = daemon.again();
+    let served: Vec<String> = masked.iter_mut().map(Running::ask).collect();
+    assert!(served.iter().all(is_masked), "visible after a new start: {served:?}");
+    assert!(!is_masked(&shown.ask()), "what is not masked is there");
+}
