@@ -1,9 +1,9 @@
 //! Threads apart from those that serve, for what may take long: a container that is slow to read, or has asked for more than
 //! its share, waits here for itself alone.
 //!
-//! Each owner has one thread at a time, and they take turns. One thread works for all of them, at a lower priority than those
-//! that serve; another one joins only where it seems stuck, since the kernel may keep it for as long as a tenant likes. Nobody
-//! waits for any of them, and with nothing to do there are none.
+//! Each owner has one thread at a time, and they take turns with others of their [`Lane`]. One thread works for all of a lane, at
+//! a lower priority than those that serve; another one joins only where it seems stuck, since the kernel may keep it for as
+//! long as a tenant likes. Nobody waits for any of them, and with nothing to do there are none.
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 /// So many threads at most, those that are stuck counted in.
 const MOST: usize = 32;
-/// So many of them work at a time,
+/// So many of them work for a lane at a time,
 const WIDTH: usize = 1;
 /// not counted those that have been at one thing for so long.
 const STUCK: Duration = Duration::from_millis(50);
@@ -23,6 +23,19 @@ const STUCK: Duration = Duration::from_millis(50);
 const IDLE: Duration = Duration::from_secs(5);
 /// Their nice value, see setpriority(2).
 const NICE: i32 = 5;
+
+/// Who waits for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Containers of which it is not known that they are slow.
+    Quick,
+    /// Those of which it is.
+    Slow,
+    /// Looks at what may hang.
+    Looks,
+}
+
+const LANES: [Lane; 3] = [Lane::Quick, Lane::Slow, Lane::Looks];
 
 /// Something to do.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
@@ -36,11 +49,11 @@ pub(super) struct Aside {
 
 #[derive(Default)]
 struct State {
-    /// Owners with something to do for whom nobody works, in the order of their turns.
-    turns: VecDeque<u64>,
-    waiting: HashMap<u64, VecDeque<Job>>,
+    /// Owners in each lane with something to do for whom nobody works, in the order of their turns.
+    turns: [VecDeque<u64>; LANES.len()],
+    waiting: HashMap<Owner, VecDeque<Job>>,
     /// For whom somebody works, and since when.
-    working: HashMap<u64, Instant>,
+    working: HashMap<Owner, Instant>,
     /// What is to be done at a time, in its order.
     later: BTreeMap<(Instant, u64), Job>,
     numbered: u64,
@@ -48,19 +61,38 @@ struct State {
     idle: usize,
 }
 
+/// In a lane, by a number that is its own there.
+type Owner = (usize, u64);
+
+impl State {
+    fn has_turns(&self) -> bool {
+        self.turns.iter().any(|turns| !turns.is_empty())
+    }
+
+    /// Whose turn it is, if anybody's.
+    fn next(&mut self, now: Instant) -> Option<Owner> {
+        (0..LANES.len()).find_map(|lane| {
+            let is_busy = |((of, _), since): (&Owner, &Instant)| *of == lane && now - *since < STUCK;
+            let busy = self.working.iter().filter(|working| is_busy(*working)).count();
+            if busy < WIDTH { self.turns[lane].pop_front().map(|owner| (lane, owner)) } else { None }
+        })
+    }
+}
+
 impl Aside {
-    /// Has `job` done when it is the owner's turn.
+    /// Has `job` done when it is the owner's turn in a lane.
     ///
     /// # Errors
     /// Where no thread can be made; the job is dropped then.
-    pub(super) fn push(self: &Arc<Self>, owner: u64, job: Job) -> io::Result<()> {
+    pub(super) fn push(self: &Arc<Self>, lane: Lane, owner: u64, job: Job) -> io::Result<()> {
+        let owner = (lane as usize, owner);
         let mut state = self.state.lock();
         self.need_a_thread(&mut state)?;
         let jobs = state.waiting.entry(owner).or_default();
         let is_first = jobs.is_empty();
         jobs.push_back(job);
         if is_first && !state.working.contains_key(&owner) {
-            state.turns.push_back(owner);
+            state.turns[owner.0].push_back(owner.1);
         }
         self.changed.notify_one();
         Ok(())
@@ -113,27 +145,24 @@ impl Aside {
                 }
                 continue;
             }
-            let busy = state.working.values().filter(|since| now - **since < STUCK).count();
-            if busy < WIDTH
-                && let Some(owner) = state.turns.pop_front()
-            {
+            if let Some(owner) = state.next(now) {
                 if let Some(job) = state.waiting.get_mut(&owner).and_then(VecDeque::pop_front) {
                     state.working.insert(owner, now);
                     state = self.unlocked(state, job);
                     state.working.remove(&owner);
                 }
                 if state.waiting.get(&owner).is_some_and(|jobs| !jobs.is_empty()) {
-                    state.turns.push_back(owner);
+                    state.turns[owner.0].push_back(owner.1);
                 } else {
                     state.waiting.remove(&owner);
                 }
                 continue;
             }
             let next = state.later.first_key_value().map(|((at, _), _)| *at - now);
-            let stuck = if state.turns.is_empty() { None } else { Some(STUCK) };
+            let stuck = state.has_turns().then_some(STUCK);
             let wait = next.into_iter().chain(stuck).min();
             let timed_out = self.changed.wait_for(&mut state, wait.unwrap_or(IDLE)).timed_out();
-            if timed_out && state.turns.is_empty() && state.later.is_empty() {
+            if timed_out && !state.has_turns() && state.later.is_empty() {
                 state.threads -= 1;
                 state.idle -= 1;
                 return;
@@ -148,7 +177,7 @@ impl Aside {
         job: Job,
     ) -> MutexGuard<'s, State> {
         state.idle -= 1;
-        if !state.turns.is_empty() || !state.later.is_empty() {
+        if state.has_turns() || !state.later.is_empty() {
             // It may be stuck with this. If there is no thread for the others they are come to afterwards.
             let _ = self.need_a_thread(&mut state);
         }
@@ -171,10 +200,10 @@ mod tests {
     fn owners_take_turns_and_each_keeps_its_order() {
         let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
         let (go, gate) = mpsc::channel::<()>();
-        aside.push(0, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+        aside.push(Lane::Slow, 0, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
         for (owner, what) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (2, "2b")] {
             let sender = sender.clone();
-            aside.push(owner, Box::new(move || sender.send(what).unwrap())).unwrap();
+            aside.push(Lane::Slow, owner, Box::new(move || sender.send(what).unwrap())).unwrap();
         }
         go.send(()).unwrap();
         let order: Vec<_> = (0..5).map(|_| done.recv_timeout(LONG).unwrap()).collect();
@@ -185,10 +214,10 @@ mod tests {
     fn one_that_is_stuck_holds_up_its_owner_alone() {
         let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
         let (go, gate) = mpsc::channel::<()>();
-        aside.push(1, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+        aside.push(Lane::Slow, 1, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
         for owner in [1, 2] {
             let sender = sender.clone();
-            aside.push(owner, Box::new(move || sender.send(owner).unwrap())).unwrap();
+            aside.push(Lane::Slow, owner, Box::new(move || sender.send(owner).unwrap())).unwrap();
         }
         assert_eq!(done.recv_timeout(LONG), Ok(2));
         assert!(done.recv_timeout(2 * STUCK).is_err());
@@ -197,10 +226,25 @@ mod tests {
     }
 
     #[test]
+    fn lanes_do_not_wait_for_each_other() {
+        let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
+        let (go, gate) = mpsc::channel::<()>();
+        for lane in [Lane::Slow, Lane::Looks] {
+            aside.push(lane, 1, Box::new(|| thread::sleep(STUCK / 2))).unwrap();
+        }
+        aside.push(Lane::Slow, 2, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+        let began = Instant::now();
+        aside.push(Lane::Quick, 1, Box::new(move || sender.send(()).unwrap())).unwrap();
+        done.recv_timeout(LONG).unwrap();
+        assert!(began.elapsed() < LONG / 2);
+        drop(go);
+    }
+
+    #[test]
     fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
         let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
         let at = Instant::now() + Duration::from_millis(30);
-        aside.push(1, Box::new(|| panic!("on purpose"))).unwrap();
+        aside.push(Lane::Slow, 1, Box::new(|| panic!("on purpose"))).unwrap();
         aside.push_later(at, Box::new(move || sender.send(Instant::now()).unwrap())).unwrap();
         assert!(done.recv_timeout(LONG).unwrap() >= at);
     }
@@ -212,7 +256,7 @@ mod tests {
         let gate = Arc::new(Mutex::new(gate));
         for owner in 0..2 * MOST as u64 {
             let gate = Arc::clone(&gate);
-            aside.push(owner, Box::new(move || gate.lock().recv().unwrap_or_default())).unwrap();
+            aside.push(Lane::Slow, owner, Box::new(move || gate.lock().recv().unwrap_or_default())).unwrap();
             assert!(aside.state.lock().threads <= MOST);
         }
         drop(go);

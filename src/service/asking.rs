@@ -1,12 +1,13 @@
 //! From a reader and what it asks for to the answer, without anybody having to wait for it who is not of its container.
 
 use super::answers::{Answer, CgroupAnswers, Found, Reading};
-use super::aside::Job;
+use super::aside::{Job, Lane};
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
 use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath, Reader};
+use crate::sys;
 use crate::view::View;
 use parking_lot::Mutex;
 use std::cell::RefCell;
@@ -104,8 +105,8 @@ enum Attempt<T> {
     Done(Result<T, Error>, (u64, Vec<Again>)),
     /// Somebody reads that cgroup already.
     IsRead(Arc<CgroupAnswers>),
-    /// It is to be asked for aside, on behalf of this owner.
-    Aside(u64, Vec<Again>),
+    /// It is to be asked for aside, in this lane on behalf of this owner.
+    Aside(Lane, u64, Vec<Again>),
     /// When the container started has to be found out first.
     Start(Seeker),
 }
@@ -163,7 +164,7 @@ impl Service {
     ) {
         let reader = Waiter { pid, asked: Instant::now() };
         match self.known_aside.owner(pid) {
-            Some(owner) => self.put_aside(owner, self.again(reader, query, reply)),
+            Some(owner) => self.put_aside(Lane::Slow, owner, self.again(reader, query, reply)),
             None => self.ask(Asker::Serving, reader, query, reply),
         }
     }
@@ -181,8 +182,8 @@ impl Service {
                 reply(answer);
                 self.go_on(asker, owner, next);
             }
-            Attempt::Aside(owner, next) => {
-                self.put_aside(owner, self.again(reader, query, reply));
+            Attempt::Aside(lane, owner, next) => {
+                self.put_aside(lane, owner, self.again(reader, query, reply));
                 self.put_all_aside(owner, next);
             }
             Attempt::IsRead(answers) => {
@@ -198,7 +199,7 @@ impl Service {
     /// Has `work` done on a thread that nobody else waits for.
     pub(super) fn do_aside(self: &Arc<Self>, pid: u32, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
         let service = Arc::clone(self);
-        self.push_aside(pid.into(), Box::new(move || work(&service)));
+        self.push_aside(Lane::Slow, pid.into(), Box::new(move || work(&service)));
     }
 
     /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.
@@ -235,13 +236,13 @@ impl Service {
         Box::new(move |asker| service.ask(asker, reader, query, reply))
     }
 
-    fn put_aside(&self, owner: u64, again: Again) {
-        self.push_aside(owner, Box::new(move || again(Asker::Patient)));
+    fn put_aside(&self, lane: Lane, owner: u64, again: Again) {
+        self.push_aside(lane, owner, Box::new(move || again(Asker::Patient)));
     }
 
     /// A job that nobody can do is dropped, and its reader gets an error.
-    fn push_aside(&self, owner: u64, job: Job) {
-        if let Err(error) = self.aside.push(owner, job) {
+    fn push_aside(&self, lane: Lane, owner: u64, job: Job) {
+        if let Err(error) = self.aside.push(lane, owner, job) {
             self.warn_of_no_thread(&error);
         }
     }
@@ -251,13 +252,13 @@ impl Service {
         for (index, again) in next.into_iter().enumerate() {
             match asker {
                 Asker::Serving if index < TOGETHER => again(Asker::Helping),
-                _ => self.put_aside(owner, again),
+                _ => self.put_aside(Lane::Quick, owner, again),
             }
         }
     }
 
     fn put_all_aside(&self, owner: u64, next: Vec<Again>) {
-        next.into_iter().for_each(|again| self.put_aside(owner, again));
+        next.into_iter().for_each(|again| self.put_aside(Lane::Quick, owner, again));
     }
 
     fn attempt<Q: Query>(&self, asker: Asker, reader: Waiter, query: &Q) -> Attempt<Q::Answer> {
@@ -288,7 +289,7 @@ impl Service {
     ) -> Attempt<Q::Answer> {
         let failed = |error| match error {
             // Whose container it is is not known yet.
-            Error::TakesLong(_) => Attempt::Aside(u64::from(pid), Vec::new()),
+            Error::TakesLong(_) => Attempt::Aside(Lane::Slow, u64::from(pid), Vec::new()),
             error => Attempt::Done(Err(error), (0, Vec::new())),
         };
         let began = Instant::now();
@@ -305,14 +306,14 @@ impl Service {
         let owner = answers.path().number();
         if !is_patient && answers.share.is_aside(began) {
             self.known_aside.add(pid, owner);
-            return Attempt::Aside(owner, Vec::new());
+            return Attempt::Aside(Lane::Slow, owner, Vec::new());
         }
         let attempt = match answers.find(&caller, needs, asked, |answer| query.of(answer)) {
             Found::Answer(answer) => Attempt::Done(answer, (owner, Vec::new())),
             Found::IsRead => return Attempt::IsRead(answers),
             Found::ToBeRead(reading) => self.read(asker, &caller, query, &answers, reading),
         };
-        answers.share.charge(began, Instant::now());
+        answers.share.charge(pid, began, Instant::now());
         if is_patient && !answers.share.is_aside(Instant::now()) {
             self.known_aside.remove(pid);
         }
@@ -348,12 +349,14 @@ impl Service {
         } else {
             match self.newcomer.try_lock() {
                 Some(newcomer) => Some(newcomer),
-                None => return Attempt::Aside(owner, reading.end()),
+                None => return Attempt::Aside(Lane::Quick, owner, reading.end()),
             }
         };
         self.answers.forget_now_and_then();
+        let before = answers.share.is_to_be_measured().then(sys::thread_time);
         let read = self.load(answers.path(), caller, query.needs());
-        answers.share.was_read_in(reading.began.elapsed());
+        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
+        answers.share.was_read(reading.began.elapsed(), ran, Instant::now());
         drop(newcomer);
         match read {
             Ok(snapshot) => {
@@ -373,7 +376,7 @@ impl Service {
                 })
             }
             Err(NotRead::Error(Error::TakesLong(_))) if asker != Asker::Patient => {
-                Attempt::Aside(owner, reading.end())
+                Attempt::Aside(Lane::Slow, owner, reading.end())
             }
             Err(NotRead::Error(error)) => {
                 if error.is_race() {
@@ -437,14 +440,13 @@ impl Service {
             let start = service.source.start(path, &seeker.caller(), &so_far);
             let place = &seeker.memory[..seeker.container_length.min(seeker.memory.len())];
             let waiting = service.starts.found(container, place, start.ok());
-            waiting.into_iter().for_each(|again| service.put_aside(path.number(), again));
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, path.number(), again));
         };
-        // Not the owner of what the container asks for otherwise, which must not wait for the look.
-        self.push_aside(u64::MAX - container, Box::new(look));
+        self.push_aside(Lane::Looks, container, Box::new(look));
         let service = Arc::clone(self);
         let give_up = move || {
             let waiting = service.starts.give_up(container);
-            waiting.into_iter().for_each(|again| service.put_aside(container, again));
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, container, again));
         };
         if let Err(error) = self.aside.push_later(Instant::now() + PATIENCE, Box::new(give_up)) {
             self.warn_of_no_thread(&error);
