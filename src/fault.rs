@@ -5,15 +5,25 @@ use std::path::PathBuf;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;
 
-/// Waits as long as the file `hang` is in the directory that `CGPROCFS_FAULTS` names, where it puts a file `hanging`,
-/// and dies if `crash` is there.
+/// The directory that `CGPROCFS_FAULTS` names.
+#[cfg(debug_assertions)]
+fn directory() -> Option<&'static PathBuf> {
+    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
+    DIRECTORY.get_or_init(|| std::env::var_os("CGPROCFS_FAULTS").map(PathBuf::from)).as_ref()
+}
+
+/// Dies if the file `crash-at-start` is there.
+#[cfg(debug_assertions)]
+pub fn start() {
+    if directory().is_some_and(|directory| directory.join("crash-at-start").exists()) {
+        std::process::abort();
+    }
+}
+
+/// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, and dies if `crash` is.
 #[cfg(debug_assertions)]
 pub fn point() {
-    static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let Some(directory) = DIRECTORY.get_or_init(|| std::env::var_os("CGPROCFS_FAULTS").map(PathBuf::from))
-    else {
-        return;
-    };
+    let Some(directory) = directory() else { return };
     if directory.join("crash").exists() {
         std::process::abort();
     }
@@ -22,6 +32,10 @@ pub fn point() {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub fn start() {}
 
 /// Nothing.
 #[cfg(not(debug_assertions))]

@@ -75,10 +75,11 @@ impl ViewFs {
     /// Answers a request, which is in the journal meanwhile.
     ///
     /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that
-    /// was not sent is dropped while the stack unwinds, which answers EIO.
+    /// was not sent is dropped while the stack unwinds, which answers EIO. So it is where servers have ended over the
+    /// request, and the handler is dropped without being called.
     fn answer(&self, request: &Request, ino: INodeNo, what: What, handler: impl FnOnce()) {
         let fetched = Fetched { unique: request.unique().0, pid: request.pid(), ino: ino.0, what };
-        self.journal.during(fetched, || drop(catch_unwind(AssertUnwindSafe(handler))));
+        let _ = self.journal.during(fetched, || drop(catch_unwind(AssertUnwindSafe(handler))));
         self.gate.pass();
     }
 

@@ -20,6 +20,8 @@ pub mod parse;
 pub mod run;
 pub mod service;
 pub mod session;
+pub mod shared;
+pub mod shares;
 pub mod snapshot;
 pub mod source;
 pub mod supervisor;

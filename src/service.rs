@@ -3,18 +3,21 @@
 mod answers;
 mod ledgers;
 mod loads;
+mod places;
 mod triggers;
 
 use self::answers::Answers;
-pub use self::ledgers::LEDGER_WORDS;
-pub use self::loads::LOAD_WORDS;
-pub use self::triggers::{Polled, TRIGGER_WORDS};
+pub use self::ledgers::{LEDGERS, StartedLedger};
+pub use self::loads::LOADS;
+pub use self::triggers::{KeptTrigger, Polled, TRIGGERS};
 
 use self::ledgers::Ledgers;
 use self::loads::Loads;
 use self::triggers::Triggers;
 use crate::error::Error;
+use crate::load::Averages;
 use crate::log_limit::LogLimit;
+use crate::shared::Table;
 use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath, Source};
 use crate::sys;
@@ -25,7 +28,6 @@ use rustix::io::Errno;
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -53,14 +55,14 @@ impl Text {
     }
 }
 
-/// Memory that outlives this process, each part of its own length or empty.
+/// Memory that outlives this process; tables with room for nothing where there is none.
 pub struct Kept {
-    /// [`LEDGER_WORDS`].
-    pub ledgers: &'static [AtomicU64],
-    /// [`TRIGGER_WORDS`].
-    pub triggers: &'static [AtomicU64],
-    /// [`LOAD_WORDS`].
-    pub loads: &'static [AtomicU64],
+    /// Of [`LEDGERS`].
+    pub ledgers: Table<StartedLedger>,
+    /// Of [`TRIGGERS`], by the open file's number and 1.
+    pub triggers: Table<KeptTrigger>,
+    /// Of [`LOADS`].
+    pub loads: Table<Averages>,
 }
 
 /// Computes views for readers.
@@ -85,8 +87,8 @@ impl Service {
         Self {
             source,
             answers: Answers::new(most_files),
-            ledgers: Ledgers::default(),
-            loads: Loads::default(),
+            ledgers: Ledgers::new(),
+            loads: Loads::new(),
             triggers: Triggers::new(most_files),
             log: LogLimit::new(),
         }
@@ -258,18 +260,20 @@ impl Service {
             if let Scope::Host(_) = self.source.load(&path, caller, Needs::CPUS)?.scope {
                 return Ok(None);
             }
-            let container = path.container(caller.container_length).map(|(number, _)| number);
-            container.map(|number| Ok((number, self.source.pressure_of(caller, file)?))).transpose()
+            let container = path.container(caller.container_length);
+            container
+                .map(|(number, path)| Ok((number, path.to_vec(), self.source.pressure_of(caller, file)?)))
+                .transpose()
         };
         let found = if pid == 0 { None } else { self.for_caller(pid, Needs::CPUS, of_container)? };
-        let (found, file) = match found {
+        let (found, path, file) = match found {
             Some(found) => found,
-            None => (0, Some(self.source.pressure_of_host(native)?)),
+            None => (0, b"/".to_vec(), Some(self.source.pressure_of_host(native)?)),
         };
         if owner.is_some_and(|owner| owner != found) {
             return Err(Error::OfKernel(Errno::NODEV));
         }
-        self.triggers.arm(handle, found, trigger, file).map_err(Error::OfKernel)
+        self.triggers.arm(handle, (found, &path), trigger, file).map_err(Error::OfKernel)
     }
 
     /// What a program is told that polls an open file of a view of pressure. Who waits is told later, by the number `waiter`.

@@ -1,7 +1,7 @@
 //! What becomes of requests that a predecessor had fetched and not answered.
 
 use super::connection::Connection;
-use crate::journal::{Fetched, What};
+use crate::journal::{Fetched, Left, What};
 use rustix::io::{Errno, write};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,26 +15,28 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
     header
 }
 
-/// Has every one of them answered. To be called before the first request is read: a request that is being
-/// answered would be given out a second time.
+/// Has every one of them answered; those that servers have ended over with an error. Returns the processes that wait for
+/// these. To be called before the first request is read: a request that is being answered would be given out a second time.
 ///
 /// `threads` are going to fetch more; `text` is what a read has to get.
 pub(super) fn settle(
     connection: &Connection,
     threads: usize,
     text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>,
-) -> io::Result<()> {
+) -> io::Result<Vec<u32>> {
     let journal = connection.journal();
+    let left = journal.left();
+    // Before the kernel gives anything out again: by that it is known then.
+    journal.resume(&left);
     match resend(connection.device()) {
         Ok(()) => {}
         Err(Errno::INVAL) => {
-            answer(connection, text)?;
+            answer(connection, &left, text)?;
             connection.keep_requests(threads)?;
         }
         Err(error) => return Err(error.into()),
     }
-    journal.clear();
-    Ok(())
+    Ok(left.iter().filter(|left| left.is_poisoned()).map(|left| left.fetched.pid).collect())
 }
 
 /// `FUSE_NOTIFY_RESEND`, since Linux 6.9: fetched requests are to be fetched again, the oldest first.
@@ -44,11 +46,19 @@ fn resend(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
 }
 
 /// Answers what the process before had fetched. A number that nobody waits for the kernel does not find.
-fn answer(connection: &Connection, text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>) -> io::Result<()> {
+fn answer(
+    connection: &Connection,
+    left: &[Left],
+    text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>,
+) -> io::Result<()> {
     let journal = connection.journal();
-    let unnoted = connection.last_fetched()?.into_iter().filter(|request| !journal.has_noted(request.unique));
-    for fetched in journal.fetched().into_iter().chain(unnoted) {
+    let mut unnoted = connection.last_fetched()?;
+    unnoted.retain(|request| !journal.has_noted(left, request.unique));
+    for fetched in left.iter().map(|left| left.fetched).chain(unnoted) {
+        // Until it is answered: if this process dies over it in its turn, the next sees that.
+        let noted = journal.note(fetched);
         let answer = match fetched.what {
+            _ if noted.is_poisoned() => Err(libc::EIO),
             What::Read { .. } => text(&fetched),
             What::Release => Ok(Vec::new()),
             // open(2) and stat(2) start again by themselves.
