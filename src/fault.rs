@@ -20,14 +20,19 @@ pub fn start() {
     }
 }
 
-/// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, and dies if `crash` is.
+/// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, and dies if `crash` is. Where that
+/// has a process id in it, only for that reader.
 #[cfg(debug_assertions)]
-pub fn point() {
+pub fn point(pid: u32) {
     let Some(directory) = directory() else { return };
-    if directory.join("crash").exists() {
+    let is_there = |name: &str| {
+        let readers = std::fs::read_to_string(directory.join(name));
+        readers.is_ok_and(|reader| reader.is_empty() || reader == pid.to_string())
+    };
+    if is_there("crash") {
         std::process::abort();
     }
-    while directory.join("hang").exists() {
+    while is_there("hang") {
         let _ = std::fs::write(directory.join("hanging"), "");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
@@ -39,4 +44,4 @@ pub fn start() {}
 
 /// Nothing.
 #[cfg(not(debug_assertions))]
-pub fn point() {}
+pub fn point(_: u32) {}

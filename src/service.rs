@@ -106,7 +106,7 @@ impl Service {
     /// # Errors
     /// Where the reader or its cgroup is gone, or the kernel's files can't be read.
     pub fn text(&self, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
-        crate::fault::point();
+        crate::fault::point(pid);
         if pid == 0 { self.text_for_unseen(view) } else { self.text_for(pid, view) }
     }
 

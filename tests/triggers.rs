@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         test("what_is_no_trigger", NEEDS, what_is_no_trigger),
         test("nothing_is_written_otherwise", NEEDS, nothing_is_written_otherwise),
         test("a_thousand", NEEDS, a_thousand),
+        test("a_tenant_with_many_cgroups", NEEDS, a_tenant_with_many_cgroups),
         test("a_removed_cgroup", NEEDS, a_removed_cgroup),
         test("a_trigger_stays_with_its_container", NEEDS, a_trigger_stays_with_its_container),
         test("a_trigger_outlives_its_daemon", NEEDS, a_trigger_outlives_its_daemon),
@@ -52,6 +53,16 @@ impl Container {
         let top = Layout::detect(Path::new("/")).unwrap().pressure.unwrap().mount_point;
         let pressure = top.join(memory.dir.file_name().unwrap());
         // On v2 it is the same one.
+        if !pressure.exists() {
+            fs::create_dir(&pressure).unwrap();
+        }
+        Self { memory, pressure }
+    }
+
+    /// One below.
+    fn child(&self, name: &str) -> Self {
+        let memory = self.memory.child(name);
+        let pressure = self.pressure.join(name);
         if !pressure.exists() {
             fs::create_dir(&pressure).unwrap();
         }
@@ -205,6 +216,27 @@ fn nothing_is_written_otherwise() {
     ] {
         assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EROFS), "{what}");
     }
+}
+
+/// Whatever cgroups it makes, another container has its triggers at once, and it loses some of its own.
+fn a_tenant_with_many_cgroups() {
+    let (daemon, tenant, other) = (watchable(&[]), Container::new(), Container::new());
+    let children: Vec<_> = (0..20).map(|number| tenant.child(&number.to_string())).collect();
+    let mut watches: Vec<_> =
+        children.iter().map(|child| child.watch(&daemon.path(VIEW), 65, TRIGGER)).collect();
+    let armed = |watch: &mut Running| watch.ask().split_once(' ').unwrap().0.parse::<u32>().unwrap();
+    let armed: Vec<u32> = watches.iter_mut().map(armed).collect();
+    println!("triggers: a tenant's cgroups had {armed:?}");
+    assert!(armed.iter().sum::<u32>() >= 1024, "nobody else wanted them");
+    let mut one = other.watch(&daemon.path(VIEW), 10, TRIGGER);
+    assert_eq!(one.ask(), "10 []");
+    let told = watches[0].ask();
+    assert_ne!(told.split_once(' ').unwrap().1, "0", "those that lost theirs are told");
+    let _spinners = other.stall();
+    let told = one.ask();
+    assert!(told != "0 0" && told.ends_with(" 0"), "{told}");
+    let log = daemon.log();
+    assert_eq!(log.matches("wants a pressure trigger").count(), 1, "{log}");
 }
 
 /// One container may have 64, another is not hindered, and closing gives all back.
