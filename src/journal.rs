@@ -8,7 +8,7 @@ mod record;
 
 pub use self::record::{Fetched, What};
 
-use self::record::{Request, State};
+use self::record::{Request, SINCE, State, WAITING};
 use crate::shared::{Table, Word};
 use parking_lot::Mutex;
 use std::cell::Cell;
@@ -94,6 +94,13 @@ pub struct Noted {
 }
 
 impl Noted {
+    /// A thread begins with it, which only waited until now.
+    pub fn begin(&self) {
+        if let Some(journal) = &self.journal {
+            journal.0.table.replace(self.slot, SINCE, now());
+        }
+    }
+
     /// Whether servers have ended over it: whoever asks is to get an error.
     #[must_use]
     pub fn is_poisoned(&self) -> bool {
@@ -122,9 +129,19 @@ impl Journal {
         Self(Box::leak(Box::new(inner)))
     }
 
-    /// Notes a request until it is answered, when what is returned is dropped. Nothing is noted before
+    /// Notes a request that a thread is about until it is answered, when what is returned is dropped. Nothing is noted before
     /// [`resume`](Self::resume) was called, and nothing while the journal is full.
-    pub fn note(&self, mut fetched: Fetched) -> Noted {
+    pub fn note(&self, fetched: Fetched) -> Noted {
+        self.enter(fetched, now())
+    }
+
+    /// Notes one that has to wait for a thread until [`Noted::begin`] is called: however long that takes, and whatever its
+    /// server dies of meanwhile, is not its fault.
+    pub fn note_waiting(&self, fetched: Fetched) -> Noted {
+        self.enter(fetched, WAITING)
+    }
+
+    fn enter(&self, mut fetched: Fetched, since: u64) -> Noted {
         let Inner { table, slots, again, .. } = self.0;
         fetched.unique &= !RESENT;
         let (slot, attempts) = {
@@ -142,10 +159,11 @@ impl Journal {
                 None => return Noted { journal: None, slot: 0, attempts: 0 },
             }
         };
-        let since = now();
         table.put(slot, fetched.unique, &Request { fetched, since, attempts, state: State::Fetched });
         let thread = self.own_words();
-        thread[word::SEEN].store(since, Ordering::Relaxed);
+        if since != WAITING {
+            thread[word::SEEN].store(since, Ordering::Relaxed);
+        }
         // Last: from here on nobody looks for it in the buffer that it was read to.
         thread[word::LATEST].store(fetched.unique, Ordering::Release);
         Noted { journal: Some(*self), slot, attempts }
@@ -157,26 +175,24 @@ impl Journal {
         (!noted.is_poisoned()).then(answer)
     }
 
-    /// The requests that are in flight.
+    /// The requests that threads are about.
     #[must_use]
     pub fn fetched(&self) -> Vec<Fetched> {
         let requests = self.0.table.iter().map(|(_, _, request)| request);
-        requests.filter(|request| request.state == State::Fetched).map(|request| request.fetched).collect()
+        requests.filter(Request::is_begun).map(|request| request.fetched).collect()
     }
 
     /// What the server before has left, to be asked by its successor before that notes anything.
     #[must_use]
     pub fn left(&self) -> Vec<Left> {
         let seen = self.words_of_all(word::SEEN).max().unwrap_or(0);
-        let left = |request: Request| match request.state {
-            State::Fetched => Left {
+        let left = |request: Request| match request.is_begun() {
+            true => Left {
                 fetched: request.fetched,
                 age: Duration::from_nanos(seen.saturating_sub(request.since)),
                 attempts: request.attempts.saturating_add(1),
             },
-            State::Again => {
-                Left { fetched: request.fetched, age: Duration::ZERO, attempts: request.attempts }
-            }
+            false => Left { fetched: request.fetched, age: Duration::ZERO, attempts: request.attempts },
         };
         self.0.table.iter().map(|(_, _, request)| left(request)).collect()
     }
@@ -384,7 +400,6 @@ mod tests {
         request.since -= 1_500_000_000;
         first.0.table.put(noted.slot, 70, &request);
         dies(noted);
-        assert!(!first.left()[0].is_poisoned() || first.left()[0].age > PATIENCE);
         first.beat();
         for _ in 0..2 {
             // Nor does one that dies before it was given out again make it anew.
@@ -403,6 +418,23 @@ mod tests {
         std::thread::sleep(Duration::from_millis(1100));
         // Nobody has said that it was running.
         assert!(!server(words).1[0].is_poisoned());
+    }
+
+    #[test]
+    fn whoever_waited_for_a_thread_is_not_to_blame() {
+        let words = words();
+        let (journal, _) = server(words);
+        let (waiting, begun) = (journal.note_waiting(fetched(70)), journal.note_waiting(fetched(72)));
+        begun.begin();
+        assert_eq!(journal.fetched(), [fetched(72)]);
+        std::thread::sleep(Duration::from_millis(1100));
+        journal.beat();
+        dies(waiting);
+        dies(begun);
+        let mut left = journal.left();
+        left.sort_by_key(|left| left.fetched.unique);
+        assert_eq!([left[0].attempts, left[1].attempts], [0, 1]);
+        assert_eq!([left[0].is_poisoned(), left[1].is_poisoned()], [false, true]);
     }
 
     #[test]

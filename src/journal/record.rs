@@ -39,12 +39,25 @@ pub enum What {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) fetched: Fetched,
-    /// When it was fetched, in nanoseconds.
+    /// When a thread began with it, in nanoseconds; [`WAITING`] where none has yet.
     pub(super) since: u64,
     /// How many servers have ended while they had it.
     pub(super) attempts: u32,
     pub(super) state: State,
 }
+
+/// Later than any time.
+pub(super) const WAITING: u64 = u64::MAX;
+
+impl Request {
+    /// Whether a thread is about it.
+    pub(super) fn is_begun(&self) -> bool {
+        self.state == State::Fetched && self.since != WAITING
+    }
+}
+
+/// Which word the time is.
+pub(super) const SINCE: usize = 6;
 
 /// Who has a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -325,13 +325,13 @@ impl Connection {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::service::Service;
     use std::os::unix::net::UnixDatagram;
 
     /// One whose kernel is at the other end of a pair of sockets.
-    fn connection() -> (UnixDatagram, Connection) {
+    pub(in crate::session) fn connection() -> (UnixDatagram, Connection) {
         let (kernel, device) = UnixDatagram::pair().unwrap();
         kernel.send(b"greeting").unwrap();
         let connection = Connection::begin(device.into(), Path::new("/mnt/x"), Writes::Nothing).unwrap();

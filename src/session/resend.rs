@@ -90,3 +90,65 @@ pub(super) fn reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::connection::tests::connection;
+    use std::time::Duration;
+
+    /// The errors and texts that a kernel which gives nothing out again gets, by the requests' numbers.
+    fn answers(left: &[(u64, What, u64, u32)]) -> Vec<(u64, i32, String)> {
+        let (kernel, connection) = connection();
+        let left: Vec<_> = left
+            .iter()
+            .map(|&(unique, what, seconds, attempts)| {
+                let fetched = Fetched { unique, pid: 1, ino: 16, what };
+                Left { fetched, age: Duration::from_secs(seconds), attempts }
+            })
+            .collect();
+        let journal = connection.journal();
+        journal.resume(&left);
+        let text = |fetched: &Fetched| {
+            assert_eq!(journal.fetched(), [*fetched], "a successor sees what this one is about");
+            Ok(format!("text of {}", fetched.ino).into_bytes())
+        };
+        answer(&connection, &left, text).unwrap();
+        assert!(journal.left().is_empty());
+        kernel.set_nonblocking(true).unwrap();
+        let mut messages = Vec::new();
+        let mut message = [0; 4096];
+        while let Ok(length) = kernel.recv(&mut message) {
+            let word = |at: usize| i32::from_ne_bytes(message[at..at + 4].try_into().unwrap());
+            let unique = u64::from_ne_bytes(message[8..16].try_into().unwrap());
+            assert_eq!(usize::try_from(word(0)).unwrap(), length);
+            messages.push((unique, word(4), String::from_utf8(message[16..length].to_vec()).unwrap()));
+        }
+        messages
+    }
+
+    #[test]
+    fn each_is_answered_once_and_the_poisoned_with_an_error() {
+        let read = What::Read { handle: 0, offset: 0, size: 4096 };
+        let left = [
+            (70, read, 0, 1),
+            (72, read, 2, 1),
+            (74, read, 0, 3),
+            (76, What::Lookup, 0, 1),
+            (78, What::Lookup, 2, 1),
+            (80, What::Release, 0, 2),
+        ];
+        let answer = |unique, error: i32, text: &str| (unique, error, text.to_string());
+        assert_eq!(
+            answers(&left),
+            [
+                answer(70, 0, "text of 16"),
+                answer(72, -libc::EIO, ""),
+                answer(74, -libc::EIO, ""),
+                answer(76, -libc::ESTALE, ""),
+                answer(78, -libc::EIO, ""),
+                answer(80, 0, ""),
+            ]
+        );
+    }
+}

@@ -36,6 +36,13 @@ impl<'w> Slot<'w> {
         self.words[0].store(odd.wrapping_add(1), Ordering::Release);
     }
 
+    /// Replaces one word of what is there. It has to make sense beside the others, be it the old one or the new.
+    pub(super) fn replace(self, place: usize, value: u64) {
+        if let Some(word) = self.words[HEAD..].get(place) {
+            word.store(value, Ordering::Relaxed);
+        }
+    }
+
     /// What was written last; `None` while it is being replaced, or where a writer has died over that.
     pub(super) fn read(self) -> Option<Vec<u64>> {
         let before = self.words[0].load(Ordering::Acquire);

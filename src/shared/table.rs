@@ -104,6 +104,13 @@ impl<R: Record> Table<R> {
         self.keys[slot].store(key, Ordering::Release);
     }
 
+    /// Replaces one word of the record in a slot, which has to make sense beside the others, be it the old one or the new.
+    /// Nobody else may write to this slot meanwhile.
+    pub fn replace(&self, slot: usize, word: usize, value: u64) {
+        // Behind the number.
+        self.slot(slot).replace(1 + word, value);
+    }
+
     /// Forgets everything.
     pub fn clear(&self) {
         (0..self.len()).filter(|slot| self.key(*slot) != 0).for_each(|slot| self.remove(slot));
@@ -161,6 +168,8 @@ mod tests {
         table.put(2, 72, &Twins(3, 3));
         table.remove(0);
         assert_eq!(table.iter().collect::<Vec<_>>(), [(2, 72, Twins(3, 3))]);
+        table.replace(2, 1, 4);
+        assert_eq!(table.get(2), Some((72, Twins(3, 4))));
         assert!(Table::<Twins>::new(&[]).is_empty());
     }
 
