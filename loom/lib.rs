@@ -1,5 +1,5 @@
 //! The parts of `src/shared/` that several threads, or processes, use at once, with atomics that try every order which the
-//! memory model allows: `RUSTFLAGS="--cfg loom" cargo test --release --manifest-path loom/Cargo.toml`.
+//! memory model allows: `loom/run`.
 #![cfg(loom)]
 
 #[path = "../src/shared/seqlock.rs"]

@@ -194,13 +194,15 @@ impl Reader {
         self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
     }
 
-    /// Waits until it was told of an error.
-    fn fails(self) {
+    /// Waits until it was told of that error.
+    fn is_told(self, error: &str) {
         let output = self.0.wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && said.contains("Input/output error"), "{}: {said}", output.status);
+        assert!(!output.status.success() && said.contains(error), "{}: {said}", output.status);
     }
 }
+
+const POISONED: &str = "Input/output error";
 
 fn is_served(daemon: &Daemon) {
     let text = fs::read_to_string(daemon.meminfo()).unwrap();
@@ -221,7 +223,7 @@ fn a_request_that_hangs_is_answered_once() {
     is_served(&daemon);
     fs::remove_file(faults.path().join("hanging")).unwrap();
     signal(pid, Signal::KILL);
-    reader.fails();
+    reader.is_told(POISONED);
     is_served(&daemon);
     assert!(!faults.path().join("hanging").exists(), "it was tried again");
     assert_eq!(daemon.log().matches("get an error").count(), 1, "{}", daemon.log());
@@ -234,10 +236,13 @@ fn a_request_that_crashes_is_answered_once() {
     let mut reader = Reader::new(&daemon.meminfo());
     reader.has(&faults, "crash");
     reader.go();
-    reader.fails();
+    // Before Linux 6.9 an open is not given out again: it is made again, as another request, and that once.
+    let is_given_out_again = common::kernel_is_at_least(6, 9);
+    reader.is_told(if is_given_out_again { POISONED } else { "Stale file handle" });
     is_served(&daemon);
-    assert_eq!(daemon.log().matches("starting it again").count(), 3, "{}", daemon.log());
-    assert_eq!(daemon.log().matches("get an error").count(), 1, "{}", daemon.log());
+    let log = daemon.log();
+    assert_eq!(log.matches("starting it again").count(), if is_given_out_again { 3 } else { 2 }, "{log}");
+    assert_eq!(log.contains("get an error"), is_given_out_again, "{log}");
 }
 
 fn replaced_by_sighup() {
