@@ -130,7 +130,7 @@ impl Journal {
     }
 
     /// Notes a request that a thread is about until it is answered, when what is returned is dropped. Nothing is noted before
-    /// [`resume`](Self::resume) was called, and nothing while the journal is full.
+    /// this server has taken the journal over, and nothing while that is full.
     pub fn note(&self, fetched: Fetched) -> Noted {
         self.enter(fetched, now())
     }
