@@ -341,10 +341,11 @@ fn stuck_thread() {
     let meminfo = daemon.meminfo();
     let reader = std::thread::spawn(move || fs::read_to_string(meminfo));
     wait_at_most(30, "the stuck daemon is killed", || daemon.log().contains("no sign of life"));
-    drop(hang);
     assert_ne!(server(&daemon, &[pid]), pid);
+    // Or the new one would hang in its turn.
     let error = reader.join().unwrap().unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::EIO), "what a server has hung over is not tried again");
+    drop(hang);
     is_served(&daemon);
 }
 

@@ -142,10 +142,13 @@ impl Triggers {
         }
         let displaced = all.places.claim(handle + 1, path).map_err(|_| Errno::NOSPC)?;
         for key in displaced {
+            let wanted_by = path.escape_ascii();
             self.log.message(
                 "displaced trigger",
                 Level::Warn,
-                format_args!("a container at {path} wants a pressure trigger: of the most that one tenant has, one ends", path = String::from_utf8_lossy(path)),
+                format_args!(
+                    "all pressure triggers are taken: {wanted_by} gets one of the tenant that has the most"
+                ),
             );
             all.displace(key - 1);
         }
