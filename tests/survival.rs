@@ -195,7 +195,7 @@ impl Reader {
     }
 
     /// Waits until it was told of that error.
-    fn is_told(self, error: &str) {
+    fn ends_with(self, error: &str) {
         let output = self.0.wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && said.contains(error), "{}: {said}", output.status);
@@ -223,7 +223,7 @@ fn a_request_that_hangs_is_answered_once() {
     is_served(&daemon);
     fs::remove_file(faults.path().join("hanging")).unwrap();
     signal(pid, Signal::KILL);
-    reader.is_told(POISONED);
+    reader.ends_with(POISONED);
     is_served(&daemon);
     assert!(!faults.path().join("hanging").exists(), "it was tried again");
     assert_eq!(daemon.log().matches("get an error").count(), 1, "{}", daemon.log());
@@ -238,7 +238,7 @@ fn a_request_that_crashes_is_answered_once() {
     reader.go();
     // Before Linux 6.9 an open is not given out again: it is made again, as another request, and that once.
     let is_given_out_again = common::kernel_is_at_least(6, 9);
-    reader.is_told(if is_given_out_again { POISONED } else { "Stale file handle" });
+    reader.ends_with(if is_given_out_again { POISONED } else { "Stale file handle" });
     is_served(&daemon);
     let log = daemon.log();
     assert_eq!(log.matches("starting it again").count(), if is_given_out_again { 3 } else { 2 }, "{log}");
