@@ -222,6 +222,7 @@ fn wait(connection: &Connection, keeper: &Keeper, events: &Receiver<Event>, gate
                 }
             }
         }
+        connection.journal().beat();
         if interval.is_some() {
             let now = connection.journal().fetched();
             // What is answered so slowly is not answered at all.

@@ -5,23 +5,34 @@ use std::path::PathBuf;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;
 
-/// Waits as long as the file `hang` is in the directory that `CGPROCFS_FAULTS` names, where it puts a file `hanging`,
-/// and dies if `crash` is there. What these files say has to be in `path`, that of the cgroup that is read.
+/// The directory that `CGPROCFS_FAULTS` names.
 #[cfg(debug_assertions)]
-pub fn point(path: &[u8]) {
+fn directory() -> Option<&'static PathBuf> {
     static DIRECTORY: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let Some(directory) = DIRECTORY.get_or_init(|| std::env::var_os("CGPROCFS_FAULTS").map(PathBuf::from))
-    else {
-        return;
-    };
-    let is_meant = |file: &str| {
-        let meant = std::fs::read(directory.join(file)).ok();
-        meant.is_some_and(|meant| meant.is_empty() || path.windows(meant.len()).any(|part| part == meant))
-    };
-    if is_meant("crash") {
+    DIRECTORY.get_or_init(|| std::env::var_os("CGPROCFS_FAULTS").map(PathBuf::from)).as_ref()
+}
+
+/// Dies if the file `crash-at-start` is there.
+#[cfg(debug_assertions)]
+pub fn start() {
+    if directory().is_some_and(|directory| directory.join("crash-at-start").exists()) {
         std::process::abort();
     }
-    while is_meant("hang") {
+}
+
+/// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, and dies if `crash` is. Where that
+/// has a process id in it, only for that reader.
+#[cfg(debug_assertions)]
+pub fn point(pid: u32) {
+    let Some(directory) = directory() else { return };
+    let is_there = |name: &str| {
+        let readers = std::fs::read_to_string(directory.join(name));
+        readers.is_ok_and(|reader| reader.is_empty() || reader == pid.to_string())
+    };
+    if is_there("crash") {
+        std::process::abort();
+    }
+    while is_there("hang") {
         let _ = std::fs::write(directory.join("hanging"), "");
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
@@ -29,4 +40,8 @@ pub fn point(path: &[u8]) {
 
 /// Nothing.
 #[cfg(not(debug_assertions))]
-pub fn point(_: &[u8]) {}
+pub fn start() {}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub fn point(_: u32) {}

@@ -15,7 +15,7 @@ use self::handles::{Handles, Readable};
 use self::lookup::Found;
 use self::tree::Tree;
 use crate::error::Error;
-use crate::journal::{Fetched, Journal, What};
+use crate::journal::{Fetched, Journal, Noted, What};
 use crate::service::{Polled, Service};
 use crate::view::{View, topology};
 use fuser::{
@@ -85,11 +85,16 @@ impl ViewFs {
     /// Answers a request, which is in the journal meanwhile.
     ///
     /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that
-    /// was not sent is dropped while the stack unwinds, which answers EIO.
-    fn answer(&self, request: &Request, ino: INodeNo, what: What, handler: impl FnOnce(&Arc<Served>)) {
+    /// was not sent is dropped while the stack unwinds, which answers EIO. So it is where servers have ended over the
+    /// request, and the handler is dropped without being called.
+    fn answer(&self, request: &Request, ino: INodeNo, what: What, handler: impl FnOnce(&Arc<Served>, Noted)) {
         let fetched = Fetched { unique: request.unique().0, pid: request.pid(), ino: ino.0, what };
-        let handler = || handler(&self.served);
-        self.served.journal.during(fetched, || drop(catch_unwind(AssertUnwindSafe(handler))));
+        let noted = self.served.journal.note(fetched);
+        if noted.is_poisoned() {
+            drop(handler);
+        } else {
+            let _ = catch_unwind(AssertUnwindSafe(|| handler(&self.served, noted)));
+        }
         self.gate.pass();
     }
 }
@@ -125,7 +130,7 @@ pub(crate) fn reread(
     }
     let (sender, answer) = mpsc::channel();
     // Nobody waits any more if that fails.
-    file.ask(service, fetched.pid, move |text| drop(sender.send(text)));
+    file.ask(service, Noted::nowhere(), fetched.pid, move |text| drop(sender.send(text)));
     match answer.recv_timeout(PATIENCE) {
         Ok(Ok(text)) => Ok(range(&text.bytes, offset, size).to_vec()),
         Ok(Err(error)) => {
@@ -147,26 +152,26 @@ macro_rules! refused {
 
 impl Filesystem for ViewFs {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.answer(request, parent, What::Lookup, |served| match served.child(parent.0, name) {
+        self.answer(request, parent, What::Lookup, |served, _noted| match served.child(parent.0, name) {
             Ok(found) => reply.entry(&FOR_EVER, &served.attributes(&found), Generation(0)),
             Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
         });
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(request, ino, What::Lookup, |served| match served.find(ino.0) {
+        self.answer(request, ino, What::Lookup, |served, _noted| match served.find(ino.0) {
             Ok(found) => reply.attr(&FOR_EVER, &served.attributes(&found)),
             Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
         });
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
-        self.answer(request, ino, What::Lookup, |served| {
+        self.answer(request, ino, What::Lookup, |served, noted| {
             let Ok(Found::OfProcessors(path, _)) = served.find(ino.0) else {
                 return reply.error(Errno::EINVAL);
             };
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_cpus(request.pid(), move |cpus| {
+            service.ask_cpus(noted, request.pid(), move |cpus| {
                 let native = match cpus {
                     Ok(cpus) => cpus.map_or(Some(path.clone()), |cpus| topology::native_path(&path, &cpus)),
                     Err(error) => return reply.error(served.errno(&error)),
@@ -181,7 +186,7 @@ impl Filesystem for ViewFs {
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.answer(request, ino, What::Lookup, |served| {
+        self.answer(request, ino, What::Lookup, |served, noted| {
             let open = move |served: &Served, cpus| match served.list(ino.0, cpus) {
                 Ok(listing) => {
                     reply.opened(FileHandle(served.directories.open(listing)), FopenFlags::empty());
@@ -192,7 +197,7 @@ impl Filesystem for ViewFs {
                 return open(served, Ok(None));
             }
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_cpus(request.pid(), move |cpus| open(&served, cpus));
+            service.ask_cpus(noted, request.pid(), move |cpus| open(&served, cpus));
         });
     }
 
@@ -204,7 +209,7 @@ impl Filesystem for ViewFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        self.answer(request, ino, What::Other, |served| {
+        self.answer(request, ino, What::Other, |served, noted| {
             let add = move |listing: &Listing| {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 for (next, (ino, kind, name)) in (1..).zip(listing).skip(from) {
@@ -219,7 +224,7 @@ impl Filesystem for ViewFs {
             }
             // A predecessor has opened it.
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_cpus(request.pid(), move |cpus| match served.list(ino.0, cpus) {
+            service.ask_cpus(noted, request.pid(), move |cpus| match served.list(ino.0, cpus) {
                 Ok(listing) => add(&listing).ok(),
                 Err(error) => add(&Listing::new()).error(served.errno(&error)),
             });
@@ -234,20 +239,20 @@ impl Filesystem for ViewFs {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.answer(request, ino, What::Release, |served| {
+        self.answer(request, ino, What::Release, |served, _noted| {
             served.directories.release(handle.0);
             reply.ok();
         });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.answer(request, ino, What::Lookup, |served| {
+        self.answer(request, ino, What::Lookup, |served, noted| {
             let Some(file) = served.file(ino.0) else { return reply.error(Errno::EISDIR) };
             if flags.acc_mode() != OpenAccMode::O_RDONLY && file.pressure().is_none() {
                 return reply.error(Errno::EROFS);
             }
             let (served, service) = (Arc::clone(served), &served.service);
-            file.ask(service, request.pid(), move |text| match text {
+            file.ask(service, noted, request.pid(), move |text| match text {
                 Ok(text) => reply.opened(FileHandle(served.handles.open(file, text)), OPENED),
                 Err(error) => reply.error(served.errno(&error)),
             });
@@ -265,7 +270,7 @@ impl Filesystem for ViewFs {
         lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.answer(request, ino, What::Read { handle: handle.0, offset, size }, |served| {
+        self.answer(request, ino, What::Read { handle: handle.0, offset, size }, |served, noted| {
             // A read on nobody's behalf fills the page cache, which all containers share: for mmap, and for
             // sendfile since Linux 6.5, whose users fall back to read(2) on this error.
             if lock_owner.is_none() {
@@ -280,7 +285,7 @@ impl Filesystem for ViewFs {
                 None => return reply.error(Errno::EBADF),
             };
             let (served, service) = (Arc::clone(served), &served.service);
-            file.ask(service, request.pid(), move |text| match text {
+            file.ask(service, noted, request.pid(), move |text| match text {
                 Ok(text) => {
                     served.handles.put(handle.0, file, &text);
                     reply.data(range(&text.bytes, offset, size));
@@ -312,7 +317,7 @@ impl Filesystem for ViewFs {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.answer(request, ino, What::Release, |served| {
+        self.answer(request, ino, What::Release, |served, _noted| {
             if served.pressure(ino).is_some() {
                 served.service.closed(handle.0);
             }
@@ -335,13 +340,13 @@ impl Filesystem for ViewFs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.answer(request, ino, What::Other, |served| {
+        self.answer(request, ino, What::Other, |served, noted| {
             let Some(view) = served.pressure(ino) else {
                 return reply.error(Errno::EROFS);
             };
             let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_to_arm(handle.0, request.pid(), view, data, move |armed| match armed {
+            service.ask_to_arm(noted, (handle.0, request.pid()), view, data, move |armed| match armed {
                 Ok(()) => reply.written(written),
                 Err(error) => reply.error(served.errno(&error)),
             });
@@ -360,7 +365,7 @@ impl Filesystem for ViewFs {
         flags: PollFlags,
         reply: ReplyPoll,
     ) {
-        self.answer(request, ino, What::Other, |served| {
+        self.answer(request, ino, What::Other, |served, noted| {
             if served.is_read_only {
                 return reply.error(Errno::ENOSYS);
             }
@@ -369,7 +374,7 @@ impl Filesystem for ViewFs {
             let Some(view) = served.pressure(ino) else { return reply.poll(always) };
             let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
             let waiter = if waits { notifier.handle().0 } else { 0 };
-            served.service.ask_poll(handle.0, request.pid(), view, waiter, move |polled| {
+            served.service.ask_poll(noted, (handle.0, request.pid()), view, waiter, move |polled| {
                 reply.poll(match polled {
                     Polled::Nothing => always,
                     Polled::Event => always | PollEvents::POLLPRI,
@@ -398,7 +403,7 @@ impl Filesystem for ViewFs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.answer(request, ino, What::Lookup, |served| {
+        self.answer(request, ino, What::Lookup, |served, _noted| {
             let is_truncated = size.is_some() && mode.is_none() && uid.is_none() && gid.is_none();
             match served.find(ino.0) {
                 Ok(found) if is_truncated && served.pressure(ino).is_some() => {
@@ -424,7 +429,7 @@ impl Filesystem for ViewFs {
 
     /// Nothing is stored here. It is also what wakes a thread that waits for requests.
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        self.answer(request, ino, What::Lookup, |_| reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0));
+        self.answer(request, ino, What::Lookup, |_, _noted| reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0));
     }
 
     fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {

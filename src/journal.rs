@@ -1,197 +1,454 @@
 //! What was fetched from the kernel and is not yet answered, in memory that outlives this process.
 //!
 //! Since Linux 6.9 the kernel gives such requests out again when asked to; before that a successor answers
-//! them from here, and those that were not even noted from the buffers that they were read into. It also shows whether a serving thread is stuck.
+//! them from here, and those that were not even noted from the buffers that they were read into. A successor also sees
+//! here how long a request was in flight and how many servers it has outlived, and the daemon whether a thread is stuck.
 
+mod record;
+
+pub use self::record::{Fetched, What};
+
+use self::record::{Request, SINCE, State, WAITING};
+use crate::shared::{Table, Word};
+use parking_lot::Mutex;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-/// One for each serving thread, and some to spare.
-const SLOTS: usize = 16;
-const SLOT_WORDS: usize = 8;
-/// How much memory it takes, in words of 64 bits.
-pub(crate) const WORDS: usize = SLOTS * SLOT_WORDS;
+/// So many requests are in flight at most, whether a thread is about them or they wait for one. More are not noted.
+const SLOTS: usize = 4096;
+/// One for each thread that fetches, and some to spare: a line of cache each.
+const THREADS: usize = 16;
+const THREAD_WORDS: usize = 8;
+/// How much memory it takes, in words of 64 bits, and what tells it from others.
+pub(crate) const WORDS: usize = THREADS * THREAD_WORDS + Table::<Request>::words(SLOTS);
+pub(crate) const SHAPE: u64 = Table::<Request>::shape(SLOTS);
 
-/// A request, as far as it is needed to answer it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fetched {
-    /// The kernel's number for it, never 0.
-    pub unique: u64,
-    /// Process or thread that waits for the answer; 0 if it can't be seen.
-    pub pid: u32,
-    /// Of what it is about.
-    pub ino: u64,
-    /// What it asks for.
-    pub what: What,
-}
+/// `FUSE_UNIQUE_RESEND` of include/uapi/linux/fuse.h: set in the number of a request that is given out again.
+const RESENT: u64 = 1 << 63;
 
-/// What a request asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// A part of a text.
-    Read {
-        /// The open file.
-        handle: u64,
-        /// Where in it.
-        offset: u64,
-        /// How much of it.
-        size: u32,
-    },
-    /// Something that the kernel's callers ask again for if told that it is stale.
-    Lookup,
-    /// That a file is closed.
-    Release,
-    /// Anything else.
-    Other,
-}
+/// A request that was in flight for longer when its server ended is what that server hung over.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A request that so many servers have died over is what they died of.
+const MOST_DEATHS: u32 = 3;
+/// What is to be given out again and was not for so long was answered just before its server ended.
+const RESEND: Duration = Duration::from_secs(10);
 
-/// The journal of a connection.
+/// The journal of a connection. Like the memory that it is in, it stays until the process ends.
 #[derive(Clone, Copy)]
-pub struct Journal {
-    words: &'static [AtomicU64],
+pub struct Journal(&'static Inner);
+
+struct Inner {
+    threads: &'static [Word],
+    table: Table<Request>,
+    slots: Mutex<Slots>,
+    /// How many are in `slots.again`: nearly always none, which is then all that has to be known.
+    again: AtomicUsize,
 }
 
-/// Place of a word in its slot.
+#[derive(Default)]
+struct Slots {
+    free: Vec<usize>,
+    /// Where requests are that a predecessor has fetched and the kernel gives out again, by their numbers.
+    again: HashMap<u64, (usize, u32)>,
+    /// When that was asked for, by the clock of [`now`].
+    since: u64,
+}
+
+/// Places of the words of a thread.
 mod word {
-    /// Written last and cleared first: 0 where nothing is being answered.
-    pub(super) const UNIQUE: usize = 0;
-    pub(super) const WHAT: usize = 1;
-    pub(super) const PID: usize = 2;
-    pub(super) const INO: usize = 3;
-    pub(super) const HANDLE: usize = 4;
-    pub(super) const OFFSET: usize = 5;
-    /// The last `UNIQUE`, which is never cleared.
-    pub(super) const LATEST: usize = 6;
+    /// The last request that it has noted.
+    pub(super) const LATEST: usize = 0;
     /// How many were answered.
-    pub(super) const ANSWERED: usize = 7;
+    pub(super) const ANSWERED: usize = 1;
+    /// When something happened last, as far as that was written down.
+    pub(super) const SEEN: usize = 2;
 }
 
-const READ: u64 = 1 << 32;
-const LOOKUP: u64 = 2 << 32;
-const RELEASE: u64 = 3 << 32;
-const OTHER: u64 = 4 << 32;
+/// A request that a server has left unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Of what it is.
+    pub fetched: Fetched,
+    /// How long that server had it, as far as is known.
+    pub age: Duration,
+    /// How many servers have ended while they had it.
+    pub attempts: u32,
+}
+
+impl Left {
+    /// Whether it is most likely what its servers have ended over, so that it is not to be tried again.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.age > PATIENCE || self.attempts >= MOST_DEATHS
+    }
+}
+
+/// That a request was fetched; it counts as answered once this is dropped.
+#[must_use]
+pub struct Noted {
+    journal: Option<Journal>,
+    slot: usize,
+    attempts: u32,
+}
+
+impl Noted {
+    /// Of a request that is nobody's but this process's.
+    pub fn nowhere() -> Self {
+        Self { journal: None, slot: 0, attempts: 0 }
+    }
+
+    /// No thread is about it any more, and it waits for one: what happens meanwhile is not its fault.
+    pub fn wait(&self) {
+        if let Some(journal) = &self.journal {
+            journal.0.table.replace(self.slot, SINCE, WAITING);
+        }
+    }
+
+    /// A thread begins with it, which only waited until now.
+    pub fn begin(&self) {
+        if let Some(journal) = &self.journal {
+            journal.0.table.replace(self.slot, SINCE, now());
+        }
+    }
+
+    /// Whether servers have ended over it: whoever asks is to get an error.
+    #[must_use]
+    pub fn is_poisoned(&self) -> bool {
+        self.attempts >= MOST_DEATHS
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        if let Some(journal) = &self.journal {
+            journal.answered_one(self.slot);
+        }
+    }
+}
 
 impl Journal {
-    pub(crate) fn new(words: &'static [AtomicU64]) -> Self {
-        Self { words }
-    }
-
-    /// Notes a request as long as `answer` takes, which must not unwind.
-    pub fn during<T>(&self, fetched: Fetched, answer: impl FnOnce() -> T) -> T {
-        let Some(slot) = self.own_slot() else { return answer() };
-        let (what, handle, offset) = match fetched.what {
-            What::Read { handle, offset, size } => (READ | u64::from(size), handle, offset),
-            What::Lookup => (LOOKUP, 0, 0),
-            What::Release => (RELEASE, 0, 0),
-            What::Other => (OTHER, 0, 0),
+    /// The journal in these words, or, where these are none, one that ends with this process.
+    pub(crate) fn new(words: &'static [Word]) -> Self {
+        let words = match words.len() {
+            WORDS => words,
+            _ => Vec::leak((0..WORDS).map(|_| Word::new(0)).collect()),
         };
-        slot[word::WHAT].store(what, Ordering::Relaxed);
-        slot[word::PID].store(u64::from(fetched.pid), Ordering::Relaxed);
-        slot[word::INO].store(fetched.ino, Ordering::Relaxed);
-        slot[word::HANDLE].store(handle, Ordering::Relaxed);
-        slot[word::OFFSET].store(offset, Ordering::Relaxed);
-        slot[word::LATEST].store(fetched.unique, Ordering::Relaxed);
-        slot[word::UNIQUE].store(fetched.unique, Ordering::Release);
-        let answered = answer();
-        slot[word::UNIQUE].store(0, Ordering::Release);
-        // Nobody else writes there.
-        let count = slot[word::ANSWERED].load(Ordering::Relaxed);
-        slot[word::ANSWERED].store(count.wrapping_add(1), Ordering::Relaxed);
-        answered
+        let (threads, table) = words.split_at(THREADS * THREAD_WORDS);
+        let inner =
+            Inner { threads, table: Table::new(table), slots: Mutex::default(), again: AtomicUsize::new(0) };
+        Self(Box::leak(Box::new(inner)))
     }
 
-    /// The requests that are being answered.
+    /// Notes a request that a thread is about until it is answered, when what is returned is dropped. Nothing is noted before
+    /// this server has taken the journal over, and nothing while that is full.
+    pub fn note(&self, fetched: Fetched) -> Noted {
+        self.enter(fetched)
+    }
+
+    fn enter(&self, mut fetched: Fetched) -> Noted {
+        let since = now();
+        let Inner { table, slots, again, .. } = self.0;
+        fetched.unique &= !RESENT;
+        let (slot, attempts) = {
+            let mut slots = slots.lock();
+            // Nothing is added once requests are fetched.
+            let known = match again.load(Ordering::Relaxed) {
+                0 => None,
+                _ => slots.again.remove(&fetched.unique),
+            };
+            if known.is_some() {
+                again.store(slots.again.len(), Ordering::Relaxed);
+            }
+            match known.or_else(|| slots.free.pop().map(|slot| (slot, 0))) {
+                Some(found) => found,
+                None => return Noted::nowhere(),
+            }
+        };
+        table.put(slot, fetched.unique, &Request { fetched, since, attempts, state: State::Fetched });
+        let thread = self.own_words();
+        thread[word::SEEN].store(since, Ordering::Relaxed);
+        // Last: from here on nobody looks for it in the buffer that it was read to.
+        thread[word::LATEST].store(fetched.unique, Ordering::Release);
+        Noted { journal: Some(*self), slot, attempts }
+    }
+
+    /// Notes a request as long as `answer` takes. A poisoned one is not answered: `answer` is dropped.
+    #[cfg(test)]
+    pub(crate) fn during<T>(&self, fetched: Fetched, answer: impl FnOnce() -> T) -> Option<T> {
+        let noted = self.note(fetched);
+        (!noted.is_poisoned()).then(answer)
+    }
+
+    /// The requests that threads are about.
     #[must_use]
     pub fn fetched(&self) -> Vec<Fetched> {
-        self.words.chunks_exact(SLOT_WORDS).filter_map(read).collect()
+        let requests = self.0.table.iter().map(|(_, _, request)| request);
+        requests.filter(Request::is_begun).map(|request| request.fetched).collect()
     }
 
-    /// Whether a request was the last that some thread has noted.
+    /// What the server before has left, to be asked by its successor before that notes anything.
     #[must_use]
-    pub fn has_noted(&self, unique: u64) -> bool {
-        let latest = |slot: &[AtomicU64]| slot[word::LATEST].load(Ordering::Relaxed);
-        self.words.chunks_exact(SLOT_WORDS).any(|slot| latest(slot) == unique)
+    pub fn left(&self) -> Vec<Left> {
+        let seen = self.words_of_all(word::SEEN).max().unwrap_or(0);
+        let left = |request: Request| match request.is_begun() {
+            true => Left {
+                fetched: request.fetched,
+                age: Duration::from_nanos(seen.saturating_sub(request.since)),
+                attempts: request.attempts.saturating_add(1),
+            },
+            false => Left { fetched: request.fetched, age: Duration::ZERO, attempts: request.attempts },
+        };
+        self.0.table.iter().map(|(_, _, request)| left(request)).collect()
+    }
+
+    /// Whether a request was noted by the server before, be it answered or among `left`.
+    pub(crate) fn has_noted(&self, left: &[Left], unique: u64) -> bool {
+        self.words_of_all(word::LATEST).any(|latest| latest == unique)
+            || left.iter().any(|left| left.fetched.unique == unique)
+    }
+
+    /// Goes on with the journal of a server that has left these requests, which are going to be fetched, and noted, again.
+    pub(crate) fn resume(&self, left: &[Left]) {
+        let Inner { table, slots, again, .. } = self.0;
+        let mut slots = slots.lock();
+        let mut found: HashMap<u64, usize> = HashMap::new();
+        slots.free = Vec::with_capacity(table.len());
+        // The first slots are given out first, so that few pages are touched.
+        for slot in (0..table.len()).rev() {
+            let key = table.key(slot);
+            if key != 0 && left.iter().any(|left| left.fetched.unique == key) && !found.contains_key(&key) {
+                found.insert(key, slot);
+                continue;
+            }
+            if key != 0 {
+                table.remove(slot);
+            }
+            slots.free.push(slot);
+        }
+        slots.again = HashMap::new();
+        for left in left {
+            let unique = left.fetched.unique;
+            let Some(slot) = found.remove(&unique).or_else(|| slots.free.pop()) else { break };
+            // What was poisoned stays so until it is answered, whoever does that.
+            let attempts = if left.is_poisoned() { MOST_DEATHS } else { left.attempts };
+            let request = Request { fetched: left.fetched, since: now(), attempts, state: State::Again };
+            table.put(slot, unique, &request);
+            slots.again.insert(unique, (slot, attempts));
+        }
+        slots.since = now();
+        again.store(slots.again.len(), Ordering::Relaxed);
+    }
+
+    /// Writes down that this server still runs, so that its successor knows for how long it has had what it leaves. To be
+    /// called now and then.
+    pub fn beat(&self) {
+        let Inner { table, slots, again, .. } = self.0;
+        let now = now();
+        // The first thread's word is as good as any: only the latest of all counts.
+        self.0.threads[word::SEEN].fetch_max(now, Ordering::Relaxed);
+        if again.load(Ordering::Relaxed) > 0 {
+            let mut slots = slots.lock();
+            if Duration::from_nanos(now.saturating_sub(slots.since)) > RESEND {
+                for (slot, _) in std::mem::take(&mut slots.again).into_values() {
+                    table.remove(slot);
+                    slots.free.push(slot);
+                }
+                again.store(0, Ordering::Relaxed);
+            }
+        }
     }
 
     /// How many requests were answered on this connection.
     #[must_use]
     pub fn answered(&self) -> u64 {
-        let answered = |slot: &[AtomicU64]| slot[word::ANSWERED].load(Ordering::Relaxed);
-        self.words.chunks_exact(SLOT_WORDS).map(answered).fold(0, u64::wrapping_add)
+        self.words_of_all(word::ANSWERED).fold(0, u64::wrapping_add)
     }
 
-    /// Forgets what a predecessor did not answer.
+    /// Forgets what servers left that are not this one's predecessors.
     pub(crate) fn clear(&self) {
-        for slot in self.words.chunks_exact(SLOT_WORDS) {
-            slot[word::UNIQUE].store(0, Ordering::Release);
-        }
+        self.0.table.clear();
+        self.0.threads.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
-    fn own_slot(&self) -> Option<&'static [AtomicU64]> {
+    fn answered_one(&self, slot: usize) {
+        self.0.table.remove(slot);
+        self.0.slots.lock().free.push(slot);
+        self.own_words()[word::ANSWERED].fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn words_of_all(&self, place: usize) -> impl Iterator<Item = u64> {
+        self.0.threads.chunks_exact(THREAD_WORDS).map(move |thread| thread[place].load(Ordering::Acquire))
+    }
+
+    /// More threads than there is room for share: the last request of such a one may then seem not to have been noted.
+    fn own_words(&self) -> &'static [Word] {
         thread_local! {
-            static SLOT: Cell<Option<usize>> = const { Cell::new(None) };
+            static THREAD: Cell<Option<usize>> = const { Cell::new(None) };
         }
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let index = SLOT.get().unwrap_or_else(|| {
-            let index = NEXT.fetch_add(1, Ordering::Relaxed);
-            SLOT.set(Some(index));
+        let index = THREAD.get().unwrap_or_else(|| {
+            let index = NEXT.fetch_add(1, Ordering::Relaxed) % THREADS;
+            THREAD.set(Some(index));
             index
         });
-        self.words.chunks_exact(SLOT_WORDS).nth(index)
+        &self.0.threads[index * THREAD_WORDS..][..THREAD_WORDS]
     }
 }
 
-pub(crate) fn low_half(word: u64) -> u32 {
-    u32::try_from(word & u64::from(u32::MAX)).unwrap_or(u32::MAX)
-}
-
-fn read(slot: &[AtomicU64]) -> Option<Fetched> {
-    let unique = slot[word::UNIQUE].load(Ordering::Acquire);
-    let get = |place: usize| slot[place].load(Ordering::Relaxed);
-    let what = get(word::WHAT);
-    let fetched = Fetched {
-        unique,
-        pid: low_half(get(word::PID)),
-        ino: get(word::INO),
-        what: match what & !u64::from(u32::MAX) {
-            READ => What::Read { handle: get(word::HANDLE), offset: get(word::OFFSET), size: low_half(what) },
-            LOOKUP => What::Lookup,
-            RELEASE => What::Release,
-            _ => What::Other,
-        },
-    };
-    fence(Ordering::Acquire);
-    // A thread of this process may have gone on meanwhile; one of a dead predecessor has not.
-    (unique != 0 && get(word::UNIQUE) == unique).then_some(fetched)
+/// In nanoseconds, by a clock that goes on over the end of a process and is the same for all of them.
+fn now() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(now).map_or(0, |now| u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn journal() -> Journal {
-        Journal::new(Vec::leak((0..WORDS).map(|_| AtomicU64::new(0)).collect()))
+    fn words() -> &'static [Word] {
+        Vec::leak((0..WORDS).map(|_| Word::new(0)).collect())
+    }
+
+    fn server(words: &'static [Word]) -> (Journal, Vec<Left>) {
+        let journal = Journal::new(words);
+        let left = journal.left();
+        journal.resume(&left);
+        (journal, left)
+    }
+
+    fn fetched(unique: u64) -> Fetched {
+        Fetched { unique, pid: 1, ino: 1, what: What::Other }
+    }
+
+    /// The server is gone at once, and what it was about is not answered.
+    fn dies(noted: Noted) {
+        std::mem::forget(noted);
     }
 
     #[test]
     fn requests_are_there_while_they_are_answered() {
-        let journal = journal();
+        let (journal, _) = server(words());
         let what = What::Read { handle: u64::MAX, offset: 1 << 40, size: u32::MAX };
         for what in [what, What::Lookup, What::Release, What::Other] {
             let fetched = Fetched { unique: 7, pid: u32::MAX, ino: 16, what };
-            assert_eq!(journal.during(fetched, || journal.fetched()), [fetched]);
+            assert_eq!(journal.during(fetched, || journal.fetched()), Some(vec![fetched]));
             assert_eq!(journal.fetched(), []);
-            assert!(journal.has_noted(7) && !journal.has_noted(8));
+            assert!(journal.has_noted(&[], 7) && !journal.has_noted(&[], 8));
         }
         assert_eq!(journal.answered(), 4);
+    }
 
-        // More threads than slots do no harm. Slots are given out for the process's life: after that none is left.
-        let fetched = Fetched { unique: 9, pid: 1, ino: 1, what: What::Other };
+    #[test]
+    fn any_number_may_be_in_flight_and_be_answered_by_anybody() {
+        let (journal, _) = server(words());
+        let all: Vec<_> = (1..=SLOTS as u64 + 10).map(|unique| journal.note(fetched(unique))).collect();
+        assert_eq!(journal.fetched().len(), SLOTS);
+        // More threads than there is room for do no harm either.
         std::thread::scope(|scope| {
-            for _ in 0..4 * SLOTS {
-                scope.spawn(|| journal.during(fetched, || ()));
+            for noted in all {
+                if noted.slot % 64 == 0 {
+                    scope.spawn(move || drop(noted));
+                }
             }
         });
-        assert_eq!(journal.fetched(), []);
+        assert_eq!((journal.fetched().len(), journal.answered()), (0, SLOTS as u64));
+    }
+
+    #[test]
+    fn a_successor_counts_the_servers_that_a_request_has_outlived() {
+        let words = words();
+        let (first, _) = server(words);
+        dies(first.note(fetched(70)));
+        drop(first.note(fetched(72)));
+        for attempts in 1..3 {
+            let (next, left) = server(words);
+            assert_eq!(
+                left.iter().map(|left| (left.fetched, left.attempts)).collect::<Vec<_>>(),
+                [(fetched(70), attempts)]
+            );
+            assert_eq!(next.fetched(), [], "it was not given out again yet");
+            let noted = next.note(fetched(70 | RESENT));
+            assert!(!noted.is_poisoned());
+            assert_eq!(next.fetched(), [fetched(70)]);
+            dies(noted);
+        }
+        let (last, left) = server(words);
+        assert!(left[0].is_poisoned() && left[0].attempts == 3);
+        let noted = last.note(fetched(70 | RESENT));
+        assert!(noted.is_poisoned());
+        drop(noted);
+        assert!(!last.note(fetched(74)).is_poisoned() && server(words).1.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_given_out_again_is_not_held_against_it() {
+        let words = words();
+        dies(server(words).0.note(fetched(70)));
+        for _ in 0..5 {
+            let (_, left) = server(words);
+            assert_eq!((left[0].attempts, left[0].is_poisoned()), (1, false));
+        }
+        // It had been answered, and nobody gives it out again.
+        let (journal, _) = server(words);
+        journal.0.slots.lock().since = 0;
+        journal.beat();
+        assert!(server(words).1.is_empty());
+    }
+
+    #[test]
+    fn a_request_that_its_server_hung_over_is_poisoned_until_it_is_answered() {
+        let words = words();
+        let (first, _) = server(words);
+        let noted = first.note(fetched(70));
+        let mut request = first.0.table.get(noted.slot).unwrap().1;
+        request.since -= 1_500_000_000;
+        first.0.table.put(noted.slot, 70, &request);
+        dies(noted);
+        first.beat();
+        for _ in 0..2 {
+            // Nor does one that dies before it was given out again make it anew.
+            let (_, left) = server(words);
+            assert!(left[0].is_poisoned(), "{left:?}");
+        }
+        let (next, _) = server(words);
+        assert_eq!(next.during(fetched(70 | RESENT), || ()), None);
+        assert!(server(words).1.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_stood_still_is_not_held_against_its_requests() {
+        let words = words();
+        dies(server(words).0.note(fetched(70)));
+        std::thread::sleep(Duration::from_millis(1100));
+        // Nobody has said that it was running.
+        assert!(!server(words).1[0].is_poisoned());
+    }
+
+    #[test]
+    fn whoever_waited_for_a_thread_is_not_to_blame() {
+        let words = words();
+        let (journal, _) = server(words);
+        let (waiting, begun) = (journal.note(fetched(70)), journal.note(fetched(72)));
+        waiting.wait();
+        begun.wait();
+        begun.begin();
+        assert_eq!(journal.fetched(), [fetched(72)]);
+        std::thread::sleep(Duration::from_millis(1100));
+        journal.beat();
+        dies(waiting);
+        dies(begun);
+        let mut left = journal.left();
+        left.sort_by_key(|left| left.fetched.unique);
+        assert_eq!([left[0].attempts, left[1].attempts], [0, 1]);
+        assert_eq!([left[0].is_poisoned(), left[1].is_poisoned()], [false, true]);
+    }
+
+    #[test]
+    fn there_is_a_journal_where_there_is_no_memory_for_it() {
+        let (journal, left) = server(&[]);
+        assert!(left.is_empty());
+        assert_eq!(journal.during(fetched(7), || journal.fetched()), Some(vec![fetched(7)]));
     }
 }

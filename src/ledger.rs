@@ -75,10 +75,16 @@ impl Ledger {
         self.counters(ran)
     }
 
+    /// Whether [`save`](Self::save) saves it.
+    #[must_use]
+    pub fn can_be_saved(&self) -> bool {
+        self.base.len() <= MOST
+    }
+
     /// All of it in [`WORDS`] words at most, for [`restore`](Self::restore); `None` if it has more processors than fit.
     #[must_use]
     pub fn save(&self) -> Option<Vec<u64>> {
-        if self.base.len() > MOST {
+        if !self.can_be_saved() {
             return None;
         }
         let (count, capacity) = self.share;

@@ -1,9 +1,9 @@
 //! Container-aware procfs and Kubernetes' working set, computed from the cgroup of whoever reads it, served
 //! over FUSE.
 //!
-//! The layers, each using only those before it: [`bytes`], [`parse`], [`ledger`], [`load`], [`trigger`], [`snapshot`] and
-//! [`view`] are pure; [`source`] reads the kernel; [`service`] answers a reader; [`fuse`], with a [`journal`] of what it is
-//! about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its mount, [`run`] does it
+//! The layers, each using only those before it: [`bytes`], [`parse`], [`ledger`], [`load`], [`trigger`], [`shares`],
+//! [`snapshot`] and [`view`] are pure; [`source`] reads the kernel; [`shared`] is memory that outlives the process; [`service`]
+//! answers a reader; [`fuse`], with a [`journal`] of what it is about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its mount, [`run`] does it
 //! all for one command; [`cli`] is what a person sees. [`error`] is what a reader can be told; [`limits`] is how many files may be open; [`sys`] has the unsafe code.
 
 pub mod bytes;
@@ -21,6 +21,8 @@ pub mod parse;
 pub mod run;
 pub mod service;
 pub mod session;
+pub mod shared;
+pub mod shares;
 pub mod snapshot;
 pub mod source;
 pub mod supervisor;

@@ -5,6 +5,7 @@ mod aside;
 mod asking;
 mod ledgers;
 mod loads;
+mod places;
 mod share;
 mod starts;
 mod triggers;
@@ -13,16 +14,19 @@ use self::answers::Answers;
 use self::aside::Aside;
 pub(crate) use self::asking::Asker;
 use self::asking::{Again, CpusOf, KnownAside, TextOf, Waiter};
-pub use self::ledgers::LEDGER_WORDS;
-pub use self::loads::LOAD_WORDS;
+pub use self::ledgers::{LEDGERS, StartedLedger};
+pub use self::loads::LOADS;
 use self::starts::Starts;
-pub use self::triggers::{Polled, TRIGGER_WORDS};
+pub use self::triggers::{KeptTrigger, Polled, TRIGGERS};
 
 use self::ledgers::Ledgers;
 use self::loads::Loads;
 use self::triggers::Triggers;
 use crate::error::Error;
+use crate::journal::Noted;
+use crate::load::Averages;
 use crate::log_limit::LogLimit;
+use crate::shared::Table;
 use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
 use crate::source::{Caller, Source};
 use crate::sys;
@@ -33,7 +37,6 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,14 +65,14 @@ impl Text {
     }
 }
 
-/// Memory that outlives this process, each part of its own length or empty.
+/// Memory that outlives this process; tables with room for nothing where there is none.
 pub struct Kept {
-    /// [`LEDGER_WORDS`].
-    pub ledgers: &'static [AtomicU64],
-    /// [`TRIGGER_WORDS`].
-    pub triggers: &'static [AtomicU64],
-    /// [`LOAD_WORDS`].
-    pub loads: &'static [AtomicU64],
+    /// Of [`LEDGERS`].
+    pub ledgers: Table<StartedLedger>,
+    /// Of [`TRIGGERS`], by the open file's number and 1.
+    pub triggers: Table<KeptTrigger>,
+    /// Of [`LOADS`].
+    pub loads: Table<Averages>,
 }
 
 /// Computes views for readers.
@@ -95,8 +98,8 @@ impl Service {
             // As much again, for who asks.
             source: source.keeping(most_files / 2),
             answers: Answers::new(most_files),
-            ledgers: Ledgers::default(),
-            loads: Loads::default(),
+            ledgers: Ledgers::new(),
+            loads: Loads::new(),
             triggers: Triggers::new(most_files),
             starts: Starts::default(),
             aside: Arc::default(),
@@ -120,42 +123,45 @@ impl Service {
     pub fn text(self: &Arc<Self>, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
         let (sender, answer) = mpsc::channel();
         let query = TextOf(view);
+        let waiter = Waiter { pid, asked: Instant::now(), noted: Noted::nowhere() };
         // Nobody waits any more if that fails.
-        let reader = Waiter { pid, asked: Instant::now() };
-        self.ask(Asker::Patient, reader, query, move |text| drop(sender.send(text)));
+        self.ask(Asker::Patient, waiter, query, move |text| drop(sender.send(text)));
         answer.recv().unwrap_or(Err(Error::OfKernel(Errno::IO)))
     }
 
     /// Has `reply` told the text of `view`, as [`text`](Self::text) has it: at once, or by another thread where it takes
-    /// longer or others would have to wait for it.
+    /// longer or others would have to wait for it. The request stays noted until then.
     pub fn ask_text(
         self: &Arc<Self>,
+        noted: Noted,
         pid: u32,
         view: &'static dyn View,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
     ) {
-        self.ask_serving(pid, TextOf(view), reply);
+        self.ask_serving(noted, pid, TextOf(view), reply);
     }
 
     /// Likewise the processors of the container of `pid`; `None` where that is in none, and has the host's.
     pub fn ask_cpus(
         self: &Arc<Self>,
+        noted: Noted,
         pid: u32,
         reply: impl FnOnce(Result<Option<Cpus>, Error>) + Send + 'static,
     ) {
-        self.ask_serving(pid, CpusOf, reply);
+        self.ask_serving(noted, pid, CpusOf, reply);
     }
 
     /// Likewise the text of the file at `path` below `/sys/devices/system/cpu`, as `pid` has it; ENOENT where that is of a
     /// processor that it has not.
     pub fn ask_cpu_file(
         self: &Arc<Self>,
+        noted: Noted,
         pid: u32,
         path: Vec<u8>,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
     ) {
         let service = Arc::clone(self);
-        self.ask_cpus(pid, move |cpus| {
+        self.ask_cpus(noted, pid, move |cpus| {
             let taken = Instant::now();
             let directory = service.source.cpu_directory();
             let text = |cpus: Option<Cpus>| match cpus {
@@ -203,15 +209,15 @@ impl Service {
     /// trigger, EBUSY where the file has one, ENOSPC where the container has too many.
     pub fn ask_to_arm(
         self: &Arc<Self>,
-        handle: u64,
-        pid: u32,
+        noted: Noted,
+        (handle, pid): (u64, u32),
         view: &'static dyn View,
         text: &[u8],
         reply: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) {
         match Trigger::parse(text) {
             None => reply(Err(Error::OfKernel(Errno::INVAL))),
-            Some(trigger) => self.do_aside(pid, move |service| {
+            Some(trigger) => self.do_aside(noted, pid, move |service| {
                 reply(service.watch(handle, pid, view, trigger, None));
             }),
         }
@@ -233,33 +239,35 @@ impl Service {
             if let Scope::Host(_) = self.source.load(&path, caller, Needs::CPUS)?.scope {
                 return Ok(None);
             }
-            let container = path.container(caller.container_length).map(|(number, _)| number);
-            container.map(|number| Ok((number, self.source.pressure_of(caller, file)?))).transpose()
+            let container = path.container(caller.container_length);
+            container
+                .map(|(number, path)| Ok((number, path.to_vec(), self.source.pressure_of(caller, file)?)))
+                .transpose()
         };
         let found = if pid == 0 { None } else { self.for_caller(pid, of_container)? };
-        let (found, file) = match found {
+        let (found, path, file) = match found {
             Some(found) => found,
-            None => (0, Some(self.source.pressure_of_host(native)?)),
+            None => (0, b"/".to_vec(), Some(self.source.pressure_of_host(native)?)),
         };
         if owner.is_some_and(|owner| owner != found) {
             return Err(Error::OfKernel(Errno::NODEV));
         }
-        self.triggers.arm(handle, found, trigger, file).map_err(Error::OfKernel)
+        self.triggers.arm(handle, (found, &path), trigger, file).map_err(Error::OfKernel)
     }
 
     /// Has `reply` told what a program is told that polls an open file of a view of pressure. Who waits is told later, by the
     /// number `waiter`.
     pub fn ask_poll(
         self: &Arc<Self>,
-        handle: u64,
-        pid: u32,
+        noted: Noted,
+        (handle, pid): (u64, u32),
         view: &'static dyn View,
         waiter: u64,
         reply: impl FnOnce(Polled) + Send + 'static,
     ) {
         match self.triggers.left(handle) {
             None => reply(self.triggers.poll(handle, waiter)),
-            Some(left) => self.do_aside(pid, move |service| {
+            Some(left) => self.do_aside(noted, pid, move |service| {
                 if let Err(error) = service.watch(handle, pid, view, left.trigger, Some(left.owner)) {
                     service.log(&error);
                 }

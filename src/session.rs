@@ -45,6 +45,7 @@ pub fn serve(
     gate: &Arc<Gate>,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    crate::fault::start();
     let server = (connection.generation(), connection.journal());
     let session = greeted(
         connection,
@@ -52,7 +53,12 @@ pub fn serve(
     )?;
     // Before anything is answered from it.
     let waiters = service.keep_in(&connection.kept()?);
-    resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
+    let poisoned = resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
+    if !poisoned.is_empty() {
+        log::warn!(
+            "requests of the processes {poisoned:?} get an error: servers have ended, or hung, while they had them"
+        );
+    }
     let device = connection.device().try_clone_to_owned()?;
     // A waiter that is gone by now needs no word.
     let wake = move |waiter| drop(resend::wake(device.as_fd(), waiter));

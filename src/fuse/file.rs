@@ -1,6 +1,7 @@
 //! What a reader opens: a view, or one of the kernel's files of processors.
 
 use crate::error::Error;
+use crate::journal::Noted;
 use crate::service::{Service, Text};
 use crate::view::View;
 use std::sync::Arc;
@@ -53,13 +54,14 @@ impl File {
     pub(super) fn ask(
         self,
         service: &Arc<Service>,
+        noted: Noted,
         pid: u32,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
     ) {
         match self {
-            Self::View(view) => service.ask_text(pid, view, reply),
+            Self::View(view) => service.ask_text(noted, pid, view, reply),
             Self::OfProcessors(number) => match service.source().cpu_directory().find(number) {
-                Ok((path, _)) => service.ask_cpu_file(pid, path, reply),
+                Ok((path, _)) => service.ask_cpu_file(noted, pid, path, reply),
                 Err(error) => reply(Err(Error::OfKernel(error))),
             },
         }

@@ -5,6 +5,7 @@ use super::aside::{Job, Lane};
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
+use crate::journal::Noted;
 use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath, Reader};
 use crate::sys;
@@ -36,11 +37,12 @@ pub(crate) enum Asker {
 }
 
 /// Who waits for the answer.
-#[derive(Debug, Clone, Copy)]
 pub(super) struct Waiter {
     /// Process or thread; 0 for one that can't be seen.
     pub(super) pid: u32,
     pub(super) asked: Instant,
+    /// That its request is not yet answered.
+    pub(super) noted: Noted,
 }
 
 /// What can be asked of a container.
@@ -158,14 +160,15 @@ impl Service {
     /// Has `reply` told the answer, on a thread that serves everybody.
     pub(super) fn ask_serving<Q: Query>(
         self: &Arc<Self>,
+        noted: Noted,
         pid: u32,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
-        let reader = Waiter { pid, asked: Instant::now() };
+        let waiter = Waiter { pid, asked: Instant::now(), noted };
         match self.known_aside.owner(pid) {
-            Some(owner) => self.put_aside(Lane::Slow, owner, self.again(reader, query, reply)),
-            None => self.ask(Asker::Serving, reader, query, reply),
+            Some(owner) => self.put_aside(Lane::Slow, owner, self.again(waiter, query, reply)),
+            None => self.ask(Asker::Serving, waiter, query, reply),
         }
     }
 
@@ -173,33 +176,44 @@ impl Service {
     pub(super) fn ask<Q: Query>(
         self: &Arc<Self>,
         asker: Asker,
-        reader: Waiter,
+        waiter: Waiter,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
-        match self.attempt(asker, reader, &query) {
+        match self.attempt(asker, &waiter, &query) {
             Attempt::Done(answer, (owner, next)) => {
                 reply(answer);
+                drop(waiter);
                 self.go_on(asker, owner, next);
             }
             Attempt::Aside(lane, owner, next) => {
-                self.put_aside(lane, owner, self.again(reader, query, reply));
+                self.put_aside(lane, owner, self.again(waiter, query, reply));
                 self.put_all_aside(owner, next);
             }
             Attempt::IsRead(answers) => {
                 // It may have been read meanwhile.
-                if let Some(again) = answers.park(self.again(reader, query, reply)) {
+                if let Some(again) = answers.park(self.again(waiter, query, reply)) {
                     again(asker);
                 }
             }
-            Attempt::Start(seeker) => self.seek_start(asker, seeker, self.again(reader, query, reply)),
+            Attempt::Start(seeker) => self.seek_start(asker, seeker, self.again(waiter, query, reply)),
         }
     }
 
     /// Has `work` done on a thread that nobody else waits for.
-    pub(super) fn do_aside(self: &Arc<Self>, pid: u32, work: impl FnOnce(&Arc<Self>) + Send + 'static) {
+    pub(super) fn do_aside(
+        self: &Arc<Self>,
+        noted: Noted,
+        pid: u32,
+        work: impl FnOnce(&Arc<Self>) + Send + 'static,
+    ) {
         let service = Arc::clone(self);
-        self.push_aside(Lane::Slow, pid.into(), Box::new(move || work(&service)));
+        noted.wait();
+        let job = move || {
+            noted.begin();
+            work(&service);
+        };
+        self.push_aside(Lane::Slow, pid.into(), Box::new(job));
     }
 
     /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.
@@ -228,12 +242,16 @@ impl Service {
 
     fn again<Q: Query>(
         self: &Arc<Self>,
-        reader: Waiter,
+        waiter: Waiter,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) -> Again {
         let service = Arc::clone(self);
-        Box::new(move |asker| service.ask(asker, reader, query, reply))
+        waiter.noted.wait();
+        Box::new(move |asker| {
+            waiter.noted.begin();
+            service.ask(asker, waiter, query, reply);
+        })
     }
 
     fn put_aside(&self, lane: Lane, owner: u64, again: Again) {
@@ -261,14 +279,14 @@ impl Service {
         next.into_iter().for_each(|again| self.put_aside(Lane::Quick, owner, again));
     }
 
-    fn attempt<Q: Query>(&self, asker: Asker, reader: Waiter, query: &Q) -> Attempt<Q::Answer> {
-        if reader.pid == 0 {
+    fn attempt<Q: Query>(&self, asker: Asker, waiter: &Waiter, query: &Q) -> Attempt<Q::Answer> {
+        if waiter.pid == 0 {
             return Attempt::Done(query.of_unseen(self), (0, Vec::new()));
         }
         MEMBERSHIP.with_borrow_mut(|membership| {
             let mut attempt = 1;
             loop {
-                match self.attempt_once(asker, reader, query, membership) {
+                match self.attempt_once(asker, waiter, query, membership) {
                     Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.is_race() => attempt += 1,
                     Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.wants_files() => {
                         self.close_all();
@@ -283,16 +301,16 @@ impl Service {
     fn attempt_once<Q: Query>(
         &self,
         asker: Asker,
-        Waiter { pid, asked }: Waiter,
+        waiter: &Waiter,
         query: &Q,
         membership: &mut Vec<u8>,
     ) -> Attempt<Q::Answer> {
         let failed = |error| match error {
             // Whose container it is is not known yet.
-            Error::TakesLong(_) => Attempt::Aside(Lane::Slow, u64::from(pid), Vec::new()),
+            Error::TakesLong(_) => Attempt::Aside(Lane::Slow, u64::from(waiter.pid), Vec::new()),
             error => Attempt::Done(Err(error), (0, Vec::new())),
         };
-        let began = Instant::now();
+        let (pid, began) = (waiter.pid, Instant::now());
         let (needs, is_patient) = (query.needs(), asker == Asker::Patient);
         let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient };
         let caller = match self.source.caller(reader, membership) {
@@ -308,7 +326,7 @@ impl Service {
             self.known_aside.add(pid, owner);
             return Attempt::Aside(Lane::Slow, owner, Vec::new());
         }
-        let attempt = match answers.find(&caller, needs, asked, |answer| query.of(answer)) {
+        let attempt = match answers.find(&caller, needs, waiter.asked, |answer| query.of(answer)) {
             Found::Answer(answer) => Attempt::Done(answer, (owner, Vec::new())),
             Found::IsRead => return Attempt::IsRead(answers),
             Found::ToBeRead(reading) => self.read(asker, &caller, query, &answers, reading),
@@ -389,7 +407,7 @@ impl Service {
     }
 
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
-        crate::fault::point(caller.memory);
+        crate::fault::point(caller.pid);
         let container = path.container(caller.container_length);
         let start = match container {
             Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),

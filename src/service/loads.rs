@@ -7,16 +7,17 @@
 //! not how many did: three tasks on half a processor look like two. The taskstats interface counts in the kernel, but
 //! only for v1, and not what is below a cgroup.
 
+use super::places::Places;
 use crate::load::{Averages, Load, Tasks};
 use crate::parse::uptime::uptime;
+use crate::shared::{Record, Table};
+use crate::shares::{Policy, Shares};
 use crate::snapshot::{Native, Snapshot};
 use crate::source::Source;
 use crate::sys;
 use crate::view::ViewError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// As often as the kernel does (`LOAD_FREQ`).
@@ -34,21 +35,25 @@ const MOST_LOOKS: u32 = 1_000;
 const FIRST_LOOKS: u32 = 200;
 /// What nobody asked for in so long is forgotten.
 const PATIENCE: Duration = Duration::from_mins(15);
-/// So many containers are followed; the load of others is what they have run.
+/// So many containers are followed. Where there are more, tenants share them; the load of the others is what they have run.
 const MOST: usize = 10_000;
-
-/// How much of the memory that outlives this process each takes, in words of 64 bits: a container's number, then the averages.
-const SLOT: usize = 4;
-const SLOTS: usize = 1024;
-/// All of it.
-pub const LOAD_WORDS: usize = SLOT * SLOTS;
+/// The averages of so many are kept in memory that outlives this process.
+pub const LOADS: usize = 1024;
+/// Averages of a predecessor's are of then if nobody has looked for so long.
+const SOON: Duration = Duration::from_mins(1);
 
 /// By the number of the container's cgroup, which is never used again.
-#[derive(Default)]
 pub(super) struct Loads {
-    known: Mutex<HashMap<u64, Known>>,
-    /// Memory that outlives this process, if there is any.
-    kept: OnceLock<(&'static [AtomicU64], Instant)>,
+    known: Mutex<KnownLoads>,
+}
+
+struct KnownLoads {
+    by_container: HashMap<u64, Known>,
+    shares: Shares<u64>,
+    places: Places<Averages>,
+    /// What a predecessor has left.
+    left: HashMap<u64, Averages>,
+    since: Option<Instant>,
 }
 
 struct Known {
@@ -59,50 +64,81 @@ struct Known {
     /// When it is to be looked at again.
     due: Instant,
     asked: Instant,
+    /// Whether it was looked at since it is known.
+    is_followed: bool,
+}
+
+impl Record for Averages {
+    const VERSION: u64 = 1;
+    const WORDS: usize = 3;
+
+    fn save(&self) -> impl Iterator<Item = u64> {
+        Self::save(*self).into_iter()
+    }
+
+    fn restore(words: &[u64]) -> Option<Self> {
+        Self::restore(words.try_into().ok()?)
+    }
+}
+
+impl KnownLoads {
+    fn insert(&mut self, container: u64, known: Known) {
+        if self.by_container.contains_key(&container) {
+            // Another reader was faster.
+            return;
+        }
+        let Ok(displaced) = self.shares.admit(container, &known.path, 1) else { return };
+        for container in displaced {
+            self.by_container.remove(&container);
+            self.places.release(container);
+        }
+        self.by_container.insert(container, known);
+    }
+
+    fn remove(&mut self, container: u64) {
+        self.by_container.remove(&container);
+        self.shares.remove(container);
+        self.places.release(container);
+    }
+
+    /// Forgets what nobody asked for in a while, of ours and of a predecessor's, whose containers are gone by now.
+    fn forget_what_nobody_asks_for(&mut self) {
+        let old = self.by_container.iter().filter(|(_, known)| known.asked.elapsed() >= PATIENCE);
+        for container in old.map(|(&container, _)| container).collect::<Vec<_>>() {
+            self.remove(container);
+        }
+        if self.since.is_some_and(|since| since.elapsed() > PATIENCE) {
+            self.places.release_unclaimed();
+        }
+        if !self.left.is_empty() && self.since.is_none_or(|since| since.elapsed() > SOON) {
+            self.left = HashMap::new();
+        }
+    }
 }
 
 impl Loads {
-    /// Keeps the averages in `words`, and goes on with those that a predecessor has kept there.
-    pub(super) fn keep(&self, words: &'static [AtomicU64]) {
-        // What was given first is what is used.
-        let _ = self.kept.set((words, Instant::now()));
+    pub(super) fn new() -> Self {
+        let known = KnownLoads {
+            by_container: HashMap::new(),
+            shares: Shares::new(MOST, Policy::Replace),
+            places: Places::new(LOADS, Policy::Replace),
+            left: HashMap::new(),
+            since: None,
+        };
+        Self { known: Mutex::new(known) }
     }
 
-    fn slot(&self, first: u64) -> Option<&'static [AtomicU64]> {
-        let (words, _) = self.kept.get()?;
-        words.chunks_exact(SLOT).find(|slot| slot[0].load(Ordering::Acquire) == first)
+    /// Keeps the averages in a table, and goes on with those that a predecessor has kept there.
+    pub(super) fn keep(&self, table: Table<Averages>) {
+        let mut known = self.known.lock();
+        known.left = known.places.resume(table).into_iter().collect();
+        known.since = Some(Instant::now());
     }
 
-    fn kept(&self, container: u64) -> Option<Averages> {
-        let (_, since) = self.kept.get()?;
-        if since.elapsed() > Duration::from_mins(1) {
-            // Nobody looked since, and they are of then.
-            return None;
-        }
-        let slot = self.slot(container)?;
-        Averages::restore([1, 2, 3].map(|word| slot[word].load(Ordering::Relaxed)))
-    }
-
-    /// A process that dies in the middle of it leaves averages of two moments five seconds apart.
-    fn put(&self, container: u64, averages: Averages) {
-        let Some(slot) = self.slot(container).or_else(|| self.slot(0)) else { return };
-        slot[1..].iter().zip(averages.save()).for_each(|(word, bits)| word.store(bits, Ordering::Relaxed));
-        slot[0].store(container, Ordering::Release);
-    }
-
-    /// What a predecessor left and nobody has asked for since is of containers that are gone.
-    fn forget_what_is_left(&self, known: &HashMap<u64, Known>) {
-        let Some((words, since)) = self.kept.get() else { return };
-        if since.elapsed() > PATIENCE {
-            let is_left = |slot: &&[AtomicU64]| !known.contains_key(&slot[0].load(Ordering::Relaxed));
-            words.chunks_exact(SLOT).filter(is_left).for_each(|slot| slot[0].store(0, Ordering::Release));
-        }
-    }
-
-    fn forget(&self, container: u64) {
-        if let Some(slot) = self.slot(container) {
-            slot[0].store(0, Ordering::Release);
-        }
+    fn left(&self, container: u64) -> Option<Averages> {
+        let mut known = self.known.lock();
+        let is_of_now = known.since.is_some_and(|since| since.elapsed() < SOON);
+        known.left.remove(&container).filter(|_| is_of_now)
     }
 
     /// The load of the container of this number, at this path. Only for the first answer are tasks looked at, and no more than
@@ -115,22 +151,25 @@ impl Loads {
         last_pid: u32,
     ) -> Result<Load, ViewError> {
         let now = Instant::now();
-        if let Some(known) = self.known.lock().get_mut(&container) {
-            known.asked = now;
-            return Ok(Load { averages: known.averages.get(), tasks: known.tasks, last_pid });
+        {
+            let mut all = self.known.lock();
+            let all = &mut *all;
+            if let Some(known) = all.by_container.get_mut(&container) {
+                known.asked = now;
+                all.shares.touch(container);
+                return Ok(Load { averages: known.averages.get(), tasks: known.tasks, last_pid });
+            }
         }
         // Where nobody looked before that is not known, but for how much it has run.
-        let averages = match self.kept(container) {
+        let averages = match self.left(container) {
             Some(averages) => averages,
             None => Averages::steady(run_until_now(snapshot)?),
         };
         // Of a container that goes meanwhile there is at least the reader.
         let tasks = source.tasks(container, path, FIRST_LOOKS).unwrap_or_default();
-        let mut all = self.known.lock();
-        if all.len() < MOST {
-            let path = path.to_vec();
-            all.insert(container, Known { path, averages, tasks, looked: now, due: now, asked: now });
-        }
+        let path = path.to_vec();
+        let known = Known { path, averages, tasks, looked: now, due: now, asked: now, is_followed: false };
+        self.known.lock().insert(container, known);
         Ok(Load { averages: averages.get(), tasks, last_pid })
     }
 
@@ -139,35 +178,31 @@ impl Loads {
         let (started, ran_before) = (Instant::now(), sys::thread_time());
         let due: Vec<_> = {
             let mut known = self.known.lock();
-            known.retain(|&container, known| {
-                let is_asked_for = known.asked.elapsed() < PATIENCE;
-                if !is_asked_for {
-                    self.forget(container);
-                }
-                is_asked_for
-            });
-            self.forget_what_is_left(&known);
-            let due = known.iter().filter(|(_, known)| known.due <= started);
+            known.forget_what_nobody_asks_for();
+            let due = known.by_container.iter().filter(|(_, known)| known.due <= started);
             due.map(|(&container, known)| (container, known.path.clone())).collect()
         };
         for (container, path) in due {
             let (began, before) = (Instant::now(), sys::thread_time());
             let tasks = source.tasks(container, &path, MOST_LOOKS);
-            let mut known = self.known.lock();
-            match (tasks, known.get_mut(&container)) {
+            let mut all = self.known.lock();
+            let KnownLoads { by_container, places, .. } = &mut *all;
+            match (tasks, by_container.get_mut(&container)) {
                 (Ok(tasks), Some(known)) => {
                     let active = f64::from(tasks.running) + f64::from(tasks.uninterruptible);
                     let now = Instant::now();
                     known.averages.add(active, (now - known.looked).as_secs_f64());
-                    self.put(container, known.averages);
                     (known.tasks, known.looked) = (tasks, now);
+                    match std::mem::replace(&mut known.is_followed, true) {
+                        false => drop(places.claim(container, &path)),
+                        // Whoever has lost its place takes nobody else's.
+                        true => places.claim_if_free(container, &path),
+                    }
+                    places.put(container, &known.averages);
                     known.due = began + INTERVAL.max(pause_after(before));
                 }
                 // It is gone, most likely; if it is not it will be asked for again.
-                _ => {
-                    known.remove(&container);
-                    self.forget(container);
-                }
+                _ => all.remove(container),
             }
         }
         TICK.max(pause_after(ran_before).min(INTERVAL))

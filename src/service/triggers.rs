@@ -5,23 +5,24 @@
 //! (`UPDATES_PER_WINDOW`, kernel/sched/psi.c), or more seldom, but no more seldom than twice in the shortest window, where that
 //! would take more than a fiftieth of one processor.
 
+use super::places::Places;
+use crate::log_limit::LogLimit;
+use crate::shared::{Record, Table};
+use crate::shares::Policy;
 use crate::source::PressureFile;
 use crate::sys;
 use crate::trigger::{Line, Trigger, Watch};
+use log::Level;
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// So many of one container's readers, and of all: each costs an open file and the time to look at it.
+/// So many of one container's readers: each costs an open file and the time to look at it.
 const MOST_OF_ONE: usize = 64;
-const MOST: usize = 1024;
-/// How much of the memory that outlives this process each takes: the open file and 1, who waits, the line, times, the owner.
-const SLOT: usize = 5;
-/// All of it.
-pub const TRIGGER_WORDS: usize = SLOT * MOST;
+/// And of all. Where more are wanted tenants share them.
+pub const TRIGGERS: usize = 1024;
 const LOOKS_A_WINDOW: u32 = 10;
 /// So many times as long as looking took it is paused: a fiftieth of the processor,
 const PAUSE_PER_WORK: u32 = 50;
@@ -30,26 +31,48 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// By the number of the open file that a program has written to.
 pub(super) struct Triggers {
-    /// So many at once.
-    most: usize,
     all: Mutex<All>,
     armed: Condvar,
+    log: LogLimit,
 }
 
-#[derive(Default)]
 struct All {
     armed: HashMap<u64, Armed>,
     /// What a predecessor left, until somebody asks for it.
-    left: HashMap<u64, Left>,
-    /// Memory that outlives this process, if there is any.
-    kept: &'static [AtomicU64],
+    left: HashMap<u64, KeptTrigger>,
+    /// By the open file's number and 1.
+    places: Places<KeptTrigger>,
+    /// Who waits for a trigger that has lost its place, and was not told yet.
+    displaced: Vec<u64>,
 }
 
-/// Of a predecessor.
+/// What a successor has to know of a trigger.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Left {
+pub struct KeptTrigger {
+    /// The container, or 0 for the host.
     pub(super) owner: u64,
     pub(super) trigger: Trigger,
+    /// What the kernel is told when there is an event.
+    waiter: u64,
+}
+
+impl Record for KeptTrigger {
+    const VERSION: u64 = 1;
+    const WORDS: usize = 4;
+
+    fn save(&self) -> impl Iterator<Item = u64> {
+        let line = u64::from(self.trigger.line == Line::Full);
+        let times = u64::from(self.trigger.threshold) << 32 | u64::from(self.trigger.window);
+        [self.waiter, line, times, self.owner].into_iter()
+    }
+
+    fn restore(words: &[u64]) -> Option<Self> {
+        let &[waiter, line, times, owner] = words else { return None };
+        let line = if line == 0 { Line::Some } else { Line::Full };
+        let threshold = (times >> 32).try_into().ok()?;
+        let window = (times & u64::from(u32::MAX)).try_into().ok()?;
+        Some(Self { owner, trigger: Trigger { line, threshold, window }, waiter })
+    }
 }
 
 struct Armed {
@@ -61,7 +84,7 @@ struct Armed {
     watch: Watch,
     due: Instant,
     has_event: bool,
-    /// Its pressure can't be read any more: its cgroup was removed.
+    /// Its pressure is not looked at any more: its cgroup was removed, or its place is another's.
     is_gone: bool,
     /// What the kernel is told when there is an event.
     waiter: u64,
@@ -74,43 +97,34 @@ pub enum Polled {
     Nothing,
     /// An event, which is told once.
     Event,
-    /// There is no trigger, or no container any more.
+    /// There is no trigger, no container any more, or no place for its triggers.
     Error,
 }
 
 impl Triggers {
     /// Of an eighth of so many open files at most.
     pub(super) fn new(most_files: usize) -> Self {
-        Self { most: MOST.min(most_files / 8), all: Mutex::default(), armed: Condvar::new() }
+        let places = Places::new(TRIGGERS.min(most_files / 8), Policy::Refuse);
+        let all = All { armed: HashMap::new(), left: HashMap::new(), places, displaced: Vec::new() };
+        Self { all: Mutex::new(all), armed: Condvar::new(), log: LogLimit::new() }
     }
 
-    /// Keeps them in `words`. Returns those who wait for what a predecessor has kept there: they have to ask again.
-    pub(super) fn keep(&self, words: &'static [AtomicU64]) -> Vec<u64> {
+    /// Keeps them in a table. Returns those who wait for what a predecessor has kept there: they have to ask again.
+    pub(super) fn keep(&self, table: Table<KeptTrigger>) -> Vec<u64> {
         let mut all = self.all.lock();
-        all.kept = words;
-        let mut waiters = Vec::new();
-        for slot in words.chunks_exact(SLOT) {
-            let [handle, waiter, line, times, owner] =
-                [0, 1, 2, 3, 4].map(|word| slot[word].load(Ordering::Acquire));
-            let line = if line == 0 { Line::Some } else { Line::Full };
-            let [threshold, window] = [times >> 32, times & u64::from(u32::MAX)];
-            let (Ok(threshold), Ok(window)) = (threshold.try_into(), window.try_into()) else { continue };
-            if let Some(handle) = handle.checked_sub(1) {
-                all.left.insert(handle, Left { owner, trigger: Trigger { line, threshold, window } });
-                waiters.extend((waiter != 0).then_some(waiter));
-            }
-        }
-        waiters
+        let left = all.places.resume(table);
+        all.left = left.into_iter().map(|(key, left)| (key - 1, left)).collect();
+        all.left.values().map(|left| left.waiter).filter(|&waiter| waiter != 0).collect()
     }
 
     /// Has a file watched from now on.
     ///
     /// # Errors
-    /// EBUSY if it is watched already, ENOSPC where too many are.
+    /// EBUSY if it is watched already, ENOSPC where too many of this container are, or of all and no other tenant has more.
     pub(super) fn arm(
         &self,
         handle: u64,
-        owner: u64,
+        (owner, path): (u64, &[u8]),
         trigger: Trigger,
         file: Option<PressureFile>,
     ) -> Result<(), Errno> {
@@ -123,9 +137,21 @@ impl Triggers {
         if all.armed.contains_key(&handle) {
             return Err(Errno::BUSY);
         }
-        let of_owner = all.armed.values().filter(|armed| armed.owner == owner).count();
-        if of_owner >= MOST_OF_ONE || all.armed.len() >= self.most {
+        let is_owner_s = |armed: &&Armed| armed.owner == owner && !armed.is_gone;
+        if all.armed.values().filter(is_owner_s).count() >= MOST_OF_ONE {
             return Err(Errno::NOSPC);
+        }
+        let displaced = all.places.claim(handle + 1, path).map_err(|_| Errno::NOSPC)?;
+        for key in displaced {
+            let wanted_by = path.escape_ascii();
+            self.log.message(
+                "displaced trigger",
+                Level::Warn,
+                format_args!(
+                    "all pressure triggers are taken: {wanted_by} gets one of the tenant that has the most"
+                ),
+            );
+            all.displace(key - 1);
         }
         let file = file.map(Arc::new);
         let now = Instant::now();
@@ -140,7 +166,7 @@ impl Triggers {
     }
 
     /// The trigger that a predecessor was given for this open file.
-    pub(super) fn left(&self, handle: u64) -> Option<Left> {
+    pub(super) fn left(&self, handle: u64) -> Option<KeptTrigger> {
         self.all.lock().left.get(&handle).copied()
     }
 
@@ -166,9 +192,7 @@ impl Triggers {
         let mut all = self.all.lock();
         let was_armed = all.armed.remove(&handle).is_some();
         if was_armed || all.left.remove(&handle).is_some() {
-            if let Some(slot) = all.slot(handle + 1) {
-                slot[0].store(0, Ordering::Release);
-            }
+            all.places.release(handle + 1);
             if all.armed.is_empty() {
                 all.armed.shrink_to_fit();
             }
@@ -178,28 +202,30 @@ impl Triggers {
     /// Waits until there is something to look at, at most a second, looks, and has `wake` tell who waits.
     pub(super) fn look(&self, wake: impl Fn(u64)) {
         let began = sys::thread_time();
-        let due: Vec<_> = {
+        let (due, displaced): (Vec<_>, _) = {
             let mut all = self.all.lock();
             let now = Instant::now();
-            let next = all.armed.values().map(|armed| armed.due).min();
+            let next = all.armed.values().filter(|armed| !armed.is_gone).map(|armed| armed.due).min();
             let wait = next.map_or(Duration::from_secs(1), |next| next.saturating_duration_since(now));
-            if !wait.is_zero() {
+            if !wait.is_zero() && all.displaced.is_empty() {
                 self.armed.wait_for(&mut all, wait.min(Duration::from_secs(1)));
             }
             let now = Instant::now();
             let due = all.armed.iter_mut().filter(|(_, armed)| armed.due <= now);
-            due.filter_map(|(&handle, armed)| {
+            let due = due.filter_map(|(&handle, armed)| {
                 armed.due = now + Duration::from_micros(armed.trigger.window.into()) / LOOKS_A_WINDOW;
                 Some((handle, Arc::clone(armed.file.as_ref()?)))
-            })
-            .collect()
+            });
+            (due.collect(), std::mem::take(&mut all.displaced))
         };
+        displaced.into_iter().for_each(&wake);
         for (handle, file) in due {
             let text = file.read();
             let now = microseconds(Instant::now());
             let mut all = self.all.lock();
-            // It may have been closed meanwhile.
-            let Some(armed) = all.armed.get_mut(&handle) else { continue };
+            let All { armed, places, .. } = &mut *all;
+            // It may have been closed, or have lost its place, meanwhile.
+            let Some(armed) = armed.get_mut(&handle).filter(|armed| !armed.is_gone) else { continue };
             let is_told = match text {
                 Ok(text) => {
                     let stalled = armed.trigger.stalled(&text);
@@ -209,6 +235,7 @@ impl Triggers {
                 }
                 Err(_) => {
                     (armed.is_gone, armed.file) = (true, None);
+                    places.release(handle + 1);
                     true
                 }
             };
@@ -224,22 +251,18 @@ impl Triggers {
 }
 
 impl All {
-    /// The place whose first word is `first`.
-    fn slot(&self, first: u64) -> Option<&'static [AtomicU64]> {
-        self.kept.chunks_exact(SLOT).find(|slot| slot[0].load(Ordering::Relaxed) == first)
+    /// Keeps one for a successor.
+    fn put(&mut self, handle: u64) {
+        let Some(armed) = self.armed.get(&handle) else { return };
+        let left = KeptTrigger { owner: armed.owner, trigger: armed.trigger, waiter: armed.waiter };
+        self.places.put(handle + 1, &left);
     }
 
-    /// Keeps one for a successor.
-    fn put(&self, handle: u64) {
-        let Some(armed) = self.armed.get(&handle) else { return };
-        let Some(slot) = self.slot(handle + 1).or_else(|| self.slot(0)) else { return };
-        slot[0].store(0, Ordering::Release);
-        slot[1].store(armed.waiter, Ordering::Relaxed);
-        slot[2].store(u64::from(armed.trigger.line == Line::Full), Ordering::Relaxed);
-        let times = u64::from(armed.trigger.threshold) << 32 | u64::from(armed.trigger.window);
-        slot[3].store(times, Ordering::Relaxed);
-        slot[4].store(armed.owner, Ordering::Relaxed);
-        slot[0].store(handle + 1, Ordering::Release);
+    /// Ends one whose place is another's: whoever polls its file gets an error, as where its cgroup is gone.
+    fn displace(&mut self, handle: u64) {
+        let Some(armed) = self.armed.get_mut(&handle) else { return };
+        (armed.is_gone, armed.file) = (true, None);
+        self.displaced.extend((armed.waiter != 0).then_some(armed.waiter));
     }
 }
 

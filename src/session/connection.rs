@@ -1,6 +1,8 @@
 //! A connection to the kernel, with all that a successor of this process needs to go on serving it.
 
-use crate::service::{Kept, LEDGER_WORDS, LOAD_WORDS, TRIGGER_WORDS};
+use crate::load::Averages;
+use crate::service::{Kept, KeptTrigger, LEDGERS, LOADS, StartedLedger, TRIGGERS};
+use crate::shared::{Record, Table, Word};
 use crate::sys;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::ffi::OsStr;
@@ -8,12 +10,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use super::Writes;
 use super::anchors::Anchors;
 use super::request_buffers;
-use crate::journal::{Fetched, Journal, low_half};
+use crate::journal::{self, Fetched, Journal};
 
 /// First word of the memory: who wrote it, and how it is laid out.
 const MAGIC: u64 = u64::from_ne_bytes(*b"cgprocf1");
@@ -21,34 +23,36 @@ const MAGIC: u64 = u64::from_ne_bytes(*b"cgprocf1");
 /// Places in the memory, in words of 64 bits.
 mod place {
     pub(super) const MAGIC: usize = 0;
+    /// Which server of the connection the present one is, whatever its version.
     pub(super) const GENERATION: usize = 1;
-    /// Where in the memory, in bytes, the service's words and the last requests are; 0 where there is no room for them. So
-    /// a version that has more to keep, or less, goes on with the memory of another.
-    pub(super) const SERVICE: usize = 2;
+    /// Where in the memory, in bytes, the last requests are; 0 where there is no room for them.
     pub(super) const REQUESTS: usize = 3;
-    /// How many words the service has: those of another version are not understood.
-    pub(super) const SERVICE_WORDS: usize = 4;
-    /// The same of pressure triggers, and of load averages.
-    pub(super) const TRIGGERS: usize = 5;
-    pub(super) const TRIGGER_WORDS: usize = 6;
-    pub(super) const LOADS: usize = 7;
-    pub(super) const LOAD_WORDS: usize = 8;
     /// 1 where nothing can be written to the file system; 0 where that is not known.
     pub(super) const READ_ONLY: usize = 9;
+    /// Where in the memory, in bytes, the parts are that outlive a server, and behind each of what shape it is. So a version
+    /// that keeps something else, or in another way, goes on with the memory of another without what it does not understand.
+    pub(super) const JOURNAL: usize = 10;
+    pub(super) const LEDGERS: usize = 12;
+    pub(super) const TRIGGERS: usize = 14;
+    pub(super) const LOADS: usize = 16;
+    /// The last server that has kept these: where that is not the predecessor, they are of long ago.
+    pub(super) const KEPT_BY: usize = 18;
     /// Its length in bytes, then room for 63 words of it.
     pub(super) const GREETING: usize = 64;
     /// Its length in bytes, then room for `PATH_MAX` bytes of it.
     pub(super) const MOUNT_POINT: usize = 128;
-    pub(super) const JOURNAL: usize = 1024;
-    pub(super) const END: usize = JOURNAL + crate::journal::WORDS;
+    // Words 2 and 4 to 8, and 128 words from 1024 on, are where the first versions, which ask for no shape, had other
+    // things: they find no room in the former, and nothing in the latter.
+    pub(super) const END: usize = 1024 + 128;
 }
 
-/// Where a memory of this version has them, and where it ends.
-const SERVICE: usize = (place::END * 8).next_multiple_of(4096);
-const REQUESTS: usize = (SERVICE + LEDGER_WORDS * 8).next_multiple_of(4096);
-const TRIGGERS: usize = (REQUESTS + request_buffers::LENGTH).next_multiple_of(4096);
-const LOADS: usize = (TRIGGERS + TRIGGER_WORDS * 8).next_multiple_of(4096);
-const LENGTH: usize = LOADS + LOAD_WORDS * 8;
+/// Where a memory of this version has them, in bytes, and where it ends.
+const JOURNAL: usize = (place::END * 8).next_multiple_of(4096);
+const LEDGERS_AT: usize = (JOURNAL + journal::WORDS * 8).next_multiple_of(4096);
+const TRIGGERS_AT: usize = (LEDGERS_AT + Table::<StartedLedger>::words(LEDGERS) * 8).next_multiple_of(4096);
+const LOADS_AT: usize = (TRIGGERS_AT + Table::<KeptTrigger>::words(TRIGGERS) * 8).next_multiple_of(4096);
+const REQUESTS: usize = (LOADS_AT + Table::<Averages>::words(LOADS) * 8).next_multiple_of(4096);
+const LENGTH: usize = REQUESTS + request_buffers::LENGTH;
 
 /// Why a connection can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -70,9 +74,10 @@ pub struct Connection {
     device: OwnedFd,
     /// A memfd: what was said on the connection, and the journal of what is being answered.
     memory: OwnedFd,
-    words: &'static [AtomicU64],
+    words: &'static [Word],
     /// Of the memory, in bytes.
     length: usize,
+    journal: Journal,
 }
 
 impl Connection {
@@ -94,25 +99,38 @@ impl Connection {
         rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
             .map_err(io::Error::from)?;
         let words = sys::map_shared(memory.as_fd(), 0, place::END)?;
-        let connection = Self { device, memory, words, length: LENGTH };
+        for (place, value) in [
+            (place::JOURNAL, JOURNAL as u64),
+            (place::JOURNAL + 1, journal::SHAPE),
+            (place::LEDGERS, LEDGERS_AT as u64),
+            (place::LEDGERS + 1, Table::<StartedLedger>::shape(LEDGERS)),
+            (place::TRIGGERS, TRIGGERS_AT as u64),
+            (place::TRIGGERS + 1, Table::<KeptTrigger>::shape(TRIGGERS)),
+            (place::LOADS, LOADS_AT as u64),
+            (place::LOADS + 1, Table::<Averages>::shape(LOADS)),
+            (place::REQUESTS, REQUESTS as u64),
+            (place::READ_ONLY, u64::from(writes == Writes::Nothing)),
+        ] {
+            words[place].store(value, Ordering::Relaxed);
+        }
+        let connection = Self::with_journal(device, memory, words, LENGTH)?;
         connection.put(place::GREETING, 63, &greeting).ok_or(ConnectionError::Greeting(length))?;
         connection
             .put(place::MOUNT_POINT, 4096 / 8, mount_point.as_os_str().as_bytes())
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
-        for (place, value) in [
-            (place::SERVICE, SERVICE),
-            (place::SERVICE_WORDS, LEDGER_WORDS),
-            (place::REQUESTS, REQUESTS),
-            (place::TRIGGERS, TRIGGERS),
-            (place::TRIGGER_WORDS, TRIGGER_WORDS),
-            (place::LOADS, LOADS),
-            (place::LOAD_WORDS, LOAD_WORDS),
-            (place::READ_ONLY, usize::from(writes == Writes::Nothing)),
-        ] {
-            connection.words[place].store(value as u64, Ordering::Relaxed);
-        }
-        connection.words[place::MAGIC].store(MAGIC, Ordering::Release);
+        words[place::MAGIC].store(MAGIC, Ordering::Release);
         Ok(connection)
+    }
+
+    fn with_journal(
+        device: OwnedFd,
+        memory: OwnedFd,
+        words: &'static [Word],
+        length: usize,
+    ) -> io::Result<Self> {
+        let journal = (place::JOURNAL, journal::SHAPE, journal::WORDS);
+        let journal = Journal::new(map(memory.as_fd(), words, length, journal)?);
+        Ok(Self { device, memory, words, length, journal })
     }
 
     /// Goes on with the connection of a predecessor.
@@ -124,7 +142,14 @@ impl Connection {
         if connection.is_aborted()? {
             return Err(ConnectionError::Aborted);
         }
-        connection.words[place::GENERATION].fetch_add(1, Ordering::Relaxed);
+        let before = connection.words[place::GENERATION].load(Ordering::Relaxed);
+        let kept_by = connection.words[place::KEPT_BY].load(Ordering::Relaxed);
+        // The other is one that died between the two lines below.
+        if kept_by != before && kept_by != before.wrapping_add(1) {
+            connection.forget()?;
+        }
+        connection.words[place::KEPT_BY].store(before.wrapping_add(1), Ordering::Release);
+        connection.words[place::GENERATION].store(before.wrapping_add(1), Ordering::Release);
         Ok(connection)
     }
 
@@ -143,7 +168,7 @@ impl Connection {
         if words[place::MAGIC].load(Ordering::Acquire) != MAGIC {
             return Err(ConnectionError::OtherVersion);
         }
-        Ok(Self { device, memory, words, length })
+        Ok(Self::with_journal(device, memory, words, length)?)
     }
 
     /// Whether the kernel has given it up: it polls as an error then (`fuse_dev_poll()`, fs/fuse/dev.c).
@@ -177,7 +202,8 @@ impl Connection {
     /// Which server of this connection this is, from 0.
     #[must_use]
     pub fn generation(&self) -> u32 {
-        low_half(self.words[place::GENERATION].load(Ordering::Relaxed))
+        let generation = self.words[place::GENERATION].load(Ordering::Relaxed);
+        u32::try_from(generation & u64::from(u32::MAX)).unwrap_or(u32::MAX)
     }
 
     /// Whether nothing can be written to its file system, whoever serves it.
@@ -210,51 +236,49 @@ impl Connection {
         self.anchors().map_or_else(|| self.mount_point(), |anchors| anchors.directory().to_path_buf())
     }
 
-    /// What is being answered.
+    /// What is in flight.
     #[must_use]
     pub fn journal(&self) -> Journal {
-        Journal::new(&self.words[place::JOURNAL..place::END])
+        self.journal
     }
 
-    /// Memory for the service's own use, which outlives this process; empty where another version made it.
+    /// Memory for the service's own use, which outlives this process; none where another version made it.
     ///
     /// # Errors
     /// Where it can't be mapped.
     pub fn kept(&self) -> io::Result<Kept> {
         Ok(Kept {
-            ledgers: self.for_service(place::SERVICE, place::SERVICE_WORDS, LEDGER_WORDS)?,
-            triggers: self.for_service(place::TRIGGERS, place::TRIGGER_WORDS, TRIGGER_WORDS)?,
-            loads: self.for_service(place::LOADS, place::LOAD_WORDS, LOAD_WORDS)?,
+            ledgers: self.table(place::LEDGERS, LEDGERS)?,
+            triggers: self.table(place::TRIGGERS, TRIGGERS)?,
+            loads: self.table(place::LOADS, LOADS)?,
         })
     }
 
-    fn for_service(&self, place: usize, count: usize, words: usize) -> io::Result<&'static [AtomicU64]> {
-        match self.part(place, words * 8) {
-            Some(offset) if self.words[count].load(Ordering::Relaxed) == words as u64 => {
-                sys::map_shared(self.memory.as_fd(), offset, words)
-            }
-            _ => Ok(&[]),
-        }
+    fn table<R: Record>(&self, place: usize, slots: usize) -> io::Result<Table<R>> {
+        let table = (place, Table::<R>::shape(slots), Table::<R>::words(slots));
+        Ok(Table::new(map(self.memory.as_fd(), self.words, self.length, table)?))
+    }
+
+    /// Empties what a version has left that is not the predecessor's.
+    fn forget(&self) -> io::Result<()> {
+        let kept = self.kept()?;
+        kept.ledgers.clear();
+        kept.triggers.clear();
+        kept.loads.clear();
+        self.journal.clear();
+        Ok(())
     }
 
     /// The last requests that a predecessor's threads have fetched.
     pub(super) fn last_fetched(&self) -> io::Result<Vec<Fetched>> {
-        let offset = self.part(place::REQUESTS, request_buffers::LENGTH);
+        let offset = part(self.words, self.length, place::REQUESTS, request_buffers::LENGTH);
         offset.map_or(Ok(Vec::new()), |offset| request_buffers::last_fetched(self.memory.as_fd(), offset))
     }
 
     /// Has the requests that so many threads fetch be kept for a successor.
     pub(super) fn keep_requests(&self, threads: usize) -> io::Result<()> {
-        let offset = self.part(place::REQUESTS, request_buffers::LENGTH);
+        let offset = part(self.words, self.length, place::REQUESTS, request_buffers::LENGTH);
         offset.map_or(Ok(()), |offset| request_buffers::keep(self.memory.as_fd(), offset, threads))
-    }
-
-    /// Where a part of the memory is, if it is there as a whole.
-    fn part(&self, place: usize, length: usize) -> Option<u64> {
-        let offset = self.words[place].load(Ordering::Relaxed);
-        let end = usize::try_from(offset).ok()?.checked_add(length)?;
-        (offset >= (place::END * 8) as u64 && offset.is_multiple_of(4096) && end <= self.length)
-            .then_some(offset)
     }
 
     /// `None` if there is no room for it.
@@ -278,5 +302,100 @@ impl Connection {
         let mut bytes: Vec<u8> = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
         bytes.truncate(length);
         bytes
+    }
+}
+
+/// Where in a memory of that length, in bytes, a part is that is as long, if it is there as a whole.
+fn part(words: &[Word], length: usize, place: usize, of_part: usize) -> Option<u64> {
+    let offset = words[place].load(Ordering::Relaxed);
+    let end = usize::try_from(offset).ok()?.checked_add(of_part)?;
+    (offset >= (place::END * 8) as u64 && offset.is_multiple_of(4096) && end <= length).then_some(offset)
+}
+
+/// A part of that shape and so many words; none where it is another.
+fn map(
+    memory: BorrowedFd<'_>,
+    words: &[Word],
+    length: usize,
+    (place, shape, count): (usize, u64, usize),
+) -> io::Result<&'static [Word]> {
+    match part(words, length, place, count * 8) {
+        Some(offset) if words[place + 1].load(Ordering::Relaxed) == shape => {
+            sys::map_shared(memory, offset, count)
+        }
+        _ => Ok(&[]),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::service::Service;
+    use std::os::unix::net::UnixDatagram;
+
+    /// One whose kernel is at the other end of a pair of sockets.
+    pub(in crate::session) fn connection() -> (UnixDatagram, Connection) {
+        let (kernel, device) = UnixDatagram::pair().unwrap();
+        kernel.send(b"greeting").unwrap();
+        let connection = Connection::begin(device.into(), Path::new("/mnt/x"), Writes::Nothing).unwrap();
+        (kernel, connection)
+    }
+
+    fn successor(connection: &Connection) -> Connection {
+        let device = connection.device().try_clone_to_owned().unwrap();
+        Connection::resume(device, connection.memory().try_clone_to_owned().unwrap()).unwrap()
+    }
+
+    /// Of the memory, in bytes.
+    fn touched(connection: &Connection) -> i64 {
+        rustix::fs::fstat(connection.memory()).unwrap().st_blocks * 512
+    }
+
+    #[test]
+    fn a_successor_finds_what_it_needs_to_know() {
+        let (_kernel, first) = connection();
+        assert_eq!((first.generation(), first.is_read_only()), (0, true));
+        let next = successor(&first);
+        assert_eq!((next.generation(), next.is_read_only()), (1, true));
+        assert_eq!((next.greeting(), next.mount_point()), (b"greeting".to_vec(), "/mnt/x".into()));
+        assert!(next.has_memory(first.memory()));
+    }
+
+    #[test]
+    fn to_look_for_what_a_predecessor_has_left_touches_little() {
+        let (_kernel, connection) = connection();
+        let next = successor(&connection);
+        let left = next.journal().left();
+        next.journal().resume(&left);
+        let kept = next.kept().unwrap();
+        assert_eq!((left.len(), kept.ledgers.iter().count()), (0, 0));
+        assert_eq!((kept.triggers.iter().count(), kept.loads.iter().count()), (0, 0));
+        let source = crate::source::Source::open(Path::new("/"), None).unwrap();
+        Service::new(source, 1024).keep_in(&kept);
+        println!("{} bytes were touched", touched(&connection));
+        assert!(touched(&connection) < 100_000);
+    }
+
+    #[test]
+    fn a_memory_of_another_version_is_gone_on_with() {
+        let (_kernel, first) = connection();
+        let averages = Averages::steady(1.0);
+        first.kept().unwrap().loads.put(0, 7, &averages);
+        let next = successor(&first);
+        assert_eq!(next.kept().unwrap().loads.get(0), Some((7, averages)));
+        // A version has served meanwhile that has left it alone.
+        next.words[place::GENERATION].fetch_add(5, Ordering::Relaxed);
+        let later = successor(&first);
+        assert_eq!(later.kept().unwrap().loads.get(0), None);
+        // One made it that has other things there, or nothing at all.
+        later.kept().unwrap().loads.put(0, 7, &averages);
+        first.words[place::LOADS + 1].fetch_add(1, Ordering::Relaxed);
+        assert!(successor(&first).kept().unwrap().loads.is_empty());
+        (place::REQUESTS..=place::KEPT_BY).for_each(|place| first.words[place].store(0, Ordering::Relaxed));
+        let next = successor(&first);
+        assert!(next.kept().unwrap().ledgers.is_empty() && next.last_fetched().unwrap().is_empty());
+        next.journal().resume(&[]);
+        let fetched = Fetched { unique: 2, pid: 1, ino: 1, what: crate::journal::What::Lookup };
+        assert_eq!(next.journal().during(fetched, || next.journal().fetched().len()), Some(1));
     }
 }

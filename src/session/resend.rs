@@ -1,7 +1,7 @@
 //! What becomes of requests that a predecessor had fetched and not answered.
 
 use super::connection::Connection;
-use crate::journal::{Fetched, What};
+use crate::journal::{Fetched, Left, What};
 use rustix::io::{Errno, write};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -15,26 +15,28 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
     header
 }
 
-/// Has every one of them answered. To be called before the first request is read: a request that is being
-/// answered would be given out a second time.
+/// Has every one of them answered; those that servers have ended over with an error. Returns the processes that wait for
+/// these. To be called before the first request is read: a request that is being answered would be given out a second time.
 ///
 /// `threads` are going to fetch more; `text` is what a read has to get.
 pub(super) fn settle(
     connection: &Connection,
     threads: usize,
     text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>,
-) -> io::Result<()> {
+) -> io::Result<Vec<u32>> {
     let journal = connection.journal();
+    let left = journal.left();
+    // Before the kernel gives anything out again: by that it is known then.
+    journal.resume(&left);
     match resend(connection.device()) {
         Ok(()) => {}
         Err(Errno::INVAL) => {
-            answer(connection, text)?;
+            answer(connection, &left, text)?;
             connection.keep_requests(threads)?;
         }
         Err(error) => return Err(error.into()),
     }
-    journal.clear();
-    Ok(())
+    Ok(left.iter().filter(|left| left.is_poisoned()).map(|left| left.fetched.pid).collect())
 }
 
 /// `FUSE_NOTIFY_RESEND`, since Linux 6.9: fetched requests are to be fetched again, the oldest first.
@@ -44,11 +46,19 @@ fn resend(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
 }
 
 /// Answers what the process before had fetched. A number that nobody waits for the kernel does not find.
-fn answer(connection: &Connection, text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>) -> io::Result<()> {
+fn answer(
+    connection: &Connection,
+    left: &[Left],
+    text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>,
+) -> io::Result<()> {
     let journal = connection.journal();
-    let unnoted = connection.last_fetched()?.into_iter().filter(|request| !journal.has_noted(request.unique));
-    for fetched in journal.fetched().into_iter().chain(unnoted) {
+    let mut unnoted = connection.last_fetched()?;
+    unnoted.retain(|request| !journal.has_noted(left, request.unique));
+    for fetched in left.iter().map(|left| left.fetched).chain(unnoted) {
+        // Until it is answered: if this process dies over it in its turn, the next sees that.
+        let noted = journal.note(fetched);
         let answer = match fetched.what {
+            _ if noted.is_poisoned() => Err(libc::EIO),
             What::Read { .. } => text(&fetched),
             What::Release => Ok(Vec::new()),
             // open(2) and stat(2) start again by themselves.
@@ -78,5 +88,67 @@ pub(super) fn reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     match write(device, message) {
         Ok(_) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::connection::tests::connection;
+    use std::time::Duration;
+
+    /// The errors and texts that a kernel which gives nothing out again gets, by the requests' numbers.
+    fn answers(left: &[(u64, What, u64, u32)]) -> Vec<(u64, i32, String)> {
+        let (kernel, connection) = connection();
+        let left: Vec<_> = left
+            .iter()
+            .map(|&(unique, what, seconds, attempts)| {
+                let fetched = Fetched { unique, pid: 1, ino: 16, what };
+                Left { fetched, age: Duration::from_secs(seconds), attempts }
+            })
+            .collect();
+        let journal = connection.journal();
+        journal.resume(&left);
+        let text = |fetched: &Fetched| {
+            assert_eq!(journal.fetched(), [*fetched], "a successor sees what this one is about");
+            Ok(format!("text of {}", fetched.ino).into_bytes())
+        };
+        answer(&connection, &left, text).unwrap();
+        assert!(journal.left().is_empty());
+        kernel.set_nonblocking(true).unwrap();
+        let mut messages = Vec::new();
+        let mut message = [0; 4096];
+        while let Ok(length) = kernel.recv(&mut message) {
+            let word = |at: usize| i32::from_ne_bytes(message[at..at + 4].try_into().unwrap());
+            let unique = u64::from_ne_bytes(message[8..16].try_into().unwrap());
+            assert_eq!(usize::try_from(word(0)).unwrap(), length);
+            messages.push((unique, word(4), String::from_utf8(message[16..length].to_vec()).unwrap()));
+        }
+        messages
+    }
+
+    #[test]
+    fn each_is_answered_once_and_the_poisoned_with_an_error() {
+        let read = What::Read { handle: 0, offset: 0, size: 4096 };
+        let left = [
+            (70, read, 0, 1),
+            (72, read, 2, 1),
+            (74, read, 0, 3),
+            (76, What::Lookup, 0, 1),
+            (78, What::Lookup, 2, 1),
+            (80, What::Release, 0, 2),
+        ];
+        let answer = |unique, error: i32, text: &str| (unique, error, text.to_string());
+        assert_eq!(
+            answers(&left),
+            [
+                answer(70, 0, "text of 16"),
+                answer(72, -libc::EIO, ""),
+                answer(74, -libc::EIO, ""),
+                answer(76, -libc::ESTALE, ""),
+                answer(78, -libc::EIO, ""),
+                answer(80, 0, ""),
+            ]
+        );
     }
 }

@@ -1,0 +1,14 @@
+//! The parts of `src/shared/` that several threads, or processes, use at once, with atomics that try every order which the
+//! memory model allows: `loom/run`.
+#![cfg(loom)]
+
+#[path = "../src/shared/seqlock.rs"]
+mod seqlock;
+#[path = "../src/shared/table.rs"]
+pub mod table;
+
+pub use self::sync::AtomicU64 as Word;
+
+mod sync {
+    pub use loom::sync::atomic::{AtomicU64, Ordering, fence};
+}
