@@ -83,7 +83,10 @@ pub struct Service {
     loads: Loads,
     triggers: Triggers,
     starts: Starts,
-    aside: Arc<Aside>,
+    /// Those who are not known to be slow wait here,
+    quick: Arc<Aside>,
+    /// and the others here.
+    slow: Arc<Aside>,
     known_aside: KnownAside,
     /// Held by the serving thread that reads a container which is not known to be read quickly.
     newcomer: Mutex<()>,
@@ -102,7 +105,8 @@ impl Service {
             loads: Loads::new(),
             triggers: Triggers::new(most_files),
             starts: Starts::default(),
-            aside: Arc::default(),
+            quick: Arc::default(),
+            slow: Arc::new(Aside::less_important()),
             known_aside: KnownAside::default(),
             newcomer: Mutex::default(),
             log: LogLimit::new(),

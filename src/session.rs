@@ -54,6 +54,7 @@ pub fn serve(
     // Before anything is answered from it.
     let waiters = service.keep_in(&connection.kept()?);
     let poisoned = resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
+    poisoned.iter().for_each(|&pid| service.leave_aside(pid));
     if !poisoned.is_empty() {
         log::warn!(
             "requests of the processes {poisoned:?} get an error: servers have ended, or hung, while they had them"

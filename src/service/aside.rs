@@ -1,8 +1,8 @@
 //! Threads apart from those that serve, for what may take long: a container that is slow to read, or has asked for more than
 //! its share, waits here for itself alone.
 //!
-//! Each owner has one thread at a time, and they take turns with others of their [`Lane`]. One thread works for all of a lane, at
-//! a lower priority than those that serve; another one joins only where it seems stuck, since the kernel may keep it for as
+//! Each owner has one thread at a time, and they take turns with others of their [`Lane`]. One thread works for all of a lane;
+//! another one joins only where it seems stuck, since the kernel may keep it for as
 //! long as a tenant likes. Nobody waits for any of them, and with nothing to do there are none.
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -21,7 +21,7 @@ const WIDTH: usize = 1;
 const STUCK: Duration = Duration::from_millis(50);
 /// A thread with nothing to do ends after so long.
 const IDLE: Duration = Duration::from_secs(5);
-/// Their nice value, see setpriority(2).
+/// The nice value of those that are less important, see setpriority(2).
 const NICE: i32 = 5;
 
 /// Who waits for whom.
@@ -43,6 +43,7 @@ pub(super) type Job = Box<dyn FnOnce() + Send>;
 /// Who waits for what.
 #[derive(Default)]
 pub(super) struct Aside {
+    is_nice: bool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -80,6 +81,11 @@ impl State {
 }
 
 impl Aside {
+    /// One whose threads are less important than others of this process.
+    pub(super) fn less_important() -> Self {
+        Self { is_nice: true, ..Self::default() }
+    }
+
     /// Has `job` done when it is the owner's turn in a lane.
     ///
     /// # Errors
@@ -119,8 +125,10 @@ impl Aside {
         }
         let aside = Arc::clone(self);
         let work = move || {
-            // What is not allowed to be less important is as important as it was.
-            let _ = rustix::process::setpriority_process(None, NICE);
+            if aside.is_nice {
+                // What is not allowed to be less important is as important as it was.
+                let _ = rustix::process::setpriority_process(None, NICE);
+            }
             aside.work();
         };
         match thread::Builder::new().name("aside".into()).spawn(work) {

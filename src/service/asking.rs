@@ -15,12 +15,15 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How often a cgroup that goes away while it is read is looked up again.
 const ATTEMPTS: usize = 3;
 /// A serving thread goes on with so many of those who waited for what it has read.
 const TOGETHER: usize = 4;
+
+/// So long a container is served aside after a server has ended over it.
+const LEFT_ASIDE: Duration = Duration::from_mins(1);
 
 /// To ask once more.
 pub(super) type Again = Box<dyn FnOnce(Asker) + Send>;
@@ -240,6 +243,21 @@ impl Service {
         }
     }
 
+    /// Serves the container of a process aside for a while: a server has ended while it had a request of it.
+    pub fn leave_aside(self: &Arc<Self>, pid: u32) {
+        let service = Arc::clone(self);
+        let leave = move || {
+            let leave = service.for_caller(pid, |caller| {
+                service.answers_for(caller)?.share.put_aside(Instant::now() + LEFT_ASIDE);
+                Ok(())
+            });
+            if let Err(error) = leave {
+                service.log(&error);
+            }
+        };
+        self.push_aside(Lane::Looks, pid.into(), Box::new(leave));
+    }
+
     fn again<Q: Query>(
         self: &Arc<Self>,
         waiter: Waiter,
@@ -260,7 +278,8 @@ impl Service {
 
     /// A job that nobody can do is dropped, and its reader gets an error.
     fn push_aside(&self, lane: Lane, owner: u64, job: Job) {
-        if let Err(error) = self.aside.push(lane, owner, job) {
+        let aside = if lane == Lane::Quick { &self.quick } else { &self.slow };
+        if let Err(error) = aside.push(lane, owner, job) {
             self.warn_of_no_thread(&error);
         }
     }
@@ -466,7 +485,7 @@ impl Service {
             let waiting = service.starts.give_up(container);
             waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, container, again));
         };
-        if let Err(error) = self.aside.push_later(Instant::now() + PATIENCE, Box::new(give_up)) {
+        if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, Box::new(give_up)) {
             self.warn_of_no_thread(&error);
             // Nobody would, later.
             drop(self.starts.give_up(container));

@@ -78,7 +78,7 @@ impl Share {
     }
 
     /// Has its readers served aside until then.
-    fn put_aside(&self, until: Instant) {
+    pub(super) fn put_aside(&self, until: Instant) {
         self.aside_until.fetch_max(since_start(until), Ordering::Relaxed);
     }
 

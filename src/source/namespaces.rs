@@ -77,7 +77,8 @@ impl NamespaceCache {
             None => match CgroupNamespace::learn(id, pid, path, procfs, memory)? {
                 Some(namespace) => {
                     let namespace = Arc::new(namespace);
-                    insert(&mut self.cgroup.lock(), self.capacity, id, &namespace);
+                    let removed = insert(&mut self.cgroup.lock(), self.capacity, id, &namespace);
+                    drop(removed);
                     namespace
                 }
                 None => return Ok(None),
@@ -134,7 +135,8 @@ impl NamespaceCache {
         }
         let learnt = PidNamespace::learn(id, reader, procfs, memory)?.map(Arc::new);
         if let Some(namespace) = &learnt {
-            insert(&mut self.pid.lock(), self.capacity, id, namespace);
+            let removed = insert(&mut self.pid.lock(), self.capacity, id, namespace);
+            drop(removed);
         }
         Ok(learnt)
     }
@@ -172,16 +174,15 @@ fn retain<T>(cache: &Mutex<HashMap<u64, Arc<T>>>, mut keep: impl FnMut(&T) -> bo
     }
 }
 
-/// Of too many any half goes: the numbers tell nothing of who asks next.
-fn insert<T>(cache: &mut HashMap<u64, Arc<T>>, capacity: usize, id: u64, namespace: &Arc<T>) {
+/// Of too many any half goes, to be closed by the caller: their numbers tell nothing of who asks next.
+fn insert<T>(cache: &mut HashMap<u64, Arc<T>>, capacity: usize, id: u64, namespace: &Arc<T>) -> Vec<Arc<T>> {
+    let mut removed = Vec::new();
     if cache.len() >= capacity {
-        let mut stays = false;
-        cache.retain(|_, _| {
-            stays = !stays;
-            stays
-        });
+        let half: Vec<u64> = cache.keys().copied().step_by(2).collect();
+        removed.extend(half.iter().filter_map(|id| cache.remove(id)));
     }
     cache.insert(id, Arc::clone(namespace));
+    removed
 }
 
 /// Opens a namespace of a process, if it is still the one with number `id`.
