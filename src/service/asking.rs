@@ -324,21 +324,16 @@ impl Service {
         query: &Q,
         membership: &mut Vec<u8>,
     ) -> Attempt<Q::Answer> {
-        let failed = |error| match error {
-            // Whose container it is is not known yet.
-            Error::TakesLong(_) => Attempt::Aside(Lane::Slow, u64::from(waiter.pid), Vec::new()),
-            error => Attempt::Done(Err(error), (0, Vec::new())),
-        };
         let (pid, began) = (waiter.pid, Instant::now());
         let (needs, is_patient) = (query.needs(), asker == Asker::Patient);
         let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient };
-        let caller = match self.source.caller(reader, membership) {
-            Ok(caller) => caller,
-            Err(error) => return failed(error),
-        };
-        let answers = match self.answers_for(&caller) {
-            Ok(answers) => answers,
-            Err(error) => return failed(error),
+        let found = self.source.caller(reader, membership);
+        let found = found.and_then(|caller| self.answers_for(&caller).map(|answers| (caller, answers)));
+        let (caller, answers) = match found {
+            Ok(found) => found,
+            // Whose container it is is not known yet; all that are in one cgroup take turns as one.
+            Err(Error::TakesLong(path)) => return Attempt::Aside(Lane::Quick, hash(&path), Vec::new()),
+            Err(error) => return Attempt::Done(Err(error), (0, Vec::new())),
         };
         let owner = answers.path().number();
         if !is_patient && answers.share.is_aside(began) {
@@ -491,6 +486,13 @@ impl Service {
             drop(self.starts.give_up(container));
         }
     }
+}
+
+fn hash(path: &str) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::LazyLock;
+    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    STATE.hash_one(path)
 }
 
 /// The processes whose container is served aside, so that their next requests are put there without a look at who they are:

@@ -117,8 +117,13 @@ impl Callers {
         let mut by_cgroup_namespace = None;
         if !own_cgroup_namespace(namespaces.cgroup) {
             let path = layout.memory.path_in(text, pid)?;
-            by_cgroup_namespace =
-                self.namespaces.root_of(namespaces.cgroup, pid, path, procfs, &layout.memory)?;
+            by_cgroup_namespace = self.namespaces.root_of(
+                namespaces.cgroup,
+                (pid, path),
+                may_take_long,
+                procfs,
+                &layout.memory,
+            )?;
             if by_cgroup_namespace.is_none_or(|length| length <= 1) {
                 // That rule does not apply: the next one needs what was not asked for at first.
                 namespaces = self.readers.read(procfs, pid, text, |_| true)?;

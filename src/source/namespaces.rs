@@ -63,17 +63,22 @@ impl NamespaceCache {
 
     /// Length of the prefix of `path` that is the root of the reader's cgroup namespace `id`; `None` if
     /// the reader is not inside it.
+    ///
+    /// # Errors
+    /// [`Error::TakesLong`] where that is not known yet, unless whoever waits `may_take_long`.
     pub(super) fn root_of(
         &self,
         id: u64,
-        pid: u32,
-        path: &[u8],
+        (pid, path): (u32, &[u8]),
+        may_take_long: bool,
         procfs: &Procfs,
         memory: &Hierarchy,
     ) -> Result<Option<usize>, Error> {
         let known = self.cgroup.lock().get(&id).map(Arc::clone);
         let namespace = match known {
             Some(namespace) => namespace,
+            // A tenant may make any number of them.
+            None if !may_take_long => return Err(Error::TakesLong(printable(path))),
             None => match CgroupNamespace::learn(id, pid, path, procfs, memory)? {
                 Some(namespace) => {
                     let namespace = Arc::new(namespace);
