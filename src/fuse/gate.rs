@@ -1,16 +1,37 @@
 //! Where serving threads stop once nothing more is to be fetched.
 
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 /// Open until it is closed; then every thread that has answered a request waits here.
-#[derive(Default)]
 pub struct Gate {
+    threads: usize,
     closed: AtomicBool,
     waiting: AtomicUsize,
 }
 
+impl Default for Gate {
+    /// For as many threads as processors, from two to four. A second one doubles what two readers get. Idle ones take
+    /// turns, so that each more than needed makes a single reader slower.
+    fn default() -> Self {
+        Self::new(thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 4))
+    }
+}
+
 impl Gate {
+    /// For so many threads, however many processors there are later.
+    #[must_use]
+    pub const fn new(threads: usize) -> Self {
+        Self { threads, closed: AtomicBool::new(false), waiting: AtomicUsize::new(0) }
+    }
+
+    /// How many threads serve.
+    #[must_use]
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Lets nobody fetch another request.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
@@ -27,10 +48,10 @@ impl Gate {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// How many threads wait.
+    /// Whether all threads wait, so that nothing is fetched and unanswered.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
+    pub fn all_wait(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) >= self.threads
     }
 
     pub(super) fn pass(&self) {

@@ -35,6 +35,8 @@ mod place {
     pub(super) const LOAD_WORDS: usize = 8;
     /// 1 where nothing can be written to the file system; 0 where that is not known.
     pub(super) const READ_ONLY: usize = 9;
+    /// 1 where the anchors were laid for this connection; 0 where they were there before, or that is not known.
+    pub(super) const NEW_ANCHORS: usize = 10;
     /// Its length in bytes, then room for 63 words of it.
     pub(super) const GREETING: usize = 64;
     /// Its length in bytes, then room for `PATH_MAX` bytes of it.
@@ -121,11 +123,17 @@ impl Connection {
     /// Where this is none, or one that is over.
     pub fn resume(device: OwnedFd, memory: OwnedFd) -> Result<Self, ConnectionError> {
         let connection = Self::look(device, memory)?;
-        if connection.is_aborted()? {
+        connection.resume_here()?;
+        Ok(connection)
+    }
+
+    /// Goes on with one that was looked at.
+    pub(super) fn resume_here(&self) -> Result<(), ConnectionError> {
+        if self.is_aborted()? {
             return Err(ConnectionError::Aborted);
         }
-        connection.words[place::GENERATION].fetch_add(1, Ordering::Relaxed);
-        Ok(connection)
+        self.words[place::GENERATION].fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     /// A look at a connection that somebody else serves.
@@ -146,8 +154,20 @@ impl Connection {
         Ok(Self { device, memory, words, length })
     }
 
+    /// The same connection for another thread.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let (device, memory) = (self.device.try_clone()?, self.memory.try_clone()?);
+        Ok(Self { device, memory, words: self.words, length: self.length })
+    }
+
     /// Whether the kernel has given it up: it polls as an error then (`fuse_dev_poll()`, fs/fuse/dev.c).
-    fn is_aborted(&self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn is_aborted(&self) -> io::Result<bool> {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let mut polled = [PollFd::new(self.device.as_fd(), PollFlags::empty())];
         poll(&mut polled, PollTimeout::ZERO)?;
@@ -184,6 +204,17 @@ impl Connection {
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.words[place::READ_ONLY].load(Ordering::Relaxed) == 1
+    }
+
+    /// Notes that there were no anchors before: in the end there need be none again.
+    pub fn note_new_anchors(&self) {
+        self.words[place::NEW_ANCHORS].store(1, Ordering::Relaxed);
+    }
+
+    /// Whether that was noted.
+    #[must_use]
+    pub fn has_new_anchors(&self) -> bool {
+        self.words[place::NEW_ANCHORS].load(Ordering::Relaxed) == 1
     }
 
     /// The kernel's INIT request as it came.

@@ -1,6 +1,5 @@
 //! The end of a server whose connection lives on.
 
-use super::threads;
 use crate::fuse::Gate;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,18 +14,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// A thread that waits for a request is woken by one: somebody asks, on a thread of its own, how full the file
 /// system is, until nobody answers that any more.
+#[must_use]
 pub fn drain(gate: &Arc<Gate>, mount_point: &Path) -> bool {
     gate.close();
     let (closed, path) = (Arc::clone(gate), mount_point.to_path_buf());
-    let wake = move || {
-        while closed.is_closed() && closed.waiting() < threads() && rustix::fs::statfs(&path).is_ok() {}
-    };
+    let wake = move || while closed.is_closed() && !closed.all_wait() && rustix::fs::statfs(&path).is_ok() {};
     if thread::Builder::new().name("drain".into()).spawn(wake).is_err() {
         return false;
     }
     let deadline = Instant::now() + PATIENCE;
-    while gate.waiting() < threads() && Instant::now() < deadline {
+    while !gate.all_wait() && Instant::now() < deadline {
         thread::sleep(Duration::from_micros(100));
     }
-    gate.waiting() >= threads()
+    gate.all_wait()
 }

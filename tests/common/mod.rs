@@ -159,7 +159,7 @@ pub fn times(count: usize) -> usize {
 }
 
 /// How much longer than elsewhere things may take here: a guest under software emulation is slow.
-fn patience(seconds: u64) -> Duration {
+pub fn patience(seconds: u64) -> Duration {
     let times = std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap());
     Duration::from_secs(seconds * times)
 }
