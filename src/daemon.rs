@@ -183,10 +183,10 @@ fn give_up(connection: &Connection, gate: &Arc<Gate>) -> io::Result<()> {
     let views = anchors.views();
     let fallen_back = anchors.fall_back();
     let are_free = fallen_back.is_ok() && !anchors.are_bound();
+    let taken = if are_free { anchors.take_away(&views) } else { Ok(()) };
     if !session::drain(gate, &anchors.live()) {
         log::warn!("a request is not answered in time; who waits for it gets an error");
     }
-    let taken = if are_free { anchors.take_away(&views) } else { Ok(()) };
     let aborted = anchors.abort();
     let removed = if are_free && connection.has_new_anchors() { anchors.remove() } else { Ok(()) };
     gate.open();

@@ -43,6 +43,8 @@ const VIEW: &[u8] = b"fuse.cgprocfs";
 /// Neither programs nor devices are among them.
 const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 const NO: Option<&str> = None;
+/// So many mounts, itself included, are taken away with a view: more than that somebody else has laid there.
+const MOST_ON_A_VIEW: usize = 4;
 /// How long a server may take to answer before it is taken for one that somebody keeps the place of.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -185,10 +187,10 @@ impl Anchors {
         Laid(anchors.filter_map(open).collect())
     }
 
-    /// Whether somebody in order has ended what was served: nothing is mounted, and no view is uppermost.
+    /// Whether no view is uppermost: whoever unmounts in order lays the kernel's files first.
     #[must_use]
     pub fn are_given_up(&self) -> bool {
-        !self.is_mounted() && self.views().0.is_empty()
+        self.views().0.is_empty()
     }
 
     /// Whether somebody has bound an anchor, or that can't be told. To be asked after [`Anchors::fall_back`]: whoever binds
@@ -198,8 +200,8 @@ impl Anchors {
         bound::by_somebody(&self.directory)
     }
 
-    /// Takes views away, with what lies on them: there is again what was there before. Each at once, so that no reader
-    /// finds one that nobody serves.
+    /// Takes views away, with what lies on them: there is again what was there before. To be called while somebody still
+    /// serves them, for newer kernels take one mount at a time, and a view is uppermost for a moment.
     ///
     /// Whoever has bound one keeps what lies on it, and gets nothing any more.
     ///
@@ -209,11 +211,13 @@ impl Anchors {
         let mut result = Ok(());
         for view in &views.0 {
             let path = PathBuf::from(format!("/proc/self/fd/{}", view.as_raw_fd()));
-            let take = || {
-                change(&path, MsFlags::MS_PRIVATE)?;
-                umount2(&path, MntFlags::MNT_DETACH).map_err(io::Error::from)
-            };
-            result = result.and(take());
+            let mut taken = change(&path, MsFlags::MS_PRIVATE);
+            for _ in 0..MOST_ON_A_VIEW {
+                taken = taken.and_then(|()| umount2(&path, MntFlags::MNT_DETACH).map_err(io::Error::from));
+            }
+            // There is nothing left to be unmounted.
+            let is_gone = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+            result = result.and(taken.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) }));
         }
         result
     }

@@ -164,6 +164,14 @@ pub fn patience(seconds: u64) -> Duration {
     Duration::from_secs(seconds * times)
 }
 
+/// What so many seconds on an idle machine may be on this one: each processor that more than one wants is shared.
+pub fn however_busy(seconds: u64) -> Duration {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let load: f64 = load.split_whitespace().next().unwrap().parse().unwrap();
+    let processors = std::thread::available_parallelism().unwrap().get() as f64;
+    patience(seconds).mul_f64((load / processors).max(1.0))
+}
+
 /// Waits until `done`, at most ten seconds.
 pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
     wait_at_most(10, what, done);
