@@ -291,7 +291,7 @@ fn crash_loop() {
     let pid = system.server();
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
     let start = Instant::now();
-    wait_at_most(30, "systemd gives up", || system.show("ActiveState") == "failed");
+    wait_at_most(80, "systemd gives up", || system.show("ActiveState") == "failed");
     wait_until("the kernel's own file is there", || container.ask() == native());
     println!("systemd: crash loop: the kernel's own file after {:?}", start.elapsed());
     // It is mended, and nobody has to start it again.
@@ -311,7 +311,7 @@ fn stopped_in_a_crash_loop() {
         let state = system.systemctl(&["show", "--value", "-p", "ActiveState", "cgprocfs-fallback"]);
         state.trim() == "activating"
     };
-    wait_at_most(30, "it waits for another attempt", waits);
+    wait_at_most(80, "it waits for another attempt", waits);
     system.systemctl(&["stop", "cgprocfs"]);
     wait_until("it does not any more", || !waits());
 }
