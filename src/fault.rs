@@ -26,3 +26,14 @@ pub fn point() {
 /// Nothing.
 #[cfg(not(debug_assertions))]
 pub fn point() {}
+
+/// Panics if the file `panic` is there.
+#[cfg(debug_assertions)]
+pub fn panic_point() {
+    let directory = std::env::var_os("CGPROCFS_FAULTS").map(PathBuf::from);
+    assert!(!directory.is_some_and(|directory| directory.join("panic").exists()), "as a test wants it");
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub fn panic_point() {}

@@ -140,7 +140,7 @@ impl Supervisor<'_> {
                 Next::End(code) => return Ok(code),
                 Next::Again(pause) => pause_for(pause, events),
                 Next::LetGo(pause) => {
-                    self.let_go();
+                    self.let_go(false);
                     match pause_for(pause, events) {
                         Woken::ByTime => self.wait_for_room(events),
                         woken => woken,
@@ -151,7 +151,7 @@ impl Supervisor<'_> {
                 break;
             }
         }
-        self.let_go();
+        self.let_go(true);
         Ok(0)
     }
 
@@ -167,10 +167,15 @@ impl Supervisor<'_> {
         // It can't be waited for where somebody has SIGCHLD ignored. It is gone all the same.
         let status = child.process.wait();
         if heard.ended {
+            // It may have been killed before it was done.
+            self.kept = None;
+            if Anchors::at(self.directory).is_some_and(|anchors| anchors.is_mounted() && anchors.is_lost()) {
+                self.let_go(true);
+            }
             return Next::End(0);
         }
         if heard.wanted {
-            self.let_go();
+            self.let_go(true);
             return Next::End(0);
         }
         if !self.has_kept
@@ -220,13 +225,23 @@ impl Supervisor<'_> {
     }
 
     /// Containers get the kernel's own files, and whoever waits for an answer an error. What somebody else serves is not
-    /// touched.
-    fn let_go(&mut self) {
-        self.kept = None;
+    /// touched. What was laid is taken away for good if nobody has bound it, and this `is_the_end`.
+    fn let_go(&mut self, is_the_end: bool) {
+        // Not before there are other files.
+        let _kept = self.kept.take();
         let Some(anchors) = Anchors::at(self.directory) else { return };
         let is_ours = self.has_kept || (self.lock.is_some() && anchors.is_mounted() && anchors.is_lost());
-        if is_ours && let Err(error) = anchors.let_go() {
-            log::error!("cannot unmount {0}: {error}; run `cgprocfs unmount {0}`", self.directory.display());
+        if is_ours {
+            let views = anchors.views();
+            let fallen_back = anchors.fall_back();
+            let is_free = is_the_end && fallen_back.is_ok() && !anchors.are_bound();
+            let taken = if is_free { anchors.take_away(&views) } else { Ok(()) };
+            if let Err(error) = fallen_back.and(taken).and(anchors.let_go()) {
+                log::error!(
+                    "cannot unmount {0}: {error}; run `cgprocfs unmount {0}`",
+                    self.directory.display()
+                );
+            }
         }
     }
 
@@ -279,6 +294,7 @@ impl Supervisor<'_> {
         let mut said = Heard::default();
         let mut heard = Instant::now();
         loop {
+            crate::fault::panic_point();
             match events.recv_timeout(SILENCE.saturating_sub(heard.elapsed())) {
                 Err(RecvTimeoutError::Disconnected) => return said,
                 Err(RecvTimeoutError::Timeout) => {
@@ -339,7 +355,7 @@ impl Drop for Supervisor<'_> {
     /// Whatever ends it.
     fn drop(&mut self) {
         if !self.has_ended {
-            self.let_go();
+            self.let_go(false);
         }
     }
 }

@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         test("nothing_to_supervise", MOUNT, nothing_to_supervise),
         test("aborted_again_and_again", MOUNT, aborted_again_and_again),
         test("too_many_mounts", MOUNT, too_many_mounts),
+        test("supervisor_panics", MOUNT, supervisor_panics),
+        test("everybody_told_to_end", MOUNT, everybody_told_to_end),
         test("supervisor_killed", MOUNT, supervisor_killed),
         test("supervisor_killed_and_daemon_told_to_end", MOUNT, supervisor_killed_and_daemon_told_to_end),
         test("supervisor_gone_at_once", MOUNT, supervisor_gone_at_once),
@@ -231,6 +233,38 @@ fn too_many_mounts() {
     assert_eq!(daemon.log().matches("SIGHUP mounts all the same").count(), 1, "{}", daemon.log());
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success(), "{}", daemon.log());
+}
+
+/// Whatever ends it.
+fn supervisor_panics() {
+    let faults = tempfile::tempdir().unwrap();
+    let path = faults.path().to_str().unwrap();
+    let mut daemon = Daemon::start_with(&[], &["--supervise"], &[("CGPROCFS_FAULTS", path)]);
+    let mut container = Container::start(&daemon.meminfo());
+    fs::write(faults.path().join("panic"), "").unwrap();
+    assert!(!daemon.wait().success());
+    assert!(container.has_the_kernels());
+    wait_until("nothing is mounted", || !daemon.is_mounted());
+    fs::remove_file(faults.path().join("panic")).unwrap();
+    let _daemon = daemon.again();
+    assert!(container.has_its_own());
+}
+
+/// As a service manager does it: the daemon leaves to a successor, of which there is none to come.
+fn everybody_told_to_end() {
+    let mut daemon = Daemon::start();
+    let mut container = Container::start(&daemon.meminfo());
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success());
+    let left = mounts(daemon.directory());
+    let mut daemon = daemon.again_with(&["--supervise"]);
+    assert!(container.has_its_own());
+    container.end();
+    let child = server(&daemon, &[]);
+    signal(child, Signal::TERM);
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    assert_eq!(mounts(daemon.directory()), left);
 }
 
 fn supervisor_killed() {

@@ -75,6 +75,8 @@ pub struct Connection {
     words: &'static [AtomicU64],
     /// Of the memory, in bytes.
     length: usize,
+    /// As it was when it was looked at: others have the memory, too, and may write to it.
+    mount_point: PathBuf,
 }
 
 impl Connection {
@@ -96,7 +98,7 @@ impl Connection {
         rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)
             .map_err(io::Error::from)?;
         let words = sys::map_shared(memory.as_fd(), 0, place::END)?;
-        let connection = Self { device, memory, words, length: LENGTH };
+        let connection = Self { device, memory, words, length: LENGTH, mount_point: mount_point.into() };
         connection.put(place::GREETING, 63, &greeting).ok_or(ConnectionError::Greeting(length))?;
         connection
             .put(place::MOUNT_POINT, 4096 / 8, mount_point.as_os_str().as_bytes())
@@ -151,7 +153,8 @@ impl Connection {
         if words[place::MAGIC].load(Ordering::Acquire) != MAGIC {
             return Err(ConnectionError::OtherVersion);
         }
-        Ok(Self { device, memory, words, length })
+        let mount_point = PathBuf::from(OsStr::from_bytes(&get(words, place::MOUNT_POINT, 4096 / 8)));
+        Ok(Self { device, memory, words, length, mount_point })
     }
 
     /// The same connection for another thread.
@@ -160,7 +163,8 @@ impl Connection {
     /// The kernel's.
     pub fn try_clone(&self) -> io::Result<Self> {
         let (device, memory) = (self.device.try_clone()?, self.memory.try_clone()?);
-        Ok(Self { device, memory, words: self.words, length: self.length })
+        let mount_point = self.mount_point.clone();
+        Ok(Self { device, memory, words: self.words, length: self.length, mount_point })
     }
 
     /// Whether the kernel has given it up: it polls as an error then (`fuse_dev_poll()`, fs/fuse/dev.c).
@@ -220,13 +224,13 @@ impl Connection {
     /// The kernel's INIT request as it came.
     #[must_use]
     pub fn greeting(&self) -> Vec<u8> {
-        self.get(place::GREETING, 63)
+        get(self.words, place::GREETING, 63)
     }
 
     /// Where it is mounted.
     #[must_use]
     pub fn mount_point(&self) -> PathBuf {
-        OsStr::from_bytes(&self.get(place::MOUNT_POINT, 4096 / 8)).into()
+        self.mount_point.clone()
     }
 
     /// The anchors around that, if it was mounted among some.
@@ -302,12 +306,12 @@ impl Connection {
         }
         Some(())
     }
+}
 
-    fn get(&self, at: usize, room: usize) -> Vec<u8> {
-        let length = usize::try_from(self.words[at].load(Ordering::Relaxed)).unwrap_or(0).min(room * 8);
-        let words = self.words[at + 1..].iter().take(length.div_ceil(8));
-        let mut bytes: Vec<u8> = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
-        bytes.truncate(length);
-        bytes
-    }
+fn get(words: &[AtomicU64], at: usize, room: usize) -> Vec<u8> {
+    let length = usize::try_from(words[at].load(Ordering::Relaxed)).unwrap_or(0).min(room * 8);
+    let words = words[at + 1..].iter().take(length.div_ceil(8));
+    let mut bytes: Vec<u8> = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+    bytes.truncate(length);
+    bytes
 }

@@ -75,7 +75,12 @@ impl Daemon {
 
     /// Another one in the same directory, once this one has ended.
     pub fn again(self) -> Self {
-        Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &[], &[])
+        self.again_with(&[])
+    }
+
+    /// The same with options.
+    pub fn again_with(self, options: &[&str]) -> Self {
+        Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], options, &[])
     }
 
     /// Starts another program that is one.
