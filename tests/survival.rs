@@ -271,11 +271,11 @@ fn taken_over_only_by_root() {
     let daemon = Daemon::start();
     let socket = socket_path(daemon.directory());
     let connect = || UnixStream::connect(&socket);
-    let refused = as_nobody(&connect).unwrap_err();
+    let refused = as_nobody(connect).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
     // Whatever the socket's mode has become.
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
-    let stranger = as_nobody(&connect).unwrap();
+    let stranger = as_nobody(connect).unwrap();
     stranger.set_read_timeout(Some(common::patience(5))).unwrap();
     // It may be hung up on already.
     let _ = passing::send(&stranger, &Message::Ask);
