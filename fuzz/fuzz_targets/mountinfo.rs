@@ -11,7 +11,8 @@ fuzz_target!(|text: &[u8]| {
         .iter()
         .flat_map(|mount| {
             let Mount { id, parent, shared, master, .. } = mount;
-            let tag = |name, group: &Option<u64>| group.map_or(String::new(), |group| format!("{name}:{group} "));
+            let tag =
+                |name, group: &Option<u64>| group.map_or(String::new(), |group| format!("{name}:{group} "));
             let tags = tag("shared", shared) + &tag("master", master);
             let Mount { device, root, mount_point, fs_type, source, super_options, .. } = mount;
             let fields = [device, root, mount_point, fs_type, source, super_options];
