@@ -66,3 +66,37 @@ impl Gate {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    fn waits_for(gate: &Gate, all: bool) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while gate.all_wait() != all && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        gate.all_wait() == all
+    }
+
+    #[test]
+    fn all_wait_when_as_many_do_as_there_were_at_the_start() {
+        let gate = Gate::new(3);
+        gate.pass();
+        gate.close();
+        thread::scope(|scope| {
+            for number in 1..=3 {
+                scope.spawn(|| gate.pass());
+                if number < 3 {
+                    thread::sleep(Duration::from_millis(20));
+                    assert!(!gate.all_wait());
+                }
+            }
+            assert!(waits_for(&gate, true));
+            gate.open();
+        });
+        assert!(waits_for(&gate, false));
+        assert_eq!(gate.threads(), 3);
+    }
+}
