@@ -315,6 +315,7 @@ fn take_over_fails(daemon: &Daemon, message: &str) {
 fn taken_over_only_what_is_mounted() {
     let daemon = Daemon::start();
     let other = tempfile::tempdir().unwrap();
+    let _unmounted = Unmounted(other.path());
     let offered = [other.path().to_path_buf(), daemon.live()].map(|claimed| {
         let device = session::attach(other.path(), Writes::Nothing).unwrap();
         Connection::begin(device, &claimed, Writes::Nothing).unwrap()
@@ -338,10 +339,16 @@ fn taken_over_only_what_is_mounted() {
             take_over_fails(&daemon, "is not what is mounted on");
         });
     }
-    for _ in 0..2 {
-        session::unmount(other.path()).unwrap();
-    }
     assert!(fs::read_to_string(daemon.working_set()).unwrap().trim().parse::<u64>().is_ok());
+}
+
+/// Unmounts everything on a directory when it goes out of scope.
+struct Unmounted<'d>(&'d Path);
+
+impl Drop for Unmounted<'_> {
+    fn drop(&mut self) {
+        while session::unmount(self.0).is_ok() {}
+    }
 }
 
 /// Where others may put a socket, nobody is asked.
