@@ -408,6 +408,6 @@ fn serve_floor(dir: &Path) {
     let device = cgprocfs::session::attach(dir, cgprocfs::session::Writes::Nothing).unwrap();
     let text = fs::read("/proc/meminfo").unwrap();
     let mut config = Config::default();
-    config.n_threads = Some(cgprocfs::session::threads());
+    config.n_threads = Some(cgprocfs::fuse::Gate::default().threads());
     Session::from_fd(Floor { text }, device, SessionACL::All, config).unwrap().run().unwrap();
 }

@@ -3,7 +3,7 @@
 use crate::fuse::Gate;
 use crate::service::Service;
 use crate::session::keeper::Keeper;
-use crate::session::{self, Connection, handover};
+use crate::session::{self, Anchors, Connection, handover};
 use crate::view::{VIEWS, View};
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
@@ -19,17 +19,19 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_hours(1);
 /// How long a file system that containers still bind may keep the end waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// So many mounts on one file are worth a word.
-const DEEP: usize = 64;
+/// How long to wait before another attempt to hear somebody who wants to take over.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+/// So many mounts on one file are too many.
+pub const DEEP: usize = 64;
 
 /// What the daemon waits for.
 pub enum Event {
-    /// It is to end. SIGTERM leaves the connection to a keeper.
+    /// It is to end. SIGTERM leaves the connection to a keeper; SIGUSR1 and SIGUSR2 mean nothing.
     Signal(Signal),
     /// The connection is over.
     Ended(io::Result<()>),
-    /// Somebody asks for the connection.
-    Asked(UnixStream),
+    /// Somebody has been given the connection. Where this process goes on after all, the other is told.
+    Given(UnixStream, Sender<()>),
 }
 
 /// Why the daemon failed.
@@ -80,8 +82,13 @@ pub fn start(
             );
         }
     }
-    if !keeper.has_given(connection) {
-        keeper.keep(connection).map_err(|e| DaemonError::Keep(keeper.name(), e))?;
+    if !keeper.has_given(connection)
+        && let Err(error) = keeper.keep(connection)
+    {
+        // Nobody would have it after this process, and who reads would be left with an error.
+        keeper.release();
+        let _ = give_up(connection, &gate);
+        return Err(DaemonError::Keep(keeper.name(), error));
     }
     Ok(gate)
 }
@@ -94,16 +101,21 @@ pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
     views: &[&'static dyn View],
-    keeper: &Keeper,
+    mut keeper: Keeper,
     events: &Receiver<Event>,
     sender: &Sender<Event>,
 ) -> Result<(), DaemonError> {
     let directory = connection.directory();
     let ended = sender.clone();
     let gate =
-        start(connection, service, views, keeper, move |result| drop(ended.send(Event::Ended(result))))?;
+        start(connection, service, views, &keeper, move |result| drop(ended.send(Event::Ended(result))))?;
     if !matches!(keeper, Keeper::ServiceManager) {
-        match handover::listen(&directory).and_then(|listener| listen(listener, sender.clone())) {
+        let kept = connection.try_clone();
+        let listening = kept.and_then(|connection| {
+            let listener = handover::listen(&directory)?;
+            listen(listener, connection, sender.clone())
+        });
+        match listening {
             Ok(()) => {}
             // Serving is what matters.
             Err(error) => log::warn!("no other daemon can take over: {error}"),
@@ -124,7 +136,7 @@ pub fn serve(
     notify(&[NotifyState::Ready]);
     keeper.feed();
 
-    match wait(connection, keeper, events, &gate) {
+    match wait(connection, &mut keeper, events, &gate) {
         End::Left => {
             log::info!("leaving {} to a successor", directory.display());
             Ok(())
@@ -146,17 +158,14 @@ pub fn serve(
         }
         End::Connection(result) => {
             forget_socket(&directory);
-            let is_mounted = connection.anchors().is_some_and(|anchors| anchors.is_mounted());
+            let anchors = connection.anchors();
+            let is_given_up = anchors.as_ref().is_none_or(Anchors::are_given_up);
             // Nobody is left to answer anybody.
-            if let Some(anchors) = connection.anchors() {
-                let _ = anchors.fall_back();
-                // Only then: a look-up below the directory keeps it busy for who unmounts that just now.
-                if is_mounted {
-                    let _ = anchors.abort();
-                }
+            if let Some(Err(error)) = anchors.map(|anchors| anchors.let_go()) {
+                log::debug!("cannot lay the kernel's files on {}: {error}", directory.display());
             }
             match result {
-                Ok(()) if !is_mounted => {
+                Ok(()) if is_given_up => {
                     keeper.release();
                     log::info!("{} was unmounted by somebody else", directory.display());
                     Ok(())
@@ -170,14 +179,21 @@ pub fn serve(
     }
 }
 
-/// Shows the kernel's own files at the anchors, answers what was asked before, and unmounts.
+/// Shows the kernel's own files at the anchors, answers what was asked before, and unmounts. Where nobody has bound an
+/// anchor, there are as many mounts then as there were before.
 fn give_up(connection: &Connection, gate: &Arc<Gate>) -> io::Result<()> {
     let Some(anchors) = connection.anchors() else { return session::unmount(&connection.mount_point()) };
+    let views = anchors.views();
     let fallen_back = anchors.fall_back();
-    let _ = session::drain(gate, &anchors.live());
+    let are_free = fallen_back.is_ok() && !anchors.are_bound();
+    let taken = if are_free { anchors.take_away(&views) } else { Ok(()) };
+    if !session::drain(gate, &connection.journal(), &anchors.live()) {
+        log::warn!("a request is not answered in time; who waits for it gets an error");
+    }
     let aborted = anchors.abort();
+    let removed = if are_free && connection.has_new_anchors() { anchors.remove() } else { Ok(()) };
     gate.open();
-    fallen_back.and(aborted)
+    fallen_back.and(taken).and(aborted).and(removed)
 }
 
 enum End {
@@ -189,69 +205,95 @@ enum End {
 
 /// Leaves a connection that [`start`] was called for to whoever keeps it.
 pub fn leave(connection: &Connection, gate: &Arc<Gate>) {
-    let _ = session::drain(gate, &connection.mount_point());
+    drain(connection, gate);
 }
 
-fn wait(connection: &Connection, keeper: &Keeper, events: &Receiver<Event>, gate: &Arc<Gate>) -> End {
-    let mount_point = connection.mount_point();
-    let interval = keeper.interval();
-    let mut before = Vec::new();
+fn drain(connection: &Connection, gate: &Arc<Gate>) {
+    if !session::drain(gate, &connection.journal(), &connection.mount_point()) {
+        log::warn!("a request is not answered in time; it is left to the successor");
+    }
+}
+
+fn wait(connection: &Connection, keeper: &mut Keeper, events: &Receiver<Event>, gate: &Arc<Gate>) -> End {
+    let mut before = None;
     loop {
-        match events.recv_timeout(interval.unwrap_or(LONG)) {
+        let interval = keeper.interval();
+        let event = events.recv_timeout(interval.unwrap_or(LONG));
+        if keeper.is_gone() {
+            log::error!(
+                "{} has ended: nobody keeps the connection if this daemon dies; SIGTERM unmounts, and \
+                 `cgprocfs mount --supervise --takeover {}` has it supervised again",
+                keeper.name(),
+                connection.directory().display()
+            );
+            *keeper = Keeper::Nobody;
+        }
+        match event {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return End::Connection(Ok(())),
             Ok(Event::Ended(result)) => return End::Connection(result),
             Ok(Event::Signal(Signal::SIGTERM)) if !matches!(keeper, Keeper::Nobody) => {
-                let _ = session::drain(gate, &mount_point);
+                drain(connection, gate);
                 return End::Left;
             }
+            Ok(Event::Signal(signal @ (Signal::SIGUSR1 | Signal::SIGUSR2))) => {
+                log::info!("{signal} does nothing; a supervisor replaces its daemon on SIGHUP and SIGUSR1");
+            }
             Ok(Event::Signal(signal)) => return End::Signal(signal),
-            Ok(Event::Asked(asking)) => {
-                let _ = session::drain(gate, &mount_point);
-                match handover::offer(&asking, connection) {
-                    Ok(()) => {
-                        keeper.release();
-                        // Its end is what the successor waits for.
-                        std::mem::forget(asking);
-                        return End::Left;
-                    }
-                    Err(error) => {
-                        log::warn!("nobody took the connection over: {error}");
-                        gate.open();
-                    }
+            Ok(Event::Given(successor, goes_on)) => {
+                drain(connection, gate);
+                if handover::is_there(&successor) {
+                    keeper.release();
+                    // Its end is what the successor waits for.
+                    std::mem::forget(successor);
+                    // Nobody else is given the connection.
+                    std::mem::forget(goes_on);
+                    return End::Left;
                 }
+                log::warn!("who took the connection over is gone; serving on");
+                gate.open();
             }
         }
         connection.journal().beat();
         if interval.is_some() {
-            let now = connection.journal().fetched();
-            // What is answered so slowly is not answered at all.
-            let stuck = now.iter().find(|request| before.contains(*request));
-            match stuck {
-                Some(request) => log::error!(
-                    "a thread has not answered request {} of process {} in time; without an answer the keeper replaces \
-                     this daemon",
-                    request.unique,
-                    request.pid
-                ),
-                None => keeper.feed(),
+            // Where every thread is about a request, and none was answered since the last look, nobody is served.
+            let now = gate.all_are_inside().then(|| connection.journal().answered());
+            if now.is_some() && now == before {
+                log::error!("no thread answers in time; without answers the keeper replaces this daemon");
+            } else {
+                keeper.feed();
             }
             before = now;
         }
     }
 }
 
-/// Hears those who want to take over.
-fn listen(listener: UnixListener, sender: Sender<Event>) -> io::Result<()> {
+/// Hears those who want to take over, one after the other.
+fn listen(listener: UnixListener, connection: Connection, sender: Sender<Event>) -> io::Result<()> {
     let accept = move || {
-        for asking in listener.incoming().map_while(Result::ok) {
+        for asking in listener.incoming() {
+            let asking = match asking {
+                Ok(asking) => asking,
+                Err(error) => {
+                    log::warn!("cannot hear who wants to take over: {error}");
+                    thread::sleep(ACCEPT_AGAIN);
+                    continue;
+                }
+            };
             if !handover::is_from_root(&asking) {
                 log::warn!("somebody who is not root asks for the connection");
                 continue;
             }
-            if sender.send(Event::Asked(asking)).is_err() {
+            if let Err(error) = handover::offer(&asking, &connection) {
+                log::warn!("nobody took the connection over: {error}");
+                continue;
+            }
+            let (goes_on, verdict) = mpsc::channel();
+            if sender.send(Event::Given(asking, goes_on)).is_err() {
                 break;
             }
+            // Two would serve it otherwise. The sender is dropped where this process goes on.
+            let _ = verdict.recv();
         }
     };
     thread::Builder::new().name("handover".into()).spawn(accept).map(drop)

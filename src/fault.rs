@@ -45,3 +45,13 @@ pub fn start() {}
 /// Nothing.
 #[cfg(not(debug_assertions))]
 pub fn point(_: u32) {}
+
+/// Panics if the file `panic` is there.
+#[cfg(debug_assertions)]
+pub fn panic_point() {
+    assert!(!directory().is_some_and(|directory| directory.join("panic").exists()), "as a test wants it");
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub fn panic_point() {}

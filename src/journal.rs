@@ -181,6 +181,12 @@ impl Journal {
         (!noted.is_poisoned()).then(answer)
     }
 
+    /// Whether all is answered that was noted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        (0..self.0.table.len()).all(|slot| self.0.table.key(slot) == 0)
+    }
+
     /// The requests that threads are about.
     #[must_use]
     pub fn fetched(&self) -> Vec<Fetched> {

@@ -33,10 +33,11 @@ use crate::sys;
 use crate::trigger::Trigger;
 use crate::view::{View, topology};
 use log::Level;
-use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -47,6 +48,13 @@ pub const MAX_AGE: Duration = Duration::from_millis(50);
 
 /// How often the files of containers that are gone are closed.
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// How many threads serve: as many as processors, from two to four. A second one doubles what two readers get. Idle ones take
+/// turns, so that each more than needed makes a single reader slower.
+#[must_use]
+pub fn serving_threads() -> usize {
+    thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 4)
+}
 
 /// The text of one view for one container at one moment.
 #[derive(Debug)]
@@ -88,8 +96,8 @@ pub struct Service {
     /// and the others here.
     slow: Arc<Aside>,
     known_aside: KnownAside,
-    /// Held by the serving thread that reads a container which is not known to be read quickly.
-    newcomer: Mutex<()>,
+    /// So many serving threads may begin to read a cgroup: another one is always left for who needs none to be read.
+    readings_left: AtomicUsize,
     log: LogLimit,
 }
 
@@ -108,7 +116,7 @@ impl Service {
             quick: Arc::default(),
             slow: Arc::new(Aside::less_important()),
             known_aside: KnownAside::default(),
-            newcomer: Mutex::default(),
+            readings_left: AtomicUsize::new(serving_threads() - 1),
             log: LogLimit::new(),
         }
     }

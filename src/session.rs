@@ -1,37 +1,32 @@
 //! A mount, the connection to the kernel that belongs to it, and the threads that serve that.
 
 mod anchors;
+mod bound;
 mod connection;
 mod drain;
 pub mod handover;
 pub mod keeper;
+mod lock;
 mod mount;
 pub mod passing;
 mod request_buffers;
 mod resend;
 
-pub use self::anchors::Anchors;
+pub use self::anchors::{Anchors, Laid};
 pub use self::connection::{Connection, ConnectionError};
 pub use self::drain::drain;
-pub use self::mount::{MountError, Writes, attach, directory, mount, unmount};
+pub use self::lock::Lock;
+pub use self::mount::{MountError, Writes, attach, directory, mount, refuse_served, unmount};
 
 use crate::fuse::{Gate, ViewFs, reread};
 use crate::service::Service;
 use crate::view::View;
 use fuser::{Config, Session, SessionACL};
 use std::io;
-use std::num::NonZero;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-
-/// How many threads serve: as many as processors, from two to four. A second one doubles what two readers get. Idle ones
-/// take turns, so that each more than needed makes a single reader slower.
-#[must_use]
-pub fn threads() -> usize {
-    thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 4)
-}
 
 /// Starts to serve a connection, be it new or a predecessor's. The thread ends when the file system is unmounted
 /// everywhere, or the connection is aborted; it is `ended` that is called then.
@@ -50,10 +45,11 @@ pub fn serve(
     let session = greeted(
         connection,
         ViewFs::new(Arc::clone(service), views, server, connection.is_read_only(), Arc::clone(gate)),
+        gate.threads(),
     )?;
     // Before anything is answered from it.
     let waiters = service.keep_in(&connection.kept()?);
-    let poisoned = resend::settle(connection, threads(), |fetched| reread(service, views, fetched))?;
+    let poisoned = resend::settle(connection, gate.threads(), |fetched| reread(service, views, fetched))?;
     poisoned.iter().for_each(|&pid| service.leave_aside(pid));
     if !poisoned.is_empty() {
         log::warn!(
@@ -70,9 +66,9 @@ pub fn serve(
 
 /// A session that was greeted through a pair of sockets with what the kernel once said, and goes on with the
 /// connection itself. Only the first server's answer is news to the kernel.
-fn greeted(connection: &Connection, fs: ViewFs) -> io::Result<Session<ViewFs>> {
+fn greeted(connection: &Connection, fs: ViewFs, threads: usize) -> io::Result<Session<ViewFs>> {
     let mut config = Config::default();
-    config.n_threads = Some(threads());
+    config.n_threads = Some(threads);
     // A request that was read through a clone of the device dies with that clone.
     config.clone_fd = false;
     // Datagrams: one read is one message, as with the device.

@@ -3,18 +3,24 @@
 
 mod common;
 
+use cgprocfs::session::handover::socket_path;
+use cgprocfs::session::passing::{self, Message};
+use cgprocfs::session::{self, Connection, Writes};
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
-use common::load::{LIMIT, Load};
+use common::helper;
+use common::load::{self, LIMIT, Load};
 use common::{
-    MOUNT, Stopped, cgprocfs, copy_program, field, finish, main as run, output, test, times, wait_at_most,
-    wait_until,
+    MOUNT, Need, Stopped, cgprocfs, copy_program, field, finish, main as run, output, test, times,
+    wait_at_most, wait_until,
 };
 use nix::mount::{MntFlags, umount2};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -31,6 +37,18 @@ fn main() -> ExitCode {
         upgraded_test(),
         test("taken_over", MOUNT, taken_over),
         test("taken_over_only_by_root", MOUNT, taken_over_only_by_root),
+        test("taken_over_only_what_is_mounted", MOUNT, taken_over_only_what_is_mounted),
+        test(
+            "taken_over_only_where_root_alone_may_listen",
+            MOUNT,
+            taken_over_only_where_root_alone_may_listen,
+        ),
+        test("silent_successors", MOUNT, silent_successors),
+        test(
+            "heard_after_a_failure",
+            &[Need::Root, Need::Fuse, Need::Program("prlimit")],
+            heard_after_a_failure,
+        ),
         test("nobody_to_take_over_from", MOUNT, nobody_to_take_over_from),
         test("stuck_thread", MOUNT, stuck_thread),
         test("stopped_daemon", MOUNT, stopped_daemon),
@@ -52,6 +70,11 @@ fn upgraded_test() -> libtest_mimic::Trial {
             Ok(libtest_mimic::Completion::ignored_with("needs another build, as of `cargo build --release`"))
         }),
     }
+}
+
+/// What no reader waits longer than for another daemon.
+fn assert_short(longest: Duration) {
+    assert!(longest < common::however_busy(1), "a read took {longest:?}");
 }
 
 fn signal(pid: u32, signal: Signal) {
@@ -86,6 +109,7 @@ fn killed(count: usize) {
     let (reads, longest) = load.end();
     println!("survival: killed {count} times: {reads} reads, none failed, the longest took {longest:?}");
     assert!(reads > count as u64);
+    assert_short(longest);
     assert_eq!(daemon.log().matches("starting it again").count(), count, "{}", daemon.log());
 }
 
@@ -261,6 +285,7 @@ fn replaced_by_sighup() {
         times(20)
     );
     assert!(daemon.log().contains("leaving"), "{}", daemon.log());
+    assert_short(longest);
 }
 
 /// The program is replaced by that of another build, and back, as a package is upgraded.
@@ -289,6 +314,7 @@ fn upgraded() {
         "survival: upgraded {} times: {reads} reads, none failed, the longest took {longest:?}",
         times(10)
     );
+    assert_short(longest);
 }
 
 /// A build that is not the one under test: of a release, where that was built.
@@ -311,18 +337,143 @@ fn taken_over() {
         times(20)
     );
     assert!(daemon.is_mounted());
+    assert_short(longest);
 }
 
+/// In either direction: only root is given the connection, and only root's is taken.
 fn taken_over_only_by_root() {
     let daemon = Daemon::start();
-    let program = common::cgprocfs_path();
-    let words = ["--reuid", "65534", "--clear-groups", program.to_str().unwrap(), "mount", "--takeover"];
-    let refused = finish(Command::new("setpriv").args(words).arg(daemon.directory()));
-    assert_eq!(refused.status.code(), Some(1));
-    // Somebody who connects and says nothing does not stop the daemon for good.
-    let socket = cgprocfs::session::handover::socket_path(daemon.directory());
-    drop(std::os::unix::net::UnixStream::connect(socket).unwrap());
+    let socket = socket_path(daemon.directory());
+    let connect = || UnixStream::connect(&socket);
+    let refused = as_nobody(connect).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::PermissionDenied);
+    // Whatever the socket's mode has become.
+    fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
+    let stranger = as_nobody(connect).unwrap();
+    stranger.set_read_timeout(Some(common::patience(5))).unwrap();
+    // It may be hung up on already.
+    let _ = passing::send(&stranger, &Message::Ask);
+    assert!(passing::receive(&stranger).is_err(), "nothing is sent to anybody else");
+    assert!(daemon.log().contains("somebody who is not root asks"), "{}", daemon.log());
+
+    // Somebody listens in the daemon's place.
+    fs::remove_file(&socket).unwrap();
+    let listening = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&listening, &SocketAddrUnix::new(&socket).unwrap()).unwrap();
+    as_nobody(|| rustix::net::listen(&listening, 1)).unwrap();
+    take_over_fails(&daemon, "user 65534 listens at");
     assert!(fs::read_to_string(daemon.working_set()).unwrap().trim().parse::<u64>().is_ok());
+}
+
+/// Does something as a user who owns nothing.
+fn as_nobody<T: Send>(what: impl FnOnce() -> T + Send) -> T {
+    let nobody = rustix::process::Uid::from_raw(65534);
+    let act = || {
+        // Of this thread alone.
+        rustix::thread::set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        what()
+    };
+    std::thread::scope(|scope| scope.spawn(act).join().unwrap())
+}
+
+/// A successor ends with that message, and the daemon serves on.
+fn take_over_fails(daemon: &Daemon, message: &str) {
+    let failed = finish(cgprocfs().args(["mount", "--takeover"]).arg(daemon.directory()));
+    let said = String::from_utf8(failed.stderr).unwrap();
+    assert_eq!(failed.status.code(), Some(1), "{said}");
+    assert!(said.contains(message) && said.lines().count() == 1, "{said}");
+    assert!(daemon.is_mounted());
+}
+
+/// Who listens hands over a connection that is not what is mounted there.
+fn taken_over_only_what_is_mounted() {
+    let daemon = Daemon::start();
+    let other = tempfile::tempdir().unwrap();
+    let _unmounted = Unmounted(other.path());
+    let offered = [other.path().to_path_buf(), daemon.live()].map(|claimed| {
+        let device = session::attach(other.path(), Writes::Nothing).unwrap();
+        Connection::begin(device, &claimed, Writes::Nothing).unwrap()
+    });
+    let socket = socket_path(daemon.directory());
+    fs::remove_file(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    for connection in &offered {
+        let is_known =
+            || fs::read_to_string("/proc/self/fdinfo/0").is_ok() && common::kernel_is_at_least(6, 18);
+        if connection.mount_point() == daemon.live() && !is_known() {
+            continue;
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (asking, _) = listener.accept().unwrap();
+                assert!(matches!(passing::receive(&asking), Ok(Message::Ask)));
+                passing::send_connection(&asking, connection).unwrap();
+                assert!(passing::receive(&asking).is_err(), "it is not taken");
+            });
+            take_over_fails(&daemon, "is not what is mounted on");
+        });
+    }
+    assert!(fs::read_to_string(daemon.working_set()).unwrap().trim().parse::<u64>().is_ok());
+}
+
+/// Unmounts everything on a directory when it goes out of scope.
+struct Unmounted<'d>(&'d Path);
+
+impl Drop for Unmounted<'_> {
+    fn drop(&mut self) {
+        while session::unmount(self.0).is_ok() {}
+    }
+}
+
+/// Where others may put a socket, nobody is asked.
+fn taken_over_only_where_root_alone_may_listen() {
+    let daemon = Daemon::start();
+    let above = daemon.directory().parent().unwrap().to_path_buf();
+    for mode in [0o1777, 0o775] {
+        fs::set_permissions(&above, fs::Permissions::from_mode(mode)).unwrap();
+        take_over_fails(&daemon, "others than root may write to");
+    }
+    fs::set_permissions(&above, fs::Permissions::from_mode(0o755)).unwrap();
+    daemon.taken_over();
+}
+
+/// Root connects and says nothing, or asks and says no more.
+fn silent_successors() {
+    let daemon = Daemon::start();
+    let load = Load::start(&[], &daemon.meminfo());
+    let connect = || UnixStream::connect(socket_path(daemon.directory())).unwrap();
+    let (silent, slow) = (connect(), connect());
+    std::thread::sleep(Duration::from_secs(1));
+    drop(silent);
+    passing::send(&slow, &Message::Ask).unwrap();
+    assert!(matches!(passing::receive(&slow), Ok(Message::Connection(..))));
+    std::thread::sleep(Duration::from_secs(1));
+    drop(slow);
+    // One takes it and is gone.
+    let fickle = connect();
+    passing::send(&fickle, &Message::Ask).unwrap();
+    assert!(matches!(passing::receive(&fickle), Ok(Message::Connection(..))));
+    passing::send(&fickle, &Message::Taken).unwrap();
+    drop(fickle);
+    wait_until("it serves on", || daemon.log().contains("serving on"));
+    let (_, longest) = load.end();
+    assert_short(longest);
+    daemon.taken_over();
+}
+
+/// A daemon that has no descriptor to spare for a moment.
+fn heard_after_a_failure() {
+    let daemon = Daemon::start();
+    let limit = |number: &str| {
+        let pid = daemon.pid().to_string();
+        output(Command::new("prlimit").args(["--pid", &pid]).arg(format!("--nofile={number}:")));
+    };
+    limit("3");
+    let waiting = UnixStream::connect(socket_path(daemon.directory())).unwrap();
+    wait_until("it fails", || daemon.log().contains("cannot hear who wants to take over"));
+    limit("1024");
+    drop(waiting);
+    daemon.taken_over();
 }
 
 fn nobody_to_take_over_from() {
@@ -358,27 +509,45 @@ fn stopped_daemon() {
     assert_ne!(server(&daemon, &[pid]), pid);
     let (_, longest) = load.end();
     println!("survival: stopped: the longest read took {longest:?}");
+    assert!(longest < common::patience(10) + common::however_busy(1), "{longest:?}");
     std::mem::forget(stopped);
 }
 
-/// Whoever waits gets an error, and nobody waits any more.
+/// Whoever waits gets an error, nobody waits any more, and once the cause is gone all is as before.
 fn crash_loop() {
     let (faults, mut daemon, _deadline) = faulty();
+    let cgroup = Cgroup::new().limit(LIMIT);
+    let words = helper::command("reopen", &["/proc/meminfo"]);
+    let mut container = load::bound(&[], &cgroup, &daemon.meminfo(), &words);
+    assert_eq!(container.ask(), load::total());
     let pid = server(&daemon, &[]);
     let hang = Hang::new(&faults);
     let mut reader = Command::new("cat");
     let mut reader =
         reader.arg(daemon.meminfo()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_for_hanging(&faults);
-    fs::write(faults.path().join("crash-at-start"), "").unwrap();
+    let crash = faults.path().join("crash-at-start");
+    fs::write(&crash, "").unwrap();
     signal(pid, Signal::KILL);
     drop(hang);
-    wait_until("the supervisor lets go", || daemon.log().contains("the daemon ends again and again"));
+    // Who waits has an error, and nobody is left with one: the kernel's own file is there meanwhile.
     assert!(!common::wait_for(&mut reader).success());
-    assert_eq!(daemon.wait().code(), Some(1));
-    assert!(!daemon.is_mounted());
-    // Nobody is left with an error: the kernel's own file is there.
-    assert!(fs::read_to_string(daemon.meminfo()).unwrap().contains("DirectMap"));
+    for round in 1..=2 {
+        wait_until("the supervisor lets go", || {
+            let _ = container.ask();
+            daemon.log().matches("the daemon ends again and again").count() >= round
+        });
+        wait_until("the kernel's own file", || container.ask() == native());
+    }
+    fs::remove_file(&crash).unwrap();
+    wait_until("its own numbers", || container.ask() == load::total());
+    daemon.signal(Signal::TERM);
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    assert_eq!(container.ask(), native());
+}
+
+fn native() -> String {
+    format!("MemTotal:       {:8} kB", common::host_total())
 }
 
 fn stop_unmounts() {

@@ -10,11 +10,14 @@ fuzz_target!(|text: &[u8]| {
     let again: Vec<u8> = table
         .iter()
         .flat_map(|mount| {
-            let Mount { id, parent, .. } = mount;
+            let Mount { id, parent, shared, master, .. } = mount;
+            let tag =
+                |name, group: &Option<u64>| group.map_or(String::new(), |group| format!("{name}:{group} "));
+            let tags = tag("shared", shared) + &tag("master", master);
             let Mount { device, root, mount_point, fs_type, source, super_options, .. } = mount;
             let fields = [device, root, mount_point, fs_type, source, super_options];
             let [device, root, point, fs_type, source, options] = fields.map(|field| escape(field));
-            format!("{id} {parent} {device} {root} {point} rw shared:1 - {fs_type} {source} {options}\n")
+            format!("{id} {parent} {device} {root} {point} rw {tags}- {fs_type} {source} {options}\n")
                 .into_bytes()
         })
         .collect();

@@ -5,12 +5,11 @@ use crate::daemon::{self, Event};
 use crate::limits;
 use crate::service::Service;
 use crate::session::keeper::Keeper;
-use crate::session::{self, Anchors, Connection, Writes, handover};
+use crate::session::{self, Anchors, Connection, Lock, MountError, Writes, handover};
 use crate::source::{CpuView, Layout, Source};
 use crate::supervisor;
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
@@ -23,7 +22,7 @@ pub(super) struct Arguments {
     /// An existing directory, where containers find the views to bind
     #[arg(default_value = "/run/cgprocfs")]
     directory: PathBuf,
-    /// Keep the mount in a process that starts the daemon again whenever it ends; SIGHUP replaces it
+    /// Keep the mount in a process that starts the daemon again whenever it ends; SIGHUP or SIGUSR1 replaces it
     #[arg(long, group = "way")]
     supervise: bool,
     /// Take the mount over from the daemon that serves it now
@@ -81,8 +80,8 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
         })?,
         _ => Keeper::Nobody,
     };
-    let connection = connect(arguments, &keeper)?;
-    daemon::serve(&connection, &service, &arguments.views.get(), &keeper, &events, &sender)?;
+    let (connection, _lock) = connect(arguments, &keeper)?;
+    daemon::serve(&connection, &service, &arguments.views.get(), keeper, &events, &sender)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,39 +90,75 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     if systemd::keeps_connection(unit) {
         return Ok(ExitCode::SUCCESS);
     }
-    let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
-    let connection = begin(device, &anchors, arguments.writes())?;
+    // Afterwards there is a mount that somebody keeps.
+    let _lock = Lock::take(&session::directory(&arguments.directory)?)?;
+    refuse_deep(&arguments.directory)?;
+    let connection = begin(arguments)?;
     let gate = daemon::start(&connection, service, &arguments.views.get(), &Keeper::ServiceManager, drop)?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
 }
 
-/// The connection that was kept, or another daemon's if that is wanted, or a new one.
-fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<Connection, Failure> {
+/// Somebody who makes the connection be lost again and again has each loss cost two mounts on every anchor.
+fn refuse_deep(directory: &Path) -> Result<(), Failure> {
+    let directory = session::directory(directory)?;
+    let Some(anchors) = Anchors::at(&directory) else { return Ok(()) };
+    let depth = anchors.depth();
+    if depth < daemon::DEEP {
+        return Ok(());
+    }
+    if anchors.are_bound() {
+        return Err(MountError::TooDeep(depth, directory).into());
+    }
+    anchors.remove().map_err(|source| MountError::Refused { path: directory, source }.into())
+}
+
+/// The connection that was kept, or another daemon's if that is wanted, or a new one; with the lock that goes with it, where
+/// no keeper has that.
+fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<(Connection, Option<Lock>), Failure> {
     let kept = keeper.take().map_err(|e| {
         Failure::Other(format!("cannot get the connection that was kept: {e}; start cgprocfs again"))
     })?;
+    let has_none = kept.is_none();
     if let Some((device, memory)) = kept {
         match Connection::resume(device, memory) {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => return Ok((connection, None)),
             Err(error) => log::warn!("mounting anew: {error}"),
         }
-    } else if arguments.takeover {
-        let directory = session::directory(&arguments.directory)?;
-        return handover::request(&directory).map_err(|e| Failure::Other(e.to_string()));
     }
-    let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
-    begin(device, &anchors, arguments.writes())
+    let directory = session::directory(&arguments.directory)?;
+    let is_supervised = matches!(keeper, Keeper::Supervisor(_));
+    if arguments.takeover && has_none {
+        let connection = handover::request(&directory).map_err(|e| Failure::Other(e.to_string()))?;
+        return Ok((connection, lock_after_takeover(&directory, is_supervised)));
+    }
+    let lock = if is_supervised { None } else { Some(Lock::take(&directory)?) };
+    Ok((begin(arguments)?, lock))
 }
 
-fn begin(device: OwnedFd, anchors: &Anchors, writes: Writes) -> Result<Connection, Failure> {
-    Connection::begin(device, &anchors.live(), writes).map_err(|error| {
+/// It is served whoever may have locked it.
+fn lock_after_takeover(directory: &Path, is_supervised: bool) -> Option<Lock> {
+    if is_supervised {
+        return None;
+    }
+    let lock = Lock::take_after_predecessor(directory);
+    lock.inspect_err(|error| log::warn!("cannot lock {}: {error}", directory.display())).ok()
+}
+
+/// Mounts, and begins a connection.
+fn begin(arguments: &Arguments) -> Result<Connection, Failure> {
+    let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
+    let connection = Connection::begin(device, &anchors.live(), arguments.writes()).map_err(|error| {
         let _ = anchors.abort();
         Failure::Other(format!(
             "cannot serve {}: {error}; see `dmesg`, then start cgprocfs again",
             anchors.directory().display()
         ))
-    })
+    })?;
+    if anchors.are_new() {
+        connection.note_new_anchors();
+    }
+    Ok(connection)
 }
 
 fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -131,9 +166,17 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let signals = sender.clone();
     forward_signals(move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
     let directory = session::directory(&arguments.directory)?;
+    let lock = if arguments.takeover {
+        // Its owner has what is to be taken over.
+        None
+    } else {
+        let lock = Lock::take(&directory)?;
+        session::refuse_served(&directory)?;
+        Some(lock)
+    };
     let program = std::env::current_exe()
         .map_err(|e| Failure::Other(format!("cannot find this program: {e}; start it by its path")))?;
-    let child = || {
+    let child = |is_first: bool| {
         let mut command = Command::new(&program);
         command.args(["mount", "--supervised"]).arg(&directory);
         // Not what goes without saying: an older version may be started, that has no such option.
@@ -146,18 +189,26 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
         if arguments.triggers {
             command.arg("--triggers");
         }
-        if arguments.takeover {
+        if arguments.takeover && is_first {
             command.arg("--takeover");
         }
         command
     };
-    supervisor::supervise(&directory, child, &events, &sender).map_err(|e| Failure::Other(e.to_string()))?;
-    Ok(ExitCode::SUCCESS)
+    let code = supervisor::supervise(&directory, lock, child, &events, &sender);
+    code.map(ExitCode::from).map_err(|e| Failure::Other(e.to_string()))
 }
 
 /// Signals become events, so that the daemon ends by unmounting.
 fn forward_signals(mut forward: impl FnMut(Signal) -> bool + Send + 'static) -> Result<(), Failure> {
-    let signals = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT]);
+    let signals = SigSet::from_iter([
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        // What lxcfs reloads, or is told to show by. By themselves they would kill.
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+    ]);
     // Before any other thread is made: they inherit it.
     let failed =
         |e: io::Error| Failure::Other(format!("cannot wait for signals: {e}; check the limit on processes"));

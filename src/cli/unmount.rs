@@ -16,7 +16,8 @@ pub(super) struct Arguments {
     /// The directory that the daemon was started with
     #[arg(default_value = "/run/cgprocfs")]
     directory: PathBuf,
-    /// Remove the anchors too: containers find nothing to bind until the daemon is started again
+    /// Remove the anchors too: containers find nothing to bind until the daemon is started again, and those that run keep
+    /// the kernel's own files until they are started again
     #[arg(long)]
     anchors: bool,
     /// Only if the connection is lost, or systemd stops this unit and does not start it again
@@ -45,9 +46,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let failed = |e| Failure::Other(format!("cannot unmount {}: {e}; see `dmesg`", directory.display()));
+    let views = anchors.views();
     anchors.fall_back().map_err(failed)?;
     if anchors.is_mounted() {
         thread::sleep(PATIENCE);
+        if !arguments.anchors && !anchors.are_bound() {
+            anchors.take_away(&views).map_err(failed)?;
+        }
         anchors.abort().map_err(failed)?;
     }
     if arguments.anchors {

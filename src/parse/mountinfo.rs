@@ -15,6 +15,10 @@ pub struct Mount {
     pub root: Vec<u8>,
     /// Where it is mounted, as seen from the process's root.
     pub mount_point: Vec<u8>,
+    /// Number of its peer group, whose members have what is mounted on any of them (`mount_namespaces`(7)).
+    pub shared: Option<u64>,
+    /// Number of the peer group that it gets from, but gives nothing to, what is mounted there.
+    pub master: Option<u64>,
     /// Type of the file system, with its subtype: `cgroup2`, `fuse.cgprocfs`.
     pub fs_type: Vec<u8>,
     /// What was mounted, as whoever mounted it named it.
@@ -54,10 +58,22 @@ fn mount(line: &[u8]) -> Result<Mount, ParseError> {
     let mut number = || fields.next().and_then(|field| decimal(field).ok()).ok_or(ParseError::MalformedLine);
     let (id, parent) = (number()?, number()?);
     let device = fields.next().ok_or(ParseError::MalformedLine)?;
-    // Options and any number of tags follow up to a dash.
     let root = fields.next().ok_or(ParseError::MalformedLine)?;
     let mount_point = fields.next().ok_or(ParseError::MalformedLine)?;
-    fields.find(|&field| field == b"-").ok_or(ParseError::MalformedLine)?;
+    // Options and any number of tags follow up to a dash.
+    let (mut shared, mut master, mut has_ended) = (None, None, false);
+    for field in fields.by_ref() {
+        let group = |tag: &[u8]| field.strip_prefix(tag).and_then(|number| decimal(number).ok());
+        shared = shared.or_else(|| group(b"shared:"));
+        master = master.or_else(|| group(b"master:"));
+        has_ended = field == b"-";
+        if has_ended {
+            break;
+        }
+    }
+    if !has_ended {
+        return Err(ParseError::MalformedLine);
+    }
     let fs_type = fields.next().ok_or(ParseError::MalformedLine)?;
     let source = fields.next().unwrap_or_default();
     let super_options = fields.next().unwrap_or_default();
@@ -67,6 +83,8 @@ fn mount(line: &[u8]) -> Result<Mount, ParseError> {
         device: unescape(device),
         root: unescape(root),
         mount_point: unescape(mount_point),
+        shared,
+        master,
         fs_type: unescape(fs_type),
         source: unescape(source),
         super_options: unescape(super_options),
@@ -109,6 +127,8 @@ mod tests {
         assert_eq!(mounts[1].root, b"/a b");
         assert_eq!(mounts[1].mount_point, b"/mnt/x\\y");
         assert_eq!(mounts[1].fs_type, b"cgroup2");
+        assert_eq!((mounts[0].shared, mounts[0].master), (None, None));
+        assert_eq!((mounts[1].shared, mounts[1].master), (Some(1), Some(2)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Threads apart from those that serve, for what may take long: a container that is slow to read, or has asked for more than
 //! its share, waits here for itself alone.
 //!
-//! Each owner has one thread at a time, and they take turns with others of their [`Lane`]. One thread works for all of a lane;
+//! Each owner has one thread at a time, and they take turns with others of their [`Lane`]. Few threads work for all of a lane;
 //! another one joins only where it seems stuck, since the kernel may keep it for as
 //! long as a tenant likes. Nobody waits for any of them, and with nothing to do there are none.
 
@@ -15,9 +15,7 @@ use std::time::{Duration, Instant};
 
 /// So many threads at most, those that are stuck counted in.
 const MOST: usize = 32;
-/// So many of them work for a lane at a time,
-const WIDTH: usize = 1;
-/// not counted those that have been at one thing for so long.
+/// A thread that has been at one thing for so long is stuck, and another one takes its place.
 const STUCK: Duration = Duration::from_millis(50);
 /// A thread with nothing to do ends after so long.
 const IDLE: Duration = Duration::from_secs(5);
@@ -33,6 +31,16 @@ pub(super) enum Lane {
     Slow,
     /// Looks at what may hang.
     Looks,
+}
+
+impl Lane {
+    /// How many threads work for it at a time.
+    const fn width(self) -> usize {
+        match self {
+            Self::Quick => 2,
+            Self::Slow | Self::Looks => 1,
+        }
+    }
 }
 
 const LANES: [Lane; 3] = [Lane::Quick, Lane::Slow, Lane::Looks];
@@ -72,10 +80,11 @@ impl State {
 
     /// Whose turn it is, if anybody's.
     fn next(&mut self, now: Instant) -> Option<Owner> {
-        (0..LANES.len()).find_map(|lane| {
+        LANES.into_iter().find_map(|which| {
+            let lane = which as usize;
             let is_busy = |((of, _), since): (&Owner, &Instant)| *of == lane && now - *since < STUCK;
             let busy = self.working.iter().filter(|working| is_busy(*working)).count();
-            if busy < WIDTH { self.turns[lane].pop_front().map(|owner| (lane, owner)) } else { None }
+            if busy < which.width() { self.turns[lane].pop_front().map(|owner| (lane, owner)) } else { None }
         })
     }
 }

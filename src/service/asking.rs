@@ -375,21 +375,19 @@ impl Service {
         reading: Reading,
     ) -> Attempt<Q::Answer> {
         let owner = answers.path().number();
-        // One serving thread at most reads what it does not know: another one is left for all others.
-        let newcomer = if asker == Asker::Patient || answers.share.is_known() {
-            None
-        } else {
-            match self.newcomer.try_lock() {
-                Some(newcomer) => Some(newcomer),
+        let permit = match asker {
+            Asker::Patient => None,
+            Asker::Serving | Asker::Helping => match Permit::of(&self.readings_left) {
+                Some(permit) => Some(permit),
                 None => return Attempt::Aside(Lane::Quick, owner, reading.end()),
-            }
+            },
         };
         self.answers.forget_now_and_then();
         let before = answers.share.is_to_be_measured().then(sys::thread_time);
         let read = self.load(answers.path(), caller, query.needs());
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         answers.share.was_read(reading.began.elapsed(), ran, Instant::now());
-        drop(newcomer);
+        drop(permit);
         match read {
             Ok(snapshot) => {
                 let answer = reading.done(caller, query.needs(), snapshot, |answer| query.of(answer));
@@ -493,6 +491,22 @@ fn hash(path: &str) -> u64 {
     use std::sync::LazyLock;
     static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     STATE.hash_one(path)
+}
+
+/// That a serving thread may read a cgroup.
+struct Permit<'s>(&'s AtomicUsize);
+
+impl<'s> Permit<'s> {
+    fn of(left: &'s AtomicUsize) -> Option<Self> {
+        let one_less = |left: usize| left.checked_sub(1);
+        left.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less).ok().map(|_| Self(left))
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Release);
+    }
 }
 
 /// The processes whose container is served aside, so that their next requests are put there without a look at who they are:

@@ -59,7 +59,7 @@ impl Share {
 
     /// Whether it has to be measured how much of a processor a reading takes.
     pub(super) fn is_to_be_measured(&self) -> bool {
-        !self.is_known() || self.is_suspect.load(Ordering::Relaxed)
+        !self.is_known.load(Ordering::Relaxed) || self.is_suspect.load(Ordering::Relaxed)
     }
 
     /// It was read in so long, with so much of a processor if that was measured.
@@ -85,11 +85,6 @@ impl Share {
     /// Whether its readers are to be served aside.
     pub(super) fn is_aside(&self, now: Instant) -> bool {
         self.aside_until.load(Ordering::Relaxed) > since_start(now)
-    }
-
-    /// Whether it is known to be read quickly.
-    pub(super) fn is_known(&self) -> bool {
-        self.is_known.load(Ordering::Relaxed)
     }
 }
 
@@ -147,13 +142,13 @@ mod tests {
         let (share, now) = (Share::default(), Instant::now());
         assert!(share.is_to_be_measured());
         share.was_read(SLOW / 2, Some(SLOW / 2), now);
-        assert!(share.is_known() && !share.is_to_be_measured());
+        assert!(!share.is_to_be_measured());
         share.was_read(LONG, None, now);
         assert!(!share.is_aside(now) && share.is_to_be_measured());
         share.was_read(SLOW, Some(SLOW / 2), now);
-        assert!(!share.is_aside(now) && share.is_known());
+        assert!(!share.is_aside(now));
         share.was_read(2 * SLOW, Some(SLOW), now);
-        assert!(share.is_aside(now + SLOW) && !share.is_known());
+        assert!(share.is_aside(now + SLOW) && share.is_to_be_measured());
 
         let share = Share::default();
         share.was_read(LONG, Some(Duration::ZERO), now);

@@ -6,14 +6,16 @@
 //! another file by one being laid on top, never by one being taken away: a container that was started when
 //! that was on top would be left with it.
 //!
-//! Each loss of a connection makes the stack two mounts higher. A daemon that resumes a connection adds none.
+//! Each loss of a connection makes the stack two mounts higher. A daemon that resumes a connection adds none, and one that
+//! ends in order leaves none if nobody has bound an anchor.
 
+use super::bound;
 use super::mount::{MountError, unmount};
 use crate::parse::mountinfo::{Mount, mounts, uppermost};
 use crate::sys;
-use crate::view::{CPU_DIRECTORY, VIEWS, View, bound};
+use crate::view::{self, CPU_DIRECTORY, VIEWS, View};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mknodat, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, chmod, mknodat, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::fs::{self, DirBuilder};
@@ -41,6 +43,8 @@ const VIEW: &[u8] = b"fuse.cgprocfs";
 /// Neither programs nor devices are among them.
 const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 const NO: Option<&str> = None;
+/// So many mounts, itself included, are taken away with a view: more than that somebody else has laid there.
+const MOST_ON_A_VIEW: usize = 4;
 /// How long a server may take to answer before it is taken for one that somebody keeps the place of.
 const PATIENCE: Duration = Duration::from_millis(300);
 
@@ -48,7 +52,11 @@ const PATIENCE: Duration = Duration::from_millis(300);
 #[derive(Debug, Clone)]
 pub struct Anchors {
     directory: PathBuf,
+    are_new: bool,
 }
+
+/// The views that lie on anchors, each held so that it can be taken away with all that is laid on it by then.
+pub struct Laid(Vec<OwnedFd>);
 
 impl Anchors {
     /// Lays the anchors in a directory, as far as they are not there yet, with the kernel's files on them.
@@ -56,7 +64,8 @@ impl Anchors {
     /// # Errors
     /// Where something can't be mounted; what was laid so far stays.
     pub fn lay(directory: &Path) -> Result<Self, MountError> {
-        let anchors = Self { directory: directory.to_path_buf() };
+        let are_new = !table().is_ok_and(|table| is_ours(&table, directory));
+        let anchors = Self { directory: directory.to_path_buf(), are_new };
         anchors.lay_all().map_err(|source| MountError::Refused { path: directory.to_path_buf(), source })?;
         Ok(anchors)
     }
@@ -64,7 +73,8 @@ impl Anchors {
     /// The anchors in a directory, if there are any.
     #[must_use]
     pub fn at(directory: &Path) -> Option<Self> {
-        is_ours(&table().ok()?, directory).then(|| Self { directory: directory.to_path_buf() })
+        is_ours(&table().ok()?, directory)
+            .then(|| Self { directory: directory.to_path_buf(), are_new: false })
     }
 
     /// The anchors around a file system, if it was mounted among some.
@@ -77,6 +87,12 @@ impl Anchors {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Whether there were none before they were laid.
+    #[must_use]
+    pub const fn are_new(&self) -> bool {
+        self.are_new
     }
 
     /// Where the file system belongs.
@@ -106,7 +122,7 @@ impl Anchors {
             bind(&empty, &empty)?;
         }
         change(&empty, MsFlags::MS_PRIVATE)?;
-        for path in bound(VIEWS) {
+        for path in view::bound(VIEWS) {
             let anchor = self.directory.join(path);
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none() {
                 self.lay_native(path, &anchor)?;
@@ -120,7 +136,7 @@ impl Anchors {
             make_directory(&self.directory.join(name))?;
         }
         make_file(&self.directory.join(EMPTY))?;
-        for path in bound(VIEWS) {
+        for path in view::bound(VIEWS) {
             let anchor = self.directory.join(path);
             anchor.parent().map_or(Ok(()), make_directory)?;
             if path == CPU_DIRECTORY { make_directory(&anchor)? } else { make_file(&anchor)? }
@@ -139,7 +155,7 @@ impl Anchors {
         change(&self.live(), MsFlags::MS_PRIVATE)?;
         let table = table()?;
         let live = uppermost(&table, self.live().as_os_str().as_bytes());
-        for path in bound(views) {
+        for path in view::bound(views) {
             let anchor = self.directory.join(path);
             let upper = uppermost(&table, anchor.as_os_str().as_bytes());
             let is_there = upper.zip(live).is_some_and(|(upper, live)| upper.device == live.device);
@@ -147,7 +163,7 @@ impl Anchors {
                 bind(&self.live().join(path), &anchor)?;
             }
         }
-        self.lay_native_on(|path| bound(views).all(|chosen| chosen != path))
+        self.lay_native_on(|path| view::bound(views).all(|chosen| chosen != path))
     }
 
     /// Lays the kernel's files on top of views. Nobody has to serve these any more.
@@ -158,11 +174,59 @@ impl Anchors {
         self.lay_native_on(|_| true)
     }
 
+    /// The views that are uppermost now.
+    #[must_use]
+    pub fn views(&self) -> Laid {
+        let table = table().unwrap_or_default();
+        let is_view = |anchor: &PathBuf| {
+            uppermost(&table, anchor.as_os_str().as_bytes()).is_some_and(|upper| upper.fs_type == VIEW)
+        };
+        let anchors = view::bound(VIEWS).map(|path| self.directory.join(path)).filter(is_view);
+        // Only the place is looked up, so that no server is asked.
+        let open = |anchor: PathBuf| openat(CWD, &anchor, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
+        Laid(anchors.filter_map(open).collect())
+    }
+
+    /// Whether no view is uppermost: whoever unmounts in order lays the kernel's files first.
+    #[must_use]
+    pub fn are_given_up(&self) -> bool {
+        self.views().0.is_empty()
+    }
+
+    /// Whether somebody has bound an anchor, or that can't be told. To be asked after [`Anchors::fall_back`]: whoever binds
+    /// one later binds the kernel's own file.
+    #[must_use]
+    pub fn are_bound(&self) -> bool {
+        bound::by_somebody(&self.directory)
+    }
+
+    /// Takes views away, with what lies on them: there is again what was there before. To be called while somebody still
+    /// serves them, for newer kernels take one mount at a time, and a view is uppermost for a moment.
+    ///
+    /// Whoever has bound one keeps what lies on it, and gets nothing any more.
+    ///
+    /// # Errors
+    /// The first of the kernel's; the others are gone through all the same.
+    pub fn take_away(&self, views: &Laid) -> io::Result<()> {
+        let mut result = Ok(());
+        for view in &views.0 {
+            let path = PathBuf::from(format!("/proc/self/fd/{}", view.as_raw_fd()));
+            let mut taken = change(&path, MsFlags::MS_PRIVATE);
+            for _ in 0..MOST_ON_A_VIEW {
+                taken = taken.and_then(|()| umount2(&path, MntFlags::MNT_DETACH).map_err(io::Error::from));
+            }
+            // There is nothing left to be unmounted.
+            let is_gone = |error: &io::Error| error.raw_os_error() == Some(libc::EINVAL);
+            result = result.and(taken.or_else(|error| if is_gone(&error) { Ok(()) } else { Err(error) }));
+        }
+        result
+    }
+
     /// Lays the kernel's files on the views at those paths that are `wanted`.
     fn lay_native_on(&self, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
         let table = table()?;
         let mut result = Ok(());
-        for path in bound(VIEWS).filter(|path| wanted(path)) {
+        for path in view::bound(VIEWS).filter(|path| wanted(path)) {
             let anchor = self.directory.join(path);
             let is_view = |mount: &Mount| mount.fs_type == VIEW;
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none_or(|upper| !is_view(upper)) {
@@ -213,13 +277,21 @@ impl Anchors {
         let depth = |anchor: PathBuf| {
             table.iter().filter(|mount| mount.mount_point == anchor.as_os_str().as_bytes()).count()
         };
-        bound(VIEWS).map(|path| depth(self.directory.join(path))).max().unwrap_or(0)
+        view::bound(VIEWS).map(|path| depth(self.directory.join(path))).max().unwrap_or(0)
     }
 
     /// Whether a file system is mounted, be it served or not.
     #[must_use]
     pub fn is_mounted(&self) -> bool {
         table().is_ok_and(|table| uppermost(&table, self.live().as_os_str().as_bytes()).is_some())
+    }
+
+    /// Number of the device of the file system that is mounted, as in `0:25`.
+    pub(super) fn device(&self) -> Option<String> {
+        let table = table().ok()?;
+        let live =
+            uppermost(&table, self.live().as_os_str().as_bytes()).filter(|live| live.fs_type == VIEW)?;
+        String::from_utf8(live.device.clone()).ok()
     }
 
     /// Whether what is mounted can't be served any more, because nobody has kept its connection.
@@ -245,12 +317,27 @@ impl Anchors {
         umount2(&self.live(), flags).map_err(io::Error::from)
     }
 
-    /// Removes everything. Containers keep what they have bound.
+    /// Containers get the kernel's own files, whatever is there now, and nobody waits for a server any more.
+    ///
+    /// # Errors
+    /// The first of the kernel's.
+    pub fn let_go(&self) -> io::Result<()> {
+        let fallen_back = self.fall_back();
+        let mut aborted = Ok(());
+        while aborted.is_ok() && self.is_mounted() {
+            aborted = self.abort();
+        }
+        fallen_back.and(aborted)
+    }
+
+    /// Removes everything. Containers keep what is uppermost of what they have bound, and are laid nothing on any more.
     ///
     /// # Errors
     /// The kernel's.
     pub fn remove(&self) -> io::Result<()> {
         while is_ours(&table()?, &self.directory) {
+            // Or the kernel's files would be taken from above the views in containers, too.
+            change(&self.directory, MsFlags::MS_REC | MsFlags::MS_PRIVATE)?;
             unmount(&self.directory)?;
         }
         Ok(())
@@ -272,14 +359,18 @@ fn make_directory(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
         make_directory(parent)?;
     }
-    there_or(DirBuilder::new().mode(0o755).create(path))
+    there_or(DirBuilder::new().mode(0o755).create(path).and_then(|()| allow(path, 0o755)))
 }
 
 /// Makes an empty file, likewise.
 fn make_file(path: &Path) -> io::Result<()> {
-    there_or(
-        mknodat(CWD, path, FileType::RegularFile, Mode::from_raw_mode(0o444), 0).map_err(io::Error::from),
-    )
+    let made = mknodat(CWD, path, FileType::RegularFile, Mode::from_raw_mode(0o444), 0);
+    there_or(made.map_err(io::Error::from).and_then(|()| allow(path, 0o444)))
+}
+
+/// Lets everybody read what was just made, whatever this process's umask says of new files.
+fn allow(path: &Path, mode: u32) -> io::Result<()> {
+    Ok(chmod(path, Mode::from_raw_mode(mode))?)
 }
 
 fn there_or(made: io::Result<()>) -> io::Result<()> {

@@ -37,6 +37,8 @@ mod place {
     pub(super) const LOADS: usize = 16;
     /// The last server that has kept these: where that is not the predecessor, they are of long ago.
     pub(super) const KEPT_BY: usize = 18;
+    /// 1 where the anchors were laid for this connection; 0 where they were there before, or that is not known.
+    pub(super) const NEW_ANCHORS: usize = 19;
     /// Its length in bytes, then room for 63 words of it.
     pub(super) const GREETING: usize = 64;
     /// Its length in bytes, then room for `PATH_MAX` bytes of it.
@@ -78,6 +80,8 @@ pub struct Connection {
     /// Of the memory, in bytes.
     length: usize,
     journal: Journal,
+    /// As it was when it was looked at: others have the memory, too, and may write to it.
+    mount_point: PathBuf,
 }
 
 impl Connection {
@@ -113,7 +117,7 @@ impl Connection {
         ] {
             words[place].store(value, Ordering::Relaxed);
         }
-        let connection = Self::with_journal(device, memory, words, LENGTH)?;
+        let connection = Self::with_journal(device, memory, words, LENGTH, mount_point.into())?;
         connection.put(place::GREETING, 63, &greeting).ok_or(ConnectionError::Greeting(length))?;
         connection
             .put(place::MOUNT_POINT, 4096 / 8, mount_point.as_os_str().as_bytes())
@@ -127,10 +131,11 @@ impl Connection {
         memory: OwnedFd,
         words: &'static [Word],
         length: usize,
+        mount_point: PathBuf,
     ) -> io::Result<Self> {
         let journal = (place::JOURNAL, journal::SHAPE, journal::WORDS);
         let journal = Journal::new(map(memory.as_fd(), words, length, journal)?);
-        Ok(Self { device, memory, words, length, journal })
+        Ok(Self { device, memory, words, length, journal, mount_point })
     }
 
     /// Goes on with the connection of a predecessor.
@@ -139,18 +144,24 @@ impl Connection {
     /// Where this is none, or one that is over.
     pub fn resume(device: OwnedFd, memory: OwnedFd) -> Result<Self, ConnectionError> {
         let connection = Self::look(device, memory)?;
-        if connection.is_aborted()? {
+        connection.resume_here()?;
+        Ok(connection)
+    }
+
+    /// Goes on with one that was looked at.
+    pub(super) fn resume_here(&self) -> Result<(), ConnectionError> {
+        if self.is_aborted()? {
             return Err(ConnectionError::Aborted);
         }
-        let before = connection.words[place::GENERATION].load(Ordering::Relaxed);
-        let kept_by = connection.words[place::KEPT_BY].load(Ordering::Relaxed);
+        let before = self.words[place::GENERATION].load(Ordering::Relaxed);
+        let kept_by = self.words[place::KEPT_BY].load(Ordering::Relaxed);
         // The other is one that died between the two lines below.
         if kept_by != before && kept_by != before.wrapping_add(1) {
-            connection.forget()?;
+            self.forget()?;
         }
-        connection.words[place::KEPT_BY].store(before.wrapping_add(1), Ordering::Release);
-        connection.words[place::GENERATION].store(before.wrapping_add(1), Ordering::Release);
-        Ok(connection)
+        self.words[place::KEPT_BY].store(before.wrapping_add(1), Ordering::Release);
+        self.words[place::GENERATION].store(before.wrapping_add(1), Ordering::Release);
+        Ok(())
     }
 
     /// A look at a connection that somebody else serves.
@@ -168,11 +179,32 @@ impl Connection {
         if words[place::MAGIC].load(Ordering::Acquire) != MAGIC {
             return Err(ConnectionError::OtherVersion);
         }
-        Ok(Self::with_journal(device, memory, words, length)?)
+        let mount_point = PathBuf::from(OsStr::from_bytes(&get(words, place::MOUNT_POINT, 4096 / 8)));
+        Ok(Self::with_journal(device, memory, words, length, mount_point)?)
+    }
+
+    /// The same connection for another thread.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let (device, memory) = (self.device.try_clone()?, self.memory.try_clone()?);
+        let mount_point = self.mount_point.clone();
+        Ok(Self {
+            device,
+            memory,
+            words: self.words,
+            length: self.length,
+            journal: self.journal,
+            mount_point,
+        })
     }
 
     /// Whether the kernel has given it up: it polls as an error then (`fuse_dev_poll()`, fs/fuse/dev.c).
-    fn is_aborted(&self) -> io::Result<bool> {
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn is_aborted(&self) -> io::Result<bool> {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
         let mut polled = [PollFd::new(self.device.as_fd(), PollFlags::empty())];
         poll(&mut polled, PollTimeout::ZERO)?;
@@ -212,16 +244,27 @@ impl Connection {
         self.words[place::READ_ONLY].load(Ordering::Relaxed) == 1
     }
 
+    /// Notes that there were no anchors before: in the end there need be none again.
+    pub fn note_new_anchors(&self) {
+        self.words[place::NEW_ANCHORS].store(1, Ordering::Relaxed);
+    }
+
+    /// Whether that was noted.
+    #[must_use]
+    pub fn has_new_anchors(&self) -> bool {
+        self.words[place::NEW_ANCHORS].load(Ordering::Relaxed) == 1
+    }
+
     /// The kernel's INIT request as it came.
     #[must_use]
     pub fn greeting(&self) -> Vec<u8> {
-        self.get(place::GREETING, 63)
+        get(self.words, place::GREETING, 63)
     }
 
     /// Where it is mounted.
     #[must_use]
     pub fn mount_point(&self) -> PathBuf {
-        OsStr::from_bytes(&self.get(place::MOUNT_POINT, 4096 / 8)).into()
+        self.mount_point.clone()
     }
 
     /// The anchors around that, if it was mounted among some.
@@ -295,14 +338,14 @@ impl Connection {
         }
         Some(())
     }
+}
 
-    fn get(&self, at: usize, room: usize) -> Vec<u8> {
-        let length = usize::try_from(self.words[at].load(Ordering::Relaxed)).unwrap_or(0).min(room * 8);
-        let words = self.words[at + 1..].iter().take(length.div_ceil(8));
-        let mut bytes: Vec<u8> = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
-        bytes.truncate(length);
-        bytes
-    }
+fn get(words: &[Word], at: usize, room: usize) -> Vec<u8> {
+    let length = usize::try_from(words[at].load(Ordering::Relaxed)).unwrap_or(0).min(room * 8);
+    let words = words[at + 1..].iter().take(length.div_ceil(8));
+    let mut bytes: Vec<u8> = words.flat_map(|word| word.load(Ordering::Relaxed).to_ne_bytes()).collect();
+    bytes.truncate(length);
+    bytes
 }
 
 /// Where in a memory of that length, in bytes, a part is that is as long, if it is there as a whole.

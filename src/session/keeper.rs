@@ -112,6 +112,15 @@ impl Keeper {
         }
     }
 
+    /// Whether it has ended, so that nobody succeeds this process and nobody keeps the connection.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let Self::Supervisor(socket) = self else { return false };
+        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::empty())];
+        let hung_up = |events: PollFlags| events.contains(PollFlags::POLLHUP);
+        poll(&mut polled, PollTimeout::ZERO).is_ok() && polled[0].revents().is_some_and(hung_up)
+    }
+
     /// Tells it that nothing is to be kept any more.
     pub fn release(&self) {
         match self {

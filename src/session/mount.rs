@@ -33,6 +33,13 @@ pub enum MountError {
          end that first with `cgprocfs unmount {0}`, or name another directory"
     )]
     AlreadyServed(PathBuf),
+    #[error("{0} is not root's alone; remove it, or name a directory beside which only root can make files")]
+    Forged(PathBuf),
+    #[error(
+        "{0} mounts lie on one file in {1}, two for each connection that was lost; containers keep the kernel's files: \
+         stop those that bind them, or run `cgprocfs unmount --anchors {1}`"
+    )]
+    TooDeep(usize, PathBuf),
     #[error("cannot mount on {path}: {source}; see `dmesg`")]
     Refused { path: PathBuf, source: io::Error },
 }
@@ -53,15 +60,27 @@ pub enum Writes {
 /// # Errors
 /// [`MountError`]; no file system is mounted then.
 pub fn mount(target: &Path, writes: Writes) -> Result<(OwnedFd, Anchors), MountError> {
-    let anchors = Anchors::lay(&directory(target)?)?;
+    let directory = directory(target)?;
+    refuse_served(&directory)?;
+    let anchors = Anchors::lay(&directory)?;
     while anchors.is_mounted() {
-        if !anchors.is_lost() {
-            return Err(MountError::AlreadyServed(anchors.directory().to_path_buf()));
-        }
         // What is there answers nobody any more.
         anchors.abort().map_err(|source| MountError::Refused { path: anchors.live(), source })?;
     }
     Ok((attach(&anchors.live(), writes)?, anchors))
+}
+
+/// Looks whether a connection is served in a directory, or kept for somebody who will.
+///
+/// # Errors
+/// [`MountError::AlreadyServed`] if so.
+pub fn refuse_served(directory: &Path) -> Result<(), MountError> {
+    match Anchors::at(directory) {
+        Some(anchors) if anchors.is_mounted() && !anchors.is_lost() => {
+            Err(MountError::AlreadyServed(directory.to_path_buf()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The real path of a directory that something can be mounted on, looked up without touching a mount whose

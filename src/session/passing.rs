@@ -13,6 +13,8 @@ use std::os::unix::net::UnixStream;
 /// What one process tells another.
 #[derive(Debug)]
 pub enum Message {
+    /// The sender wants to take the connection over.
+    Ask,
     /// There is no connection yet.
     Nothing,
     /// Here is one: the device, and the memory that belongs to it.
@@ -25,6 +27,7 @@ pub enum Message {
     Ended,
 }
 
+const ASK: u8 = b'Q';
 const NOTHING: u8 = b'N';
 const CONNECTION: u8 = b'C';
 const TAKEN: u8 = b'T';
@@ -57,6 +60,7 @@ pub fn send_connection(to: &UnixStream, connection: &Connection) -> io::Result<(
 pub fn send(to: &UnixStream, message: &Message) -> io::Result<()> {
     use std::os::fd::AsFd;
     match message {
+        Message::Ask => send_letter(to, ASK, &[]),
         Message::Nothing => send_letter(to, NOTHING, &[]),
         Message::Connection(device, memory) => send_letter(to, CONNECTION, &[device.as_fd(), memory.as_fd()]),
         Message::Taken => send_letter(to, TAKEN, &[]),
@@ -83,6 +87,7 @@ pub fn receive(from: &UnixStream) -> io::Result<Message> {
         _ => Vec::new(),
     });
     match letter[0] {
+        ASK => Ok(Message::Ask),
         NOTHING => Ok(Message::Nothing),
         TAKEN => Ok(Message::Taken),
         ALIVE => Ok(Message::Alive),

@@ -4,6 +4,7 @@ use super::{cgprocfs_path, wait_until};
 use nix::mount::{MntFlags, umount2};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -13,8 +14,29 @@ use tempfile::TempDir;
 
 pub struct Daemon {
     process: Child,
-    dir: Arc<TempDir>,
+    dir: Arc<Home>,
     log: Arc<Mutex<String>>,
+}
+
+/// The directory that a daemon is started with, in one where only root can make files, as beside /run/cgprocfs.
+struct Home {
+    above: TempDir,
+    directory: PathBuf,
+}
+
+impl Home {
+    fn new() -> Arc<Self> {
+        let above = tempfile::Builder::new().prefix("cgprocfs-test-").tempdir().unwrap();
+        // Readers that are not root go through it.
+        std::fs::set_permissions(above.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let directory = above.path().join("anchors");
+        std::fs::create_dir(&directory).unwrap();
+        Arc::new(Self { above, directory })
+    }
+
+    fn path(&self) -> &std::path::Path {
+        &self.directory
+    }
 }
 
 impl Daemon {
@@ -29,8 +51,7 @@ impl Daemon {
 
     /// Starts it with options, and variables in its environment.
     pub fn start_with(launcher: &[&str], options: &[&str], environment: &[(&str, &str)]) -> Self {
-        let dir = tempfile::Builder::new().prefix("cgprocfs-test-").tempdir().unwrap();
-        Self::start_at(&cgprocfs_path(), Arc::new(dir), launcher, options, environment)
+        Self::start_at(&cgprocfs_path(), Home::new(), launcher, options, environment)
     }
 
     /// Another one that takes its mount over; returns when this one has ended in order.
@@ -47,20 +68,30 @@ impl Daemon {
         successor
     }
 
+    /// Another one with more options that takes its mount over, which is served by what this one has left behind.
+    pub fn taken_over_from_orphan(self, options: &[&str]) -> Self {
+        let options = [&["--takeover"], options].concat();
+        Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &options, &[])
+    }
+
     /// Another one in the same directory, once this one has ended.
     pub fn again(self) -> Self {
-        Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &[], &[])
+        self.again_with(&[])
+    }
+
+    /// The same with options.
+    pub fn again_with(self, options: &[&str]) -> Self {
+        Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], options, &[])
     }
 
     /// Starts another program that is one.
     pub fn start_program(program: &std::path::Path, options: &[&str]) -> Self {
-        let dir = tempfile::Builder::new().prefix("cgprocfs-test-").tempdir().unwrap();
-        Self::start_at(program, Arc::new(dir), &[], options, &[])
+        Self::start_at(program, Home::new(), &[], options, &[])
     }
 
     fn start_at(
         program: &std::path::Path,
-        dir: Arc<TempDir>,
+        dir: Arc<Home>,
         launcher: &[&str],
         options: &[&str],
         environment: &[(&str, &str)],

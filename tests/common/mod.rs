@@ -160,13 +160,21 @@ pub fn times(count: usize) -> usize {
 }
 
 /// How much longer than elsewhere things may take here: a guest under software emulation is slow.
-fn patience(seconds: u64) -> Duration {
+pub fn patience(seconds: u64) -> Duration {
     allowed(Duration::from_secs(seconds))
 }
 
 /// What may take so long elsewhere may take so long here.
 pub fn allowed(elsewhere: Duration) -> Duration {
     elsewhere * std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap())
+}
+
+/// What so many seconds on an idle machine may be on this one: each processor that more than one wants is shared.
+pub fn however_busy(seconds: u64) -> Duration {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+    let load: f64 = load.split_whitespace().next().unwrap().parse().unwrap();
+    let processors = std::thread::available_parallelism().unwrap().get() as f64;
+    patience(seconds).mul_f64((load / processors).max(1.0))
 }
 
 /// Waits until `done`, at most ten seconds.

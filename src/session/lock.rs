@@ -1,0 +1,145 @@
+//! Who mounts in a directory, or supervises who does: one process at a time.
+
+use super::mount::MountError;
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, lstat, open};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a predecessor that has given its connection away may take to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A locked file beside the directory, which is removed in the end. The kernel unlocks it when the last process that has
+/// it open is gone, however that went.
+pub struct Lock {
+    /// `None` where there can be no such file.
+    file: Option<OwnedFd>,
+    path: PathBuf,
+}
+
+impl Lock {
+    /// Locks a directory, given by its real path.
+    ///
+    /// # Errors
+    /// [`MountError::AlreadyServed`] if somebody else has it.
+    pub fn take(directory: &Path) -> Result<Self, MountError> {
+        let path = path(directory);
+        loop {
+            let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = match open(&path, flags, Mode::RUSR | Mode::WUSR) {
+                Ok(file) => file,
+                Err(error @ (Errno::ROFS | Errno::NOTDIR)) => {
+                    log::warn!(
+                        "cannot make {}: {error}; see to it that no other cgprocfs is started for {}",
+                        path.display(),
+                        directory.display()
+                    );
+                    return Ok(Self { file: None, path });
+                }
+                Err(error) => return Err(MountError::Refused { path, source: error.into() }),
+            };
+            let refused = |source: io::Error| MountError::Refused { path: path.clone(), source };
+            let stat = fstat(&file).map_err(|e| refused(e.into()))?;
+            // Where others may make files, one of theirs would keep us out as long as they like.
+            if stat.st_uid != 0 || stat.st_mode & 0o077 != 0 {
+                return Err(MountError::Forged(path));
+            }
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(MountError::AlreadyServed(directory.to_path_buf())),
+                Err(error) => return Err(refused(error.into())),
+            }
+            // Whoever had it before may have removed it after it was opened here.
+            let is_there =
+                lstat(&path).is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino));
+            if is_there {
+                return Ok(Self { file: Some(file), path });
+            }
+        }
+    }
+
+    /// The same for whom a predecessor has given its connection to, and is about to end.
+    ///
+    /// # Errors
+    /// Those of [`Lock::take`].
+    pub fn take_after_predecessor(directory: &Path) -> Result<Self, MountError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match Self::take(directory) {
+                Err(MountError::AlreadyServed(_)) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                taken => return taken,
+            }
+        }
+    }
+
+    /// Has the programs that this process starts keep it locked, too, and after the end of this process.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn pass_on(&self) -> io::Result<()> {
+        self.file.as_ref().map_or(Ok(()), |file| Ok(fcntl_setfd(file, FdFlags::empty())?))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // Whoever waits for it makes another. What stays if this fails locks nobody out.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn path(directory: &Path) -> PathBuf {
+    let mut path = directory.as_os_str().to_owned();
+    path.push(".lock");
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn is_root() -> bool {
+        rustix::process::geteuid().is_root()
+    }
+
+    #[test]
+    fn one_at_a_time() {
+        if !is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("anchors");
+        let lock = Lock::take(&directory).unwrap();
+        assert!(matches!(Lock::take(&directory), Err(MountError::AlreadyServed(_))));
+        assert!(Lock::take(&dir.path().join("others")).is_ok());
+        drop(lock);
+        assert!(!path(&directory).exists());
+        assert!(Lock::take(&directory).is_ok());
+    }
+
+    #[test]
+    fn somebody_elses_file_is_no_lock() {
+        if !is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("anchors");
+        fs::write(path(&directory), "").unwrap();
+        fs::set_permissions(path(&directory), fs::Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::chown(path(&directory), Some(65534), None).unwrap();
+        assert!(matches!(Lock::take(&directory), Err(MountError::Forged(_))));
+        fs::remove_file(path(&directory)).unwrap();
+        std::os::unix::fs::symlink("elsewhere", path(&directory)).unwrap();
+        assert!(matches!(Lock::take(&directory), Err(MountError::Refused { .. })));
+        assert!(!dir.path().join("elsewhere").exists());
+    }
+}
