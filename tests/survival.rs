@@ -24,7 +24,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
     let mut tests = vec![
@@ -199,14 +199,14 @@ fn killed_in_the_middle_of_a_read() {
 }
 
 /// A reader that is the only one that something happens to.
-struct Reader(Child);
+struct Reader(Child, Cgroup);
 
 impl Reader {
     fn new(path: &str) -> Self {
-        let words = ["-c", "read go; exec cat \"$0\"", path];
-        let mut command = Command::new("sh");
-        let command = command.args(words).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(command.spawn().unwrap())
+        let cgroup = Cgroup::new().limit(LIMIT);
+        let mut command = cgroup.command(&["sh", "-c", "read go; exec cat \"$0\"", path]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().unwrap(), cgroup)
     }
 
     /// Has `fault` happen to whatever it reads.
@@ -484,20 +484,30 @@ fn nobody_to_take_over_from() {
     assert!(said.contains("no daemon answers at") && said.lines().count() == 1, "{said}");
 }
 
-/// One thread hangs, the others serve, nobody notices but the supervisor.
+/// A request hangs: whoever asked waits, all others are served, and nobody has a reason to replace the daemon.
 fn stuck_thread() {
     let (faults, daemon, _deadline) = faulty();
     let pid = server(&daemon, &[]);
-    let hang = Hang::new(&faults);
-    let meminfo = daemon.meminfo();
-    let reader = std::thread::spawn(move || fs::read_to_string(meminfo));
-    wait_at_most(30, "the stuck daemon is killed", || daemon.log().contains("no sign of life"));
-    assert_ne!(server(&daemon, &[pid]), pid);
-    // Or the new one would hang in its turn.
-    let error = reader.join().unwrap().unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::EIO), "what a server has hung over is not tried again");
+    let mut reader = Reader::new(&daemon.meminfo());
+    reader.has(&faults, "hang");
+    let hang = Hang(faults.path().join("hang"));
+    reader.go();
+    wait_for_hanging(&faults);
+    let cgroup = Cgroup::new().limit(LIMIT);
+    let (start, mut longest) = (Instant::now(), Duration::ZERO);
+    while start.elapsed() < Duration::from_secs(15) {
+        let asked = Instant::now();
+        let text = output(&mut cgroup.command(&["cat", &daemon.meminfo()]));
+        assert_eq!(field(&text, "MemTotal"), LIMIT << 10);
+        longest = longest.max(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("survival: beside a request that hangs: the longest read took {longest:?}");
+    assert_eq!((daemon.children(), reader.0.try_wait().unwrap()), (vec![pid], None), "{}", daemon.log());
     drop(hang);
-    is_served(&daemon);
+    let Reader(reader, _cgroup) = reader;
+    let text = reader.wait_with_output().unwrap().stdout;
+    assert_eq!(field(&String::from_utf8(text).unwrap(), "MemTotal"), LIMIT << 10);
 }
 
 fn stopped_daemon() {
