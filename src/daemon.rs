@@ -1,15 +1,17 @@
 //! The daemon: serves one mount until it is told to end, or to leave it to a successor.
 
 use crate::fuse::Gate;
+use crate::sandbox::{self, SandboxError};
 use crate::service::Service;
 use crate::session::keeper::Keeper;
 use crate::session::{self, Connection, handover};
+use crate::steward::Steward;
 use crate::view::{VIEWS, View};
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -44,6 +46,8 @@ pub enum DaemonError {
     Unmount(PathBuf, io::Error),
     #[error("cannot leave the connection to {0}: {1}; start cgprocfs again")]
     Keep(&'static str, io::Error),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
 }
 
 /// Starts to serve `connection`, shows `views` at the anchors, and has it kept.
@@ -55,17 +59,18 @@ pub fn start(
     service: &Arc<Service>,
     views: &[&'static dyn View],
     keeper: &Keeper,
+    steward: &Steward,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> Result<Arc<Gate>, DaemonError> {
     let gate = Arc::new(Gate::default());
     let failed = |error| {
         // Best effort: the failure to serve is what has to be told.
-        let _ = give_up(connection, &gate);
+        let _ = give_up(connection, &gate, steward);
         DaemonError::Serve(connection.directory(), error)
     };
     session::serve(connection, service, VIEWS, &gate, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
-        match anchors.stack(views) {
+        match steward.stack(&anchors, views) {
             Ok(()) => {}
             Err(error) if connection.generation() == 0 => return Err(failed(error)),
             // What the first daemon has laid is still there, and who only serves may not mount.
@@ -95,13 +100,14 @@ pub fn serve(
     service: &Arc<Service>,
     views: &[&'static dyn View],
     keeper: &Keeper,
+    steward: &Steward,
     events: &Receiver<Event>,
     sender: &Sender<Event>,
 ) -> Result<(), DaemonError> {
     let directory = connection.directory();
     let ended = sender.clone();
     let gate =
-        start(connection, service, views, keeper, move |result| drop(ended.send(Event::Ended(result))))?;
+        start(connection, service, views, keeper, steward, move |result| drop(ended.send(Event::Ended(result))))?;
     if !matches!(keeper, Keeper::ServiceManager) {
         match handover::listen(&directory).and_then(|listener| listen(listener, sender.clone())) {
             Ok(()) => {}
@@ -113,6 +119,12 @@ pub fn serve(
         log::warn!(
             "cannot start the thread that samples load: {error}; proc/loadavg stays as it is until a restart"
         );
+    }
+    // Before anybody is told that it serves: from here on all that it does takes no more.
+    if let Err(error) = sandbox::restrict_server() {
+        // Best effort: why it does not serve has to be told.
+        let _ = give_up(connection, &gate, steward);
+        return Err(error.into());
     }
     match connection.generation() {
         0 => log::info!("serving {}", directory.display()),
@@ -130,8 +142,9 @@ pub fn serve(
             log::info!("unmounting {} on {signal}", directory.display());
             notify(&[NotifyState::Stopping]);
             keeper.release();
-            forget_socket(&directory);
-            give_up(connection, &gate).map_err(|e| DaemonError::Unmount(directory, e))?;
+            // There is none under a service manager.
+            let _ = steward.forget_socket(&directory);
+            give_up(connection, &gate, steward).map_err(|e| DaemonError::Unmount(directory, e))?;
             match events.recv_timeout(PATIENCE) {
                 Ok(Event::Ended(_)) => {}
                 _ => log::warn!(
@@ -142,12 +155,12 @@ pub fn serve(
             Ok(())
         }
         End::Connection(result) => {
-            forget_socket(&directory);
+            let _ = steward.forget_socket(&directory);
             let is_mounted = connection.anchors().is_some_and(|anchors| anchors.is_mounted());
             // Nobody is left to answer anybody.
             if let Some(anchors) = connection.anchors() {
-                let _ = anchors.fall_back();
-                let _ = anchors.abort();
+                let _ = steward.fall_back(&anchors);
+                let _ = steward.abort(&anchors);
             }
             match result {
                 Ok(()) if !is_mounted => {
@@ -165,11 +178,11 @@ pub fn serve(
 }
 
 /// Shows the kernel's own files at the anchors, answers what was asked before, and unmounts.
-fn give_up(connection: &Connection, gate: &Arc<Gate>) -> io::Result<()> {
-    let Some(anchors) = connection.anchors() else { return session::unmount(&connection.mount_point()) };
-    let fallen_back = anchors.fall_back();
+fn give_up(connection: &Connection, gate: &Arc<Gate>, steward: &Steward) -> io::Result<()> {
+    let Some(anchors) = connection.anchors() else { return steward.unmount(&connection.mount_point()) };
+    let fallen_back = steward.fall_back(&anchors);
     let _ = session::drain(gate, &anchors.live());
-    let aborted = anchors.abort();
+    let aborted = steward.abort(&anchors);
     gate.open();
     fallen_back.and(aborted)
 }
@@ -258,10 +271,6 @@ fn listen(listener: UnixListener, sender: Sender<Event>) -> io::Result<()> {
         }
     };
     thread::Builder::new().name("handover".into()).spawn(accept).map(drop)
-}
-
-fn forget_socket(mount_point: &Path) {
-    let _ = std::fs::remove_file(handover::socket_path(mount_point));
 }
 
 /// Tells systemd, if it is there.

@@ -29,6 +29,7 @@ use self::levels::Levels;
 use self::procfs::{Procfs, with_buffer};
 use crate::error::Error;
 use crate::load::Tasks;
+use crate::namespace_reader::NamespaceReader;
 use crate::parse::proc_status;
 use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
 use rustix::fs::AtFlags;
@@ -78,6 +79,13 @@ impl Source {
     #[must_use]
     pub const fn counting_by(mut self, cpu_view: CpuView) -> Self {
         self.cpu_view = cpu_view;
+        self
+    }
+
+    /// Has another process look into namespaces.
+    #[must_use]
+    pub fn looking_by(mut self, namespace_reader: NamespaceReader) -> Self {
+        self.procfs.namespace_reader = Some(namespace_reader);
         self
     }
 
