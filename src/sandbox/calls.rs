@@ -64,6 +64,7 @@ const BASE: &[libc::c_long] = &[
 const OF_SERVER: &[libc::c_long] = &[
     libc::SYS_accept4,
     libc::SYS_close_range,
+    libc::SYS_faccessat,
     libc::SYS_fstat,
     libc::SYS_fstatfs,
     libc::SYS_getdents64,
@@ -103,9 +104,6 @@ impl Calls {
         calls.allow(OLDER);
         calls.allow_threads()?;
         calls.allow_opening()?;
-        for command in [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_GET_SEALS] {
-            calls.allow_if(libc::SYS_fcntl, &[Argument::is(1, command)])?;
-        }
         calls.allow_if(libc::SYS_ioctl, &[Argument::is(1, NS_GET_PID_FROM_PIDNS)])?;
         // Where the service manager wants to hear of each step. An unprivileged process has nothing to say to the other
         // sockets that it could connect to; root could have itself started anew by some.
@@ -130,6 +128,9 @@ impl Calls {
         // No memory ever becomes a program.
         calls.allow_if(libc::SYS_mmap, &[Argument::has(2, libc::PROT_EXEC, 0)])?;
         calls.allow_if(libc::SYS_mprotect, &[Argument::has(2, libc::PROT_EXEC, 0)])?;
+        for command in [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_GET_SEALS] {
+            calls.allow_if(libc::SYS_fcntl, &[Argument::is(1, command)])?;
+        }
         // abort(3).
         let own = i32::try_from(std::process::id()).unwrap_or(0);
         calls.allow_if(libc::SYS_tgkill, &[Argument::is(0, own)])?;
