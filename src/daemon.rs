@@ -106,8 +106,9 @@ pub fn serve(
 ) -> Result<(), DaemonError> {
     let directory = connection.directory();
     let ended = sender.clone();
-    let gate =
-        start(connection, service, views, keeper, steward, move |result| drop(ended.send(Event::Ended(result))))?;
+    let gate = start(connection, service, views, keeper, steward, move |result| {
+        drop(ended.send(Event::Ended(result)))
+    })?;
     if !matches!(keeper, Keeper::ServiceManager) {
         match handover::listen(&directory).and_then(|listener| listen(listener, sender.clone())) {
             Ok(()) => {}

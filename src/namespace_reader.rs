@@ -74,7 +74,7 @@ impl NamespaceReader {
     /// EAGAIN where there is no answer in time, ESRCH where the process is gone.
     pub fn text(&self, namespace: BorrowedFd<'_>, membership: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
         let asking = self.asking.try_lock_for(PATIENCE);
-        let mut asking = asking.ok_or_else(|| io::Error::from(io::ErrorKind::WouldBlock))?;
+        let mut asking = asking.ok_or_else(no_answer)?;
         match asking.ask(namespace, membership) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 if asking.late.is_some_and(|since| since.elapsed() > SILENCE) {
@@ -91,6 +91,10 @@ impl NamespaceReader {
     }
 }
 
+fn no_answer() -> io::Error {
+    io::Error::from_raw_os_error(libc::EAGAIN)
+}
+
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
@@ -101,7 +105,7 @@ impl Asking {
             // Whose reader has its error by now.
             let _ = self.answer(Duration::ZERO);
             if self.late.is_some() {
-                return Err(io::ErrorKind::WouldBlock.into());
+                return Err(no_answer());
             }
         }
         let descriptors = [namespace, membership];
@@ -118,7 +122,7 @@ impl Asking {
     fn answer(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
         let wait = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
         if poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], wait)? == 0 {
-            return Err(io::ErrorKind::WouldBlock.into());
+            return Err(no_answer());
         }
         let mut answer = vec![0; MOST];
         let (length, _) = recv(&self.socket, &mut answer[..], RecvFlags::DONTWAIT)?;

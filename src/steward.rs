@@ -34,7 +34,9 @@ enum Task {
 
 /// Who mounts.
 pub enum Steward {
-    /// This process itself, as far as it may.
+    /// This process itself, which serves nobody.
+    Itself,
+    /// Nobody here: the service manager has it done.
     Nobody,
     /// A process, which ends with this one.
     Process(UnixStream, Child),
@@ -104,7 +106,8 @@ impl Steward {
 
     fn have_done(&self, task: Task, itself: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         match self {
-            Self::Nobody => itself(),
+            Self::Itself => itself(),
+            Self::Nobody => Err(io::ErrorKind::PermissionDenied.into()),
             Self::Process(socket, _) => {
                 let mut to = socket;
                 to.write_all(&[task as u8])?;

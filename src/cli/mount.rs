@@ -129,7 +129,14 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     }
     let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
     let connection = begin(device, &anchors, arguments.writes())?;
-    let gate = daemon::start(&connection, service, &arguments.views.get(), &Keeper::ServiceManager, &Steward::Nobody, drop)?;
+    let gate = daemon::start(
+        &connection,
+        service,
+        &arguments.views.get(),
+        &Keeper::ServiceManager,
+        &Steward::Itself,
+        drop,
+    )?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
 }
