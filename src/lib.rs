@@ -4,7 +4,9 @@
 //! The layers, each using only those before it: [`bytes`], [`parse`], [`ledger`], [`load`], [`trigger`], [`snapshot`] and
 //! [`view`] are pure; [`source`] reads the kernel; [`service`] answers a reader; [`fuse`], with a [`journal`] of what it is
 //! about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its mount, [`run`] does it
-//! all for one command; [`cli`] is what a person sees. [`error`] is what a reader can be told; [`sys`] has the unsafe code.
+//! all for one command; [`cli`] is what a person sees. [`sandbox`] is what a process gives up, and [`namespace_reader`] and
+//! [`steward`] are processes that do what the one that serves then may not. [`error`] is what a reader can be told; [`sys`]
+//! has the unsafe code.
 
 pub mod bytes;
 pub mod cli;

@@ -105,8 +105,8 @@ impl Calls {
         calls.allow_threads()?;
         calls.allow_opening()?;
         calls.allow_if(libc::SYS_ioctl, &[Argument::is(1, NS_GET_PID_FROM_PIDNS)])?;
-        // Where the service manager wants to hear of each step. An unprivileged process has nothing to say to the other
-        // sockets that it could connect to; root could have itself started anew by some.
+        // Only where a service manager wants to hear of each step: as root it could have other sockets' owners do what it
+        // can't.
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
             calls.allow_if(libc::SYS_socket, &[Argument::is(0, libc::AF_UNIX)])?;
             calls.allow(&[libc::SYS_connect]);
