@@ -35,6 +35,18 @@ enum Command {
         /// The cgroups to remove
         cgroups: Vec<PathBuf>,
     },
+    /// What looks into namespaces for `mount`
+    #[command(name = crate::namespace_reader::COMMAND, hide = true)]
+    ReadNamespaces,
+    /// What mounts for `mount`
+    #[command(name = crate::steward::COMMAND, hide = true)]
+    KeepMounts {
+        /// Of the anchors
+        directory: PathBuf,
+        /// The views to lay there
+        #[arg(value_parser = views::named)]
+        views: Vec<&'static dyn crate::view::View>,
+    },
 }
 
 /// Where `--help` lists what only a unit has a use for.
@@ -114,11 +126,18 @@ pub fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::CleanUp { cgroups } => clean_up(&cgroups),
+        Command::ReadNamespaces => helper(crate::namespace_reader::answer_stdin()),
+        Command::KeepMounts { directory, views } => helper(crate::steward::serve_stdin(&directory, &views)),
     };
     done.unwrap_or_else(|failure| {
         eprintln!("cgprocfs: {failure}");
         ExitCode::from(failure.exit_code())
     })
+}
+
+fn helper(ended: std::io::Result<()>) -> Result<ExitCode, Failure> {
+    ended.map_err(|e| Failure::Other(format!("cannot serve the daemon: {e}; start cgprocfs again")))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn clean_up(cgroups: &[PathBuf]) -> Result<ExitCode, Failure> {

@@ -1,15 +1,17 @@
 //! The daemon: serves one mount until it is told to end, or to leave it to a successor.
 
 use crate::fuse::Gate;
+use crate::sandbox::{self, SandboxError};
 use crate::service::Service;
 use crate::session::keeper::Keeper;
-use crate::session::{self, Anchors, Connection, handover};
+use crate::session::{self, Anchors, Connection, Way, handover};
+use crate::steward::Steward;
 use crate::view::{VIEWS, View};
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -46,6 +48,8 @@ pub enum DaemonError {
     Unmount(PathBuf, io::Error),
     #[error("cannot leave the connection to {0}: {1}; start cgprocfs again")]
     Keep(&'static str, io::Error),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
 }
 
 /// Starts to serve `connection`, shows `views` at the anchors, and has it kept.
@@ -56,18 +60,18 @@ pub fn start(
     connection: &Connection,
     service: &Arc<Service>,
     views: &[&'static dyn View],
-    keeper: &Keeper,
+    (keeper, steward): (&Keeper, &Steward),
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> Result<Arc<Gate>, DaemonError> {
     let gate = Arc::new(Gate::default());
     let failed = |error| {
         // Best effort: the failure to serve is what has to be told.
-        let _ = give_up(connection, &gate);
+        let _ = give_up(connection, &gate, steward);
         DaemonError::Serve(connection.directory(), error)
     };
     session::serve(connection, service, VIEWS, &gate, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
-        match anchors.stack(views) {
+        match steward.stack(&anchors, views) {
             Ok(()) => {}
             Err(error) if connection.generation() == 0 => return Err(failed(error)),
             // What the first daemon has laid is still there, and who only serves may not mount.
@@ -87,7 +91,7 @@ pub fn start(
     {
         // Nobody would have it after this process, and who reads would be left with an error.
         keeper.release();
-        let _ = give_up(connection, &gate);
+        let _ = give_up(connection, &gate, steward);
         return Err(DaemonError::Keep(keeper.name(), error));
     }
     Ok(gate)
@@ -101,14 +105,15 @@ pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
     views: &[&'static dyn View],
-    mut keeper: Keeper,
+    (mut keeper, steward): (Keeper, &Steward),
     events: &Receiver<Event>,
     sender: &Sender<Event>,
 ) -> Result<(), DaemonError> {
     let directory = connection.directory();
     let ended = sender.clone();
-    let gate =
-        start(connection, service, views, &keeper, move |result| drop(ended.send(Event::Ended(result))))?;
+    let gate = start(connection, service, views, (&keeper, steward), move |result| {
+        drop(ended.send(Event::Ended(result)))
+    })?;
     if !matches!(keeper, Keeper::ServiceManager) {
         let kept = connection.try_clone();
         let listening = kept.and_then(|connection| {
@@ -129,6 +134,12 @@ pub fn serve(
             "cannot start the thread that samples load: {error}; proc/loadavg stays as it is until a restart"
         );
     }
+    // Before anybody is told that it serves: from here on all that it does takes no more.
+    if let Err(error) = sandbox::restrict_server() {
+        // Best effort: why it does not serve has to be told.
+        let _ = give_up(connection, &gate, steward);
+        return Err(error.into());
+    }
     match connection.generation() {
         0 => log::info!("serving {}", directory.display()),
         generation => log::info!("serving {}, resumed by server {generation}", directory.display()),
@@ -145,8 +156,9 @@ pub fn serve(
             log::info!("unmounting {} on {signal}", directory.display());
             notify(&[NotifyState::Stopping]);
             keeper.release();
-            forget_socket(&directory);
-            give_up(connection, &gate).map_err(|e| DaemonError::Unmount(directory, e))?;
+            // There is none under a service manager.
+            let _ = steward.forget_socket(&directory);
+            give_up(connection, &gate, steward).map_err(|e| DaemonError::Unmount(directory, e))?;
             match events.recv_timeout(PATIENCE) {
                 Ok(Event::Ended(_)) => {}
                 _ => log::warn!(
@@ -157,11 +169,11 @@ pub fn serve(
             Ok(())
         }
         End::Connection(result) => {
-            forget_socket(&directory);
+            let _ = steward.forget_socket(&directory);
             let anchors = connection.anchors();
             let is_given_up = anchors.as_ref().is_none_or(Anchors::are_given_up);
             // Nobody is left to answer anybody.
-            if let Some(Err(error)) = anchors.map(|anchors| anchors.let_go()) {
+            if let Some(Err(error)) = anchors.map(|anchors| steward.let_go(&anchors)) {
                 log::debug!("cannot lay the kernel's files on {}: {error}", directory.display());
             }
             match result {
@@ -181,19 +193,17 @@ pub fn serve(
 
 /// Shows the kernel's own files at the anchors, answers what was asked before, and unmounts. Where nobody has bound an
 /// anchor, there are as many mounts then as there were before.
-fn give_up(connection: &Connection, gate: &Arc<Gate>) -> io::Result<()> {
-    let Some(anchors) = connection.anchors() else { return session::unmount(&connection.mount_point()) };
-    let views = anchors.views();
-    let fallen_back = anchors.fall_back();
-    let are_free = fallen_back.is_ok() && !anchors.are_bound();
-    let taken = if are_free { anchors.take_away(&views) } else { Ok(()) };
+fn give_up(connection: &Connection, gate: &Arc<Gate>, steward: &Steward) -> io::Result<()> {
+    let Some(anchors) = connection.anchors() else { return steward.unmount(&connection.mount_point()) };
+    let given_way = steward.give_way(&anchors);
     if !session::drain(gate, &connection.journal(), &anchors.live()) {
         log::warn!("a request is not answered in time; who waits for it gets an error");
     }
-    let aborted = anchors.abort();
-    let removed = if are_free && connection.has_new_anchors() { anchors.remove() } else { Ok(()) };
+    let aborted = steward.abort(&anchors);
+    let is_to_be_removed = matches!(given_way, Ok(Way::Free)) && connection.has_new_anchors();
+    let removed = if is_to_be_removed { steward.remove(&anchors) } else { Ok(()) };
     gate.open();
-    fallen_back.and(taken).and(aborted).and(removed)
+    given_way.map(drop).and(aborted).and(removed)
 }
 
 enum End {
@@ -297,10 +307,6 @@ fn listen(listener: UnixListener, connection: Connection, sender: Sender<Event>)
         }
     };
     thread::Builder::new().name("handover".into()).spawn(accept).map(drop)
-}
-
-fn forget_socket(mount_point: &Path) {
-    let _ = std::fs::remove_file(handover::socket_path(mount_point));
 }
 
 /// Tells systemd, if it is there.

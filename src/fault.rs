@@ -55,3 +55,9 @@ pub fn panic_point() {
 /// Nothing.
 #[cfg(not(debug_assertions))]
 pub fn panic_point() {}
+
+/// Whether a test has the daemon write a file, which no other does.
+#[must_use]
+pub fn writes() -> bool {
+    cfg!(debug_assertions) && std::env::var_os("CGPROCFS_FAULTS").is_some()
+}

@@ -4,7 +4,8 @@
 //! The layers, each using only those before it: [`bytes`], [`parse`], [`ledger`], [`load`], [`trigger`], [`shares`],
 //! [`snapshot`] and [`view`] are pure; [`source`] reads the kernel; [`shared`] is memory that outlives the process; [`service`]
 //! answers a reader; [`fuse`], with a [`journal`] of what it is about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its mount, [`run`] does it
-//! all for one command; [`cli`] is what a person sees. [`error`] is what a reader can be told; [`limits`] is how many files may be open; [`sys`] has the unsafe code.
+//! all for one command; [`cli`] is what a person sees. [`sandbox`] is what a process gives up, and [`namespace_reader`] and
+//! [`steward`] are processes that do what the one that serves then may not. [`error`] is what a reader can be told; [`limits`] is how many files may be open; [`sys`] has the unsafe code.
 
 pub mod bytes;
 pub mod cli;
@@ -17,14 +18,17 @@ pub mod ledger;
 pub mod limits;
 pub mod load;
 mod log_limit;
+pub mod namespace_reader;
 pub mod parse;
 pub mod run;
+pub mod sandbox;
 pub mod service;
 pub mod session;
 pub mod shared;
 pub mod shares;
 pub mod snapshot;
 pub mod source;
+pub mod steward;
 pub mod supervisor;
 pub mod sys;
 pub mod trigger;

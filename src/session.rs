@@ -12,7 +12,7 @@ pub mod passing;
 mod request_buffers;
 mod resend;
 
-pub use self::anchors::{Anchors, Laid};
+pub use self::anchors::{Anchors, Laid, Way};
 pub use self::connection::{Connection, ConnectionError};
 pub use self::drain::drain;
 pub use self::lock::Lock;

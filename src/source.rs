@@ -30,6 +30,7 @@ use self::levels::Levels;
 use self::procfs::{Procfs, with_buffer};
 use crate::error::{Error, printable};
 use crate::load::Tasks;
+use crate::namespace_reader::NamespaceReader;
 use crate::parse::proc_status;
 use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
 use rustix::fs::AtFlags;
@@ -86,6 +87,13 @@ impl Source {
     #[must_use]
     pub fn keeping(mut self, most_files: usize) -> Self {
         self.callers.bound(most_files);
+        self
+    }
+
+    /// Has another process look into namespaces.
+    #[must_use]
+    pub fn looking_by(mut self, namespace_reader: NamespaceReader) -> Self {
+        self.procfs.namespace_reader = Some(namespace_reader);
         self
     }
 

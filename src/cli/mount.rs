@@ -3,11 +3,14 @@
 use super::{Failure, systemd};
 use crate::daemon::{self, Event};
 use crate::limits;
+use crate::namespace_reader::NamespaceReader;
 use crate::service::Service;
 use crate::session::keeper::Keeper;
 use crate::session::{self, Anchors, Connection, Lock, MountError, Writes, handover};
 use crate::source::{CpuView, Layout, Source};
+use crate::steward::Steward;
 use crate::supervisor;
+use crate::view::View;
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -61,15 +64,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (sender, events) = mpsc::channel();
-    let signals = sender.clone();
-    forward_signals(move |signal| signals.send(Event::Signal(signal)).is_ok())?;
-
+    let signals = block_signals()?;
     let source = Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get());
     require_whole_hierarchy(source.layout())?;
-    let service = Arc::new(Service::new(source, limits::raise_open_files().0 / 2));
-
+    let (most_files, _) = limits::raise_open_files();
     if let Some(unit) = &arguments.leave {
-        return leave(arguments, &service, unit);
+        return leave(arguments, &Arc::new(Service::new(source, most_files / 2)), unit);
     }
     let keeper = match arguments {
         Arguments { resume: true, .. } => Keeper::ServiceManager,
@@ -80,9 +80,46 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
         })?,
         _ => Keeper::Nobody,
     };
+    let views = arguments.views.get();
+    let namespace_reader = start_namespace_reader(&keeper, sender.clone())?;
+    let steward = start_steward(&arguments.directory, &views)?;
     let (connection, _lock) = connect(arguments, &keeper)?;
-    daemon::serve(&connection, &service, &arguments.views.get(), keeper, &events, &sender)?;
+    // Threads have what they are made with: before there is any.
+    crate::sandbox::keep_only(crate::sandbox::OF_SERVER).map_err(daemon::DaemonError::from)?;
+    let service = Arc::new(Service::new(source.looking_by(namespace_reader), most_files / 2));
+    let forward = sender.clone();
+    forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
+    daemon::serve(&connection, &service, &views, (keeper, &steward), &events, &sender)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The process that looks into namespaces. Without it nobody's container can be told any more, and whoever keeps the
+/// connection starts both anew, with no read lost.
+fn start_namespace_reader(keeper: &Keeper, events: mpsc::Sender<Event>) -> Result<NamespaceReader, Failure> {
+    let is_kept = !matches!(keeper, Keeper::Nobody);
+    let lost = move || {
+        log::error!("the process that looks into namespaces has ended, or hangs");
+        if is_kept {
+            std::process::exit(1);
+        }
+        // Once is enough.
+        let _ = events.send(Event::Ended(Err(io::ErrorKind::BrokenPipe.into())));
+    };
+    NamespaceReader::start(lost).map_err(|e| {
+        Failure::Other(format!(
+            "cannot start the process that looks into namespaces: {e}; run cgprocfs as root, or as its unit does"
+        ))
+    })
+}
+
+/// The process that mounts, if that can be done at all.
+fn start_steward(directory: &Path, views: &[&'static dyn View]) -> Result<Steward, Failure> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Steward::Nobody);
+    }
+    Steward::start(&session::directory(directory)?, views).map_err(|e| {
+        Failure::Other(format!("cannot start the process that mounts: {e}; check the limits on processes"))
+    })
 }
 
 /// What a unit does before it starts the server. Only that is given what is in the unit's store.
@@ -94,7 +131,8 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     let _lock = Lock::take(&session::directory(&arguments.directory)?)?;
     refuse_deep(&arguments.directory)?;
     let connection = begin(arguments)?;
-    let gate = daemon::start(&connection, service, &arguments.views.get(), &Keeper::ServiceManager, drop)?;
+    let keeper = (&Keeper::ServiceManager, &Steward::Itself);
+    let gate = daemon::start(&connection, service, &arguments.views.get(), keeper, drop)?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
 }
@@ -164,7 +202,7 @@ fn begin(arguments: &Arguments) -> Result<Connection, Failure> {
 fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (sender, events) = mpsc::channel();
     let signals = sender.clone();
-    forward_signals(move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
+    forward_signals(block_signals()?, move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
     let directory = session::directory(&arguments.directory)?;
     let lock = if arguments.takeover {
         // Its owner has what is to be taken over.
@@ -198,8 +236,8 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     code.map(ExitCode::from).map_err(|e| Failure::Other(e.to_string()))
 }
 
-/// Signals become events, so that the daemon ends by unmounting.
-fn forward_signals(mut forward: impl FnMut(Signal) -> bool + Send + 'static) -> Result<(), Failure> {
+/// Signals that end the daemon wait until they are forwarded. To be called before any thread is made: they inherit it.
+fn block_signals() -> Result<SigSet, Failure> {
     let signals = SigSet::from_iter([
         Signal::SIGTERM,
         Signal::SIGINT,
@@ -209,10 +247,19 @@ fn forward_signals(mut forward: impl FnMut(Signal) -> bool + Send + 'static) -> 
         Signal::SIGUSR1,
         Signal::SIGUSR2,
     ]);
-    // Before any other thread is made: they inherit it.
-    let failed =
-        |e: io::Error| Failure::Other(format!("cannot wait for signals: {e}; check the limit on processes"));
-    signals.thread_block().map_err(|e| failed(e.into()))?;
+    signals.thread_block().map_err(|e| cannot_wait(e.into()))?;
+    Ok(signals)
+}
+
+fn cannot_wait(error: io::Error) -> Failure {
+    Failure::Other(format!("cannot wait for signals: {error}; check the limit on processes"))
+}
+
+/// Signals become events, so that the daemon ends by unmounting.
+fn forward_signals(
+    signals: SigSet,
+    mut forward: impl FnMut(Signal) -> bool + Send + 'static,
+) -> Result<(), Failure> {
     let wait = move || {
         while let Ok(signal) = signals.wait() {
             if !forward(signal) {
@@ -220,7 +267,7 @@ fn forward_signals(mut forward: impl FnMut(Signal) -> bool + Send + 'static) -> 
             }
         }
     };
-    thread::Builder::new().name("signals".into()).spawn(wait).map_err(failed)?;
+    thread::Builder::new().name("signals".into()).spawn(wait).map_err(cannot_wait)?;
     Ok(())
 }
 

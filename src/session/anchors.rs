@@ -48,6 +48,15 @@ const MOST_ON_A_VIEW: usize = 4;
 /// How long a server may take to answer before it is taken for one that somebody keeps the place of.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// Who is left to see anchors that were given up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Nobody.
+    Free,
+    /// Somebody who has bound one, most likely.
+    Bound,
+}
+
 /// A directory of anchors.
 #[derive(Debug, Clone)]
 pub struct Anchors {
@@ -198,6 +207,21 @@ impl Anchors {
     #[must_use]
     pub fn are_bound(&self) -> bool {
         bound::by_somebody(&self.directory)
+    }
+
+    /// Lays the kernel's files on top, and where nobody has bound an anchor takes the views away. To be called while
+    /// somebody still serves.
+    ///
+    /// # Errors
+    /// The first of the kernel's.
+    pub fn give_way(&self) -> io::Result<Way> {
+        let views = self.views();
+        self.fall_back()?;
+        if self.are_bound() {
+            return Ok(Way::Bound);
+        }
+        self.take_away(&views)?;
+        Ok(Way::Free)
     }
 
     /// Takes views away, with what lies on them: there is again what was there before. To be called while somebody still

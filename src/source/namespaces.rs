@@ -224,14 +224,20 @@ impl CgroupNamespace {
     }
 }
 
-/// Reads a process's `/proc/PID/cgroup` as it looks from inside a cgroup namespace, on a thread of
-/// its own: a thread's namespaces are its own, and the daemon stays where it is.
+/// Reads a process's `/proc/PID/cgroup` as it looks from inside a cgroup namespace, by another process if there is
+/// one for it, or on a thread of its own: a thread's namespaces are its own, and this process stays where it is.
 fn read_inside(
     namespace: BorrowedFd<'_>,
     pid: u32,
     procfs: &Procfs,
     text: &mut Vec<u8>,
 ) -> Result<(), Error> {
+    if let Some(reader) = &procfs.namespace_reader {
+        let membership = procfs.open_of(pid, "cgroup")?;
+        let read = reader.text(namespace, membership.as_fd());
+        *text = read.map_err(|e| process_error(pid, "cgroup", e))?;
+        return Ok(());
+    }
     let enter_and_read = || {
         move_into_link_name_space(namespace, Some(LinkNameSpaceType::ControlGroup))
             .map_err(|e| Error::unreadable(format!("/proc/{pid}/ns/cgroup"), e))?;

@@ -1,6 +1,7 @@
 //! A procfs to read from, and how kernel files are read.
 
 use crate::error::Error;
+use crate::namespace_reader::NamespaceReader;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -19,6 +20,8 @@ pub(super) const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(
 /// A directory that is, or looks like, `/proc`.
 pub(super) struct Procfs {
     pub(super) dir: OwnedFd,
+    /// Who looks into namespaces, where this process may not.
+    pub(super) namespace_reader: Option<NamespaceReader>,
 }
 
 impl Procfs {
@@ -32,11 +35,11 @@ impl Procfs {
         if root == Path::new("/")
             && let Ok(dir) = private_instance("proc")
         {
-            return Ok(Self { dir });
+            return Ok(Self { dir, namespace_reader: None });
         }
         let dir = rustix::fs::open(&path, PATH_DIR, Mode::empty())
             .map_err(|e| Error::unreadable(path.display().to_string(), e))?;
-        Ok(Self { dir })
+        Ok(Self { dir, namespace_reader: None })
     }
 
     /// Opens `/proc/PID/FILE`.

@@ -172,7 +172,7 @@ mod tests {
                 pid_namespace: OnceLock::from(pid),
             })
         };
-        for pid in 0..3 * CAPACITY as u32 {
+        for pid in 0..3 * u32::try_from(CAPACITY).unwrap() {
             readers.remember(pid, reader(u64::from(pid)));
             let recent = readers.recent.lock();
             assert!(recent.younger.len() + recent.elder.len() <= CAPACITY);
@@ -187,13 +187,14 @@ mod tests {
         let membership = || procfs.open_of(me, "cgroup").unwrap();
         let reader = || Arc::new(Reader { membership: membership(), pid_namespace: OnceLock::new() });
         readers.remember(me, reader());
-        for other in 0..CAPACITY as u32 / 2 - 2 {
+        let capacity = u32::try_from(CAPACITY).unwrap();
+        for other in 0..capacity / 2 - 2 {
             readers.remember(10_000_000 + other, reader());
         }
         let kept = Arc::clone(&readers.recent.lock().younger[&me]);
-        for other in 0..10 * CAPACITY as u32 {
+        for other in 0..10 * capacity {
             readers.remember(20_000_000 + other, reader());
-            if other.is_multiple_of(CAPACITY as u32 / 4) {
+            if other.is_multiple_of(capacity / 4) {
                 readers.read(&procfs, me, &mut Vec::new(), |_| false).unwrap();
             }
         }
