@@ -89,7 +89,7 @@ impl ViewFs {
     /// request, and the handler is dropped without being called.
     fn answer(&self, request: &Request, ino: INodeNo, what: What, handler: impl FnOnce(&Arc<Served>, Noted)) {
         let fetched = Fetched { unique: request.unique().0, pid: request.pid(), ino: ino.0, what };
-        self.gate.enter();
+        self.served.service.fetched(self.gate.enter());
         let noted = self.served.journal.note(fetched);
         if noted.is_poisoned() {
             drop(handler);

@@ -16,6 +16,7 @@ pub(crate) use self::asking::Asker;
 use self::asking::{Again, CpusOf, KnownAside, TextOf, Waiter};
 pub use self::ledgers::{LEDGERS, StartedLedger};
 pub use self::loads::LOADS;
+use self::share::Busyness;
 use self::starts::Starts;
 pub use self::triggers::{KeptTrigger, Polled, TRIGGERS};
 
@@ -96,6 +97,7 @@ pub struct Service {
     /// and the others here.
     slow: Arc<Aside>,
     known_aside: KnownAside,
+    busyness: Busyness,
     /// So many serving threads may begin to read a cgroup: another one is always left for who needs none to be read.
     readings_left: AtomicUsize,
     log: LogLimit,
@@ -116,6 +118,7 @@ impl Service {
             quick: Arc::default(),
             slow: Arc::new(Aside::less_important()),
             known_aside: KnownAside::default(),
+            busyness: Busyness::default(),
             readings_left: AtomicUsize::new(serving_threads() - 1),
             log: LogLimit::new(),
         }
@@ -186,6 +189,11 @@ impl Service {
             let text = cpus.and_then(|cpus| text(cpus).map_err(Error::OfKernel));
             reply(text.map(|bytes| Arc::new(Text { taken, bytes })));
         });
+    }
+
+    /// Notes that a serving thread has fetched a request, while many of the others were about one or few.
+    pub fn fetched(&self, are_many: bool) {
+        self.busyness.note(are_many);
     }
 
     /// Logs an error that a reader gets, if it is anybody else's business and was not logged just before.

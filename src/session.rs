@@ -15,7 +15,7 @@ mod resend;
 pub use self::anchors::{Anchors, Laid, Way};
 pub use self::connection::{Connection, ConnectionError};
 pub use self::drain::drain;
-pub use self::lock::Lock;
+pub use self::lock::{Lock, path as lock_path};
 pub use self::mount::{MountError, Writes, attach, directory, mount, refuse_served, unmount};
 
 use crate::fuse::{Gate, ViewFs, reread};

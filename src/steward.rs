@@ -1,10 +1,10 @@
 //! A process that keeps the right to mount, so that the one that serves need not have it.
 //!
-//! It can do six things, all to the one directory that it was started for, and does each when it is asked to.
+//! It can do seven things, all to the one directory that it was started for, and does each when it is asked to.
 
 use crate::sandbox;
 use crate::session::handover::socket_path;
-use crate::session::{Anchors, Way, unmount};
+use crate::session::{Anchors, Way, lock_path, unmount};
 use crate::view::View;
 use nix::sys::signal::SigSet;
 use rustix::thread::CapabilitySet;
@@ -32,6 +32,7 @@ enum Task {
     Abort = b'A',
     Remove = b'R',
     ForgetSocket = b'U',
+    ForgetLock = b'K',
 }
 
 /// Who mounts.
@@ -130,6 +131,14 @@ impl Steward {
         self.have_done(Task::ForgetSocket, || std::fs::remove_file(socket_path(directory)))
     }
 
+    /// Removes the file by which others are kept out.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn forget_lock(&self, directory: &Path) -> io::Result<()> {
+        self.have_done(Task::ForgetLock, || std::fs::remove_file(lock_path(directory)))
+    }
+
     fn have_done(&self, task: Task, itself: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         match self {
             Self::Itself => itself(),
@@ -178,6 +187,9 @@ fn do_task(letter: u8, directory: &Path, views: &[&'static dyn View]) -> io::Res
     let is = |task: Task| letter == task as u8;
     if is(Task::ForgetSocket) {
         return std::fs::remove_file(socket_path(directory)).map(|()| 0);
+    }
+    if is(Task::ForgetLock) {
+        return std::fs::remove_file(lock_path(directory)).map(|()| 0);
     }
     let Some(anchors) = Anchors::at(directory) else {
         let done = if is(Task::Abort) { unmount(directory) } else { Err(io::ErrorKind::InvalidInput.into()) };

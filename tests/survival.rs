@@ -264,6 +264,8 @@ fn a_request_that_crashes_is_answered_once() {
     let is_given_out_again = common::kernel_is_at_least(6, 9);
     reader.ends_with(if is_given_out_again { POISONED } else { "Stale file handle" });
     is_served(&daemon);
+    let servers = if is_given_out_again { 3 } else { 2 };
+    wait_until("it says so", || daemon.log().contains(&format!("resumed by server {servers}")));
     let log = daemon.log();
     assert_eq!(log.matches("starting it again").count(), if is_given_out_again { 3 } else { 2 }, "{log}");
     assert_eq!(log.contains("get an error"), is_given_out_again, "{log}");
@@ -354,7 +356,7 @@ fn taken_over_only_by_root() {
     // It may be hung up on already.
     let _ = passing::send(&stranger, &Message::Ask);
     assert!(passing::receive(&stranger).is_err(), "nothing is sent to anybody else");
-    assert!(daemon.log().contains("somebody who is not root asks"), "{}", daemon.log());
+    wait_until("it says so", || daemon.log().contains("somebody who is not root asks"));
 
     // Somebody listens in the daemon's place.
     fs::remove_file(&socket).unwrap();

@@ -83,13 +83,17 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let views = arguments.views.get();
     let namespace_reader = start_namespace_reader(&keeper, sender.clone())?;
     let steward = start_steward(&arguments.directory, &views)?;
-    let (connection, _lock) = connect(arguments, &keeper)?;
+    let (connection, lock) = connect(arguments, &keeper)?;
     // Threads have what they are made with: before there is any.
     crate::sandbox::keep_only(crate::sandbox::OF_SERVER).map_err(daemon::DaemonError::from)?;
     let service = Arc::new(Service::new(source.looking_by(namespace_reader), most_files / 2));
     let forward = sender.clone();
     forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
-    daemon::serve(&connection, &service, &views, (keeper, &steward), &events, &sender)?;
+    let served = daemon::serve(&connection, &service, &views, (keeper, &steward), &events, &sender);
+    if let Some(lock) = lock {
+        lock.release_by(|| steward.forget_lock(&connection.directory()));
+    }
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 

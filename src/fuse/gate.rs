@@ -67,8 +67,9 @@ impl Gate {
         self.inside.load(Ordering::Relaxed) >= self.threads
     }
 
-    pub(super) fn enter(&self) {
-        self.inside.fetch_add(1, Ordering::Relaxed);
+    /// A thread has fetched a request. Whether half of the others are about one, too.
+    pub(super) fn enter(&self) -> bool {
+        self.inside.fetch_add(1, Ordering::Relaxed) >= (self.threads / 2).max(1)
     }
 
     pub(super) fn pass(&self) {

@@ -345,7 +345,7 @@ impl Service {
             Found::IsRead => return Attempt::IsRead(answers),
             Found::ToBeRead(reading) => self.read(asker, &caller, query, &answers, reading),
         };
-        answers.share.charge(pid, began, Instant::now());
+        answers.share.charge(&self.busyness, pid, began, Instant::now());
         if is_patient && !answers.share.is_aside(Instant::now()) {
             self.known_aside.remove(pid);
         }

@@ -87,16 +87,29 @@ impl Lock {
     }
 }
 
+impl Lock {
+    /// Unlocks the directory for a process that may not remove the file itself, and has that done by another.
+    pub fn release_by(mut self, remove: impl FnOnce() -> io::Result<()>) {
+        if let Some(file) = self.file.take() {
+            // Whoever waits for it makes another. What stays if this fails locks nobody out.
+            let _ = remove();
+            drop(file);
+        }
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // Whoever waits for it makes another. What stays if this fails locks nobody out.
+            // As above.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-fn path(directory: &Path) -> PathBuf {
+/// The file that is locked for a directory.
+#[must_use]
+pub fn path(directory: &Path) -> PathBuf {
     let mut path = directory.as_os_str().to_owned();
     path.push(".lock");
     path.into()
