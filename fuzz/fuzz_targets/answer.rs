@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use tempfile::TempDir;
 
 #[derive(Arbitrary, Debug)]
@@ -106,7 +106,7 @@ fuzz_target!(|damage: Damage| {
         touched.push((path, text));
     }
     if let Ok(source) = Source::open(system.dir.path(), None) {
-        let service = Service::new(source, 100);
+        let service = Arc::new(Service::new(source, 100));
         for view in VIEWS {
             if let Ok(text) = service.text(system.reader, *view) {
                 // A process of the host gets the host's own file, whatever that says.
