@@ -1,7 +1,7 @@
 //! Least privilege from inside: what a process gives up before it deals with tenants, whoever has started it.
 //!
 //! The process that serves keeps one capability, to see the namespaces of others' processes, and a list of system calls
-//! ([`calls`]). What needs more is done by processes that serve nobody: [`crate::namespace_reader`] enters cgroup
+//! (`calls`). What needs more is done by processes that serve nobody: [`crate::namespace_reader`] enters cgroup
 //! namespaces, [`crate::steward`] mounts.
 //!
 //! Landlock is not used: a process that it confines may not look at processes outside of its domain
