@@ -196,7 +196,7 @@ pub fn serve(
 fn give_up(connection: &Connection, gate: &Arc<Gate>, steward: &Steward) -> io::Result<()> {
     let Some(anchors) = connection.anchors() else { return steward.unmount(&connection.mount_point()) };
     let given_way = steward.give_way(&anchors);
-    if !session::drain(gate, &connection.journal(), &anchors.live()) {
+    if !session::drain(gate, &connection.journal(), &anchors.live(), false) {
         log::warn!("a request is not answered in time; who waits for it gets an error");
     }
     let aborted = steward.abort(&anchors);
@@ -219,8 +219,8 @@ pub fn leave(connection: &Connection, gate: &Arc<Gate>) {
 }
 
 fn drain(connection: &Connection, gate: &Arc<Gate>) {
-    if !session::drain(gate, &connection.journal(), &connection.mount_point()) {
-        log::warn!("a request is not answered in time; it is left to the successor");
+    if !session::drain(gate, &connection.journal(), &connection.mount_point(), true) {
+        log::info!("what is not answered yet is left to the successor");
     }
 }
 

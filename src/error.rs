@@ -38,6 +38,9 @@ pub enum Error {
     /// A serving thread, which others need, was not to do what takes so long. No reader is ever told.
     #[error("cgroup {0} takes long to read; this is a defect, please report it")]
     TakesLong(String),
+    /// Likewise what may hang for as long as a tenant likes.
+    #[error("to look at cgroup {0} may hang; this is a defect, please report it")]
+    MayHang(String),
     /// The rest of a file that was begun before the daemon was replaced.
     #[error("/{0} was read in part before the daemon was replaced; open it again")]
     TextGone(&'static str),
@@ -61,6 +64,7 @@ impl Error {
             Self::Outside(_)
             | Self::Malformed { .. }
             | Self::TakesLong(_)
+            | Self::MayHang(_)
             | Self::TextGone(_)
             | Self::View(_) => libc::EIO,
         };
@@ -87,7 +91,7 @@ impl Error {
             | Self::Unreadable { .. }
             | Self::Malformed { .. }
             | Self::View(ViewError::Malformed(..)) => log::Level::Warn,
-            Self::TakesLong(_) | Self::View(ViewError::NotLoaded(_)) => log::Level::Error,
+            Self::TakesLong(_) | Self::MayHang(_) | Self::View(ViewError::NotLoaded(_)) => log::Level::Error,
         }
     }
 

@@ -29,7 +29,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 /// How long the kernel may keep look-ups and attributes: nothing of ours ever changes, and of what the kernel takes away, as
@@ -113,33 +112,32 @@ impl Served {
     }
 }
 
-/// How long the start of a server waits for the answer to a request that its predecessor has left.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// What a read gets that a predecessor had fetched, or the errno. The text from which that had answered the
-/// reads before it is gone: it is made anew.
+/// Has `reply` told what a read gets that a predecessor had fetched, or the errno: by another thread, for nobody waits for a
+/// tenant at the start of a server. The text from which that had answered the reads before it is gone: it is made anew.
 pub(crate) fn reread(
     service: &Arc<Service>,
     views: &[&'static dyn View],
-    fetched: &Fetched,
-) -> Result<Vec<u8>, i32> {
-    let What::Read { offset, size, .. } = fetched.what else { return Err(libc::EIO) };
+    fetched: Fetched,
+    reply: impl FnOnce(Result<Vec<u8>, i32>) + Send + 'static,
+) {
+    let What::Read { offset, size, .. } = fetched.what else { return reply(Err(libc::EIO)) };
     let view = || views.iter().find(|view| view.ino() == fetched.ino).copied().map(File::View);
-    let file = kernel_number(fetched.ino).map(File::OfProcessors).or_else(view).ok_or(libc::EBADF)?;
+    let Some(file) = kernel_number(fetched.ino).map(File::OfProcessors).or_else(view) else {
+        return reply(Err(libc::EBADF));
+    };
     if offset != 0 && !file.fits_one_read() {
-        return Err(Error::TextGone(file.path()).errno());
+        return reply(Err(Error::TextGone(file.path()).errno()));
     }
-    let (sender, answer) = mpsc::channel();
-    // Nobody waits any more if that fails.
-    file.ask(service, Noted::nowhere(), fetched.pid, move |text| drop(sender.send(text)));
-    match answer.recv_timeout(PATIENCE) {
-        Ok(Ok(text)) => Ok(range(&text.bytes, offset, size).to_vec()),
-        Ok(Err(error)) => {
-            service.log(&error);
-            Err(error.errno())
-        }
-        Err(_) => Err(libc::EIO),
-    }
+    service.do_aside(Noted::nowhere(), fetched.pid, move |service| {
+        let log = Arc::clone(service);
+        file.ask(service, Noted::nowhere(), fetched.pid, move |text| match text {
+            Ok(text) => reply(Ok(range(&text.bytes, offset, size).to_vec())),
+            Err(error) => {
+                log.log(&error);
+                reply(Err(error.errno()));
+            }
+        });
+    });
 }
 
 /// Requests to change what never changes, each by the types of its arguments.

@@ -34,6 +34,7 @@ impl LogLimit {
             Error::Unreadable { .. } => "unreadable",
             Error::Malformed { .. } => "malformed",
             Error::TakesLong(_) => "takes long",
+            Error::MayHang(_) => "may hang",
             Error::TextGone(_) => "text gone",
             Error::OfKernel(_) => "of kernel",
             Error::View(ViewError::NotLoaded(_)) => "not loaded",

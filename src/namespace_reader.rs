@@ -18,7 +18,7 @@ use std::io::{self, IoSlice, IoSliceMut, stdin};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 /// The hidden command by which it is started.
@@ -55,7 +55,6 @@ impl NamespaceReader {
         let process = Command::new("/proc/self/exe")
             .arg(COMMAND)
             .stdin(theirs)
-            .stdout(Stdio::null())
             // What a terminal's keys end is not this process.
             .process_group(0)
             .spawn()?;

@@ -94,8 +94,10 @@ pub struct Service {
     starts: Starts,
     /// Those who are not known to be slow wait here,
     quick: Arc<Aside>,
-    /// and the others here.
+    /// those who are here,
     slow: Arc<Aside>,
+    /// and looks at what may hang here.
+    looks: Arc<Aside>,
     known_aside: KnownAside,
     busyness: Busyness,
     /// So many serving threads may begin to read a cgroup: another one is always left for who needs none to be read.
@@ -115,8 +117,9 @@ impl Service {
             loads: Loads::new(),
             triggers: Triggers::new(most_files),
             starts: Starts::default(),
-            quick: Arc::default(),
-            slow: Arc::new(Aside::less_important()),
+            quick: Arc::new(Aside::quick()),
+            slow: Arc::new(Aside::slow()),
+            looks: Arc::new(Aside::looks()),
             known_aside: KnownAside::default(),
             busyness: Busyness::default(),
             readings_left: AtomicUsize::new(serving_threads() - 1),

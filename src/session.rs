@@ -49,7 +49,9 @@ pub fn serve(
     )?;
     // Before anything is answered from it.
     let waiters = service.keep_in(&connection.kept()?);
-    let poisoned = resend::settle(connection, gate.threads(), |fetched| reread(service, views, fetched))?;
+    let poisoned = resend::settle(connection, gate.threads(), |fetched, reply| {
+        reread(service, views, *fetched, reply);
+    })?;
     poisoned.iter().for_each(|&pid| service.leave_aside(pid));
     if !poisoned.is_empty() {
         log::warn!(

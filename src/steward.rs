@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 /// The hidden command by which it is started.
@@ -57,7 +57,6 @@ impl Steward {
             .arg(directory)
             .args(views.iter().map(|view| view.path()))
             .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
             // What a terminal's keys end is not this process.
             .process_group(0)
             .spawn()?;

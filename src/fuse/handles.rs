@@ -13,6 +13,8 @@ use std::time::Duration;
 const SWEEP: usize = 4096;
 /// Nor are more bytes of text than this handed out in between.
 const SWEEP_BYTES: usize = 16 << 20;
+/// Nor, where very many files are open, than so many for each.
+const BYTES_A_FILE: usize = 256;
 /// How long a reader may take over one text. Whoever reads on after that reads a newer one.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Where all texts together are larger than this, readers may take less time: a tenant can begin many and never go on.
@@ -145,7 +147,8 @@ impl Table {
     fn sweep_now_and_then(&mut self, given: &Text) {
         self.bytes_since_sweep += given.bytes.len();
         let many = self.opens_since_sweep >= SWEEP.max(self.open.len() / 2);
-        if many || self.bytes_since_sweep >= SWEEP_BYTES {
+        // To go through all of them has to be worth it.
+        if many || self.bytes_since_sweep >= SWEEP_BYTES.max(self.open.len() * BYTES_A_FILE) {
             (self.opens_since_sweep, self.bytes_since_sweep) = (0, 0);
             let mut patience = PATIENCE;
             while self.sweep(patience) > MOST_BYTES && !patience.is_zero() {

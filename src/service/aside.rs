@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many threads at most, those that are stuck counted in.
+/// So many threads at most, those that are stuck counted in; and of those that look at what may hang.
 const MOST: usize = 32;
+const MOST_LOOKING: usize = 96;
 /// A thread that has been at one thing for so long is stuck, and another one takes its place.
 const STUCK: Duration = Duration::from_millis(50);
 /// A thread with nothing to do ends after so long.
@@ -49,8 +50,8 @@ const LANES: [Lane; 3] = [Lane::Quick, Lane::Slow, Lane::Looks];
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
 /// Who waits for what.
-#[derive(Default)]
 pub(super) struct Aside {
+    most: usize,
     is_nice: bool,
     state: Mutex<State>,
     changed: Condvar,
@@ -90,9 +91,19 @@ impl State {
 }
 
 impl Aside {
-    /// One whose threads are less important than others of this process.
-    pub(super) fn less_important() -> Self {
-        Self { is_nice: true, ..Self::default() }
+    /// One for [`Lane::Quick`].
+    pub(super) fn quick() -> Self {
+        Self { most: MOST, is_nice: false, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// One for [`Lane::Slow`], whose threads are less important than others of this process.
+    pub(super) fn slow() -> Self {
+        Self { is_nice: true, ..Self::quick() }
+    }
+
+    /// One for [`Lane::Looks`]: whoever has many that hang leaves the threads of others alone.
+    pub(super) fn looks() -> Self {
+        Self { most: MOST_LOOKING, ..Self::slow() }
     }
 
     /// Has `job` done when it is the owner's turn in a lane.
@@ -129,7 +140,7 @@ impl Aside {
 
     /// Makes a thread unless one is idle, or there are as many as may be.
     fn need_a_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if state.idle > 0 || state.threads >= MOST {
+        if state.idle > 0 || state.threads >= self.most {
             return Ok(());
         }
         let aside = Arc::clone(self);
@@ -215,7 +226,7 @@ mod tests {
 
     #[test]
     fn owners_take_turns_and_each_keeps_its_order() {
-        let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
+        let (aside, (sender, done)) = (Arc::new(Aside::quick()), mpsc::channel());
         let (go, gate) = mpsc::channel::<()>();
         aside.push(Lane::Slow, 0, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
         for (owner, what) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (2, "2b")] {
@@ -229,7 +240,7 @@ mod tests {
 
     #[test]
     fn one_that_is_stuck_holds_up_its_owner_alone() {
-        let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
+        let (aside, (sender, done)) = (Arc::new(Aside::quick()), mpsc::channel());
         let (go, gate) = mpsc::channel::<()>();
         aside.push(Lane::Slow, 1, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
         for owner in [1, 2] {
@@ -244,7 +255,7 @@ mod tests {
 
     #[test]
     fn lanes_do_not_wait_for_each_other() {
-        let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
+        let (aside, (sender, done)) = (Arc::new(Aside::quick()), mpsc::channel());
         let (go, gate) = mpsc::channel::<()>();
         for lane in [Lane::Slow, Lane::Looks] {
             aside.push(lane, 1, Box::new(|| thread::sleep(STUCK / 2))).unwrap();
@@ -259,7 +270,7 @@ mod tests {
 
     #[test]
     fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
-        let (aside, (sender, done)) = (Arc::new(Aside::default()), mpsc::channel());
+        let (aside, (sender, done)) = (Arc::new(Aside::quick()), mpsc::channel());
         let at = Instant::now() + Duration::from_millis(30);
         aside.push(Lane::Slow, 1, Box::new(|| panic!("on purpose"))).unwrap();
         aside.push_later(at, Box::new(move || sender.send(Instant::now()).unwrap())).unwrap();
@@ -268,7 +279,7 @@ mod tests {
 
     #[test]
     fn there_are_no_more_threads_than_may_be() {
-        let aside = Arc::new(Aside::default());
+        let aside = Arc::new(Aside::quick());
         let (go, gate) = mpsc::channel::<()>();
         let gate = Arc::new(Mutex::new(gate));
         for owner in 0..2 * MOST as u64 {

@@ -2,6 +2,7 @@
 
 use super::answers::{Answer, CgroupAnswers, Found, Reading};
 use super::aside::{Job, Lane};
+use super::ledgers::Ledgers;
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
@@ -106,14 +107,28 @@ impl Query for CpusOf {
 
 /// What came of an attempt to answer.
 enum Attempt<T> {
-    /// The answer, and what is to be done next: by those who waited for the same reading, on behalf of its owner.
-    Done(Result<T, Error>, (u64, Vec<Again>)),
+    /// The answer, and what is to be done next.
+    Done(Result<T, Error>, Next),
     /// Somebody reads that cgroup already.
     IsRead(Arc<CgroupAnswers>),
-    /// It is to be asked for aside, in this lane on behalf of this owner.
-    Aside(Lane, u64, Vec<Again>),
+    /// It is to be asked for aside, in that lane on behalf of that owner, and what is to be done next.
+    Aside(Lane, u64, Next),
     /// When the container started has to be found out first.
     Start(Seeker),
+}
+
+/// What is to be done by those who waited for the same reading, on behalf of its owner.
+#[derive(Default)]
+struct Next {
+    is_slow: bool,
+    owner: u64,
+    again: Vec<Again>,
+}
+
+impl Next {
+    const fn lane(&self) -> Lane {
+        if self.is_slow { Lane::Slow } else { Lane::Quick }
+    }
 }
 
 /// A reader for whose container that has to be found out.
@@ -184,14 +199,14 @@ impl Service {
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
         match self.attempt(asker, &waiter, &query) {
-            Attempt::Done(answer, (owner, next)) => {
+            Attempt::Done(answer, next) => {
                 reply(answer);
                 drop(waiter);
-                self.go_on(asker, owner, next);
+                self.go_on(asker, next);
             }
             Attempt::Aside(lane, owner, next) => {
                 self.put_aside(lane, owner, self.again(waiter, query, reply));
-                self.put_all_aside(owner, next);
+                self.put_all_aside(next);
             }
             Attempt::IsRead(answers) => {
                 // It may have been read meanwhile.
@@ -204,7 +219,7 @@ impl Service {
     }
 
     /// Has `work` done on a thread that nobody else waits for.
-    pub(super) fn do_aside(
+    pub(crate) fn do_aside(
         self: &Arc<Self>,
         noted: Noted,
         pid: u32,
@@ -216,7 +231,7 @@ impl Service {
             noted.begin();
             work(&service);
         };
-        self.push_aside(Lane::Slow, pid.into(), Box::new(job));
+        self.push_aside(Lane::Slow, of_process(pid), Box::new(job));
     }
 
     /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.
@@ -255,7 +270,7 @@ impl Service {
                 service.log(&error);
             }
         };
-        self.push_aside(Lane::Looks, pid.into(), Box::new(leave));
+        self.push_aside(Lane::Looks, of_process(pid), Box::new(leave));
     }
 
     fn again<Q: Query>(
@@ -278,29 +293,35 @@ impl Service {
 
     /// A job that nobody can do is dropped, and its reader gets an error.
     fn push_aside(&self, lane: Lane, owner: u64, job: Job) {
-        let aside = if lane == Lane::Quick { &self.quick } else { &self.slow };
+        let aside = match lane {
+            Lane::Quick => &self.quick,
+            Lane::Slow => &self.slow,
+            Lane::Looks => &self.looks,
+        };
         if let Err(error) = aside.push(lane, owner, job) {
             self.warn_of_no_thread(&error);
         }
     }
 
     /// Goes on with those who waited for what was read.
-    fn go_on(&self, asker: Asker, owner: u64, next: Vec<Again>) {
-        for (index, again) in next.into_iter().enumerate() {
+    fn go_on(&self, asker: Asker, next: Next) {
+        let lane = next.lane();
+        for (index, again) in next.again.into_iter().enumerate() {
             match asker {
-                Asker::Serving if index < TOGETHER => again(Asker::Helping),
-                _ => self.put_aside(Lane::Quick, owner, again),
+                Asker::Serving if index < TOGETHER && lane == Lane::Quick => again(Asker::Helping),
+                _ => self.put_aside(lane, next.owner, again),
             }
         }
     }
 
-    fn put_all_aside(&self, owner: u64, next: Vec<Again>) {
-        next.into_iter().for_each(|again| self.put_aside(Lane::Quick, owner, again));
+    fn put_all_aside(&self, next: Next) {
+        let lane = next.lane();
+        next.again.into_iter().for_each(|again| self.put_aside(lane, next.owner, again));
     }
 
     fn attempt<Q: Query>(&self, asker: Asker, waiter: &Waiter, query: &Q) -> Attempt<Q::Answer> {
         if waiter.pid == 0 {
-            return Attempt::Done(query.of_unseen(self), (0, Vec::new()));
+            return Attempt::Done(query.of_unseen(self), Next::default());
         }
         MEMBERSHIP.with_borrow_mut(|membership| {
             let mut attempt = 1;
@@ -327,21 +348,25 @@ impl Service {
         let (pid, began) = (waiter.pid, Instant::now());
         let (needs, is_patient) = (query.needs(), asker == Asker::Patient);
         let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient };
-        let found = self.source.caller(reader, membership);
-        let found = found.and_then(|caller| self.answers_for(&caller).map(|answers| (caller, answers)));
-        let (caller, answers) = match found {
-            Ok(found) => found,
-            // Whose container it is is not known yet; all that are in one cgroup take turns as one.
-            Err(Error::TakesLong(path)) => return Attempt::Aside(Lane::Quick, hash(&path), Vec::new()),
-            Err(error) => return Attempt::Done(Err(error), (0, Vec::new())),
+        // Whose container it is is not known yet; all that are in one cgroup take turns as one.
+        let caller = match self.source.caller(reader, membership) {
+            Ok(caller) => caller,
+            Err(Error::TakesLong(path)) => return Attempt::Aside(Lane::Quick, hash(&path), Next::default()),
+            Err(Error::MayHang(path)) => return Attempt::Aside(Lane::Looks, hash(&path), Next::default()),
+            Err(error) => return Attempt::Done(Err(error), Next::default()),
+        };
+        let answers = match self.answers_for(&caller) {
+            Ok(answers) => answers,
+            Err(Error::TakesLong(path)) => return Attempt::Aside(Lane::Slow, hash(&path), Next::default()),
+            Err(error) => return Attempt::Done(Err(error), Next::default()),
         };
         let owner = answers.path().number();
         if !is_patient && answers.share.is_aside(began) {
             self.known_aside.add(pid, owner);
-            return Attempt::Aside(Lane::Slow, owner, Vec::new());
+            return Attempt::Aside(Lane::Slow, owner, Next::default());
         }
         let attempt = match answers.find(&caller, needs, waiter.asked, |answer| query.of(answer)) {
-            Found::Answer(answer) => Attempt::Done(answer, (owner, Vec::new())),
+            Found::Answer(answer) => Attempt::Done(answer, Next::default()),
             Found::IsRead => return Attempt::IsRead(answers),
             Found::ToBeRead(reading) => self.read(asker, &caller, query, &answers, reading),
         };
@@ -375,11 +400,16 @@ impl Service {
         reading: Reading,
     ) -> Attempt<Q::Answer> {
         let owner = answers.path().number();
+        let end = |reading: Reading| Next {
+            is_slow: answers.share.is_aside(Instant::now()),
+            owner,
+            again: reading.end(),
+        };
         let permit = match asker {
             Asker::Patient => None,
             Asker::Serving | Asker::Helping => match Permit::of(&self.readings_left) {
                 Some(permit) => Some(permit),
-                None => return Attempt::Aside(Lane::Quick, owner, reading.end()),
+                None => return Attempt::Aside(Lane::Quick, owner, end(reading)),
             },
         };
         self.answers.forget_now_and_then();
@@ -391,10 +421,10 @@ impl Service {
         match read {
             Ok(snapshot) => {
                 let answer = reading.done(caller, query.needs(), snapshot, |answer| query.of(answer));
-                Attempt::Done(answer, (owner, reading.end()))
+                Attempt::Done(answer, end(reading))
             }
             Err(NotRead::Start(container)) => {
-                self.put_all_aside(owner, reading.end());
+                self.put_all_aside(end(reading));
                 Attempt::Start(Seeker {
                     container,
                     answers: Arc::clone(answers),
@@ -406,14 +436,14 @@ impl Service {
                 })
             }
             Err(NotRead::Error(Error::TakesLong(_))) if asker != Asker::Patient => {
-                Attempt::Aside(Lane::Slow, owner, reading.end())
+                Attempt::Aside(Lane::Slow, owner, end(reading))
             }
             Err(NotRead::Error(error)) => {
                 if error.is_race() {
                     self.forget(caller);
                 }
-                self.put_all_aside(owner, reading.end());
-                Attempt::Done(Err(error), (owner, Vec::new()))
+                self.put_all_aside(end(reading));
+                Attempt::Done(Err(error), Next::default())
             }
         }
     }
@@ -421,9 +451,9 @@ impl Service {
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
         crate::fault::point(caller.pid);
         let container = path.container(caller.container_length);
-        let start = match container {
-            Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
-            _ => None,
+        let (start, is_known) = match container {
+            Some((number, _)) if needs.covers(Needs::START) => self.start_of(number)?,
+            _ => (None, false),
         };
         let mut snapshot = self.source.load(path, caller, needs)?;
         let (Scope::Container(_), Some(container)) = (&snapshot.scope, container) else {
@@ -431,8 +461,11 @@ impl Service {
         };
         snapshot.start = start;
         if needs.covers(Needs::COUNTERS) {
-            let counters = self.ledgers.counters(container, &snapshot).map_err(Error::from)?;
-            snapshot.counters = Some(counters);
+            let counters = match is_known {
+                true => self.ledgers.counters(container, &snapshot),
+                false => Ledgers::provisional_counters(&snapshot),
+            };
+            snapshot.counters = Some(counters.map_err(Error::from)?);
         }
         if needs.covers(Needs::LOAD) {
             let last_pid = self.source.innermost_pid(caller.pid)?;
@@ -442,10 +475,11 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// What was found out once stays, also over restarts.
-    fn start_of(&self, container: u64) -> Result<u64, NotRead> {
+    /// When a container started, and whether that is certain. What was found out once stays, also over restarts.
+    fn start_of(&self, container: u64) -> Result<(Option<u64>, bool), NotRead> {
         match (self.ledgers.start(container), self.starts.of(container)) {
-            (Some(start), _) | (None, Known::At(start)) => Ok(start),
+            (Some(start), _) | (None, Known::At(start)) => Ok((Some(start), true)),
+            (None, Known::SoFar(start)) => Ok((Some(start), false)),
             (None, Known::Sought | Known::Nothing) => Err(NotRead::Start(container)),
         }
     }
@@ -464,6 +498,7 @@ impl Service {
             Waiting::NeedNot(again) => return again(asker),
             Waiting::HasToLook(so_far) => so_far,
         };
+        let this_look = Arc::clone(&so_far);
         let service = Arc::clone(self);
         let look = move || {
             let path = seeker.answers.path();
@@ -475,15 +510,20 @@ impl Service {
         self.push_aside(Lane::Looks, container, Box::new(look));
         let service = Arc::clone(self);
         let give_up = move || {
-            let waiting = service.starts.give_up(container);
+            let waiting = service.starts.give_up(container, &this_look);
             waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, container, again));
         };
         if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, Box::new(give_up)) {
             self.warn_of_no_thread(&error);
             // Nobody would, later.
-            drop(self.starts.give_up(container));
+            drop(self.starts.found(container, &[], None));
         }
     }
+}
+
+/// An owner that is no cgroup: these have small numbers.
+const fn of_process(pid: u32) -> u64 {
+    1 << 63 | pid as u64
 }
 
 fn hash(path: &str) -> u64 {
@@ -513,10 +553,12 @@ impl Drop for Permit<'_> {
 /// to be taken for one of another container costs a reader a little time and nothing else.
 #[derive(Default)]
 pub(super) struct KnownAside {
-    owners: Mutex<HashMap<u32, u64>>,
+    owners: Mutex<HashMap<u32, (u64, Instant)>>,
     count: AtomicUsize,
 }
 
+/// For so long: nobody can have ids be used again so soon.
+const KNOWN_FOR: Duration = Duration::from_millis(500);
 /// So many are remembered.
 const MOST_KNOWN: usize = 8192;
 
@@ -525,7 +567,8 @@ impl KnownAside {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.owners.lock().get(&pid).copied()
+        let (owner, since) = self.owners.lock().get(&pid).copied()?;
+        (since.elapsed() < KNOWN_FOR).then_some(owner)
     }
 
     fn add(&self, pid: u32, owner: u64) {
@@ -533,7 +576,7 @@ impl KnownAside {
         if owners.len() >= MOST_KNOWN {
             owners.clear();
         }
-        owners.insert(pid, owner);
+        owners.insert(pid, (owner, Instant::now()));
         self.count.store(owners.len(), Ordering::Relaxed);
     }
 

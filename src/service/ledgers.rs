@@ -5,7 +5,7 @@ use crate::ledger::{Counters, Ledger, WORDS};
 use crate::parse::uptime::uptime;
 use crate::shared::{Record, Table};
 use crate::shares::Policy;
-use crate::snapshot::{Native, Snapshot};
+use crate::snapshot::{Cpus, Native, Snapshot};
 use crate::view::ViewError;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -76,22 +76,22 @@ impl Ledgers {
         self.open.lock().by_container.get(&container).map(|entry| entry.kept.start)
     }
 
+    /// What the processors of a container have counted, if it started when it seems to have. Nothing is kept.
+    pub(super) fn provisional_counters(snapshot: &Snapshot) -> Result<Counters, ViewError> {
+        let moment = Moment::of(snapshot)?;
+        Ok(moment.begin().at(moment.now, moment.cpus))
+    }
+
     /// What the processors of the container of this number, at this path, have counted by the moment of `snapshot`.
     pub(super) fn counters(
         &self,
         (container, path): (u64, &[u8]),
         snapshot: &Snapshot,
     ) -> Result<Counters, ViewError> {
-        let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
-        let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
-        let now =
-            uptime(snapshot.native(Native::Uptime)?).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
-        let now = now.saturating_mul(10_000_000);
+        let moment = Moment::of(snapshot)?;
+        let Moment { now, cpus, start } = moment;
         let mut open = self.open.lock();
-        let begin = || {
-            let ledger = Ledger::new(start.saturating_mul(nanoseconds_per_tick()).min(now), cpus);
-            Entry { path: None, kept: StartedLedger { start, ledger } }
-        };
+        let begin = || Entry { path: None, kept: StartedLedger { start, ledger: moment.begin() } };
         let Open { by_container, places, .. } = &mut *open;
         let entry = by_container.entry(container).or_insert_with(begin);
         let is_new = entry.path.is_none();
@@ -131,6 +131,29 @@ impl Ledgers {
         }
         let in_use = open.by_container.len();
         open.by_container.shrink_to(in_use * 2);
+    }
+}
+
+/// What a ledger goes by.
+struct Moment<'s> {
+    /// In nanoseconds after the boot.
+    now: u64,
+    cpus: &'s Cpus,
+    /// Of the container, in clock ticks after the boot.
+    start: u64,
+}
+
+impl<'s> Moment<'s> {
+    fn of(snapshot: &'s Snapshot) -> Result<Self, ViewError> {
+        let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
+        let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+        let now =
+            uptime(snapshot.native(Native::Uptime)?).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        Ok(Self { now: now.saturating_mul(10_000_000), cpus, start })
+    }
+
+    fn begin(&self) -> Ledger {
+        Ledger::new(self.start.saturating_mul(nanoseconds_per_tick()).min(self.now), self.cpus)
     }
 }
 

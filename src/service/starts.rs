@@ -34,6 +34,8 @@ enum Start {
 pub(super) enum Known {
     /// It started then, in clock ticks after the boot.
     At(u64),
+    /// Then, or before: the look at it takes too long, or has failed.
+    SoFar(u64),
     /// Somebody looks.
     Sought,
     /// Somebody has to look.
@@ -45,8 +47,9 @@ impl Starts {
     /// oldest of its processes that could be seen.
     pub(super) fn of(&self, container: u64) -> Known {
         match self.containers.lock().get(&container) {
-            Some(Start::Known(start, _) | Start::Failed(start)) => Known::At(*start),
-            Some(Start::Sought(so_far, None)) => Known::At(so_far.load(Ordering::Relaxed)),
+            Some(Start::Known(start, _)) => Known::At(*start),
+            Some(Start::Failed(start)) => Known::SoFar(*start),
+            Some(Start::Sought(so_far, None)) => Known::SoFar(so_far.load(Ordering::Relaxed)),
             Some(Start::Sought(_, Some(_))) => Known::Sought,
             None => Known::Nothing,
         }
@@ -70,10 +73,12 @@ impl Starts {
         }
     }
 
-    /// The look took too long. Those who waited for it.
-    pub(super) fn give_up(&self, container: u64) -> Vec<Again> {
+    /// The look that has found so much took too long. Those who waited for it.
+    pub(super) fn give_up(&self, container: u64, so_far: &Arc<AtomicU64>) -> Vec<Again> {
         match self.containers.lock().get_mut(&container) {
-            Some(Start::Sought(_, waiting)) => waiting.take().unwrap_or_default(),
+            Some(Start::Sought(this, waiting)) if Arc::ptr_eq(this, so_far) => {
+                waiting.take().unwrap_or_default()
+            }
             _ => Vec::new(),
         }
     }
@@ -107,7 +112,10 @@ impl Starts {
         let gone: Vec<_> = known.into_iter().filter(is_gone).collect();
         let mut containers = self.containers.lock();
         for (number, _) in gone {
-            containers.remove(&number);
+            // Somebody may look for it anew meanwhile.
+            if containers.get(&number).is_some_and(|start| !matches!(start, Start::Sought(..))) {
+                containers.remove(&number);
+            }
         }
         let in_use = containers.len();
         containers.shrink_to(in_use * 2);
@@ -150,13 +158,13 @@ mod tests {
     fn what_was_found_so_far_is_told_while_the_look_hangs() {
         let starts = Starts::default();
         let Waiting::HasToLook(so_far) = starts.wait(7, job(), 90) else { panic!("nobody looks") };
-        assert_eq!(starts.give_up(7).len(), 1);
-        assert!(matches!(starts.of(7), Known::At(90)));
+        assert_eq!(starts.give_up(7, &so_far).len(), 1);
+        assert!(matches!(starts.of(7), Known::SoFar(90)));
         so_far.store(85, Ordering::Relaxed);
-        assert!(matches!(starts.of(7), Known::At(85)));
-        assert!(starts.give_up(7).is_empty());
+        assert!(matches!(starts.of(7), Known::SoFar(85)));
+        assert!(starts.give_up(7, &so_far).is_empty());
         assert!(starts.found(7, b"/c", None).is_empty());
-        assert!(matches!(starts.of(7), Known::At(85)));
+        assert!(matches!(starts.of(7), Known::SoFar(85)));
         starts.sweep(|_, _| true);
         assert!(matches!(starts.of(7), Known::Nothing), "it is looked for again");
     }

@@ -4,7 +4,8 @@ use super::connection::Connection;
 use crate::journal::{Fetched, Left, What};
 use rustix::io::{Errno, write};
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 /// `struct fuse_out_header` of include/uapi/linux/fuse.h: length, error, number of the request.
 fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
@@ -22,7 +23,7 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
 pub(super) fn settle(
     connection: &Connection,
     threads: usize,
-    text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>,
+    text: impl Fn(&Fetched, Reply),
 ) -> io::Result<Vec<u32>> {
     let journal = connection.journal();
     let left = journal.left();
@@ -45,32 +46,40 @@ fn resend(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
     write(device, &header(16, FUSE_NOTIFY_RESEND, 0)).map(drop)
 }
 
-/// Answers what the process before had fetched. A number that nobody waits for the kernel does not find.
-fn answer(
-    connection: &Connection,
-    left: &[Left],
-    text: impl Fn(&Fetched) -> Result<Vec<u8>, i32>,
-) -> io::Result<()> {
+/// Tells who waits for a read what it gets, or the errno.
+pub(super) type Reply = Box<dyn FnOnce(Result<Vec<u8>, i32>) + Send>;
+
+/// Answers what the process before had fetched. A number that nobody waits for the kernel does not find. Reads are answered
+/// by others, whose containers may be slow.
+fn answer(connection: &Connection, left: &[Left], text: impl Fn(&Fetched, Reply)) -> io::Result<()> {
     let journal = connection.journal();
     let mut unnoted = connection.last_fetched()?;
     unnoted.retain(|request| !journal.has_noted(left, request.unique));
+    let device = Arc::new(connection.device().try_clone_to_owned()?);
     for fetched in left.iter().map(|left| left.fetched).chain(unnoted) {
         // Until it is answered: if this process dies over it in its turn, the next sees that.
         let noted = journal.note(fetched);
-        let answer = match fetched.what {
-            _ if noted.is_poisoned() => Err(libc::EIO),
-            What::Read { .. } => text(&fetched),
-            What::Release => Ok(Vec::new()),
+        let is_poisoned = noted.is_poisoned();
+        let device = Arc::clone(&device);
+        let tell = move |answer: Result<Vec<u8>, i32>| {
+            let (error, body) = match answer {
+                Ok(body) => (0, body),
+                Err(errno) => (-errno, Vec::new()),
+            };
+            let mut message = header(16 + body.len(), error, fetched.unique).to_vec();
+            message.extend(body);
+            if let Err(error) = reply(device.as_fd(), &message) {
+                log::debug!("cannot answer what the server before has left: {error}");
+            }
+            drop(noted);
+        };
+        match fetched.what {
+            _ if is_poisoned => tell(Err(libc::EIO)),
+            What::Read { .. } => text(&fetched, Box::new(tell)),
+            What::Release => tell(Ok(Vec::new())),
             // open(2) and stat(2) start again by themselves.
-            What::Lookup | What::Other => Err(libc::ESTALE),
-        };
-        let (error, body) = match answer {
-            Ok(body) => (0, body),
-            Err(errno) => (-errno, Vec::new()),
-        };
-        let mut message = header(16 + body.len(), error, fetched.unique).to_vec();
-        message.extend(body);
-        reply(connection.device(), &message)?;
+            What::Lookup | What::Other => tell(Err(libc::ESTALE)),
+        }
     }
     Ok(())
 }
@@ -109,9 +118,9 @@ mod tests {
             .collect();
         let journal = connection.journal();
         journal.resume(&left);
-        let text = |fetched: &Fetched| {
+        let text = |fetched: &Fetched, reply: Reply| {
             assert_eq!(journal.fetched(), [*fetched], "a successor sees what this one is about");
-            Ok(format!("text of {}", fetched.ino).into_bytes())
+            reply(Ok(format!("text of {}", fetched.ino).into_bytes()));
         };
         answer(&connection, &left, text).unwrap();
         assert!(journal.left().is_empty());

@@ -339,7 +339,7 @@ fn search_init(
     match eldest_ancestor(reader.pid, own, procfs) {
         Some(init) => Ok(Some(init)),
         None if reader.may_take_long => search_all(id, own.nesting, reader.memory, procfs, memory),
-        None => Err(Error::TakesLong(printable(reader.memory))),
+        None => Err(Error::MayHang(printable(reader.memory))),
     }
 }
 
@@ -349,11 +349,18 @@ fn status(pid: u32, procfs: &Procfs) -> Option<proc_status::Status> {
     proc_status::parse(&text).ok()
 }
 
-/// The init of the namespace, if that is an ancestor. On the way up from a process namespaces only get less deep, so those
+/// So many ancestors are looked at.
+const MOST_ANCESTORS: usize = 64;
+
+/// The init of the namespace, if that is a near ancestor. On the way up from a process namespaces only get less deep, so those
 /// that are nested as deeply are in the same.
 fn eldest_ancestor(mut pid: u32, own: proc_status::Status, procfs: &Procfs) -> Option<u32> {
     let mut there = own;
-    while there.nesting == own.nesting {
+    // A tenant may have each of any number of processes start the next.
+    for _ in 0..MOST_ANCESTORS {
+        if there.nesting != own.nesting {
+            break;
+        }
         if there.innermost_pid == 1 {
             return Some(pid);
         }

@@ -87,14 +87,21 @@ impl Protected {
         may_take_long: bool,
         buffer: &mut Vec<u8>,
     ) -> Result<Arc<Seen>, Error> {
-        let known =
-            || self.seen.lock().as_ref().map(|(seen, until)| (Arc::clone(seen), Instant::now() < *until));
+        let known_for = |longer: Duration| {
+            let seen = self.seen.lock();
+            seen.as_ref().map(|(seen, until)| (Arc::clone(seen), Instant::now() < *until + longer))
+        };
+        let known = || known_for(Duration::ZERO);
         let takes_long = || Error::TakesLong(printable(path));
         match known() {
             Some((seen, true)) => return Ok(seen),
             // Directories of kernfs have a link for each child.
             _ if !may_take_long && fstat(parent).is_ok_and(|stat| stat.st_nlink > MANY + 2) => {
-                return Err(takes_long());
+                // Who may take long has time to renew it.
+                return match known_for(LONGEST) {
+                    Some((seen, true)) => Ok(seen),
+                    _ => Err(takes_long()),
+                };
             }
             _ => {}
         }
