@@ -107,6 +107,8 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     if !rustix::process::geteuid().is_root() {
         return Err(RunError::NotRoot);
     }
+    // A heap of its own has each new thread ask how many processors there are, by a file that is a view to those who serve.
+    crate::sys::share_one_heap();
     // Before any thread is made, for all of them to inherit.
     let signals = signals::block()?;
     let name = cgroup::unique_name();
