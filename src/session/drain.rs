@@ -2,6 +2,7 @@
 
 use crate::fuse::Gate;
 use crate::journal::Journal;
+use crate::session::resend::is_given_out_again;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// How long what is being answered may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a successor is kept waiting for what one container makes take long: it is asked for again then.
+/// How long a successor is kept waiting for what one container makes take long: the kernel gives it out again then, if it is one that does.
 const A_MOMENT: Duration = Duration::from_millis(50);
 
 /// Answers what was fetched, and fetches no more: every thread is brought to wait at the gate, and what waits aside is
@@ -29,7 +30,7 @@ pub fn drain(gate: &Arc<Gate>, journal: &Journal, mount_point: &Path, has_succes
     while !gate.all_wait() && Instant::now() < deadline {
         thread::sleep(Duration::from_micros(100));
     }
-    let patience = if has_successor { A_MOMENT } else { PATIENCE };
+    let patience = if has_successor && is_given_out_again() { A_MOMENT } else { PATIENCE };
     let deadline = deadline.min(Instant::now() + patience);
     while !journal.is_empty() && Instant::now() < deadline {
         thread::sleep(Duration::from_micros(100));
