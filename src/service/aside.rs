@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// So many threads at most, those that are stuck counted in; and of those that look at what may hang.
 const MOST: usize = 32;
 const MOST_LOOKING: usize = 96;
-/// A thread that has been at one thing for so long is stuck, and another one takes its place.
+/// How often it is seen to whether a thread is stuck, and when that is so where nothing is slow.
 const STUCK: Duration = Duration::from_millis(50);
 /// A thread with nothing to do ends after so long.
 const IDLE: Duration = Duration::from_secs(5);
@@ -40,6 +40,15 @@ impl Lane {
         match self {
             Self::Quick => 2,
             Self::Slow | Self::Looks => 1,
+        }
+    }
+
+    /// A thread that has been at one thing for so long is stuck, and another one takes its place.
+    const fn stuck(self) -> Duration {
+        match self {
+            Self::Quick | Self::Looks => STUCK,
+            // What is slow takes its time, and others are to have theirs.
+            Self::Slow => Duration::from_millis(500),
         }
     }
 }
@@ -83,7 +92,7 @@ impl State {
     fn next(&mut self, now: Instant) -> Option<Owner> {
         LANES.into_iter().find_map(|which| {
             let lane = which as usize;
-            let is_busy = |((of, _), since): (&Owner, &Instant)| *of == lane && now - *since < STUCK;
+            let is_busy = |((of, _), since): (&Owner, &Instant)| *of == lane && now - *since < which.stuck();
             let busy = self.working.iter().filter(|working| is_busy(*working)).count();
             if busy < which.width() { self.turns[lane].pop_front().map(|owner| (lane, owner)) } else { None }
         })
