@@ -17,7 +17,7 @@ mod table;
 mod tenant;
 
 use common::cgroup::Cgroup;
-use common::daemon::{Daemon, Deadline};
+use common::daemon::{Daemon, Deadline, supervised};
 use common::helper::{self, Running};
 use common::load::bound;
 use common::victim::{LIMIT, Pair, Victim};
@@ -99,10 +99,6 @@ fn hold<T>(row: &str, daemon: &Daemon, start: impl FnOnce() -> T) {
     drop(load);
     table::note(row, &beside);
     beside.check();
-}
-
-fn supervised() -> Daemon {
-    Daemon::start_with(&[], &["--supervise"], &[])
 }
 
 fn nothing() {

@@ -5,7 +5,7 @@ mod common;
 
 use cgprocfs::session::passing::{self, Message};
 use common::cgroup::Cgroup;
-use common::daemon::{Daemon, Foreground};
+use common::daemon::{Daemon, Foreground, server, supervised};
 use common::helper::{self, Running};
 use common::load::{self, LIMIT};
 use common::{
@@ -47,20 +47,6 @@ fn main() -> ExitCode {
         ),
         test("signals_of_lxcfs", MOUNT, signals_of_lxcfs),
     ])
-}
-
-fn supervised() -> Daemon {
-    Daemon::start_with(&[], &["--supervise"], &[])
-}
-
-/// The process that serves, once it does: not one of `before`.
-fn server(daemon: &Daemon, before: &[u32]) -> u32 {
-    let mut found = None;
-    wait_until("a child serves", || {
-        found = daemon.children().into_iter().find(|pid| !before.contains(pid));
-        found.is_some()
-    });
-    found.unwrap()
 }
 
 fn signal(pid: u32, signal: Signal) {

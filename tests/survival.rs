@@ -7,7 +7,7 @@ use cgprocfs::session::handover::socket_path;
 use cgprocfs::session::passing::{self, Message};
 use cgprocfs::session::{self, Connection, Writes};
 use common::cgroup::Cgroup;
-use common::daemon::Daemon;
+use common::daemon::{Daemon, server, supervised};
 use common::helper;
 use common::load::{self, LIMIT, Load};
 use common::{
@@ -59,10 +59,6 @@ fn main() -> ExitCode {
     run(tests)
 }
 
-fn supervised() -> Daemon {
-    Daemon::start_with(&[], &["--supervise"], &[])
-}
-
 fn upgraded_test() -> libtest_mimic::Trial {
     match other_build() {
         Some(_) => test("upgraded", MOUNT, upgraded),
@@ -79,16 +75,6 @@ fn assert_short(longest: Duration) {
 
 fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
-}
-
-/// The process that serves, once it does: not one of `before`.
-fn server(daemon: &Daemon, before: &[u32]) -> u32 {
-    let mut found = None;
-    wait_until("a child serves", || {
-        found = daemon.children().into_iter().find(|pid| !before.contains(pid));
-        found.is_some()
-    });
-    found.unwrap()
 }
 
 fn killed(count: usize) {

@@ -258,6 +258,21 @@ impl Deadline {
     }
 }
 
+/// One whose mount is kept by a supervisor.
+pub fn supervised() -> Daemon {
+    Daemon::start_with(&[], &["--supervise"], &[])
+}
+
+/// The process that serves, once it does: not one of `before`.
+pub fn server(daemon: &Daemon, before: &[u32]) -> u32 {
+    let mut found = None;
+    wait_until("a child serves", || {
+        found = daemon.children().into_iter().find(|pid| !before.contains(pid));
+        found.is_some()
+    });
+    found.unwrap()
+}
+
 /// A daemon that a test starts in its own way; whatever happens, it is ended, and what it mounted is unmounted.
 pub struct Foreground {
     pub process: Child,
