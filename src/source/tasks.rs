@@ -7,10 +7,9 @@ use crate::error::{Error, printable};
 use crate::load::Tasks;
 use crate::parse::CgroupVersion;
 use crate::parse::{decimal, proc_status};
-use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
-use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 
 /// Looks at the tasks of the cgroup of that number at `path`, and of those below it; nobody else's. Of more than
@@ -28,7 +27,8 @@ pub(super) fn tasks(
         e => Error::unreadable(printable(path), e),
     };
     let directory = openat(&hierarchy.dir, relative(path), PATH_DIR, Mode::empty()).map_err(unreadable)?;
-    if fstat(&directory).map_err(unreadable)?.st_ino != number {
+    let status = fstat(&directory).map_err(unreadable)?;
+    if status.st_ino != number {
         return Err(gone());
     }
     let file = match hierarchy.version {
@@ -36,12 +36,18 @@ pub(super) fn tasks(
         CgroupVersion::V2 => "cgroup.threads",
     };
     let mut walk = Walk { file, procfs, left: most_looks, sum: Tasks::default() };
-    walk.level(&directory, 0).map_err(unreadable)?;
+    walk.level(&directory, has_children(&status), 0).map_err(unreadable)?;
     Ok(walk.sum)
 }
 
 /// No deeper is looked: each level takes a descriptor or two.
 const MOST_LEVELS: usize = 16;
+
+/// By the directory's own count, which is two and one for each (`kernfs_refresh_inode()`, fs/kernfs/inode.c); most
+/// containers have none, and are spared a listing.
+fn has_children(directory: &Stat) -> bool {
+    directory.st_nlink != 2
+}
 
 /// A walk through a container's cgroups.
 struct Walk<'p> {
@@ -53,9 +59,14 @@ struct Walk<'p> {
 }
 
 impl Walk<'_> {
-    fn level(&mut self, directory: &OwnedFd, depth: usize) -> rustix::io::Result<()> {
+    fn level(
+        &mut self,
+        directory: &OwnedFd,
+        may_have_children: bool,
+        depth: usize,
+    ) -> rustix::io::Result<()> {
         self.tasks_of(directory)?;
-        if depth == MOST_LEVELS {
+        if depth == MOST_LEVELS || !may_have_children {
             return Ok(());
         }
         let listed = match openat(directory, ".", READ | OFlags::DIRECTORY, Mode::empty()) {
@@ -74,7 +85,11 @@ impl Walk<'_> {
             }
             match openat(directory, name, PATH_DIR, Mode::empty()) {
                 Err(Errno::NOENT) => {}
-                opened => self.level(&opened?, depth + 1)?,
+                opened => {
+                    let child = opened?;
+                    let status = fstat(&child)?;
+                    self.level(&child, has_children(&status), depth + 1)?;
+                }
             }
         }
         Ok(())
@@ -86,13 +101,11 @@ impl Walk<'_> {
     }
 
     fn tasks_of(&mut self, directory: &OwnedFd) -> rustix::io::Result<()> {
-        let mut text = Vec::new();
-        let file = openat(directory, self.file, READ, Mode::empty()).map(File::from);
-        match file.map(|mut file| file.read_to_end(&mut text)) {
-            Ok(Ok(_)) => {}
-            Err(Errno::NOENT | Errno::NODEV) | Ok(Err(_)) => return Ok(()),
-            Err(error) => return Err(error),
-        }
+        let file = match openat(directory, self.file, READ, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            file => file?,
+        };
+        let Ok(text) = read_whole(&file) else { return Ok(()) };
         let ids = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()).filter(|&id| id != 0);
         let ids: Vec<u64> = ids.collect();
         self.sum.total = self.sum.total.saturating_add(u32::try_from(ids.len()).unwrap_or(u32::MAX));
@@ -118,6 +131,18 @@ impl Walk<'_> {
         }
         Ok(())
     }
+}
+
+/// All there is to read. Without the two calls by which the standard library asks first how much that is: kernfs
+/// doesn't know.
+fn read_whole(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(4096);
+    while rustix::io::read(file, spare_capacity(&mut text))? > 0 {
+        if text.capacity() - text.len() < 1024 {
+            text.reserve(text.capacity());
+        }
+    }
+    Ok(text)
 }
 
 #[cfg(test)]
