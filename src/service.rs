@@ -9,6 +9,7 @@ mod places;
 mod share;
 mod starts;
 mod triggers;
+mod turns;
 
 use self::answers::Answers;
 use self::aside::Aside;

@@ -1,10 +1,11 @@
 //! Threads apart from those that serve, for what may take long: a container that is slow to read, or has asked for more than
 //! its share, waits here for itself alone.
 //!
-//! Each owner has one thread at a time, and they take turns with others of their [`Lane`]. Few threads work for all of a lane;
+//! Each owner, which is a cgroup, has one thread at a time, and they take [turns](super::turns) with others of their [`Lane`]. Few threads work for all of a lane;
 //! another one joins only where it seems stuck, since the kernel may keep it for as
 //! long as a tenant likes. Nobody waits for any of them, and with nothing to do there are none.
 
+use super::turns::Turns;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -24,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(5);
 const NICE: i32 = 5;
 
 /// Who waits for whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Lane {
     /// Containers of which it is not known that they are slow.
     Quick,
@@ -68,11 +69,11 @@ pub(super) struct Aside {
 
 #[derive(Default)]
 struct State {
-    /// Owners in each lane with something to do for whom nobody works, in the order of their turns.
-    turns: [VecDeque<u64>; LANES.len()],
-    waiting: HashMap<Owner, VecDeque<Job>>,
+    /// Owners in each lane with something to do for whom nobody works.
+    turns: [Turns<Owner>; LANES.len()],
+    waiting: HashMap<(Lane, Owner), VecDeque<Job>>,
     /// For whom somebody works, and since when.
-    working: HashMap<Owner, Instant>,
+    working: HashMap<(Lane, Owner), Instant>,
     /// What is to be done at a time, in its order.
     later: BTreeMap<(Instant, u64), Job>,
     numbered: u64,
@@ -80,21 +81,28 @@ struct State {
     idle: usize,
 }
 
-/// In a lane, by a number that is its own there.
-type Owner = (usize, u64);
+/// The path of the cgroup on whose behalf something is done; of none where only a process is known.
+pub(super) type Owner = Arc<[u8]>;
 
 impl State {
     fn has_turns(&self) -> bool {
         self.turns.iter().any(|turns| !turns.is_empty())
     }
 
+    fn has_turn(&mut self, (lane, owner): (Lane, Owner)) {
+        self.turns[lane as usize].push(&Arc::clone(&owner), owner);
+    }
+
     /// Whose turn it is, if anybody's.
-    fn next(&mut self, now: Instant) -> Option<Owner> {
-        LANES.into_iter().find_map(|which| {
-            let lane = which as usize;
-            let is_busy = |((of, _), since): (&Owner, &Instant)| *of == lane && now - *since < which.stuck();
-            let busy = self.working.iter().filter(|working| is_busy(*working)).count();
-            if busy < which.width() { self.turns[lane].pop_front().map(|owner| (lane, owner)) } else { None }
+    fn next(&mut self, now: Instant) -> Option<(Lane, Owner)> {
+        LANES.into_iter().find_map(|lane| {
+            let is_busy = |of: Lane, since: Instant| of == lane && now - since < lane.stuck();
+            let busy = self.working.iter().filter(|((of, _), since)| is_busy(*of, **since)).count();
+            if busy < lane.width() {
+                self.turns[lane as usize].pop().map(|owner| (lane, owner))
+            } else {
+                None
+            }
         })
     }
 }
@@ -119,15 +127,16 @@ impl Aside {
     ///
     /// # Errors
     /// Where no thread can be made; the job is dropped then.
-    pub(super) fn push(self: &Arc<Self>, lane: Lane, owner: u64, job: Job) -> io::Result<()> {
-        let owner = (lane as usize, owner);
+    pub(super) fn push(self: &Arc<Self>, lane: Lane, owner: Owner, job: Job) -> io::Result<()> {
+        let owner = (lane, owner);
         let mut state = self.state.lock();
         self.need_a_thread(&mut state)?;
-        let jobs = state.waiting.entry(owner).or_default();
+        let is_worked_for = state.working.contains_key(&owner);
+        let jobs = state.waiting.entry(owner.clone()).or_default();
         let is_first = jobs.is_empty();
         jobs.push_back(job);
-        if is_first && !state.working.contains_key(&owner) {
-            state.turns[owner.0].push_back(owner.1);
+        if is_first && !is_worked_for {
+            state.has_turn(owner);
         }
         self.changed.notify_one();
         Ok(())
@@ -184,12 +193,12 @@ impl Aside {
             }
             if let Some(owner) = state.next(now) {
                 if let Some(job) = state.waiting.get_mut(&owner).and_then(VecDeque::pop_front) {
-                    state.working.insert(owner, now);
+                    state.working.insert(owner.clone(), now);
                     state = self.unlocked(state, job);
                     state.working.remove(&owner);
                 }
                 if state.waiting.get(&owner).is_some_and(|jobs| !jobs.is_empty()) {
-                    state.turns[owner.0].push_back(owner.1);
+                    state.has_turn(owner);
                 } else {
                     state.waiting.remove(&owner);
                 }
@@ -233,14 +242,18 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(10);
 
+    fn owner(number: u64) -> Owner {
+        number.to_string().as_bytes().into()
+    }
+
     #[test]
     fn owners_take_turns_and_each_keeps_its_order() {
         let (aside, (sender, done)) = (Arc::new(Aside::quick()), mpsc::channel());
         let (go, gate) = mpsc::channel::<()>();
-        aside.push(Lane::Slow, 0, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+        aside.push(Lane::Slow, owner(0), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
         for (owner, what) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (2, "2b")] {
             let sender = sender.clone();
-            aside.push(Lane::Slow, owner, Box::new(move || sender.send(what).unwrap())).unwrap();
+            aside.push(Lane::Slow, self::owner(owner), Box::new(move || sender.send(what).unwrap())).unwrap();
         }
         go.send(()).unwrap();
         let order: Vec<_> = (0..5).map(|_| done.recv_timeout(LONG).unwrap()).collect();
@@ -251,10 +264,12 @@ mod tests {
     fn one_that_is_stuck_holds_up_its_owner_alone() {
         let (aside, (sender, done)) = (Arc::new(Aside::quick()), mpsc::channel());
         let (go, gate) = mpsc::channel::<()>();
-        aside.push(Lane::Slow, 1, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+        aside.push(Lane::Slow, owner(1), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
         for owner in [1, 2] {
             let sender = sender.clone();
-            aside.push(Lane::Slow, owner, Box::new(move || sender.send(owner).unwrap())).unwrap();
+            aside
+                .push(Lane::Slow, self::owner(owner), Box::new(move || sender.send(owner).unwrap()))
+                .unwrap();
         }
         assert_eq!(done.recv_timeout(LONG), Ok(2));
         assert!(done.recv_timeout(2 * STUCK).is_err());
@@ -267,11 +282,11 @@ mod tests {
         let (aside, (sender, done)) = (Arc::new(Aside::quick()), mpsc::channel());
         let (go, gate) = mpsc::channel::<()>();
         for lane in [Lane::Slow, Lane::Looks] {
-            aside.push(lane, 1, Box::new(|| thread::sleep(STUCK / 2))).unwrap();
+            aside.push(lane, owner(1), Box::new(|| thread::sleep(STUCK / 2))).unwrap();
         }
-        aside.push(Lane::Slow, 2, Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+        aside.push(Lane::Slow, owner(2), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
         let began = Instant::now();
-        aside.push(Lane::Quick, 1, Box::new(move || sender.send(()).unwrap())).unwrap();
+        aside.push(Lane::Quick, owner(1), Box::new(move || sender.send(()).unwrap())).unwrap();
         done.recv_timeout(LONG).unwrap();
         assert!(began.elapsed() < LONG / 2);
         drop(go);
@@ -281,7 +296,7 @@ mod tests {
     fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
         let (aside, (sender, done)) = (Arc::new(Aside::quick()), mpsc::channel());
         let at = Instant::now() + Duration::from_millis(30);
-        aside.push(Lane::Slow, 1, Box::new(|| panic!("on purpose"))).unwrap();
+        aside.push(Lane::Slow, owner(1), Box::new(|| panic!("on purpose"))).unwrap();
         aside.push_later(at, Box::new(move || sender.send(Instant::now()).unwrap())).unwrap();
         assert!(done.recv_timeout(LONG).unwrap() >= at);
     }
@@ -293,7 +308,13 @@ mod tests {
         let gate = Arc::new(Mutex::new(gate));
         for owner in 0..2 * MOST as u64 {
             let gate = Arc::clone(&gate);
-            aside.push(Lane::Slow, owner, Box::new(move || gate.lock().recv().unwrap_or_default())).unwrap();
+            aside
+                .push(
+                    Lane::Slow,
+                    self::owner(owner),
+                    Box::new(move || gate.lock().recv().unwrap_or_default()),
+                )
+                .unwrap();
             assert!(aside.state.lock().threads <= MOST);
         }
         drop(go);

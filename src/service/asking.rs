@@ -1,7 +1,7 @@
 //! From a reader and what it asks for to the answer, without anybody having to wait for it who is not of its container.
 
 use super::answers::{Answer, CgroupAnswers, Found, Reading};
-use super::aside::{Job, Lane};
+use super::aside::{Job, Lane, Owner};
 use super::ledgers::Ledgers;
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
@@ -112,7 +112,7 @@ enum Attempt<T> {
     /// Somebody reads that cgroup already.
     IsRead(Arc<CgroupAnswers>),
     /// It is to be asked for aside, in that lane on behalf of that owner, and what is to be done next.
-    Aside(Lane, u64, Next),
+    Aside(Lane, Owner, Next),
     /// When the container started has to be found out first.
     Start(Seeker),
 }
@@ -121,7 +121,7 @@ enum Attempt<T> {
 #[derive(Default)]
 struct Next {
     is_slow: bool,
-    owner: u64,
+    owner: Owner,
     again: Vec<Again>,
 }
 
@@ -153,6 +153,11 @@ impl Seeker {
             pid_namespace: self.pid_namespace,
             may_take_long: true,
         }
+    }
+
+    /// The container's path.
+    fn place(&self) -> &[u8] {
+        &self.memory[..self.container_length.min(self.memory.len())]
     }
 }
 
@@ -287,12 +292,12 @@ impl Service {
         })
     }
 
-    fn put_aside(&self, lane: Lane, owner: u64, again: Again) {
+    fn put_aside(&self, lane: Lane, owner: Owner, again: Again) {
         self.push_aside(lane, owner, Box::new(move || again(Asker::Patient)));
     }
 
     /// A job that nobody can do is dropped, and its reader gets an error.
-    fn push_aside(&self, lane: Lane, owner: u64, job: Job) {
+    fn push_aside(&self, lane: Lane, owner: Owner, job: Job) {
         let aside = match lane {
             Lane::Quick => &self.quick,
             Lane::Slow => &self.slow,
@@ -309,14 +314,14 @@ impl Service {
         for (index, again) in next.again.into_iter().enumerate() {
             match asker {
                 Asker::Serving if index < TOGETHER && lane == Lane::Quick => again(Asker::Helping),
-                _ => self.put_aside(lane, next.owner, again),
+                _ => self.put_aside(lane, next.owner.clone(), again),
             }
         }
     }
 
     fn put_all_aside(&self, next: Next) {
         let lane = next.lane();
-        next.again.into_iter().for_each(|again| self.put_aside(lane, next.owner, again));
+        next.again.into_iter().for_each(|again| self.put_aside(lane, next.owner.clone(), again));
     }
 
     fn attempt<Q: Query>(&self, asker: Asker, waiter: &Waiter, query: &Q) -> Attempt<Q::Answer> {
@@ -351,18 +356,22 @@ impl Service {
         // Whose container it is is not known yet; all that are in one cgroup take turns as one.
         let caller = match self.source.caller(reader, membership) {
             Ok(caller) => caller,
-            Err(Error::TakesLong(path)) => return Attempt::Aside(Lane::Quick, hash(&path), Next::default()),
-            Err(Error::MayHang(path)) => return Attempt::Aside(Lane::Looks, hash(&path), Next::default()),
+            Err(Error::TakesLong(path)) => {
+                return Attempt::Aside(Lane::Quick, of_path(&path), Next::default());
+            }
+            Err(Error::MayHang(path)) => return Attempt::Aside(Lane::Looks, of_path(&path), Next::default()),
             Err(error) => return Attempt::Done(Err(error), Next::default()),
         };
         let answers = match self.answers_for(&caller) {
             Ok(answers) => answers,
-            Err(Error::TakesLong(path)) => return Attempt::Aside(Lane::Slow, hash(&path), Next::default()),
+            Err(Error::TakesLong(path)) => {
+                return Attempt::Aside(Lane::Slow, of_path(&path), Next::default());
+            }
             Err(error) => return Attempt::Done(Err(error), Next::default()),
         };
-        let owner = answers.path().number();
         if !is_patient && answers.share.is_aside(began) {
-            self.known_aside.add(pid, owner);
+            let owner = Owner::from(caller.memory);
+            self.known_aside.add(pid, owner.clone());
             return Attempt::Aside(Lane::Slow, owner, Next::default());
         }
         let attempt = match answers.find(&caller, needs, waiter.asked, |answer| query.of(answer)) {
@@ -399,17 +408,16 @@ impl Service {
         answers: &Arc<CgroupAnswers>,
         reading: Reading,
     ) -> Attempt<Q::Answer> {
-        let owner = answers.path().number();
         let end = |reading: Reading| Next {
             is_slow: answers.share.is_aside(Instant::now()),
-            owner,
+            owner: caller.memory.into(),
             again: reading.end(),
         };
         let permit = match asker {
             Asker::Patient => None,
             Asker::Serving | Asker::Helping => match Permit::of(&self.readings_left) {
                 Some(permit) => Some(permit),
-                None => return Attempt::Aside(Lane::Quick, owner, end(reading)),
+                None => return Attempt::Aside(Lane::Quick, caller.memory.into(), end(reading)),
             },
         };
         self.answers.forget_now_and_then();
@@ -436,7 +444,7 @@ impl Service {
                 })
             }
             Err(NotRead::Error(Error::TakesLong(_))) if asker != Asker::Patient => {
-                Attempt::Aside(Lane::Slow, owner, end(reading))
+                Attempt::Aside(Lane::Slow, caller.memory.into(), end(reading))
             }
             Err(NotRead::Error(error)) => {
                 if error.is_race() {
@@ -499,19 +507,19 @@ impl Service {
             Waiting::HasToLook(so_far) => so_far,
         };
         let this_look = Arc::clone(&so_far);
+        let owner = Owner::from(seeker.place());
         let service = Arc::clone(self);
         let look = move || {
-            let path = seeker.answers.path();
-            let start = service.source.start(path, &seeker.caller(), &so_far);
-            let place = &seeker.memory[..seeker.container_length.min(seeker.memory.len())];
-            let waiting = service.starts.found(container, place, start.ok());
-            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, path.number(), again));
+            let start = service.source.start(seeker.answers.path(), &seeker.caller(), &so_far);
+            let waiting = service.starts.found(container, seeker.place(), start.ok());
+            let owner = Owner::from(seeker.memory);
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, owner.clone(), again));
         };
-        self.push_aside(Lane::Looks, container, Box::new(look));
+        self.push_aside(Lane::Looks, owner.clone(), Box::new(look));
         let service = Arc::clone(self);
         let give_up = move || {
             let waiting = service.starts.give_up(container, &this_look);
-            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, container, again));
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, owner.clone(), again));
         };
         if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, Box::new(give_up)) {
             self.warn_of_no_thread(&error);
@@ -521,16 +529,13 @@ impl Service {
     }
 }
 
-/// An owner that is no cgroup: these have small numbers.
-const fn of_process(pid: u32) -> u64 {
-    1 << 63 | pid as u64
+/// An owner of which no cgroup is known. None has such a name.
+fn of_process(pid: u32) -> Owner {
+    format!("\0/{pid}").into_bytes().into()
 }
 
-fn hash(path: &str) -> u64 {
-    use std::hash::{BuildHasher, RandomState};
-    use std::sync::LazyLock;
-    static STATE: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    STATE.hash_one(path)
+fn of_path(path: &str) -> Owner {
+    path.as_bytes().into()
 }
 
 /// That a serving thread may read a cgroup.
@@ -553,7 +558,7 @@ impl Drop for Permit<'_> {
 /// to be taken for one of another container costs a reader a little time and nothing else.
 #[derive(Default)]
 pub(super) struct KnownAside {
-    owners: Mutex<HashMap<u32, (u64, Instant)>>,
+    owners: Mutex<HashMap<u32, (Owner, Instant)>>,
     count: AtomicUsize,
 }
 
@@ -563,15 +568,15 @@ const KNOWN_FOR: Duration = Duration::from_millis(500);
 const MOST_KNOWN: usize = 8192;
 
 impl KnownAside {
-    fn owner(&self, pid: u32) -> Option<u64> {
+    fn owner(&self, pid: u32) -> Option<Owner> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let (owner, since) = self.owners.lock().get(&pid).copied()?;
+        let (owner, since) = self.owners.lock().get(&pid).cloned()?;
         (since.elapsed() < KNOWN_FOR).then_some(owner)
     }
 
-    fn add(&self, pid: u32, owner: u64) {
+    fn add(&self, pid: u32, owner: Owner) {
         let mut owners = self.owners.lock();
         if owners.len() >= MOST_KNOWN {
             owners.clear();
