@@ -17,7 +17,7 @@ pub(crate) use self::asking::Asker;
 use self::asking::{Again, CpusOf, KnownAside, TextOf, Waiter};
 pub use self::ledgers::{LEDGERS, StartedLedger};
 pub use self::loads::LOADS;
-use self::share::Busyness;
+use self::share::{Busyness, ContainerShares};
 use self::starts::Starts;
 pub use self::triggers::{KeptTrigger, Polled, TRIGGERS};
 
@@ -101,6 +101,7 @@ pub struct Service {
     looks: Arc<Aside>,
     known_aside: KnownAside,
     busyness: Busyness,
+    shares: ContainerShares,
     /// So many serving threads may begin to read a cgroup: another one is always left for who needs none to be read.
     readings_left: AtomicUsize,
     log: LogLimit,
@@ -123,6 +124,7 @@ impl Service {
             looks: Arc::new(Aside::looks()),
             known_aside: KnownAside::default(),
             busyness: Busyness::default(),
+            shares: ContainerShares::default(),
             readings_left: AtomicUsize::new(serving_threads() - 1),
             log: LogLimit::new(),
         }
@@ -368,6 +370,7 @@ impl Service {
         self.starts.sweep(|number, path| self.source.is_cgroup(number, path));
         self.source.sweep();
         self.known_aside.clear();
+        self.shares.sweep();
         sys::release_free_memory();
     }
 }

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         alone("readers_64", MOUNT, || readers("64 readers", 1, 64)),
         alone("readers_1000", SPEED, || readers("1,000 readers", 1, 1000)),
         alone("readers_of_many_containers", MOUNT, || readers("64 readers in each of 8 containers", 8, 64)),
+        alone("readers_spread_thinly", SPEED, readers_spread_thinly),
         alone("listings_in_small_pieces", MOUNT, listings_in_small_pieces),
         alone("missing_names", MOUNT, missing_names),
         alone("nested_100", MOUNT, || nested("readers in 100 nested cgroups, each with a limit", 100)),
@@ -111,6 +112,21 @@ fn readers(row: &str, containers: usize, threads: usize) {
     let cgroups: Vec<_> = cgroups.collect();
     let start = |cgroup| tenant::start(cgroup, "poll", &[&daemon.meminfo(), &threads.to_string(), "0"]);
     hold(row, &daemon, || cgroups.iter().map(start).collect::<Vec<_>>());
+}
+
+/// Of one tenant, who has made cgroups of its own: none of them is a crowd.
+fn readers_spread_thinly() {
+    let (daemon, tenant) = (Daemon::start(), Cgroup::new().limit(256));
+    let cgroups: Vec<_> = (0..100).map(|index| tenant.child(index.to_string())).collect();
+    let start = |cgroup: &Cgroup| {
+        let move_to = format!("echo $$ > {}/cgroup.procs && exec \"$0\" \"$@\"", cgroup.dir.display());
+        let launcher = ["unshare", "--cgroup", "sh", "-c", &move_to];
+        tenant::start_by(&tenant, &launcher, "poll", &[&daemon.meminfo(), "4", "0"])
+    };
+    hold("4 readers in each of 100 cgroups of one container", &daemon, || {
+        cgroups.iter().map(start).collect::<Vec<_>>()
+    });
+    cgroups.into_iter().for_each(Cgroup::remove);
 }
 
 fn listings_in_small_pieces() {

@@ -1,7 +1,7 @@
 //! What was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
 //! it.
 
-use super::share::Share;
+use super::share::{Pace, Share};
 use super::{Again, MAX_AGE, Text, render};
 use crate::error::Error;
 use crate::snapshot::{Needs, Snapshot};
@@ -35,7 +35,9 @@ struct Cache {
 pub(super) struct CgroupAnswers {
     path: CgroupPath,
     last_used: AtomicU64,
-    pub(super) share: Share,
+    /// Of those for whom it is the container.
+    share: Arc<Share>,
+    pub(super) pace: Pace,
     desk: Mutex<Desk>,
 }
 
@@ -84,7 +86,8 @@ impl Answers {
         let opened = Arc::new(CgroupAnswers {
             path: open()?,
             last_used: AtomicU64::new(now),
-            share: Share::default(),
+            share: Arc::default(),
+            pace: Pace::default(),
             desk: Mutex::default(),
         });
         let mut cache = self.cache.lock();
@@ -210,6 +213,10 @@ pub(super) enum Found<T> {
 impl CgroupAnswers {
     pub(super) fn path(&self) -> &CgroupPath {
         &self.path
+    }
+
+    pub(super) fn share(&self) -> &Arc<Share> {
+        &self.share
     }
 
     fn forget_old(&self) {

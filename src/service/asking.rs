@@ -3,6 +3,7 @@
 use super::answers::{Answer, CgroupAnswers, Found, Reading};
 use super::aside::{Job, Lane, Owner};
 use super::ledgers::Ledgers;
+use super::share::Share;
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
@@ -268,7 +269,8 @@ impl Service {
         let service = Arc::clone(self);
         let leave = move || {
             let leave = service.for_caller(pid, |caller| {
-                service.answers_for(caller)?.share.put_aside(Instant::now() + LEFT_ASIDE);
+                let answers = service.answers_for(caller)?;
+                service.share_of(caller, &answers).put_aside(Instant::now() + LEFT_ASIDE);
                 Ok(())
             });
             if let Err(error) = leave {
@@ -369,7 +371,8 @@ impl Service {
             }
             Err(error) => return Attempt::Done(Err(error), Next::default()),
         };
-        if !is_patient && answers.share.is_aside(began) {
+        let share = self.share_of(&caller, &answers);
+        if !is_patient && share.is_aside(began) {
             let owner = Owner::from(caller.memory);
             self.known_aside.add(pid, owner.clone());
             return Attempt::Aside(Lane::Slow, owner, Next::default());
@@ -377,10 +380,10 @@ impl Service {
         let attempt = match answers.find(&caller, needs, waiter.asked, |answer| query.of(answer)) {
             Found::Answer(answer) => Attempt::Done(answer, Next::default()),
             Found::IsRead => return Attempt::IsRead(answers),
-            Found::ToBeRead(reading) => self.read(asker, &caller, query, &answers, reading),
+            Found::ToBeRead(reading) => self.read(asker, &caller, query, (&answers, &share), reading),
         };
-        answers.share.charge(&self.busyness, pid, began, Instant::now());
-        if is_patient && !answers.share.is_aside(Instant::now()) {
+        share.charge(&self.busyness, pid, began, Instant::now());
+        if is_patient && !share.is_aside(Instant::now()) {
             self.known_aside.remove(pid);
         }
         attempt
@@ -394,6 +397,14 @@ impl Service {
         Ok(answers)
     }
 
+    /// The share of a caller's container.
+    fn share_of(&self, caller: &Caller<'_>, answers: &CgroupAnswers) -> Arc<Share> {
+        match caller.memory.get(..caller.container_length) {
+            Some(container) if container.len() < caller.memory.len() => self.shares.of(container),
+            _ => Arc::clone(answers.share()),
+        }
+    }
+
     fn forget(&self, caller: &Caller<'_>) {
         self.answers.forget(caller.memory);
         self.source.forget(caller.memory);
@@ -405,11 +416,11 @@ impl Service {
         asker: Asker,
         caller: &Caller<'_>,
         query: &Q,
-        answers: &Arc<CgroupAnswers>,
+        (answers, share): (&Arc<CgroupAnswers>, &Share),
         reading: Reading,
     ) -> Attempt<Q::Answer> {
         let end = |reading: Reading| Next {
-            is_slow: answers.share.is_aside(Instant::now()),
+            is_slow: share.is_aside(Instant::now()),
             owner: caller.memory.into(),
             again: reading.end(),
         };
@@ -421,10 +432,12 @@ impl Service {
             },
         };
         self.answers.forget_now_and_then();
-        let before = answers.share.is_to_be_measured().then(sys::thread_time);
+        let before = answers.pace.is_to_be_measured().then(sys::thread_time);
         let read = self.load(answers.path(), caller, query.needs());
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
-        answers.share.was_read(reading.began.elapsed(), ran, Instant::now());
+        if let Some(aside) = answers.pace.was_read(reading.began.elapsed(), ran) {
+            share.put_aside(Instant::now() + aside);
+        }
         drop(permit);
         match read {
             Ok(snapshot) => {

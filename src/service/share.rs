@@ -1,5 +1,8 @@
 //! How much of the serving threads one container takes, and whether others have to be kept from waiting for it.
 
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -53,7 +56,7 @@ impl Busyness {
     }
 }
 
-/// The share of one cgroup's readers.
+/// The share of one container's readers.
 #[derive(Default)]
 pub(super) struct Share {
     /// The window that `used` and `readers` are of, counted from the start of this process.
@@ -64,6 +67,11 @@ pub(super) struct Share {
     readers: AtomicU64,
     /// Until when they are served aside, in microseconds after the start of this process.
     aside_until: AtomicU64,
+}
+
+/// How long it takes to read one cgroup.
+#[derive(Default)]
+pub(super) struct Pace {
     /// Whether it was read once, and that was not slow.
     is_known: AtomicBool,
     /// Whether it took long when it was read last.
@@ -88,26 +96,6 @@ impl Share {
         }
     }
 
-    /// Whether it has to be measured how much of a processor a reading takes.
-    pub(super) fn is_to_be_measured(&self) -> bool {
-        !self.is_known.load(Ordering::Relaxed) || self.is_suspect.load(Ordering::Relaxed)
-    }
-
-    /// It was read in so long, with so much of a processor if that was measured.
-    pub(super) fn was_read(&self, took: Duration, ran: Option<Duration>, now: Instant) {
-        let is_long = took >= LONG;
-        let was_suspect = self.is_suspect.swap(took >= SLOW, Ordering::Relaxed);
-        let slow = match ran {
-            Some(ran) if ran >= SLOW => Some(ran),
-            _ if is_long && was_suspect => Some(took),
-            _ => None,
-        };
-        self.is_known.store(slow.is_none(), Ordering::Relaxed);
-        if let Some(slow) = slow {
-            self.put_aside(now + (slow * ASIDE_PER_SLOW).min(LONGEST));
-        }
-    }
-
     /// Has its readers served aside until then.
     pub(super) fn put_aside(&self, until: Instant) {
         self.aside_until.fetch_max(since_start(until), Ordering::Relaxed);
@@ -116,6 +104,58 @@ impl Share {
     /// Whether its readers are to be served aside.
     pub(super) fn is_aside(&self, now: Instant) -> bool {
         self.aside_until.load(Ordering::Relaxed) > since_start(now)
+    }
+}
+
+impl Pace {
+    /// Whether it has to be measured how much of a processor a reading takes.
+    pub(super) fn is_to_be_measured(&self) -> bool {
+        !self.is_known.load(Ordering::Relaxed) || self.is_suspect.load(Ordering::Relaxed)
+    }
+
+    /// It was read in so long, with so much of a processor if that was measured. Returns for how long its container is to
+    /// be served aside, if it was slow.
+    pub(super) fn was_read(&self, took: Duration, ran: Option<Duration>) -> Option<Duration> {
+        let is_long = took >= LONG;
+        let was_suspect = self.is_suspect.swap(took >= SLOW, Ordering::Relaxed);
+        let slow = match ran {
+            Some(ran) if ran >= SLOW => Some(ran),
+            _ if is_long && was_suspect => Some(took),
+            _ => None,
+        };
+        self.is_known.store(slow.is_none(), Ordering::Relaxed);
+        slow.map(|slow| (slow * ASIDE_PER_SLOW).min(LONGEST))
+    }
+}
+
+/// The shares of containers that have cgroups of their own making below them, by their paths: who is in one of these has
+/// the container's share, and not another one.
+#[derive(Default)]
+pub(super) struct ContainerShares {
+    shares: Mutex<HashMap<Box<[u8]>, Arc<Share>>>,
+}
+
+/// So many are remembered.
+const MOST_SHARES: usize = 4096;
+
+impl ContainerShares {
+    pub(super) fn of(&self, container: &[u8]) -> Arc<Share> {
+        let mut shares = self.shares.lock();
+        if let Some(share) = shares.get(container) {
+            return Arc::clone(share);
+        }
+        if shares.len() >= MOST_SHARES {
+            shares.clear();
+        }
+        Arc::clone(shares.entry(container.into()).or_default())
+    }
+
+    /// Forgets those that are served like others.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        let mut shares = self.shares.lock();
+        shares.retain(|_, share| share.is_aside(now));
+        shares.shrink_to_fit();
     }
 }
 
@@ -175,20 +215,31 @@ mod tests {
 
     #[test]
     fn what_is_slow_by_itself_is_not_what_had_to_wait() {
-        let (share, now) = (Share::default(), Instant::now());
-        assert!(share.is_to_be_measured());
-        share.was_read(SLOW / 2, Some(SLOW / 2), now);
-        assert!(!share.is_to_be_measured());
-        share.was_read(LONG, None, now);
-        assert!(!share.is_aside(now) && share.is_to_be_measured());
-        share.was_read(SLOW, Some(SLOW / 2), now);
-        assert!(!share.is_aside(now));
-        share.was_read(2 * SLOW, Some(SLOW), now);
-        assert!(share.is_aside(now + SLOW) && share.is_to_be_measured());
+        let pace = Pace::default();
+        assert!(pace.is_to_be_measured());
+        assert_eq!(pace.was_read(SLOW / 2, Some(SLOW / 2)), None);
+        assert!(!pace.is_to_be_measured());
+        assert_eq!(pace.was_read(LONG, None), None);
+        assert!(pace.is_to_be_measured());
+        assert_eq!(pace.was_read(SLOW, Some(SLOW / 2)), None);
+        assert_eq!(pace.was_read(2 * SLOW, Some(SLOW)), Some(SLOW * ASIDE_PER_SLOW));
+        assert!(pace.is_to_be_measured());
 
-        let share = Share::default();
-        share.was_read(LONG, Some(Duration::ZERO), now);
-        share.was_read(LONG, Some(Duration::ZERO), now);
-        assert!(share.is_aside(now), "it takes long again and again, whatever for");
+        let pace = Pace::default();
+        assert_eq!(pace.was_read(LONG, Some(Duration::ZERO)), None);
+        let again = pace.was_read(LONG, Some(Duration::ZERO));
+        assert_eq!(again, Some(LONG * ASIDE_PER_SLOW), "it takes long again and again, whatever for");
+    }
+
+    #[test]
+    fn the_cgroups_of_a_container_have_one_share() {
+        let (shares, now) = (ContainerShares::default(), Instant::now());
+        shares.of(b"/a").put_aside(now + ASIDE);
+        shares.sweep();
+        assert!(shares.of(b"/a").is_aside(now) && !shares.of(b"/b").is_aside(now));
+        for number in 0..2 * MOST_SHARES {
+            shares.of(number.to_string().as_bytes());
+        }
+        assert!(shares.shares.lock().len() <= MOST_SHARES);
     }
 }
