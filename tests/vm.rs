@@ -132,7 +132,7 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
     let said = run(boot
         .arg(&kernel)
         .arg(initramfs.path())
-        .arg("600")
+        .arg("900")
         .args(options)
         .arg(format!("guest.tests={}", tests.join(","))))?;
     let figures = said.lines().filter(|line| {
