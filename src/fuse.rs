@@ -16,13 +16,13 @@ use self::lookup::Found;
 use self::tree::Tree;
 use crate::error::Error;
 use crate::journal::{Fetched, Journal, Noted, What};
-use crate::service::{Polled, Service};
+use crate::service::{Lane, Polled, Service};
 use crate::view::{View, topology};
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenAccMode,
-    OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
-    Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
+    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -112,23 +112,31 @@ impl Served {
     }
 }
 
-/// Has `reply` told what a read gets that a predecessor had fetched, or the errno: by another thread, for nobody waits for a
-/// tenant at the start of a server. The text from which that had answered the reads before it is gone: it is made anew.
-pub(crate) fn reread(
+/// Has `reply` told what a read or an open gets that a predecessor had fetched, or the errno: by another thread, for nobody
+/// waits for a tenant at the start of a server. The text from which that had answered the reads before it is gone: it is
+/// made anew.
+pub(crate) fn answer_again(
     service: &Arc<Service>,
     views: &[&'static dyn View],
     fetched: Fetched,
+    noted: Arc<Noted>,
     reply: impl FnOnce(Result<Vec<u8>, i32>) + Send + 'static,
 ) {
-    let What::Read { offset, size, .. } = fetched.what else { return reply(Err(libc::EIO)) };
     let view = || views.iter().find(|view| view.ino() == fetched.ino).copied().map(File::View);
     let Some(file) = kernel_number(fetched.ino).map(File::OfProcessors).or_else(view) else {
         return reply(Err(libc::EBADF));
     };
+    let (offset, size) = match fetched.what {
+        What::Read { offset, size, .. } => (offset, size),
+        What::Open { flags } => return reply(reopen(file, OpenFlags(flags), fetched.unique)),
+        _ => return reply(Err(libc::EIO)),
+    };
     if offset != 0 && !file.fits_one_read() {
         return reply(Err(Error::TextGone(file.path()).errno()));
     }
-    service.do_aside(Noted::nowhere(), fetched.pid, move |service| {
+    // It was quick to be served before, as far as is known.
+    service.do_aside(Lane::Quick, Noted::nowhere(), fetched.pid, move |service| {
+        noted.begin();
         let log = Arc::clone(service);
         file.ask(service, Noted::nowhere(), fetched.pid, move |text| match text {
             Ok(text) => reply(Ok(range(&text.bytes, offset, size).to_vec())),
@@ -138,6 +146,18 @@ pub(crate) fn reread(
             }
         });
     });
+}
+
+/// `struct fuse_open_out` of include/uapi/linux/fuse.h. What the file has is read when it is read from, as with any that a
+/// predecessor has opened, under a number that no server gives out.
+fn reopen(file: File, flags: OpenFlags, unique: u64) -> Result<Vec<u8>, i32> {
+    const NOBODYS: u64 = 1 << 63;
+    if !file.may_be_opened(flags) {
+        return Err(libc::EROFS);
+    }
+    let (handle, padding) = (NOBODYS | unique, 0_u32);
+    let opened = OPENED.bits().to_ne_bytes();
+    Ok([&handle.to_ne_bytes()[..], &opened, &padding.to_ne_bytes()].concat())
 }
 
 /// Requests to change what never changes, each by the types of its arguments.
@@ -245,9 +265,9 @@ impl Filesystem for ViewFs {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.answer(request, ino, What::Lookup, |served, noted| {
+        self.answer(request, ino, What::Open { flags: flags.0 }, |served, noted| {
             let Some(file) = served.file(ino.0) else { return reply.error(Errno::EISDIR) };
-            if flags.acc_mode() != OpenAccMode::O_RDONLY && file.pressure().is_none() {
+            if !file.may_be_opened(flags) {
                 return reply.error(Errno::EROFS);
             }
             let (served, service) = (Arc::clone(served), &served.service);

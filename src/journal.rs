@@ -28,8 +28,9 @@ pub(crate) const SHAPE: u64 = Table::<Request>::shape(SLOTS);
 /// `FUSE_UNIQUE_RESEND` of include/uapi/linux/fuse.h: set in the number of a request that is given out again.
 const RESENT: u64 = 1 << 63;
 
-/// A request that was in flight for longer when its server ended is what that server hung over.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A request that was in flight for longer when its server ended is what that server hung over. A machine with far too much
+/// to do may take a second or two; a watchdog has waited for longer.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// A request that so many servers have died over is what they died of.
 const MOST_DEATHS: u32 = 3;
 /// What is to be given out again and was not for so long was answered just before its server ended.
@@ -337,13 +338,13 @@ mod tests {
     fn requests_are_there_while_they_are_answered() {
         let (journal, _) = server(words());
         let what = What::Read { handle: u64::MAX, offset: 1 << 40, size: u32::MAX };
-        for what in [what, What::Lookup, What::Release, What::Other] {
+        for what in [what, What::Open { flags: -1 }, What::Lookup, What::Release, What::Other] {
             let fetched = Fetched { unique: 7, pid: u32::MAX, ino: 16, what };
             assert_eq!(journal.during(fetched, || journal.fetched()), Some(vec![fetched]));
             assert_eq!(journal.fetched(), []);
             assert!(journal.has_noted(&[], 7) && !journal.has_noted(&[], 8));
         }
-        assert_eq!(journal.answered(), 4);
+        assert_eq!(journal.answered(), 5);
     }
 
     #[test]
@@ -409,7 +410,7 @@ mod tests {
         let (first, _) = server(words);
         let noted = first.note(fetched(70));
         let mut request = first.0.table.get(noted.slot).unwrap().1;
-        request.since -= 1_500_000_000;
+        request.since -= 3_500_000_000;
         first.0.table.put(noted.slot, 70, &request);
         dies(noted);
         first.beat();
@@ -427,7 +428,7 @@ mod tests {
     fn a_server_that_stood_still_is_not_held_against_its_requests() {
         let words = words();
         dies(server(words).0.note(fetched(70)));
-        std::thread::sleep(Duration::from_millis(1100));
+        std::thread::sleep(PATIENCE + Duration::from_millis(100));
         // Nobody has said that it was running.
         assert!(!server(words).1[0].is_poisoned());
     }
@@ -441,7 +442,7 @@ mod tests {
         begun.wait();
         begun.begin();
         assert_eq!(journal.fetched(), [fetched(72)]);
-        std::thread::sleep(Duration::from_millis(1100));
+        std::thread::sleep(PATIENCE + Duration::from_millis(100));
         journal.beat();
         dies(waiting);
         dies(begun);

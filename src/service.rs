@@ -13,6 +13,7 @@ mod turns;
 
 use self::answers::Answers;
 use self::aside::Aside;
+pub(crate) use self::aside::Lane;
 pub(crate) use self::asking::Asker;
 use self::asking::{Again, CpusOf, KnownAside, TextOf, Waiter};
 pub use self::ledgers::{LEDGERS, StartedLedger};
@@ -243,7 +244,7 @@ impl Service {
     ) {
         match Trigger::parse(text) {
             None => reply(Err(Error::OfKernel(Errno::INVAL))),
-            Some(trigger) => self.do_aside(noted, pid, move |service| {
+            Some(trigger) => self.do_aside(Lane::Slow, noted, pid, move |service| {
                 reply(service.watch(handle, pid, view, trigger, None));
             }),
         }
@@ -293,7 +294,7 @@ impl Service {
     ) {
         match self.triggers.left(handle) {
             None => reply(self.triggers.poll(handle, waiter)),
-            Some(left) => self.do_aside(noted, pid, move |service| {
+            Some(left) => self.do_aside(Lane::Slow, noted, pid, move |service| {
                 if let Err(error) = service.watch(handle, pid, view, left.trigger, Some(left.owner)) {
                     service.log(&error);
                 }

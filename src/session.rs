@@ -18,7 +18,7 @@ pub use self::drain::drain;
 pub use self::lock::{Lock, path as lock_path};
 pub use self::mount::{MountError, Writes, attach, directory, mount, refuse_served, unmount};
 
-use crate::fuse::{Gate, ViewFs, reread};
+use crate::fuse::{Gate, ViewFs, answer_again};
 use crate::service::Service;
 use crate::view::View;
 use fuser::{Config, Session, SessionACL};
@@ -49,8 +49,8 @@ pub fn serve(
     )?;
     // Before anything is answered from it.
     let waiters = service.keep_in(&connection.kept()?);
-    let poisoned = resend::settle(connection, gate.threads(), |fetched, reply| {
-        reread(service, views, *fetched, reply);
+    let poisoned = resend::settle(connection, gate.threads(), |fetched, noted, reply| {
+        answer_again(service, views, *fetched, Arc::clone(noted), reply);
     })?;
     poisoned.iter().for_each(|&pid| service.leave_aside(pid));
     if !poisoned.is_empty() {

@@ -90,6 +90,8 @@ fn killed(count: usize) {
         pid = server(&daemon, &[pid]);
         // One that is killed before it serves counts as one that can't.
         wait_until("it serves", || daemon.log().matches("serving").count() > round);
+        // However slow the machine is: one that never answers keeps readers waiting, and that is not what is shown here.
+        is_served(&daemon);
     }
     assert_eq!(depth(), before, "a daemon that resumes a connection lays nothing");
     let (reads, longest) = load.end();
@@ -229,7 +231,7 @@ fn a_request_that_hangs_is_answered_once() {
     reader.go();
     wait_for_hanging(&faults);
     // The daemon writes down once a second that it runs.
-    std::thread::sleep(Duration::from_millis(2500));
+    std::thread::sleep(Duration::from_millis(4500));
     is_served(&daemon);
     fs::remove_file(faults.path().join("hanging")).unwrap();
     signal(pid, Signal::KILL);
@@ -246,15 +248,12 @@ fn a_request_that_crashes_is_answered_once() {
     let mut reader = Reader::new(&daemon.meminfo());
     reader.has(&faults, "crash");
     reader.go();
-    // Before Linux 6.9 an open is not given out again: it is made again, as another request, and that once.
-    let is_given_out_again = common::kernel_is_at_least(6, 9);
-    reader.ends_with(if is_given_out_again { POISONED } else { "Stale file handle" });
+    reader.ends_with(POISONED);
     is_served(&daemon);
-    let servers = if is_given_out_again { 3 } else { 2 };
-    wait_until("it says so", || daemon.log().contains(&format!("resumed by server {servers}")));
+    wait_until("it says so", || daemon.log().contains("resumed by server 3"));
     let log = daemon.log();
-    assert_eq!(log.matches("starting it again").count(), if is_given_out_again { 3 } else { 2 }, "{log}");
-    assert_eq!(log.contains("get an error"), is_given_out_again, "{log}");
+    assert_eq!(log.matches("starting it again").count(), 3, "{log}");
+    assert_eq!(log.matches("get an error").count(), 1, "{log}");
 }
 
 fn replaced_by_sighup() {

@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::journal::Noted;
 use crate::service::{Service, Text};
 use crate::view::View;
+use fuser::{OpenAccMode, OpenFlags};
 use std::sync::Arc;
 
 /// Set in the inode numbers of what lies in the kernel's directory of processors; the rest is the kernel's number.
@@ -39,6 +40,11 @@ impl File {
             Self::View(view) => view.pressure().map(|_| view),
             Self::OfProcessors(_) => None,
         }
+    }
+
+    /// Whether it is for reading, or one that programs write to.
+    pub(super) fn may_be_opened(self, flags: OpenFlags) -> bool {
+        flags.acc_mode() == OpenAccMode::O_RDONLY || self.pressure().is_some()
     }
 
     /// For a message.

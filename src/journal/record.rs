@@ -27,7 +27,12 @@ pub enum What {
         /// How much of it.
         size: u32,
     },
-    /// Something that the kernel's callers ask again for if told that it is stale.
+    /// That a file be opened.
+    Open {
+        /// As open(2) has them.
+        flags: i32,
+    },
+    /// Something that the kernel's callers ask again for, once, if told that it is stale.
     Lookup,
     /// That a file is closed.
     Release,
@@ -72,6 +77,7 @@ const READ: u64 = 1 << 32;
 const LOOKUP: u64 = 2 << 32;
 const RELEASE: u64 = 3 << 32;
 const OTHER: u64 = 4 << 32;
+const OPEN: u64 = 5 << 32;
 const AGAIN: u64 = 1 << 32;
 
 impl Record for Request {
@@ -82,6 +88,7 @@ impl Record for Request {
         let Fetched { unique, pid, ino, what } = self.fetched;
         let (what, handle, offset) = match what {
             What::Read { handle, offset, size } => (READ | u64::from(size), handle, offset),
+            What::Open { flags } => (OPEN | u64::from(flags.cast_unsigned()), 0, 0),
             What::Lookup => (LOOKUP, 0, 0),
             What::Release => (RELEASE, 0, 0),
             What::Other => (OTHER, 0, 0),
@@ -99,6 +106,7 @@ impl Record for Request {
         let (kind, size) = (what & !u64::from(u32::MAX), low_half(what));
         let what = match kind {
             READ => What::Read { handle, offset, size },
+            OPEN => What::Open { flags: size.cast_signed() },
             LOOKUP => What::Lookup,
             RELEASE => What::Release,
             _ => What::Other,

@@ -26,7 +26,7 @@ const NICE: i32 = 5;
 
 /// Who waits for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Lane {
+pub(crate) enum Lane {
     /// Containers of which it is not known that they are slow.
     Quick,
     /// Those of which it is.

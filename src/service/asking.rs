@@ -227,6 +227,7 @@ impl Service {
     /// Has `work` done on a thread that nobody else waits for.
     pub(crate) fn do_aside(
         self: &Arc<Self>,
+        lane: Lane,
         noted: Noted,
         pid: u32,
         work: impl FnOnce(&Arc<Self>) + Send + 'static,
@@ -237,7 +238,7 @@ impl Service {
             noted.begin();
             work(&service);
         };
-        self.push_aside(Lane::Slow, of_process(pid), Box::new(job));
+        self.push_aside(lane, of_process(pid), Box::new(job));
     }
 
     /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.

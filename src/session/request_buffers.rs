@@ -58,7 +58,8 @@ fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<Fetched> {
         opcode::READ => {
             What::Read { handle: long(HEADER), offset: long(HEADER + 8), size: word(HEADER + 16) }
         }
-        opcode::LOOKUP | opcode::GETATTR | opcode::OPEN | opcode::STATFS => What::Lookup,
+        opcode::OPEN => What::Open { flags: word(HEADER).cast_signed() },
+        opcode::LOOKUP | opcode::GETATTR | opcode::STATFS => What::Lookup,
         opcode::RELEASE => What::Release,
         _ => What::Other,
     };
@@ -86,7 +87,9 @@ mod tests {
     fn requests_are_known_by_their_headers() {
         let what = What::Read { handle: 5 << 32, offset: 4096, size: 512 };
         assert_eq!(parse(&head(opcode::READ)), Some(Fetched { unique: 70, pid: 1234, ino: 16, what }));
-        assert_eq!(parse(&head(opcode::OPEN)).map(|request| request.what), Some(What::Lookup));
+        let what = |opcode| parse(&head(opcode)).map(|request| request.what);
+        assert_eq!(what(opcode::OPEN), Some(What::Open { flags: 0 }));
+        assert_eq!(what(opcode::LOOKUP), Some(What::Lookup));
         assert_eq!(parse(&head(opcode::FORGET)), None);
         assert_eq!(parse(&[0; HEADER + READ_HEADER]), None);
     }

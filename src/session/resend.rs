@@ -1,7 +1,7 @@
 //! What becomes of requests that a predecessor had fetched and not answered.
 
 use super::connection::Connection;
-use crate::journal::{Fetched, Left, What};
+use crate::journal::{Fetched, Left, Noted, What};
 use rustix::io::{Errno, write};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -20,11 +20,11 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
 /// Has every one of them answered; those that servers have ended over with an error. Returns the processes that wait for
 /// these. To be called before the first request is read: a request that is being answered would be given out a second time.
 ///
-/// `threads` are going to fetch more; `text` is what a read has to get.
+/// `threads` are going to fetch more; `body` is what a read or an open has to get; it says when it begins with that.
 pub(super) fn settle(
     connection: &Connection,
     threads: usize,
-    text: impl Fn(&Fetched, Reply),
+    body: impl Fn(&Fetched, &Arc<Noted>, Reply),
 ) -> io::Result<Vec<u32>> {
     let journal = connection.journal();
     let left = journal.left();
@@ -33,7 +33,7 @@ pub(super) fn settle(
     match resend(connection.device()) {
         Ok(()) => IS_GIVEN_OUT_AGAIN.store(true, Ordering::Relaxed),
         Err(Errno::INVAL) => {
-            answer(connection, &left, text)?;
+            answer(connection, &left, body)?;
             connection.keep_requests(threads)?;
         }
         Err(error) => return Err(error.into()),
@@ -55,23 +55,27 @@ fn resend(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
     write(device, &header(16, FUSE_NOTIFY_RESEND, 0)).map(drop)
 }
 
-/// Tells who waits for a read what it gets, or the errno.
+/// Tells who waits what it gets, or the errno.
 pub(super) type Reply = Box<dyn FnOnce(Result<Vec<u8>, i32>) + Send>;
 
 /// Answers what the process before had fetched. A number that nobody waits for the kernel does not find. Reads are answered
 /// by others, whose containers may be slow.
-fn answer(connection: &Connection, left: &[Left], text: impl Fn(&Fetched, Reply)) -> io::Result<()> {
+fn answer(
+    connection: &Connection,
+    left: &[Left],
+    body: impl Fn(&Fetched, &Arc<Noted>, Reply),
+) -> io::Result<()> {
     let journal = connection.journal();
     let mut unnoted = connection.last_fetched()?;
     unnoted.retain(|request| !journal.has_noted(left, request.unique));
     let device = Arc::new(connection.device().try_clone_to_owned()?);
     for fetched in left.iter().map(|left| left.fetched).chain(unnoted) {
         // Until it is answered: if this process dies over it in its turn, the next sees that.
-        let noted = journal.note(fetched);
+        let noted = Arc::new(journal.note(fetched));
         let is_poisoned = noted.is_poisoned();
-        // Should this process end meanwhile, it has hardly been about it.
+        // Should this process end before it has begun, it has not died of it.
         noted.wait();
-        let device = Arc::clone(&device);
+        let (device, until_told) = (Arc::clone(&device), Arc::clone(&noted));
         let tell = move |answer: Result<Vec<u8>, i32>| {
             let (error, body) = match answer {
                 Ok(body) => (0, body),
@@ -82,13 +86,13 @@ fn answer(connection: &Connection, left: &[Left], text: impl Fn(&Fetched, Reply)
             if let Err(error) = reply(device.as_fd(), &message) {
                 log::debug!("cannot answer what the server before has left: {error}");
             }
-            drop(noted);
+            drop(until_told);
         };
         match fetched.what {
             _ if is_poisoned => tell(Err(libc::EIO)),
-            What::Read { .. } => text(&fetched, Box::new(tell)),
+            What::Read { .. } | What::Open { .. } => body(&fetched, &noted, Box::new(tell)),
             What::Release => tell(Ok(Vec::new())),
-            // open(2) and stat(2) start again by themselves.
+            // stat(2) starts again by itself. So does open(2), but once: where servers die in a row that is not enough.
             What::Lookup | What::Other => tell(Err(libc::ESTALE)),
         }
     }
@@ -129,7 +133,7 @@ mod tests {
             .collect();
         let journal = connection.journal();
         journal.resume(&left);
-        let text = |fetched: &Fetched, reply: Reply| {
+        let text = |fetched: &Fetched, _: &Arc<Noted>, reply: Reply| {
             assert!(!journal.is_empty(), "a successor sees that it is not answered");
             reply(Ok(format!("text of {}", fetched.ino).into_bytes()));
         };
@@ -152,11 +156,12 @@ mod tests {
         let read = What::Read { handle: 0, offset: 0, size: 4096 };
         let left = [
             (70, read, 0, 1),
-            (72, read, 2, 1),
+            (72, read, 4, 1),
             (74, read, 0, 3),
             (76, What::Lookup, 0, 1),
-            (78, What::Lookup, 2, 1),
+            (78, What::Lookup, 4, 1),
             (80, What::Release, 0, 2),
+            (82, What::Open { flags: 0 }, 0, 1),
         ];
         let answer = |unique, error: i32, text: &str| (unique, error, text.to_string());
         assert_eq!(
@@ -168,6 +173,7 @@ mod tests {
                 answer(76, -libc::ESTALE, ""),
                 answer(78, -libc::EIO, ""),
                 answer(80, 0, ""),
+                answer(82, 0, "text of 16"),
             ]
         );
     }
