@@ -2,6 +2,7 @@
 
 use super::host::open_bare;
 use super::procfs::{PATH_DIR, READ};
+use crate::view::topology;
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -75,6 +76,9 @@ impl CpuDirectory {
     }
 
     fn look_at(&self, path: &[u8]) -> Result<Entry, Errno> {
+        if topology::is_masked(path) {
+            return Err(Errno::NOENT);
+        }
         let found = statat(self.directory()?, to_path(path), AtFlags::SYMLINK_NOFOLLOW)?;
         let mode = u16::try_from(found.st_mode & 0o7777).unwrap_or(0);
         Ok(Entry { ino: found.st_ino, kind: FileType::from_raw_mode(found.st_mode), mode })
