@@ -56,6 +56,20 @@ pub fn panic_point() {
 #[cfg(not(debug_assertions))]
 pub fn panic_point() {}
 
+/// Takes so many milliseconds as the file `slow` says, as the kernel does over a file for which it asks the hardware.
+#[cfg(debug_assertions)]
+pub fn slow_file() {
+    let Some(directory) = directory() else { return };
+    let took = std::fs::read_to_string(directory.join("slow")).ok().and_then(|text| text.parse().ok());
+    if let Some(milliseconds) = took {
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+    }
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub const fn slow_file() {}
+
 /// The name of the directory that container runtimes mask: `usual`, or what the file `masked` has, for few machines have
 /// the usual one.
 #[cfg(debug_assertions)]

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         alone("readers_spread_thinly", SPEED, readers_spread_thinly),
         alone("listings_in_small_pieces", MOUNT, listings_in_small_pieces),
         alone("missing_names", MOUNT, missing_names),
+        alone("slow_files", MOUNT, slow_files),
         alone("nested_100", MOUNT, || nested("readers in 100 nested cgroups, each with a limit", 100)),
         alone("nested_400", MOUNT, || nested("readers in 400", 400)),
         alone("nested_1900", MOUNT, || nested("readers in 1,900", 1900)),
@@ -140,6 +141,17 @@ fn missing_names() {
     let directory = daemon.path("sys/devices/system/cpu");
     let load = || tenant::start(&cgroup, "miss", &[directory.to_str().unwrap(), "16"]);
     hold("looks for files that are missing", &daemon, load);
+}
+
+/// For some files of processors the kernel asks the hardware, or waits until that may be asked again.
+fn slow_files() {
+    let faults = tempfile::tempdir().unwrap();
+    fs::write(faults.path().join("slow"), "20").unwrap();
+    let daemon = Daemon::start_with(&[], &[], &[("CGPROCFS_FAULTS", faults.path().to_str().unwrap())]);
+    let cgroup = Cgroup::new().limit(256);
+    let file = daemon.path("sys/devices/system/cpu/cpu0/topology/core_id");
+    let load = || tenant::start(&cgroup, "poll", &[file.to_str().unwrap(), "64", "0"]);
+    hold("64 readers of files that take the kernel 20 ms each", &daemon, load);
 }
 
 /// Readers at the bottom of that many cgroups, a little less often than their numbers are read anew.
@@ -273,7 +285,8 @@ fn more_namespaces_than_descriptors() {
         // Of a container that was there before something may still be known.
         for _ in 0..60 {
             let fresh = Cgroup::new().limit(64);
-            for view in ["proc/uptime", "proc/meminfo", "working_set"] {
+            let of_processors = "sys/devices/system/cpu/cpu0/topology/core_id";
+            for view in ["proc/uptime", "proc/meminfo", "working_set", of_processors] {
                 output(&mut fresh.command(&["cat", daemon.path(view).to_str().unwrap()]));
             }
         }
