@@ -46,7 +46,7 @@ pub enum Error {
     TextGone(&'static str),
     /// What the kernel answers for one of its own files.
     #[error("the kernel's answer: {0}")]
-    OfKernel(Errno),
+    OfKernel(#[from] Errno),
     /// A view that has no text.
     #[error(transparent)]
     View(#[from] ViewError),
@@ -84,6 +84,7 @@ impl Error {
     #[must_use]
     pub fn level(&self) -> log::Level {
         match self {
+            Self::OfKernel(errno) if is_of_files(*errno) => log::Level::Warn,
             Self::ProcessGone(_) | Self::CgroupGone(_) | Self::TextGone(_) | Self::OfKernel(_) => {
                 log::Level::Debug
             }
@@ -105,9 +106,8 @@ impl Error {
     #[must_use]
     pub fn wants_files(&self) -> bool {
         match self {
-            Self::Unreadable { source, .. } => {
-                matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
-            }
+            Self::Unreadable { source, .. } => Errno::from_io_error(source).is_some_and(is_of_files),
+            Self::OfKernel(errno) => is_of_files(*errno),
             _ => false,
         }
     }
@@ -135,6 +135,10 @@ impl Error {
     }
 }
 
+fn is_of_files(errno: Errno) -> bool {
+    matches!(errno, Errno::MFILE | Errno::NFILE)
+}
+
 /// A kernel path in a message: whatever bytes a tenant put into a cgroup's name, one line comes out.
 pub(crate) fn printable(path: &[u8]) -> String {
     path.escape_ascii().to_string()
@@ -158,6 +162,15 @@ mod tests {
             assert_eq!(Error::unreadable("/x", io::Error::from_raw_os_error(errno)).errno(), libc::EIO);
         }
         assert_eq!(Error::OfKernel(Errno::NOENT).errno(), libc::ENOENT);
+    }
+
+    #[test]
+    fn too_many_open_files_are_noticed_whichever_was_opened_last() {
+        let of = |errno: Errno| [Error::OfKernel(errno), Error::unreadable("/x", errno)];
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            assert!(of(errno).iter().all(|error| error.wants_files() && error.level() == log::Level::Warn));
+        }
+        assert!(of(Errno::ACCESS).iter().all(|error| !error.wants_files()));
     }
 
     #[test]

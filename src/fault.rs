@@ -56,6 +56,35 @@ pub fn panic_point() {
 #[cfg(not(debug_assertions))]
 pub fn panic_point() {}
 
+/// Takes so many milliseconds as the file `slow` says, as the kernel does over a file for which it asks the hardware.
+#[cfg(debug_assertions)]
+pub fn slow_file() {
+    let Some(directory) = directory() else { return };
+    let took = std::fs::read_to_string(directory.join("slow")).ok().and_then(|text| text.parse().ok());
+    if let Some(milliseconds) = took {
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+    }
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub const fn slow_file() {}
+
+/// The name of the directory that container runtimes mask: `usual`, or what the file `masked` has, for few machines have
+/// the usual one.
+#[cfg(debug_assertions)]
+pub fn masked(usual: &'static str) -> &'static str {
+    static NAME: OnceLock<Option<String>> = OnceLock::new();
+    let name = || std::fs::read_to_string(directory()?.join("masked")).ok();
+    NAME.get_or_init(name).as_deref().unwrap_or(usual)
+}
+
+/// The usual one.
+#[cfg(not(debug_assertions))]
+pub const fn masked(usual: &'static str) -> &'static str {
+    usual
+}
+
 /// Whether a test has the daemon write a file, which no other does.
 #[must_use]
 pub fn writes() -> bool {

@@ -9,14 +9,15 @@ mod tree;
 
 pub use self::gate::Gate;
 
-use self::directories::{Directories, Listing};
+use self::directories::{Directories, Listing, Tenant};
 use self::file::{File, kernel_number};
 use self::handles::{Handles, Readable};
 use self::lookup::Found;
 use self::tree::Tree;
 use crate::error::Error;
 use crate::journal::{Fetched, Journal, Noted, What};
-use crate::service::{Lane, Polled, Service};
+use crate::service::{Lane, Polled, Service, Viewer};
+use crate::trigger::Trigger;
 use crate::view::{View, topology};
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
@@ -86,15 +87,30 @@ impl ViewFs {
     /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that
     /// was not sent is dropped while the stack unwinds, which answers EIO. So it is where servers have ended over the
     /// request, and the handler is dropped without being called.
-    fn answer(&self, request: &Request, ino: INodeNo, what: What, handler: impl FnOnce(&Arc<Served>, Noted)) {
+    fn answer(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        what: What,
+        handler: impl FnOnce(&Arc<Served>, Noted) + Send + 'static,
+    ) {
         let fetched = Fetched { unique: request.unique().0, pid: request.pid(), ino: ino.0, what };
         self.served.service.fetched(self.gate.enter());
         let noted = self.served.journal.note(fetched);
-        if noted.is_poisoned() {
-            drop(handler);
-        } else {
-            let _ = catch_unwind(AssertUnwindSafe(|| handler(&self.served, noted)));
-        }
+        let answer = || {
+            if noted.is_poisoned() {
+                drop(handler);
+            } else if what == What::Release || self.served.knows(ino.0) {
+                handler(&self.served, noted);
+            } else {
+                let served = Arc::clone(&self.served);
+                self.served.service.do_aside(Lane::Slow, noted, request.pid(), move |service, noted| {
+                    service.source().cpu_directory().learn();
+                    handler(&served, noted);
+                });
+            }
+        };
+        let _ = catch_unwind(AssertUnwindSafe(answer));
         self.gate.pass();
     }
 }
@@ -135,8 +151,11 @@ pub(crate) fn answer_again(
         return reply(Err(Error::TextGone(file.path()).errno()));
     }
     // It was quick to be served before, as far as is known.
-    service.do_aside(Lane::Quick, Noted::nowhere(), fetched.pid, move |service| {
+    service.do_aside(Lane::Quick, Noted::nowhere(), fetched.pid, move |service, _noted| {
         noted.begin();
+        if kernel_number(fetched.ino).is_some() {
+            service.source().cpu_directory().learn();
+        }
         let log = Arc::clone(service);
         file.ask(service, Noted::nowhere(), fetched.pid, move |text| match text {
             Ok(text) => reply(Ok(range(&text.bytes, offset, size).to_vec())),
@@ -171,52 +190,61 @@ macro_rules! refused {
 
 impl Filesystem for ViewFs {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        self.answer(request, parent, What::Lookup, |served, _noted| match served.child(parent.0, name) {
-            Ok(found) => reply.entry(&FOR_EVER, &served.attributes(&found), Generation(0)),
-            Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
+        let name = name.to_owned();
+        self.answer(request, parent, What::Lookup, move |served, _noted| {
+            match served.child(parent.0, &name) {
+                Ok(found) => reply.entry(&FOR_EVER, &served.attributes(&found), Generation(0)),
+                Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
+            }
         });
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(request, ino, What::Lookup, |served, _noted| match served.find(ino.0) {
+        self.answer(request, ino, What::Lookup, move |served, _noted| match served.find(ino.0) {
             Ok(found) => reply.attr(&FOR_EVER, &served.attributes(&found)),
             Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
         });
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
-        self.answer(request, ino, What::Lookup, |served, noted| {
+        let pid = request.pid();
+        self.answer(request, ino, What::Lookup, move |served, noted| {
             let Ok(Found::OfProcessors(path, _)) = served.find(ino.0) else {
                 return reply.error(Errno::EINVAL);
             };
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_cpus(noted, request.pid(), move |cpus| {
-                let native = match cpus {
-                    Ok(cpus) => cpus.map_or(Some(path.clone()), |cpus| topology::native_path(&path, &cpus)),
-                    Err(error) => return reply.error(served.errno(&error)),
-                };
-                let target = native.ok_or(rustix::io::Errno::NOENT);
-                match target.and_then(|native| served.service.source().cpu_directory().target(&native)) {
-                    Ok(target) => reply.data(&target),
-                    Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
-                }
+            let target = move |service: &Service, viewer: &Viewer<'_>| {
+                let native =
+                    viewer.cpus.map_or_else(|| Some(path.clone()), |cpus| topology::native_path(&path, cpus));
+                let native = native.ok_or(rustix::io::Errno::NOENT)?;
+                Ok(service.source().cpu_directory().target(&native)?)
+            };
+            service.ask_files(noted, pid, target, move |target| match target {
+                Ok(target) => reply.data(&target),
+                Err(error) => reply.error(served.errno(&error)),
             });
         });
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        self.answer(request, ino, What::Lookup, |served, noted| {
-            let open = move |served: &Served, cpus| match served.list(ino.0, cpus) {
-                Ok(listing) => {
-                    reply.opened(FileHandle(served.directories.open(listing)), FopenFlags::empty());
+        let pid = request.pid();
+        self.answer(request, ino, What::Lookup, move |served, noted| {
+            let open = move |served: &Served, listing| match listing {
+                Ok((listing, tenant)) => {
+                    let handle = served.directories.open(listing, tenant);
+                    reply.opened(FileHandle(handle), FopenFlags::empty());
                 }
                 Err(error) => reply.error(served.errno(&error)),
             };
             if !served.differs_by_reader(ino.0) {
-                return open(served, Ok(None));
+                return open(
+                    served,
+                    served.list(ino.0, None).map(|listing| (listing, b"/".as_slice().into())),
+                );
             }
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_cpus(noted, request.pid(), move |cpus| open(&served, cpus));
+            let list = lister(&served, ino);
+            service.ask_files(noted, pid, list, move |listing| open(&served, listing));
         });
     }
 
@@ -228,7 +256,8 @@ impl Filesystem for ViewFs {
         offset: u64,
         mut reply: ReplyDirectory,
     ) {
-        self.answer(request, ino, What::Other, |served, noted| {
+        let pid = request.pid();
+        self.answer(request, ino, What::Other, move |served, noted| {
             let add = move |listing: &Listing| {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 for (next, (ino, kind, name)) in (1..).zip(listing).skip(from) {
@@ -241,10 +270,11 @@ impl Filesystem for ViewFs {
             if let Some(listing) = served.directories.listing(handle.0) {
                 return add(&listing).ok();
             }
-            // A predecessor has opened it.
+            // A predecessor has opened it, or its listing had to make room for others'.
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_cpus(noted, request.pid(), move |cpus| match served.list(ino.0, cpus) {
-                Ok(listing) => add(&listing).ok(),
+            let list = lister(&served, ino);
+            service.ask_files(noted, pid, list, move |listing| match listing {
+                Ok((listing, tenant)) => add(&served.directories.put(handle.0, listing, tenant)).ok(),
                 Err(error) => add(&Listing::new()).error(served.errno(&error)),
             });
         });
@@ -258,20 +288,21 @@ impl Filesystem for ViewFs {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.answer(request, ino, What::Release, |served, _noted| {
+        self.answer(request, ino, What::Release, move |served, _noted| {
             served.directories.release(handle.0);
             reply.ok();
         });
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        self.answer(request, ino, What::Open { flags: flags.0 }, |served, noted| {
+        let pid = request.pid();
+        self.answer(request, ino, What::Open { flags: flags.0 }, move |served, noted| {
             let Some(file) = served.file(ino.0) else { return reply.error(Errno::EISDIR) };
             if !file.may_be_opened(flags) {
                 return reply.error(Errno::EROFS);
             }
             let (served, service) = (Arc::clone(served), &served.service);
-            file.ask(service, noted, request.pid(), move |text| match text {
+            file.ask(service, noted, pid, move |text| match text {
                 Ok(text) => reply.opened(FileHandle(served.handles.open(file, text)), OPENED),
                 Err(error) => reply.error(served.errno(&error)),
             });
@@ -289,7 +320,8 @@ impl Filesystem for ViewFs {
         lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.answer(request, ino, What::Read { handle: handle.0, offset, size }, |served, noted| {
+        let pid = request.pid();
+        self.answer(request, ino, What::Read { handle: handle.0, offset, size }, move |served, noted| {
             // A read on nobody's behalf fills the page cache, which all containers share: for mmap, and for
             // sendfile since Linux 6.5, whose users fall back to read(2) on this error.
             if lock_owner.is_none() {
@@ -304,7 +336,7 @@ impl Filesystem for ViewFs {
                 None => return reply.error(Errno::EBADF),
             };
             let (served, service) = (Arc::clone(served), &served.service);
-            file.ask(service, noted, request.pid(), move |text| match text {
+            file.ask(service, noted, pid, move |text| match text {
                 Ok(text) => {
                     served.handles.put(handle.0, file, &text);
                     reply.data(range(&text.bytes, offset, size));
@@ -336,7 +368,7 @@ impl Filesystem for ViewFs {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.answer(request, ino, What::Release, |served, _noted| {
+        self.answer(request, ino, What::Release, move |served, _noted| {
             if served.pressure(ino).is_some() {
                 served.service.closed(handle.0);
             }
@@ -359,13 +391,14 @@ impl Filesystem for ViewFs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        self.answer(request, ino, What::Other, |served, noted| {
+        let pid = request.pid();
+        let (trigger, written) = (Trigger::parse(data), u32::try_from(data.len()).unwrap_or(u32::MAX));
+        self.answer(request, ino, What::Other, move |served, noted| {
             let Some(view) = served.pressure(ino) else {
                 return reply.error(Errno::EROFS);
             };
-            let written = u32::try_from(data.len()).unwrap_or(u32::MAX);
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_to_arm(noted, (handle.0, request.pid()), view, data, move |armed| match armed {
+            service.ask_to_arm(noted, (handle.0, pid), view, trigger, move |armed| match armed {
                 Ok(()) => reply.written(written),
                 Err(error) => reply.error(served.errno(&error)),
             });
@@ -384,16 +417,17 @@ impl Filesystem for ViewFs {
         flags: PollFlags,
         reply: ReplyPoll,
     ) {
-        self.answer(request, ino, What::Other, |served, noted| {
+        let pid = request.pid();
+        let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
+        let waiter = if waits { notifier.handle().0 } else { 0 };
+        self.answer(request, ino, What::Other, move |served, noted| {
             if served.is_read_only {
                 return reply.error(Errno::ENOSYS);
             }
             let always =
                 PollEvents::POLLIN | PollEvents::POLLOUT | PollEvents::POLLRDNORM | PollEvents::POLLWRNORM;
             let Some(view) = served.pressure(ino) else { return reply.poll(always) };
-            let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
-            let waiter = if waits { notifier.handle().0 } else { 0 };
-            served.service.ask_poll(noted, (handle.0, request.pid()), view, waiter, move |polled| {
+            served.service.ask_poll(noted, (handle.0, pid), view, waiter, move |polled| {
                 reply.poll(match polled {
                     Polled::Nothing => always,
                     Polled::Event => always | PollEvents::POLLPRI,
@@ -422,7 +456,7 @@ impl Filesystem for ViewFs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.answer(request, ino, What::Lookup, |served, _noted| {
+        self.answer(request, ino, What::Lookup, move |served, _noted| {
             let is_truncated = size.is_some() && mode.is_none() && uid.is_none() && gid.is_none();
             match served.find(ino.0) {
                 Ok(found) if is_truncated && served.pressure(ino).is_some() => {
@@ -448,7 +482,7 @@ impl Filesystem for ViewFs {
 
     /// Nothing is stored here. It is also what wakes a thread that waits for requests.
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        self.answer(request, ino, What::Lookup, |_, _noted| reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0));
+        self.answer(request, ino, What::Lookup, move |_, _noted| reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0));
     }
 
     fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
@@ -458,6 +492,15 @@ impl Filesystem for ViewFs {
     fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
         reply.error(Errno::ENOSYS);
     }
+}
+
+/// Lists a directory as a reader has it, with the reader's cgroup.
+fn lister(
+    served: &Arc<Served>,
+    ino: INodeNo,
+) -> impl Fn(&Service, &Viewer<'_>) -> Result<(Listing, Tenant), Error> + Send + Sync + 'static {
+    let served = Arc::clone(served);
+    move |_, viewer| Ok((served.list(ino.0, viewer.cpus)?, viewer.cgroup.into()))
 }
 
 /// The part of a text that a read asks for: short at its end, empty beyond.

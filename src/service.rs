@@ -15,7 +15,8 @@ use self::answers::Answers;
 use self::aside::Aside;
 pub(crate) use self::aside::Lane;
 pub(crate) use self::asking::Asker;
-use self::asking::{Again, CpusOf, KnownAside, TextOf, Waiter};
+pub use self::asking::Viewer;
+use self::asking::{Again, FilesOf, KnownAside, TextOf, Waiter};
 pub use self::ledgers::{LEDGERS, StartedLedger};
 pub use self::loads::LOADS;
 use self::share::{Busyness, ContainerShares};
@@ -30,7 +31,7 @@ use crate::journal::Noted;
 use crate::load::Averages;
 use crate::log_limit::LogLimit;
 use crate::shared::Table;
-use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
+use crate::snapshot::{Needs, Scope, Snapshot};
 use crate::source::{Caller, Source};
 use crate::sys;
 use crate::trigger::Trigger;
@@ -163,14 +164,15 @@ impl Service {
         self.ask_serving(noted, pid, TextOf(view), reply);
     }
 
-    /// Likewise the processors of the container of `pid`; `None` where that is in none, and has the host's.
-    pub fn ask_cpus(
+    /// Likewise what `make` makes of files of the host for the reader.
+    pub fn ask_files<T: Send + 'static>(
         self: &Arc<Self>,
         noted: Noted,
         pid: u32,
-        reply: impl FnOnce(Result<Option<Cpus>, Error>) + Send + 'static,
+        make: impl Fn(&Self, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
+        reply: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
-        self.ask_serving(noted, pid, CpusOf, reply);
+        self.ask_serving(noted, pid, FilesOf::new(make), reply);
     }
 
     /// Likewise the text of the file at `path` below `/sys/devices/system/cpu`, as `pid` has it; ENOENT where that is of a
@@ -182,20 +184,19 @@ impl Service {
         path: Vec<u8>,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
     ) {
-        let service = Arc::clone(self);
-        self.ask_cpus(noted, pid, move |cpus| {
+        let make = move |service: &Self, viewer: &Viewer<'_>| {
             let taken = Instant::now();
             let directory = service.source.cpu_directory();
-            let text = |cpus: Option<Cpus>| match cpus {
-                None => directory.text(&path),
+            let bytes = match viewer.cpus {
+                None => directory.text(&path)?,
                 Some(cpus) => {
-                    let native = topology::native_path(&path, &cpus).ok_or(Errno::NOENT)?;
-                    Ok(topology::text(&path, directory.text(&native)?, &cpus))
+                    let native = topology::native_path(&path, cpus).ok_or(Errno::NOENT)?;
+                    topology::text(&path, directory.text(&native)?, cpus)
                 }
             };
-            let text = cpus.and_then(|cpus| text(cpus).map_err(Error::OfKernel));
-            reply(text.map(|bytes| Arc::new(Text { taken, bytes })));
-        });
+            Ok(Arc::new(Text { taken, bytes }))
+        };
+        self.ask_files(noted, pid, make, reply);
     }
 
     /// Notes that a serving thread has fetched a request, while many of the others were about one or few.
@@ -239,12 +240,12 @@ impl Service {
         noted: Noted,
         (handle, pid): (u64, u32),
         view: &'static dyn View,
-        text: &[u8],
+        trigger: Option<Trigger>,
         reply: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) {
-        match Trigger::parse(text) {
+        match trigger {
             None => reply(Err(Error::OfKernel(Errno::INVAL))),
-            Some(trigger) => self.do_aside(Lane::Slow, noted, pid, move |service| {
+            Some(trigger) => self.do_aside(Lane::Slow, noted, pid, move |service, _noted| {
                 reply(service.watch(handle, pid, view, trigger, None));
             }),
         }
@@ -294,7 +295,7 @@ impl Service {
     ) {
         match self.triggers.left(handle) {
             None => reply(self.triggers.poll(handle, waiter)),
-            Some(left) => self.do_aside(Lane::Slow, noted, pid, move |service| {
+            Some(left) => self.do_aside(Lane::Slow, noted, pid, move |service, _noted| {
                 if let Err(error) = service.watch(handle, pid, view, left.trigger, Some(left.owner)) {
                     service.log(&error);
                 }

@@ -8,6 +8,7 @@ pub mod handover;
 pub mod keeper;
 mod lock;
 mod mount;
+mod native;
 pub mod passing;
 mod request_buffers;
 mod resend;

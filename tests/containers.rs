@@ -47,6 +47,8 @@ fn main() -> ExitCode {
         test("runc_container_cannot_write", RUNC, runc_container_cannot_write),
         test("runc_containers_side_by_side", RUNC, runc_containers_side_by_side),
         test("runc_container_follows", RUNC, runc_container_follows),
+        test("runc_masks_what_is_there", RUNC, || masks_what_is_there(Runtime::Runc)),
+        test("crun_masks_what_is_there", CRUN, || masks_what_is_there(Runtime::Crun)),
         test("crun_container_sees_its_memory", CRUN, crun_container_sees_its_memory),
         test("real_programs", PROGRAMS, real_programs),
         test("real_programs_at_rest", AT_REST, real_programs_at_rest),
@@ -313,6 +315,33 @@ fn runc_container_follows() {
     }
     drop(orders);
     assert!(common::wait_for(&mut container).success());
+}
+
+/// A runtime is told to mask what the host has of each processor, and containers have not.
+fn masks_what_is_there(runtime: Runtime) {
+    const MASKED: &str = "/sys/devices/system/cpu/cpu0/topology";
+    let faults = tempfile::tempdir().unwrap();
+    fs::write(faults.path().join("masked"), "topology").unwrap();
+    let mut daemon = Daemon::start_with(&[], &[], &[("CGPROCFS_FAULTS", faults.path().to_str().unwrap())]);
+    for is_served in [true, false] {
+        let script =
+            format!("/bin/busybox ls {MASKED} 2>&1; /bin/busybox cat /sys/devices/system/cpu/online");
+        let bundle = Bundle::of(runtime, &daemon, 64 * MIB, false, &script);
+        bundle.change(|spec| spec["linux"]["maskedPaths"] = json!([MASKED, "/proc/kcore"]));
+        let said = bundle.run();
+        let lines: Vec<&str> = said.lines().collect();
+        match lines[..] {
+            [masked, online] if is_served => {
+                assert!(masked.contains("No such file") && online == "0", "{said}")
+            }
+            [online] if !is_served => assert!(online.starts_with('0'), "{said}"),
+            _ => panic!("{said}"),
+        }
+        if is_served {
+            abort(&daemon);
+            daemon.wait();
+        }
+    }
 }
 
 /// Of a container that spins on half a processor, while its daemon is killed and its limit is changed.

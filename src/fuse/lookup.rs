@@ -49,6 +49,11 @@ pub(super) fn kind(entry: Entry) -> FileType {
 }
 
 impl Served {
+    /// Whether nobody has to wait who asks what is at an inode number.
+    pub(super) fn knows(&self, ino: u64) -> bool {
+        kernel_number(ino).is_none_or(|number| self.service.source().cpu_directory().knows(number))
+    }
+
     /// What is at an inode number.
     pub(super) fn find(&self, ino: u64) -> Result<Found<'_>, Errno> {
         match kernel_number(ino) {
@@ -80,8 +85,8 @@ impl Served {
     }
 
     /// What is in a directory, as a reader with such processors has it; with `None`, as the host has it.
-    pub(super) fn list(&self, ino: u64, cpus: Result<Option<Cpus>, Error>) -> Result<Listing, Error> {
-        let (cpus, directory) = (cpus?, self.find(ino).map_err(Error::OfKernel)?);
+    pub(super) fn list(&self, ino: u64, cpus: Option<&Cpus>) -> Result<Listing, Error> {
+        let directory = self.find(ino)?;
         // The kernel knows by itself where one of its own directories lies.
         let parent = match &directory {
             Found::Ours(node) => node.parent,
@@ -97,9 +102,9 @@ impl Served {
         let Some(path) = directory.path_of_processors() else { return Ok(listing) };
         let has = |name: &[u8]| {
             self.tree.child(ino, OsStr::from_bytes(name)).is_none()
-                && cpus.as_ref().is_none_or(|cpus| topology::native_path(&join(&path, name), cpus).is_some())
+                && cpus.is_none_or(|cpus| topology::native_path(&join(&path, name), cpus).is_some())
         };
-        let others = self.service.source().cpu_directory().list(&path).map_err(Error::OfKernel)?;
+        let others = self.service.source().cpu_directory().list(&path)?;
         let others = others.iter().filter(|(name, _)| has(name));
         listing.extend(others.map(|(name, entry)| (inode(entry.ino), kind(*entry), name.clone())));
         Ok(listing)

@@ -38,6 +38,8 @@ pub(super) struct CgroupAnswers {
     /// Of those for whom it is the container.
     share: Arc<Share>,
     pub(super) pace: Pace,
+    /// Of files of the host that are read for it.
+    pub(super) pace_of_files: Pace,
     desk: Mutex<Desk>,
 }
 
@@ -88,6 +90,7 @@ impl Answers {
             last_used: AtomicU64::new(now),
             share: Arc::default(),
             pace: Pace::default(),
+            pace_of_files: Pace::default(),
             desk: Mutex::default(),
         });
         let mut cache = self.cache.lock();

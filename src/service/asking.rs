@@ -15,6 +15,7 @@ use crate::view::View;
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -52,16 +53,23 @@ pub(super) struct Waiter {
 
 /// What can be asked of a container.
 pub(super) trait Query: Clone + Send + 'static {
+    /// What is taken from what was read of a container.
+    type Found: Send;
     /// What the answer is.
     type Answer: Send;
+    /// Whether making the one of the other takes files of the host.
+    const READS_FILES: bool;
 
     fn needs(&self) -> Needs;
 
     /// For a reader in a container, or of the host, of which this was read.
-    fn of(&self, answer: &mut Answer) -> Result<Self::Answer, Error>;
+    fn of(&self, answer: &mut Answer) -> Result<Self::Found, Error>;
 
     /// For a reader that can't be seen.
-    fn of_unseen(&self, service: &Service) -> Result<Self::Answer, Error>;
+    fn of_unseen(&self, service: &Service) -> Result<Self::Found, Error>;
+
+    /// The answer for a reader in such a cgroup.
+    fn finish(&self, service: &Service, found: Self::Found, cgroup: &[u8]) -> Result<Self::Answer, Error>;
 }
 
 /// The text of a view.
@@ -69,7 +77,9 @@ pub(super) trait Query: Clone + Send + 'static {
 pub(super) struct TextOf(pub(super) &'static dyn View);
 
 impl Query for TextOf {
+    type Found = Arc<Text>;
     type Answer = Arc<Text>;
+    const READS_FILES: bool = false;
 
     fn needs(&self) -> Needs {
         self.0.needs()
@@ -84,14 +94,45 @@ impl Query for TextOf {
         let snapshot = service.source.load_host(self.needs())?;
         render(self.0, &snapshot, Instant::now())
     }
+
+    fn finish(&self, _: &Service, text: Arc<Text>, _: &[u8]) -> Result<Arc<Text>, Error> {
+        Ok(text)
+    }
 }
 
-/// Its processors.
-#[derive(Clone)]
-pub(super) struct CpusOf;
+/// Who reads files of the host.
+pub struct Viewer<'v> {
+    /// The processors of its container; `None` where it is in none, and has the host's.
+    pub cpus: Option<&'v Cpus>,
+    /// Its cgroup.
+    pub cgroup: &'v [u8],
+}
 
-impl Query for CpusOf {
-    type Answer = Option<Cpus>;
+/// What a function makes of files of the host for somebody.
+pub(super) struct FilesOf<F, T> {
+    make: Arc<F>,
+    makes: PhantomData<fn() -> T>,
+}
+
+impl<F, T> FilesOf<F, T> {
+    pub(super) fn new(make: F) -> Self {
+        Self { make: Arc::new(make), makes: PhantomData }
+    }
+}
+
+impl<F, T> Clone for FilesOf<F, T> {
+    fn clone(&self) -> Self {
+        Self { make: Arc::clone(&self.make), makes: PhantomData }
+    }
+}
+
+impl<F, T: Send + 'static> Query for FilesOf<F, T>
+where
+    F: Fn(&Service, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
+{
+    type Found = Option<Cpus>;
+    type Answer = T;
+    const READS_FILES: bool = true;
 
     fn needs(&self) -> Needs {
         Needs::CPUS
@@ -103,6 +144,10 @@ impl Query for CpusOf {
 
     fn of_unseen(&self, _: &Service) -> Result<Option<Cpus>, Error> {
         Ok(None)
+    }
+
+    fn finish(&self, service: &Service, cpus: Option<Cpus>, cgroup: &[u8]) -> Result<T, Error> {
+        (self.make)(service, &Viewer { cpus: cpus.as_ref(), cgroup })
     }
 }
 
@@ -230,13 +275,13 @@ impl Service {
         lane: Lane,
         noted: Noted,
         pid: u32,
-        work: impl FnOnce(&Arc<Self>) + Send + 'static,
+        work: impl FnOnce(&Arc<Self>, Noted) + Send + 'static,
     ) {
         let service = Arc::clone(self);
         noted.wait();
         let job = move || {
             noted.begin();
-            work(&service);
+            work(&service, noted);
         };
         self.push_aside(lane, of_process(pid), Box::new(job));
     }
@@ -329,7 +374,8 @@ impl Service {
 
     fn attempt<Q: Query>(&self, asker: Asker, waiter: &Waiter, query: &Q) -> Attempt<Q::Answer> {
         if waiter.pid == 0 {
-            return Attempt::Done(query.of_unseen(self), Next::default());
+            let found = Attempt::Done(query.of_unseen(self), Next::default());
+            return self.finish(asker, query, found, b"/", None);
         }
         MEMBERSHIP.with_borrow_mut(|membership| {
             let mut attempt = 1;
@@ -383,6 +429,7 @@ impl Service {
             Found::IsRead => return Attempt::IsRead(answers),
             Found::ToBeRead(reading) => self.read(asker, &caller, query, (&answers, &share), reading),
         };
+        let attempt = self.finish(asker, query, attempt, caller.memory, Some((&answers, &share)));
         share.charge(&self.busyness, pid, began, Instant::now());
         if is_patient && !share.is_aside(Instant::now()) {
             self.known_aside.remove(pid);
@@ -419,18 +466,14 @@ impl Service {
         query: &Q,
         (answers, share): (&Arc<CgroupAnswers>, &Share),
         reading: Reading,
-    ) -> Attempt<Q::Answer> {
+    ) -> Attempt<Q::Found> {
         let end = |reading: Reading| Next {
             is_slow: share.is_aside(Instant::now()),
             owner: caller.memory.into(),
             again: reading.end(),
         };
-        let permit = match asker {
-            Asker::Patient => None,
-            Asker::Serving | Asker::Helping => match Permit::of(&self.readings_left) {
-                Some(permit) => Some(permit),
-                None => return Attempt::Aside(Lane::Quick, caller.memory.into(), end(reading)),
-            },
+        let Some(permit) = Permit::of(asker, &self.readings_left) else {
+            return Attempt::Aside(Lane::Quick, caller.memory.into(), end(reading));
         };
         self.answers.forget_now_and_then();
         let before = answers.pace.is_to_be_measured().then(sys::thread_time);
@@ -468,6 +511,46 @@ impl Service {
                 Attempt::Done(Err(error), Next::default())
             }
         }
+    }
+
+    /// Makes the answer of what was found. Where that takes files of the host it is as with a reading of the cgroup, for with
+    /// some of them the kernel asks the hardware, as often as a tenant likes.
+    fn finish<Q: Query>(
+        &self,
+        asker: Asker,
+        query: &Q,
+        attempt: Attempt<Q::Found>,
+        cgroup: &[u8],
+        of: Option<(&CgroupAnswers, &Share)>,
+    ) -> Attempt<Q::Answer> {
+        let (found, next) = match attempt {
+            Attempt::Done(Ok(found), next) => (found, next),
+            Attempt::Done(Err(error), next) => return Attempt::Done(Err(error), next),
+            Attempt::IsRead(answers) => return Attempt::IsRead(answers),
+            Attempt::Aside(lane, owner, next) => return Attempt::Aside(lane, owner, next),
+            Attempt::Start(seeker) => return Attempt::Start(seeker),
+        };
+        if !Q::READS_FILES {
+            return Attempt::Done(query.finish(self, found, cgroup), next);
+        }
+        let Some(permit) = Permit::of(asker, &self.readings_left) else {
+            return Attempt::Aside(Lane::Quick, cgroup.into(), next);
+        };
+        let (began, before) = (Instant::now(), sys::thread_time());
+        let answer = query.finish(self, found, cgroup);
+        let ran = sys::thread_time().saturating_sub(before);
+        drop(permit);
+        if let Some((answers, share)) = of
+            && let Some(aside) = answers.pace_of_files.was_read(began.elapsed(), Some(ran))
+        {
+            share.put_aside(Instant::now() + aside);
+        }
+        if answer.is_ok() {
+            return Attempt::Done(answer, next);
+        }
+        // It may be tried again.
+        self.put_all_aside(next);
+        Attempt::Done(answer, Next::default())
     }
 
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
@@ -552,19 +635,24 @@ fn of_path(path: &str) -> Owner {
     path.as_bytes().into()
 }
 
-/// That a serving thread may read a cgroup.
-struct Permit<'s>(&'s AtomicUsize);
+/// That a thread may read a cgroup: of those that serve not all may.
+struct Permit<'s>(Option<&'s AtomicUsize>);
 
 impl<'s> Permit<'s> {
-    fn of(left: &'s AtomicUsize) -> Option<Self> {
+    fn of(asker: Asker, left: &'s AtomicUsize) -> Option<Self> {
+        if asker == Asker::Patient {
+            return Some(Self(None));
+        }
         let one_less = |left: usize| left.checked_sub(1);
-        left.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less).ok().map(|_| Self(left))
+        left.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less).ok().map(|_| Self(Some(left)))
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.0.fetch_add(1, Ordering::Release);
+        if let Some(left) = self.0 {
+            left.fetch_add(1, Ordering::Release);
+        }
     }
 }
 

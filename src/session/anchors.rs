@@ -11,16 +11,15 @@
 
 use super::bound;
 use super::mount::{MountError, unmount};
+use super::native::{FLAGS, Native, bind, change};
 use crate::parse::mountinfo::{Mount, mounts, uppermost};
-use crate::sys;
 use crate::view::{self, CPU_DIRECTORY, VIEWS, View};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, chmod, mknodat, openat, openat2};
+use rustix::fs::{CWD, FileType, Mode, OFlags, chmod, mknodat, openat};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -34,15 +33,14 @@ const LIVE: &str = "live";
 /// an error instead, somebody would have to live to give it. It is a mount of its own, for binds of the tmpfs would
 /// be its peers, and what is laid on one of them be laid on all.
 const EMPTY: &str = "empty";
-/// Name of a directory where an instance of procfs may be mounted for a moment.
+/// Name of an empty directory, likewise, which lies where a container must see none of the kernel's.
+const NOTHING: &str = "nothing";
+/// Name of a directory where something may be mounted for a moment.
 const FRESH: &str = "fresh";
 /// Source of the tmpfs, by which it is known again.
 const SOURCE: &str = "cgprocfs";
 /// Type of the file system.
 const VIEW: &[u8] = b"fuse.cgprocfs";
-/// Neither programs nor devices are among them.
-const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
-const NO: Option<&str> = None;
 /// So many mounts, itself included, are taken away with a view: more than that somebody else has laid there.
 const MOST_ON_A_VIEW: usize = 4;
 /// How long a server may take to answer before it is taken for one that somebody keeps the place of.
@@ -126,22 +124,27 @@ impl Anchors {
         // Of the whole tmpfs: a container that binds an anchor must not change what others read there.
         change(&self.directory, MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | FLAGS)?;
         let table = table()?;
-        let empty = self.directory.join(EMPTY);
-        if uppermost(&table, empty.as_os_str().as_bytes()).is_none() {
-            bind(&empty, &empty)?;
+        for private in [EMPTY, NOTHING, FRESH].map(|name| self.directory.join(name)) {
+            if uppermost(&table, private.as_os_str().as_bytes()).is_none() {
+                bind(&private, &private)?;
+            }
+            change(&private, MsFlags::MS_PRIVATE)?;
         }
-        change(&empty, MsFlags::MS_PRIVATE)?;
         for path in view::bound(VIEWS) {
             let anchor = self.directory.join(path);
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none() {
-                self.lay_native(path, &anchor)?;
+                self.native().lay(path, &anchor)?;
             }
         }
         Ok(())
     }
 
+    fn native(&self) -> Native {
+        Native { workplace: self.directory.join(FRESH), nothing: self.directory.join(NOTHING) }
+    }
+
     fn make_files(&self) -> io::Result<()> {
-        for name in [LIVE, FRESH] {
+        for name in [LIVE, NOTHING, FRESH] {
             make_directory(&self.directory.join(name))?;
         }
         make_file(&self.directory.join(EMPTY))?;
@@ -256,42 +259,16 @@ impl Anchors {
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none_or(|upper| !is_view(upper)) {
                 continue;
             }
-            let laid = match self.lay_native(path, &anchor) {
+            let laid = match self.native().lay(path, &anchor) {
                 Ok(true) => Ok(()),
-                Ok(false) => bind(&self.directory.join(EMPTY), &anchor),
+                Ok(false) => {
+                    bind(&self.directory.join(if path == CPU_DIRECTORY { NOTHING } else { EMPTY }), &anchor)
+                }
                 Err(error) => Err(error),
             };
             result = result.and(laid);
         }
         result
-    }
-
-    /// Lays the kernel's own file of a view's path on its anchor. Whether there is one.
-    fn lay_native(&self, path: &str, anchor: &Path) -> io::Result<bool> {
-        let Some((top, rest)) = path.split_once('/') else { return Ok(false) };
-        let laid = match open_below(&Path::new("/").join(top), rest) {
-            Ok(native) => lay(&native, anchor),
-            Err(Errno::NOENT) => return Ok(false),
-            Err(error) => Err(error.into()),
-        };
-        match laid.as_ref().map_err(io::Error::raw_os_error) {
-            // Somebody has laid another file over the kernel's in this namespace, a view perhaps; or it is before
-            // Linux 5.12.
-            Err(Some(libc::EXDEV | libc::ENOSYS)) => self.lay_fresh(top, rest, anchor)?,
-            _ => laid?,
-        }
-        Ok(true)
-    }
-
-    /// Lays a file of an instance of procfs or sysfs that nobody else has seen, and nobody is a peer of.
-    fn lay_fresh(&self, top: &str, rest: &str, anchor: &Path) -> io::Result<()> {
-        let fs_type = if top == "sys" { "sysfs" } else { top };
-        let place = self.directory.join(FRESH);
-        mount(Some(fs_type), &place, Some(fs_type), MsFlags::MS_RDONLY | FLAGS, NO)?;
-        let laid = open_below(&place, rest)
-            .map_err(io::Error::from)
-            .and_then(|native| bind(Path::new(&format!("/proc/self/fd/{}", native.as_raw_fd())), anchor));
-        unmount(&place).and(laid)
     }
 
     /// How many mounts lie on the highest stack.
@@ -401,35 +378,5 @@ fn there_or(made: io::Result<()>) -> io::Result<()> {
     match made {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
-    }
-}
-
-fn bind(from: &Path, to: &Path) -> io::Result<()> {
-    mount(Some(from), to, NO, MsFlags::MS_BIND, NO).map_err(io::Error::from)
-}
-
-fn change(path: &Path, flags: MsFlags) -> io::Result<()> {
-    mount(NO, path, NO, flags, NO).map_err(io::Error::from)
-}
-
-/// Lays a file on an anchor, read-only. It must not be a peer of the mount that it is from: where /proc is shared, what
-/// is laid on the anchor would come to lie on /proc, too.
-fn lay(native: &OwnedFd, anchor: &Path) -> io::Result<()> {
-    let clone =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = open_tree(native, "", clone)?;
-    sys::make_private_and_read_only(tree.as_fd())?;
-    Ok(move_mount(tree, "", CWD, anchor, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
-}
-
-/// Opens a file below a directory, and not what somebody may have laid over it: EXDEV if something is.
-fn open_below(directory: &Path, rest: &str) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let top = openat(CWD, directory, flags | OFlags::DIRECTORY, Mode::empty())?;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-    match openat2(&top, rest, flags, Mode::empty(), resolve) {
-        // Before Linux 5.6, or behind a filter that knows no openat2(2).
-        Err(Errno::NOSYS | Errno::PERM) => openat(&top, rest, flags, Mode::empty()),
-        opened => opened,
     }
 }

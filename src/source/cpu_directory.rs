@@ -2,6 +2,7 @@
 
 use super::host::open_bare;
 use super::procfs::{PATH_DIR, READ};
+use crate::view::topology;
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -29,8 +30,10 @@ pub struct CpuDirectory {
     /// `None` where there is none.
     directory: Option<OwnedFd>,
     paths: Mutex<HashMap<u64, Vec<u8>>>,
-    /// When all of it was gone through; locked while that is done.
+    /// When all of it was gone through,
     walked: Mutex<Option<Instant>>,
+    /// which one at a time does.
+    walk: Mutex<()>,
     /// What was listed lately, by path.
     listed: Mutex<HashMap<Vec<u8>, Listed>>,
 }
@@ -54,7 +57,13 @@ pub struct Entry {
 impl CpuDirectory {
     pub(super) fn open(sys: Option<&OwnedFd>) -> Self {
         let directory = sys.and_then(|sys| open_bare(sys, "devices/system/cpu", PATH_DIR).ok());
-        Self { directory, paths: Mutex::default(), walked: Mutex::default(), listed: Mutex::default() }
+        Self {
+            directory,
+            paths: Mutex::default(),
+            walked: Mutex::default(),
+            walk: Mutex::default(),
+            listed: Mutex::default(),
+        }
     }
 
     fn directory(&self) -> Result<&OwnedFd, Errno> {
@@ -75,35 +84,57 @@ impl CpuDirectory {
     }
 
     fn look_at(&self, path: &[u8]) -> Result<Entry, Errno> {
+        if topology::is_masked(path) {
+            return Err(Errno::NOENT);
+        }
         let found = statat(self.directory()?, to_path(path), AtFlags::SYMLINK_NOFOLLOW)?;
         let mode = u16::try_from(found.st_mode & 0o7777).unwrap_or(0);
         Ok(Entry { ino: found.st_ino, kind: FileType::from_raw_mode(found.st_mode), mode })
     }
 
-    /// Where the entry of this number is.
+    /// Whether it is known where the entry of this number is, or that there is none: a predecessor's numbers have to be
+    /// [learnt](Self::learn).
+    #[must_use]
+    pub fn knows(&self, ino: u64) -> bool {
+        self.paths.lock().contains_key(&ino) || self.was_walked()
+    }
+
+    /// Goes through all of the directory, unless that was done just now. It takes long where there are many processors, and is
+    /// not for a thread that others wait for.
+    pub fn learn(&self) {
+        let _one_at_a_time = self.walk.lock();
+        if self.was_walked() {
+            return;
+        }
+        let mut paths = HashMap::new();
+        self.walk(b"", 0, &mut paths);
+        let mut known = self.paths.lock();
+        let before = std::mem::replace(&mut *known, paths);
+        // What was found meanwhile may not have been there yet.
+        let is_new = |(ino, path): &(u64, Vec<u8>)| self.look_at(path).is_ok_and(|entry| entry.ino == *ino);
+        let new: Vec<_> =
+            before.into_iter().filter(|(ino, _)| !known.contains_key(ino)).filter(is_new).collect();
+        known.extend(new);
+        *self.walked.lock() = Some(Instant::now());
+    }
+
+    fn was_walked(&self) -> bool {
+        self.walked.lock().is_some_and(|walked| walked.elapsed() < PAUSE)
+    }
+
+    /// Where the entry of this number is, if that is [known](Self::knows).
     ///
     /// # Errors
     /// ESTALE where it is not there any more, as with a processor that was taken away.
     pub fn find(&self, ino: u64) -> Result<(Vec<u8>, Entry), Errno> {
-        let at = |path: Vec<u8>| {
-            let entry = self.look_at(&path).ok().filter(|entry| entry.ino == ino)?;
-            Some((path, entry))
-        };
-        let known = self.paths.lock().get(&ino).cloned();
-        if let Some(found) = known.and_then(at) {
-            return Ok(found);
+        let path = self.paths.lock().get(&ino).cloned().ok_or(Errno::STALE)?;
+        match self.look_at(&path) {
+            Ok(entry) if entry.ino == ino => Ok((path, entry)),
+            _ => {
+                self.paths.lock().remove(&ino);
+                Err(Errno::STALE)
+            }
         }
-        let mut walked = self.walked.lock();
-        if walked.is_none_or(|walked| walked.elapsed() >= PAUSE) {
-            // It takes long where there are many processors, and only who looks for what is not known has to wait.
-            let mut paths = HashMap::new();
-            self.walk(b"", 0, &mut paths);
-            *self.paths.lock() = paths;
-            *walked = Some(Instant::now());
-        }
-        drop(walked);
-        let path = self.paths.lock().get(&ino).cloned();
-        path.and_then(at).ok_or(Errno::STALE)
     }
 
     fn walk(&self, path: &[u8], depth: usize, paths: &mut HashMap<u64, Vec<u8>>) {
@@ -160,6 +191,7 @@ impl CpuDirectory {
     /// The kernel's. Some of these files are root's, some fail now and then.
     pub fn text(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
         let opened = openat(self.directory()?, to_path(path), READ, Mode::empty())?;
+        crate::fault::slow_file();
         let mut text = Vec::new();
         match File::from(opened).read_to_end(&mut text) {
             Ok(_) => Ok(text),
@@ -175,4 +207,31 @@ pub fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
 
 fn to_path(path: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(if path.is_empty() { b"." } else { path }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn numbers_of_a_predecessor_are_learnt() {
+        let root = tempfile::tempdir().unwrap();
+        let cpu = root.path().join("devices/system/cpu");
+        fs::create_dir_all(cpu.join("cpu0/topology")).unwrap();
+        fs::write(cpu.join("cpu0/topology/core_id"), "0\n").unwrap();
+        let sys = OwnedFd::from(File::open(root.path()).unwrap());
+        let open = || CpuDirectory::open(Some(&sys));
+        let path = b"cpu0/topology/core_id".as_slice();
+        let (before, after) = (open(), open());
+        let ino = before.entry(path).unwrap().ino;
+        assert!(before.knows(ino) && before.find(ino).unwrap().0 == path);
+        assert!(!after.knows(ino) && after.find(ino).err() == Some(Errno::STALE));
+        after.learn();
+        assert!(after.knows(ino) && after.find(ino).unwrap().0 == path);
+        // Nobody goes through all of it for what was not there a moment ago.
+        assert!(after.knows(u64::MAX) && after.find(u64::MAX).err() == Some(Errno::STALE));
+        fs::remove_file(cpu.join("cpu0/topology/core_id")).unwrap();
+        assert_eq!(after.find(ino).err(), Some(Errno::STALE));
+    }
 }

@@ -3,6 +3,28 @@
 
 use crate::parse::cpu_list::CpuList;
 use crate::snapshot::Cpus;
+use std::path::{Path, PathBuf};
+
+/// A directory of each processor that moby and containerd have masked, where the host has it. It counts for the host as a
+/// whole, and no container finds it in the first place, so that there is nothing to be masked: runc and crun pass over what
+/// is not there.
+const MASKED: &str = "thermal_throttle";
+
+/// What is masked below the directory of that name, if it is a processor's.
+#[must_use]
+pub fn masked(name: &[u8]) -> Option<PathBuf> {
+    let (_, rest) = of_processor(name)?;
+    let name = std::str::from_utf8(name).ok().filter(|_| rest.is_empty())?;
+    Some(Path::new(name).join(crate::fault::masked(MASKED)))
+}
+
+/// Whether a path below the directory leads to what is masked, or into it.
+#[must_use]
+pub fn is_masked(path: &[u8]) -> bool {
+    let mut names = path.splitn(3, |&b| b == b'/');
+    let is_of_processor = names.next().and_then(of_processor).is_some();
+    is_of_processor && names.next() == Some(crate::fault::masked(MASKED).as_bytes())
+}
 
 /// Where the kernel has what a container finds at `path` below the directory; `None` if that is of a processor that the
 /// container has not.
@@ -85,6 +107,20 @@ mod tests {
         assert_eq!(path("cpu99999999999999999999/uevent").as_deref(), Some("cpu99999999999999999999/uevent"));
         for shared in ["cpufreq/policy0", "cpuidle", "cpu", "kernel_max", ""] {
             assert_eq!(path(shared).as_deref(), Some(shared));
+        }
+    }
+
+    #[test]
+    fn what_runtimes_mask() {
+        assert_eq!(masked(b"cpu7").as_deref(), Some(Path::new("cpu7/thermal_throttle")));
+        assert!(masked(b"cpufreq").is_none() && masked(b"cpu").is_none());
+        for path in ["cpu0/thermal_throttle", "cpu12/thermal_throttle/core_throttle_count"] {
+            assert!(is_masked(path.as_bytes()), "{path}");
+        }
+        for path in
+            ["cpu0", "cpu0/topology", "thermal_throttle", "cpufreq/thermal_throttle", "cpu0/thermal", ""]
+        {
+            assert!(!is_masked(path.as_bytes()), "{path}");
         }
     }
 

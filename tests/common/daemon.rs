@@ -84,6 +84,11 @@ impl Daemon {
         Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], options, &[])
     }
 
+    /// The same with variables in its environment.
+    pub fn again_with_environment(self, environment: &[(&str, &str)]) -> Self {
+        Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &[], environment)
+    }
+
     /// Starts another program that is one.
     pub fn start_program(program: &std::path::Path, options: &[&str]) -> Self {
         Self::start_at(program, Home::new(), &[], options, &[])
