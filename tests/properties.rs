@@ -193,8 +193,7 @@ fn check_invariants(snapshot: &Snapshot) -> Result<(), TestCaseError> {
     prop_assert!(v("SwapTotal") <= h(Field::SwapTotal));
     prop_assert!(v("SwapFree") + v("SwapCached") <= v("SwapTotal"));
     prop_assert!(v("SwapFree") <= h(Field::SwapFree));
-    let is_limited = levels.iter().any(|level| level.limit_below(room.total).is_some());
-    prop_assert!(v("SwapFree") == 0 || !is_limited || container(snapshot).swappiness != Some(0));
+    prop_assert!(v("SwapFree") == 0 || container(snapshot).swappiness != Some(0));
     // No level's limit is passed by all that is promised, but for the page that is never denied.
     for level in levels {
         if let Some(left) = level.headroom_with_swap() {

@@ -83,6 +83,18 @@ impl Cgroup {
         self
     }
 
+    /// Lets it have so much memory, and so much swap besides.
+    pub fn limit_with_swap(self, mib: u64, swap_mib: u64) -> Self {
+        let this = self.limit(mib);
+        let (file, mib) = if this.v2 {
+            ("memory.swap.max", swap_mib)
+        } else {
+            ("memory.memsw.limit_in_bytes", mib + swap_mib)
+        };
+        this.write(file, &(mib << 20).to_string());
+        this
+    }
+
     pub fn usage(&self) -> u64 {
         let file = if self.v2 { "memory.current" } else { "memory.usage_in_bytes" };
         fs::read_to_string(self.dir.join(file)).unwrap().trim().parse().unwrap()

@@ -36,9 +36,10 @@ pub(super) fn fill(
             Swap::Unaccounted | Swap::Odd => (host_total, host_free),
         }
     };
+    // With a swappiness of 0 the kernel swaps nothing, be it for the sake of a cgroup's limit or of the host, and kills
+    // (`get_scan_count()`, mm/vmscan.c): what was swapped before is all there is.
     let (total, free) = match level.swap {
-        _ if !is_never_swapped(host, container) => (total, free.min(host_free)),
-        // What was swapped before is all there is.
+        _ if container.swappiness != Some(0) => (total, free.min(host_free)),
         Swap::V1 { .. } | Swap::V2 { .. } => (total.min(used), Kib::ZERO),
         Swap::Unaccounted | Swap::Odd => (Kib::ZERO, Kib::ZERO),
     };
@@ -59,13 +60,6 @@ pub(super) fn used(host: &Meminfo, level: &Level) -> Kib {
         Swap::V2 { usage, .. } => usage.to_kib(),
         Swap::Odd => Kib::ZERO,
     }
-}
-
-/// With a swappiness of 0 the kernel swaps nothing for the sake of a cgroup's limit, and kills (`get_scan_count()`,
-/// mm/vmscan.c). For want of the host's own memory it still does.
-fn is_never_swapped(host: &Meminfo, container: &Container) -> bool {
-    let total = container.room(host).total;
-    container.swappiness == Some(0) && container.levels.iter().any(|level| level.limit_below(total).is_some())
 }
 
 /// v1 limits memory and swap together: what may be swapped is that less the memory limit, each the
