@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
 
 const V2: &[Need] = &[Need::Root, Need::Fuse, Need::CgroupV2];
+const NODES: &[Need] = &[Need::Root, Need::Fuse, Need::MemoryNodes, Need::Emulation];
 const SWAP: &[Need] = &[Need::Root, Need::Fuse, Need::Swap];
 const SWAP_V1: &[Need] = &[Need::Root, Need::Fuse, Need::Swap, Need::CgroupV1];
 const SWAP_GUEST: &[Need] = &[Need::Root, Need::Fuse, Need::Swap, Need::Emulation];
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         alone("limit_above_the_hosts_memory", MOUNT, limit_above_the_hosts_memory),
         alone("no_limit", MOUNT, no_limit),
         alone("no_limit_until_the_host_is_full", GUEST, no_limit_until_the_host_is_full),
+        alone("one_memory_node", NODES, one_memory_node),
         alone("swap", SWAP, swap),
         alone("swap_used_in_part", SWAP, swap_used_in_part),
         alone("swap_of_a_pod", SWAP, swap_of_a_pod),
@@ -279,6 +281,30 @@ fn no_limit_until_the_host_is_full() {
         in_mib(reached)
     );
     assert!(reached + predicted / 100 >= predicted, "{predicted} kB predicted, killed at {reached} kB");
+    wait_until("the memory is given back", || container.usage() < 64 << 20);
+}
+
+/// Of two nodes a container may use the second one, and no limit binds it.
+fn one_memory_node() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new());
+    let cpuset = container.in_cpuset("1");
+    let words = command("actor", &[]);
+    let words = cpuset.entering(&words);
+    let words: Vec<&str> = words.iter().map(|word| &**word).collect();
+    let node = std::fs::read_to_string("/sys/devices/system/node/node1/meminfo").unwrap();
+    let node = field(&node.replace("Node 1 ", ""), "MemTotal");
+    let mut actor = Actor::spawn(&mut container.command(&words));
+    let text = actor.tell(&format!("show {}", daemon.meminfo()));
+    assert_eq!(field(&text, "MemTotal"), node);
+    let (predicted, reached) = actor.grow(&daemon.meminfo());
+    println!(
+        "oracle: {:40} predicted {:7.2} MiB, allocatable {:7.2} MiB or more",
+        "one of two memory nodes",
+        in_mib(predicted),
+        in_mib(reached)
+    );
+    assert!(predicted > node / 2 && predicted < node, "{predicted} of {node} kB");
+    assert!(reached + predicted / 50 >= predicted, "{predicted} kB predicted, killed at {reached} kB");
     wait_until("the memory is given back", || container.usage() < 64 << 20);
 }
 

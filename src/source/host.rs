@@ -4,7 +4,7 @@ use super::caller::Caller;
 use super::cgroup_files::CgroupFiles;
 use super::huge_pages;
 use super::layout::Layout;
-use super::nodes::Nodes;
+use super::memory_nodes::MemoryNodes;
 use super::procfs::{PATH_DIR, Procfs, READ, private_instance, read_whole};
 use crate::bytes::{Bytes, Kib};
 use crate::error::Error;
@@ -25,7 +25,7 @@ use std::path::Path;
 pub(super) struct HostFiles {
     meminfo: OwnedFd,
     hugepages: Option<OwnedFd>,
-    nodes: Nodes,
+    nodes: MemoryNodes,
     /// `/proc` and `/sys`.
     pub(super) proc: OwnedFd,
     pub(super) sys: Option<OwnedFd>,
@@ -44,7 +44,7 @@ impl HostFiles {
         let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
         let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
         let sys = open_sysfs(root);
-        let nodes = Nodes::open(sys.as_ref());
+        let nodes = MemoryNodes::open(sys.as_ref());
         Ok(Self { meminfo, hugepages, nodes, proc, sys, page })
     }
 

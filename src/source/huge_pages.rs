@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use super::descent::{Descent, downward};
 use super::layout::{Hierarchy, Layout};
-use super::nodes::Nodes;
+use super::memory_nodes::MemoryNodes;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::bytes::{Bytes, Kib};
 use crate::error::Error;
@@ -25,7 +25,7 @@ pub(super) fn pools(
     meminfo: &Meminfo,
     layout: &Layout,
     caller: &Caller<'_>,
-    nodes: Option<(&Nodes, &CpuList)>,
+    nodes: Option<(&MemoryNodes, &CpuList)>,
 ) -> Result<Option<Vec<HugePool>>, Error> {
     if meminfo.count(Field::HugePagesTotal).unwrap_or(0) == 0 && meminfo.kib(Field::Hugetlb) == Kib::ZERO
         || layout.hugetlb.is_none() && nodes.is_none()

@@ -1,6 +1,7 @@
 //! Programs that tests run inside containers: this very test program, started with a helper's name.
 
 use super::{cgroup::Cgroup, storm, trigger, victim};
+use memmap2::{MmapMut, MmapOptions};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -62,12 +63,14 @@ fn expect(path: &str, line: &str, times: usize) {
 /// Does what stdin says, line by line, and says `ready` after each.
 fn actor() {
     let mut memory: Vec<Vec<u8>> = Vec::new();
+    let mut huge = Vec::new();
     ready();
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["anon", mib] => memory.push(touched(mib.parse::<usize>().unwrap() << 20)),
+            ["huge", mapped, used] => huge.push(huge_pages(mapped.parse().unwrap(), used.parse().unwrap())),
             ["free"] => memory.clear(),
             ["read", path] => read(path),
             ["write", path, mib] => write(path, mib.parse().unwrap()),
@@ -88,6 +91,14 @@ fn read(path: &str) {
 fn touched(bytes: usize) -> Vec<u8> {
     let mut memory = vec![0u8; bytes];
     memory.chunks_mut(4096).for_each(|page| page[0] = 1);
+    memory
+}
+
+/// Maps so many huge pages, which the kernel promises to us for that, and uses some of them.
+fn huge_pages(mapped: usize, used: usize) -> MmapMut {
+    const SIZE: usize = 2 << 20;
+    let mut memory = MmapOptions::new().len(mapped * SIZE).huge(Some(21)).map_anon().unwrap();
+    memory.chunks_mut(SIZE).take(used).for_each(|page| page[0] = 1);
     memory
 }
 

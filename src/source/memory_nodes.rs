@@ -16,9 +16,9 @@ use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
 /// `/sys/devices/system/node`, where there can ever be more than one.
-pub(super) struct Nodes(Option<OwnedFd>);
+pub(super) struct MemoryNodes(Option<OwnedFd>);
 
-impl Nodes {
+impl MemoryNodes {
     pub(super) fn open(sys: Option<&OwnedFd>) -> Self {
         let directory = sys.and_then(|sys| open_bare(sys, "devices/system/node", PATH_DIR).ok());
         let several = |directory: &OwnedFd| {
