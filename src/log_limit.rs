@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::view::ViewError;
 use log::Level;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_mins(1);
@@ -73,6 +73,17 @@ impl LogLimit {
                 Some(0)
             }
         }
+    }
+}
+
+/// Says, once for each counter, that the kernel's value of it made no sense. Tenants can't choose what counters are called.
+pub(crate) fn odd_counter(file: &str, key: &[u8]) {
+    const MOST: usize = 64;
+    static SAID: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock();
+    if said.len() < MOST && said.insert(key.to_vec()) {
+        drop(said);
+        log::warn!("{file}: {} makes no sense and is taken for 0; this is said once", key.escape_ascii());
     }
 }
 

@@ -3,6 +3,7 @@
 //! Kernel files are bytes, not UTF-8: a cgroup may carry any name but a newline. Every parser takes
 //! whatever it is given and answers with a value or a [`ParseError`].
 
+pub mod arcstats;
 pub mod counter;
 pub mod cpu_list;
 pub mod cpu_quota;
@@ -65,6 +66,12 @@ pub fn decimal(text: &[u8]) -> Result<u64, ParseError> {
     })
 }
 
+/// A counter that only goes up; `None` for what is no number, or one that has wrapped below 0.
+#[must_use]
+pub fn count(text: &[u8]) -> Option<u64> {
+    decimal(text).ok().filter(|count| i64::try_from(*count).is_ok())
+}
+
 /// `text` without the newline at its end.
 ///
 /// # Errors
@@ -93,6 +100,15 @@ mod tests {
         assert_eq!(decimal(b"18446744073709551616"), Err(ParseError::TooLarge));
         for bad in [&b""[..], b"-1", b"+1", b"1 ", b"0x1", b"max"] {
             assert_eq!(decimal(bad), Err(ParseError::NotANumber));
+        }
+    }
+
+    #[test]
+    fn counters_have_not_wrapped() {
+        assert_eq!(count(b"9223372036854775807"), Some(i64::MAX.unsigned_abs()));
+        for odd in [&b"18446744073709551611"[..], b"9223372036854775808", b"-5", b"", b"99999999999999999999"]
+        {
+            assert_eq!(count(odd), None);
         }
     }
 }

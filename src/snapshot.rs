@@ -1,13 +1,16 @@
 //! Everything that was read for one answer: plain data, filled by [`source`](crate::source), consumed
 //! by [`view`](crate::view).
 
-use crate::bytes::{Bytes, Kib};
+mod memory;
+
+pub use self::memory::{Container, HugeLevel, HugePool, Level, NodeMemory, Room, Swap};
+
+use crate::bytes::Kib;
 use crate::ledger::Counters;
 use crate::load::Load;
 use crate::parse::cpu_list::CpuList;
 use crate::parse::cpu_quota::MILLI;
 use crate::parse::meminfo::Meminfo;
-use crate::parse::memory_stat::MemoryStat;
 use crate::view::ViewError;
 
 /// Which parts of a [`Snapshot`] a view wants loaded.
@@ -281,96 +284,6 @@ pub enum Scope {
     Host(Box<Level>),
     /// The reader is in a container.
     Container(Container),
-}
-
-/// A container and every level above it.
-#[derive(Debug, Clone)]
-pub struct Container {
-    /// The cgroups that have the memory controller, from the reader's own up to, not including, the root.
-    pub levels: Vec<Level>,
-    /// Which of `levels` is the container, whose usage and statistics are shown. Levels before it are
-    /// the reader's sub-cgroups: their limits bind the reader too.
-    pub index: usize,
-    /// The machine's pools of huge pages as the container sees them. `None`: no hugetlb controller is on
-    /// the reader's path, or the host has no huge pages, so that the host's figures are right as they are.
-    pub huge_pages: Option<Vec<HugePool>>,
-}
-
-/// One cgroup with the memory controller.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Level {
-    /// `memory.max` or `memory.limit_in_bytes`; `None` is no limit.
-    pub limit: Option<Bytes>,
-    /// `memory.current` or `memory.usage_in_bytes`. `None` where it was not needed, and in the root of
-    /// cgroup v2, which has no such file.
-    pub usage: Option<Bytes>,
-    /// `memory.stat`, where needed: not of a level that has more left below its limit, even without them, than another.
-    pub stat: Option<MemoryStat>,
-    /// Caches of children off the reader's path that `memory.min` protects: within `stat`, and yet not
-    /// reclaimable from here.
-    pub protected: Bytes,
-    /// Swap of this level.
-    pub swap: Swap,
-}
-
-impl Level {
-    /// What is left below the limit without any reclaim; `None` where limit or usage are not known.
-    #[must_use]
-    pub fn unused(&self) -> Option<Kib> {
-        Some(self.limit?.to_kib() - self.usage?.to_kib())
-    }
-
-    /// What is left below the limit once the caches of this level are reclaimed, but for those that are
-    /// [`protected`](Self::protected); `None` where limit, usage or statistics are not known.
-    #[must_use]
-    pub fn headroom(&self) -> Option<Kib> {
-        let reclaimable = self.stat.as_ref()?.reclaimable() - self.protected;
-        Some(self.limit?.to_kib() + reclaimable.to_kib() - self.usage?.to_kib())
-    }
-}
-
-/// Limits on swap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Swap {
-    /// The kernel does not account for swap, or the host has none: only the host's figures bind.
-    #[default]
-    Unaccounted,
-    /// cgroup v1, where the limit is on memory and swap together.
-    V1 {
-        /// `memory.memsw.limit_in_bytes`.
-        memsw_limit: Option<Bytes>,
-        /// `memory.swappiness`: with 0 the kernel never swaps this cgroup.
-        swappiness: u64,
-    },
-    /// cgroup v2.
-    V2 {
-        /// `memory.swap.max`.
-        limit: Option<Bytes>,
-        /// `memory.swap.current`.
-        usage: Bytes,
-    },
-}
-
-/// The huge pages of one size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HugePool {
-    /// Size of a page.
-    pub size: Kib,
-    /// Pages in the host's pool.
-    pub host_total: u64,
-    /// The reader's cgroups in the hugetlb controller's hierarchy, leaf first, without the root.
-    pub levels: Vec<HugeLevel>,
-}
-
-/// Huge pages of one size in one cgroup.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HugeLevel {
-    /// `hugetlb.SIZE.max` or `.limit_in_bytes`.
-    pub limit: Option<Bytes>,
-    /// `hugetlb.SIZE.current` or `.usage_in_bytes`.
-    pub usage: Bytes,
-    /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`; 0 on kernels without it.
-    pub reserved: Bytes,
 }
 
 #[cfg(test)]

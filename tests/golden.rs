@@ -1,7 +1,7 @@
 //! Every view of every tree in `tests/fixtures`, against what it is to say.
 //!
-//! A case is a directory: `root/` looks like a host's `/`, `reader` holds the id of the process that reads,
-//! and `expected/` has a file for each view. `UPDATE_GOLDEN=1 cargo test --test golden` writes those anew;
+//! A case is a directory: `root/` looks like a host's `/`, `reader` holds the id of the process that reads, `boundary`, if it
+//! is there, the path of a cgroup that is known to be a container, and `expected/` has a file for each view. `UPDATE_GOLDEN=1 cargo test --test golden` writes those anew;
 //! read the difference before you commit it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -25,7 +25,10 @@ fn main() -> ExitCode {
             let name = format!("{}/{}", case.file_name().unwrap().to_string_lossy(), view.path());
             Trial::test(name, move || check(&case, view))
         })
-        .chain([Trial::test("a_kernel_without_pressure", without_pressure)])
+        .chain([
+            Trial::test("a_kernel_without_pressure", without_pressure),
+            Trial::test("a_cgroup_without_pressure", cgroup_without_pressure),
+        ])
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
@@ -43,9 +46,35 @@ fn without_pressure() -> Result<(), Failed> {
     Ok(())
 }
 
+/// The kernel keeps no account of this one (`cgroup.pressure`), and has no such files for it.
+fn cgroup_without_pressure() -> Result<(), Failed> {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-processors");
+    let copy = tempfile::tempdir()?;
+    let copied =
+        std::process::Command::new("cp").arg("-r").arg(case.join("root")).arg(copy.path()).status()?;
+    assert!(copied.success());
+    let root = copy.path().join("root");
+    let pid: u32 = fs::read_to_string(case.join("reader"))?.trim().parse()?;
+    let cgroup = fs::read_to_string(root.join(format!("proc/{pid}/cgroup")))?;
+    let cgroup = root.join("sys/fs/cgroup").join(cgroup.trim().trim_start_matches("0::/"));
+    let view = find("proc/pressure/cpu").unwrap();
+    let text = || Service::new(Source::open(&root, None).unwrap(), 1);
+    let text = || Arc::new(text()).text(pid, view);
+    assert!(text().is_ok());
+    fs::remove_file(cgroup.join("cpu.pressure"))?;
+    fs::write(cgroup.join("cgroup.pressure"), "0\n")?;
+    assert_eq!(text().unwrap_err().errno(), libc::ENOENT);
+    // Of no cgroup does this one keep an account: it is not known.
+    fs::remove_file(cgroup.join("cgroup.pressure"))?;
+    assert!(text()?.bytes.starts_with(b"some avg10=0.00 "));
+    Ok(())
+}
+
 fn check(case: &Path, view: &'static dyn View) -> Result<(), Failed> {
     let pid = fs::read_to_string(case.join("reader"))?.trim().parse()?;
-    let service = Arc::new(Service::new(Source::open(&case.join("root"), None)?, 1));
+    let boundary = fs::read_to_string(case.join("boundary")).ok();
+    let boundary = boundary.map(|path| path.trim().as_bytes().to_vec());
+    let service = Arc::new(Service::new(Source::open(&case.join("root"), boundary)?, 1));
     let text = String::from_utf8(service.text(pid, view)?.bytes.clone())?;
     let path = case.join("expected").join(view.path());
     if std::env::var_os("UPDATE_GOLDEN").is_some() {

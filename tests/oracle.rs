@@ -1,7 +1,8 @@
 //! The allocation oracle: `MemAvailable` is what a process can really allocate before the kernel kills it.
 //!
 //! In each case a process in the container reads MemAvailable and then touches memory until it is killed. It has
-//! to reach 1 MiB less than it read, and must not reach 2 MiB more.
+//! to reach 1 MiB less than it read, and must not reach 2 MiB more. So much holds of `MemAvailable` and `SwapFree` together
+//! where there is swap.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -16,6 +17,10 @@ use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock};
 
 const V2: &[Need] = &[Need::Root, Need::Fuse, Need::CgroupV2];
+const NODES: &[Need] = &[Need::Root, Need::Fuse, Need::MemoryNodes, Need::Emulation];
+const SWAP: &[Need] = &[Need::Root, Need::Fuse, Need::Swap];
+const SWAP_V1: &[Need] = &[Need::Root, Need::Fuse, Need::Swap, Need::CgroupV1];
+const SWAP_GUEST: &[Need] = &[Need::Root, Need::Fuse, Need::Swap, Need::Emulation];
 const GUEST: &[Need] = &[Need::Root, Need::Fuse, Need::Emulation];
 
 fn main() -> ExitCode {
@@ -36,6 +41,21 @@ fn main() -> ExitCode {
         alone("limit_above_the_hosts_memory", MOUNT, limit_above_the_hosts_memory),
         alone("no_limit", MOUNT, no_limit),
         alone("no_limit_until_the_host_is_full", GUEST, no_limit_until_the_host_is_full),
+        alone("one_memory_node", NODES, one_memory_node),
+        alone("swap", SWAP, swap),
+        alone("swap_used_in_part", SWAP, swap_used_in_part),
+        alone("swap_of_a_pod", SWAP, swap_of_a_pod),
+        alone("swap_of_a_pod_that_a_sibling_fills", SWAP, swap_of_a_pod_that_a_sibling_fills),
+        alone("swap_of_a_pod_that_a_sibling_fills_in_part", SWAP, swap_of_a_pod_that_a_sibling_fills_in_part),
+        alone(
+            "memory_of_a_pod_whose_swap_a_sibling_fills",
+            SWAP_V1,
+            memory_of_a_pod_whose_swap_a_sibling_fills,
+        ),
+        alone("swappiness_0", SWAP, swappiness_0),
+        alone("swappiness_0_of_a_pod", SWAP, swappiness_0_of_a_pod),
+        alone("swappiness_0_after_some_was_swapped", SWAP, swappiness_0_after_some_was_swapped),
+        alone("swappiness_0_without_a_limit", SWAP_GUEST, swappiness_0_without_a_limit),
     ])
 }
 
@@ -63,9 +83,22 @@ const MIB: u64 = 1 << 10;
 /// Lets a new process of the container allocate, and holds what it reached against what it had read, and that
 /// against `about`, in MiB.
 fn check(case: &str, daemon: &Daemon, container: &Cgroup, about: std::ops::RangeInclusive<u64>) {
-    // The kernel folds its counters together every two seconds.
+    settle();
+    hold(case, Actor::start(container).grow(&daemon.meminfo()), about);
+}
+
+/// The same with swap.
+fn check_with_swap(case: &str, daemon: &Daemon, container: &Cgroup, about: std::ops::RangeInclusive<u64>) {
+    settle();
+    hold(case, Actor::start(container).grow_with_swap(&daemon.meminfo()), about);
+}
+
+/// The kernel folds its counters together every two seconds.
+fn settle() {
     std::thread::sleep(std::time::Duration::from_millis(2500));
-    let (predicted, reached) = Actor::start(container).grow(&daemon.meminfo());
+}
+
+fn hold(case: &str, (predicted, reached): (u64, u64), about: std::ops::RangeInclusive<u64>) {
     println!(
         "oracle: {case:40} predicted {:7.2} MiB, allocatable {:7.2} MiB",
         in_mib(predicted),
@@ -248,6 +281,157 @@ fn no_limit_until_the_host_is_full() {
         in_mib(reached)
     );
     assert!(reached + predicted / 100 >= predicted, "{predicted} kB predicted, killed at {reached} kB");
+    wait_until("the memory is given back", || container.usage() < 64 << 20);
+}
+
+/// Of two nodes a container may use the second one, and no limit binds it.
+fn one_memory_node() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new());
+    let cpuset = container.in_cpuset("1");
+    let words = command("actor", &[]);
+    let words = cpuset.entering(&words);
+    let words: Vec<&str> = words.iter().map(|word| &**word).collect();
+    let node = std::fs::read_to_string("/sys/devices/system/node/node1/meminfo").unwrap();
+    let node = field(&node.replace("Node 1 ", ""), "MemTotal");
+    let mut actor = Actor::spawn(&mut container.command(&words));
+    let text = actor.tell(&format!("show {}", daemon.meminfo()));
+    assert_eq!(field(&text, "MemTotal"), node);
+    let (predicted, reached) = actor.grow(&daemon.meminfo());
+    println!(
+        "oracle: {:40} predicted {:7.2} MiB, allocatable {:7.2} MiB or more",
+        "one of two memory nodes",
+        in_mib(predicted),
+        in_mib(reached)
+    );
+    assert!(predicted > node / 2 && predicted < node, "{predicted} of {node} kB");
+    assert!(reached + predicted / 50 >= predicted, "{predicted} kB predicted, killed at {reached} kB");
+    wait_until("the memory is given back", || container.usage() < 64 << 20);
+}
+
+fn swap() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit_with_swap(40, 24));
+    let _actor = actor(&container, &["anon 8"]);
+    check_with_swap("swap", &daemon, &container, 52..=57);
+}
+
+fn swap_used_in_part() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit_with_swap(40, 24));
+    let _actor = actor(&container, &["anon 50"]);
+    assert!(container.swapped() > 8 << 20);
+    check_with_swap("swap, used in part", &daemon, &container, 10..=15);
+}
+
+/// A pod of `limit` and `swap` MiB: the container, without a limit of its own, and a sibling in which `orders` are done.
+fn pod_with_swap(limit: u64, swap: u64, orders: &[&str]) -> (Cgroup, Cgroup, Cgroup, Actor) {
+    let pod = Cgroup::new().limit_with_swap(limit, swap);
+    let (container, sibling) = (pod.child("container"), pod.child("sibling"));
+    let actor = actor(&sibling, orders);
+    (pod, container, sibling, actor)
+}
+
+fn swap_of_a_pod() {
+    let daemon = Daemon::start();
+    let (_pod, container, _sibling, _actor) = pod_with_swap(40, 24, &["anon 8"]);
+    check_with_swap("pod's swap", &daemon, &container, 52..=57);
+}
+
+fn swap_of_a_pod_that_a_sibling_fills() {
+    let daemon = Daemon::start();
+    let (_pod, container, _sibling, _actor) = pod_with_swap(40, 24, &["anon 59"]);
+    check_with_swap("pod's swap, filled by a sibling", &daemon, &container, 1..=5);
+}
+
+fn swap_of_a_pod_that_a_sibling_fills_in_part() {
+    let daemon = Daemon::start();
+    let (_pod, container, sibling, _actor) = pod_with_swap(40, 40, &["anon 56"]);
+    assert!(sibling.swapped() > 12 << 20);
+    check_with_swap("pod's swap, filled in part by a sibling", &daemon, &container, 20..=25);
+}
+
+/// Of the limit of v1 on memory and swap together the sibling has the most in swap: memory that nobody has is not available.
+fn memory_of_a_pod_whose_swap_a_sibling_fills() {
+    let daemon = Daemon::start();
+    let pod = Cgroup::new().limit_with_swap(40, 24);
+    let (container, sibling) = (pod.child("container"), pod.child("sibling").limit(10));
+    let _actor = actor(&sibling, &["anon 50"]);
+    assert!(sibling.swapped() > 38 << 20);
+    let text = output(&mut container.command(&["cat", &daemon.meminfo()]));
+    assert!((10 * MIB..15 * MIB).contains(&field(&text, "MemAvailable")), "{text}");
+    check_with_swap("pod's memory, its swap filled by a sibling", &daemon, &container, 10..=15);
+}
+
+/// How readily memory is swapped: of one cgroup on v1, of all on v2 until this goes out of scope.
+struct Swappiness(Option<String>);
+
+impl Swappiness {
+    const FILE: &'static str = "/proc/sys/vm/swappiness";
+
+    fn set(cgroups: &[&Cgroup], value: &str) -> Self {
+        if cgroups.iter().all(|cgroup| cgroup.dir.join("memory.swappiness").exists()) {
+            cgroups.iter().for_each(|cgroup| cgroup.write("memory.swappiness", value));
+            return Self(None);
+        }
+        let before = std::fs::read_to_string(Self::FILE).unwrap();
+        std::fs::write(Self::FILE, value).unwrap();
+        Self(Some(before))
+    }
+}
+
+impl Drop for Swappiness {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            std::fs::write(Self::FILE, before).unwrap();
+        }
+    }
+}
+
+/// The kernel kills a cgroup at its limit rather than swap it.
+fn swappiness_0() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit_with_swap(40, 24));
+    let _actor = actor(&container, &["anon 8"]);
+    let _swappiness = Swappiness::set(&[&container], "0");
+    let text = output(&mut container.command(&["cat", &daemon.meminfo()]));
+    assert_eq!((field(&text, "SwapTotal"), field(&text, "SwapFree")), (0, 0), "{text}");
+    check_with_swap("swappiness 0", &daemon, &container, 28..=33);
+    assert_eq!(container.swapped(), 0);
+}
+
+fn swappiness_0_of_a_pod() {
+    let daemon = Daemon::start();
+    let (_pod, container, sibling, _actor) = pod_with_swap(40, 24, &["anon 20"]);
+    let _swappiness = Swappiness::set(&[&container, &sibling], "0");
+    check_with_swap("swappiness 0, pod's limit", &daemon, &container, 16..=21);
+}
+
+/// What is in swap is still there, and no more comes to it.
+fn swappiness_0_after_some_was_swapped() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit_with_swap(40, 24));
+    let mut first = actor(&container, &["anon 30"]);
+    drop(actor(&container, &["anon 22"]));
+    let _swappiness = Swappiness::set(&[&container], "0");
+    settle();
+    let text = first.tell(&format!("show {}", daemon.meminfo()));
+    let swapped = container.swapped() >> 10;
+    assert!(field(&text, "SwapTotal").abs_diff(swapped) < MIB && swapped > 8 * MIB, "{swapped} kB: {text}");
+    assert_eq!(field(&text, "SwapFree"), 0, "{text}");
+    check_with_swap("swappiness 0, some in swap", &daemon, &container, 12..=28);
+}
+
+/// Nor does the kernel swap for want of the host's own memory. What the host keeps as a reserve can be had, as without swap.
+fn swappiness_0_without_a_limit() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new());
+    let _swappiness = Swappiness::set(&[&container], "0");
+    let (predicted, reached) = Actor::start(&container).grow_with_swap(&daemon.meminfo());
+    println!(
+        "oracle: {:40} predicted {:7.2} MiB, allocatable {:7.2} MiB or more",
+        "swappiness 0, no limit",
+        in_mib(predicted),
+        in_mib(reached)
+    );
+    assert!(reached + predicted / 100 >= predicted, "{predicted} kB predicted, killed at {reached} kB");
+    assert!(container.swapped() < 1 << 20);
+    let text = output(&mut container.command(&["cat", &daemon.meminfo()]));
+    assert_eq!((field(&text, "SwapTotal"), field(&text, "SwapFree")), (0, 0), "{text}");
     wait_until("the memory is given back", || container.usage() < 64 << 20);
 }
 

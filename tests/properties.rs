@@ -8,7 +8,9 @@ use cgprocfs::parse::memory_stat::{MemoryStat, memory_stat};
 use cgprocfs::parse::{
     counter, cpu_list, cpu_quota, flat_keyed, io_stat, mountinfo, proc_cgroup, proc_stat, proc_status, uptime,
 };
-use cgprocfs::snapshot::{Container, HugeLevel, HugePool, Level, Scope, Snapshot, Swap};
+use cgprocfs::snapshot::{
+    CgroupFile, Container, HugeLevel, HugePool, Level, Native, NodeMemory, Scope, Snapshot, Swap,
+};
 use cgprocfs::view::VIEWS;
 use cgprocfs::view::working_set::working_set;
 use proptest::collection::vec;
@@ -41,22 +43,25 @@ prop_compose! {
             swap: v(9), anon_thp: v(10), file_thp: v(11), shmem_thp: v(12), inactive_anon: v(13),
             active_anon: v(14), unevictable: v(15), kernel: v(16), slab_reclaimable: v(17),
             slab_unreclaimable: v(18), kernel_stack: v(19), pagetables: v(20), sec_pagetables: v(21),
-            percpu: v(22), vmalloc: v(23), zswap: v(24), zswapped: v(25),
+            percpu: v(22), vmalloc: v(23), zswap: v(24), zswapped: v(25), odd: Vec::new(),
         }
     }
 }
 
-fn swap() -> impl Strategy<Value = Swap> {
+/// Of each level of a container: all are of one version, and may be odd.
+fn swaps() -> impl Strategy<Value = Vec<Swap>> {
+    let of = |swap: fn((Option<Bytes>, Bytes)) -> Swap| vec((limit(), bytes()).prop_map(swap), 5);
     prop_oneof![
-        Just(Swap::Unaccounted),
-        (limit(), 0..=100u64).prop_map(|(memsw_limit, swappiness)| Swap::V1 { memsw_limit, swappiness }),
-        (limit(), bytes()).prop_map(|(limit, usage)| Swap::V2 { limit, usage }),
+        1 => Just(vec![Swap::Unaccounted; 5]),
+        1 => vec(prop_oneof![Just(Swap::Odd), Just(Swap::Unaccounted)], 5),
+        3 => of(|(limit, usage)| Swap::V1 { limit, usage }),
+        3 => of(|(limit, usage)| Swap::V2 { limit, usage }),
     ]
 }
 
 prop_compose! {
-    fn level()(limit in limit(), usage in bytes(), stat in stat(), protected in bytes(), swap in swap()) -> Level {
-        Level { limit, usage: Some(usage), stat: Some(stat), protected, swap }
+    fn level()(limit in limit(), usage in bytes(), stat in stat(), protected in bytes()) -> Level {
+        Level { limit, usage: Some(usage), stat: Some(stat), protected, swap: Swap::Unaccounted }
     }
 }
 
@@ -64,10 +69,13 @@ prop_compose! {
     fn pool()(
         size in prop_oneof![Just(64), Just(2048), Just(1 << 20)],
         host_total in 0..1u64 << 20,
-        levels in vec((limit(), bytes(), bytes()), 0..3),
+        nodes_free in prop::option::of(0..1u64 << 20),
+        levels in vec((limit(), bytes(), limit(), bytes()), 0..3),
+        container in prop::option::of(0..3usize),
     ) -> HugePool {
-        let levels = levels.into_iter().map(|(limit, usage, reserved)| HugeLevel { limit, usage, reserved });
-        HugePool { size: Kib::new(size), host_total, levels: levels.collect() }
+        let level = |(limit, usage, reserved_limit, reserved)| HugeLevel { limit, usage, reserved_limit, reserved };
+        let levels = levels.into_iter().map(level).collect();
+        HugePool { size: Kib::new(size), host_total, nodes_free, levels, container }
     }
 }
 
@@ -94,12 +102,21 @@ prop_compose! {
 prop_compose! {
     fn snapshot()(
         meminfo in host(),
-        levels in vec(level(), 1..5),
+        mut levels in vec(level(), 1..5),
+        swaps in swaps(),
         index in any::<prop::sample::Index>(),
         huge_pages in prop_oneof![Just(None), vec(pool(), 0..3).prop_map(Some)],
+        swappiness in prop_oneof![Just(None), Just(Some(0)), Just(Some(60))],
+        nodes in prop::option::of((size(), size(), size())),
+        given_back in size(),
     ) -> Snapshot {
+        levels.iter_mut().zip(swaps).for_each(|(level, swap)| level.swap = swap);
         let index = index.index(levels.len());
-        let scope = Scope::Container(Container { levels, index, huge_pages });
+        let nodes = nodes.map(|(total, free, reclaimable)| NodeMemory {
+            total: Kib::new(total), free: Kib::new(free), reclaimable: Kib::new(reclaimable),
+        });
+        let given_back = Kib::new(given_back);
+        let scope = Scope::Container(Container { levels, index, huge_pages, swappiness, nodes, given_back });
         Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope)
     }
 }
@@ -154,7 +171,10 @@ fn check_invariants(snapshot: &Snapshot) -> Result<(), TestCaseError> {
     let caches = v("Buffers") + v("Cached") + v("SReclaimable");
     prop_assert!(v("MemAvailable") <= v("MemFree") + caches + PAGE);
     prop_assert!(v("MemFree") + caches <= v("MemTotal"));
-    prop_assert!(v("MemAvailable") <= h(Field::MemAvailable).max(PAGE));
+    let room = container(snapshot).room(host);
+    prop_assert!(v("MemAvailable") <= room.available.get().max(PAGE));
+    prop_assert!(room.available <= room.total && room.total.get() <= h(Field::MemTotal));
+    prop_assert!(v("MemTotal") <= room.total.get().max(PAGE));
     // What `top` draws: used by both of procps' definitions, and their difference.
     prop_assert!(v("MemTotal") - v("MemAvailable") <= v("MemTotal"));
     // Parts and wholes.
@@ -173,6 +193,16 @@ fn check_invariants(snapshot: &Snapshot) -> Result<(), TestCaseError> {
     prop_assert!(v("SwapTotal") <= h(Field::SwapTotal));
     prop_assert!(v("SwapFree") + v("SwapCached") <= v("SwapTotal"));
     prop_assert!(v("SwapFree") <= h(Field::SwapFree));
+    prop_assert!(v("SwapFree") == 0 || container(snapshot).swappiness != Some(0));
+    // No level's limit is passed by all that is promised, but for the page that is never denied.
+    for level in levels {
+        if let Some(left) = level.headroom_with_swap() {
+            prop_assert!(v("MemAvailable") <= left.get().max(PAGE));
+            if levels.iter().all(|level| matches!(level.swap, Swap::V1 { .. })) {
+                prop_assert!(v("MemAvailable") + v("SwapFree") <= left.get() + PAGE);
+            }
+        }
+    }
     // Huge pages, limited by a controller.
     if let Some(pools) = &container(snapshot).huge_pages {
         prop_assert!(v("HugePages_Free") <= v("HugePages_Total"));
@@ -286,7 +316,7 @@ proptest! {
             protected: Bytes::ZERO,
         };
         let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
-        let scope = Scope::Container(Container { levels: vec![level], index: 0, huge_pages: None });
+        let scope = Scope::Container(Container { levels: vec![level], ..Container::default() });
         let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
@@ -327,7 +357,7 @@ proptest! {
             })
             .collect::<String>();
         let meminfo = HostMeminfo::parse(text.into_bytes()).unwrap();
-        let scope = Scope::Container(Container { levels: vec![level.clone()], index: 0, huge_pages: None });
+        let scope = Scope::Container(Container { levels: vec![level.clone()], ..Container::default() });
         let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
@@ -359,13 +389,39 @@ proptest! {
         let (used, cache) = (used.min(limit), cache.min(limit - used.min(limit)));
         let levels = vec![level(Some(limit), used, cache), level(None, used + others, cache)];
         let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
-        let scope = Scope::Container(Container { levels, index: 1, huge_pages: None });
+        let scope = Scope::Container(Container { levels, index: 1, ..Container::default() });
         let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
         prop_assert_eq!(p["MemTotal"], limit * 4);
         prop_assert_eq!(p["MemAvailable"], ((limit - used) * 4).max(PAGE));
         prop_assert_eq!(p["AnonPages"], used * 4);
+    }
+
+    /// A counter that makes no sense is 0, and makes no other line another one, in whatever view; one that nothing uses
+    /// does not matter.
+    #[test]
+    fn an_odd_counter_makes_its_own_line_0(
+        version in prop_oneof![Just(CgroupVersion::V1), Just(CgroupVersion::V2)],
+        line in any::<prop::sample::Index>(),
+        odd in prop_oneof![
+            "-[0-9]{1,19}", "[a-z]{1,9}", Just(String::new()), "1 [0-9]", (1u64 << 63..=u64::MAX).prop_map(|n| n.to_string()),
+            Just("99999999999999999999".to_string()),
+        ],
+    ) {
+        let lines: Vec<&str> = STATISTICS[usize::from(version == CgroupVersion::V2)].lines().collect();
+        let line = line.index(lines.len());
+        let (key, _) = lines[line].split_once(' ').unwrap();
+        let shown = |of_key: &str| {
+            let text = lines.iter().enumerate().map(|(index, known)| match known.split_once(' ') {
+                Some((key, _)) if index == line => format!("{key} {of_key}\n"),
+                _ => format!("{known}\n"),
+            });
+            all_views(version, &text.collect::<String>())
+        };
+        prop_assert_eq!(shown(&odd), shown("0"), "{}", key);
+        let whole = lines.join("\n") + "\n";
+        prop_assert_eq!(all_views(version, &format!("{whole}unused {odd}\n")), all_views(version, &whole));
     }
 
     /// Any bytes give a value or an error.
@@ -385,6 +441,31 @@ proptest! {
     }
 }
 
+/// Of a container on cgroup v1, and on v2.
+const STATISTICS: [&str; 2] = [
+    include_str!("fixtures/v1-docker/root/sys/fs/cgroup/memory/memory.stat"),
+    include_str!("fixtures/v2-kubernetes/root/sys/fs/cgroup/memory.stat"),
+];
+
+/// What the views that are made from `memory.stat` say of a container with these statistics.
+fn all_views(version: CgroupVersion, statistics: &str) -> Vec<String> {
+    let level = Level {
+        limit: Some(Bytes::new(1 << 40)),
+        usage: Some(Bytes::new(1 << 34)),
+        stat: Some(memory_stat(version, statistics.as_bytes()).unwrap()),
+        ..Level::default()
+    };
+    let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
+    let container = Container { levels: vec![level], ..Container::default() };
+    let mut snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), Scope::Container(container));
+    snapshot.cgroup_files.push((CgroupFile::MemoryStat, Some(statistics.into())));
+    snapshot.cgroup_files.push((CgroupFile::MemoryEvents, None));
+    snapshot.cgroup_files.push((CgroupFile::Io, None));
+    let keys = "nr_free_pages 1\nnr_inactive_file 1\nnr_anon_pages 1\nnr_slab_reclaimable 1\nnr_dirty 1\npgfault 1\npgscan_kswapd 1\n";
+    snapshot.natives.push((Native::Vmstat, keys.into()));
+    ["proc/meminfo", "working_set", "proc/vmstat"].map(|view| render(view, &snapshot)).to_vec()
+}
+
 fn samples() -> Vec<Vec<u8>> {
     vec![
         KERNEL_LINES.into(),
@@ -401,7 +482,7 @@ fn parse_with_everything(text: &[u8]) {
     if let Ok(meminfo) = HostMeminfo::parse(text.to_vec()) {
         assert!(meminfo.lines().iter().all(|line| line.value.is_none_or(|value| value <= MAX)));
         let level = Level { usage: Some(Bytes::ZERO), stat: Some(MemoryStat::default()), ..Level::default() };
-        let scope = Scope::Container(Container { levels: vec![level], index: 0, huge_pages: None });
+        let scope = Scope::Container(Container { levels: vec![level], ..Container::default() });
         let snapshot = Snapshot::of_memory(Some(meminfo), Kib::new(PAGE), scope);
         render("proc/meminfo", &snapshot);
     }

@@ -3,16 +3,18 @@
 
 mod common;
 
+use cgprocfs::parse::CgroupVersion;
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::disk::Disk;
-use common::helper::{Actor, start};
+use common::helper::{self, Actor, start};
 use common::{MOUNT, Need, cgprocfs, field, main as run, output, test};
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 const SWAP: &[Need] = &[Need::Root, Need::Fuse, Need::Swap];
+const HUGE: &[Need] = &[Need::Root, Need::Fuse, Need::HugePages];
 const BPF: &[Need] = &[Need::Root, Need::Fuse, Need::Program("bpftool")];
 
 fn main() -> ExitCode {
@@ -23,6 +25,8 @@ fn main() -> ExitCode {
         test("swap", SWAP, swap),
         test("bpf_map", BPF, bpf_map),
         test("block_devices", MOUNT, block_devices),
+        test("huge_pages", HUGE, huge_pages),
+        test("kills_below", MOUNT, kills_below),
         test("working_set_is_the_formula_to_the_byte", MOUNT, working_set_is_the_formula_to_the_byte),
     ])
 }
@@ -170,6 +174,146 @@ fn bpf_map() {
     about("MemAvailable", change.available, -N * MIB);
     about("MemFree", change.free, -N * MIB);
     about("Cached", change.cached, 0);
+}
+
+/// What is killed in a cgroup below the container is killed in the container; also where a cgroup of v2 is mounted to count
+/// its own kills alone, which nothing but a guest is to try.
+fn kills_below() {
+    count_a_kill_below();
+    if common::cgroup::version() == Some(2) && common::is_emulated() {
+        let remount = |option: &str| {
+            output(Command::new("mount").args([
+                "-o",
+                &format!("remount,{option}"),
+                "none",
+                "/sys/fs/cgroup",
+            ]));
+        };
+        remount("memory_localevents");
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(mounts.contains("memory_localevents"), "{mounts}");
+        count_a_kill_below();
+        remount("rw");
+    }
+}
+
+fn count_a_kill_below() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new());
+    let [first, second] = ["first", "second"].map(|name| container.bare_child(name));
+    let words = helper::command("actor", &[]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let script = "echo 0 > $0/cgroup.procs && d=$1 && shift && exec unshare --cgroup sh -c \
+        'echo 0 > $0/cgroup.procs && exec \"$@\"' $d \"$@\"";
+    let start_in = |cgroup: &Cgroup| {
+        let mut command = Command::new("sh");
+        Actor::spawn(command.args(["-c", script]).args([&container.dir, &cgroup.dir]).args(&words))
+    };
+    let (mut witness, victim) = (start_in(&first), start_in(&second));
+    let control = container.dir.join("cgroup.subtree_control");
+    if control.exists() {
+        std::fs::write(control, "+memory").unwrap();
+    }
+    let show = format!("show {}", daemon.path("proc/vmstat").display());
+    let mut kills = || {
+        std::thread::sleep(Duration::from_millis(200));
+        let text = witness.tell(&show);
+        text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse::<u64>().ok()).unwrap()
+    };
+    assert_eq!(kills(), 0);
+    let second = second.limit(16).no_swap();
+    victim.grow(&daemon.meminfo());
+    assert_eq!(kills(), 1);
+    drop(second);
+}
+
+/// As many more huge pages as a host has, until this goes out of scope.
+struct HugePool(u64);
+
+impl HugePool {
+    const FILE: &'static str = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+
+    fn grown_by(pages: u64) -> Self {
+        let count = || std::fs::read_to_string(Self::FILE).unwrap().trim().parse::<u64>().unwrap();
+        let pool = Self(count());
+        std::fs::write(Self::FILE, (pool.0 + pages).to_string()).unwrap();
+        assert_eq!(count(), pool.0 + pages, "no room for huge pages");
+        pool
+    }
+}
+
+impl Drop for HugePool {
+    fn drop(&mut self) {
+        std::fs::write(Self::FILE, self.0.to_string()).unwrap();
+    }
+}
+
+/// Some are promised to a program, of which it uses a few; and there is a limit on what may be promised, and none on what may
+/// be used.
+fn huge_pages() {
+    let (daemon, container, pool) = (Daemon::start(), Cgroup::new(), HugePool::grown_by(16));
+    let hugetlb = HugetlbCgroup::of(&container);
+    let show = format!("show {}", daemon.meminfo());
+    let enter = ["sh", "-c", "echo 0 > \"$0\" && exec \"$@\"", hugetlb.0.to_str().unwrap()];
+    let words = helper::command("actor", &[]);
+    let words: Vec<&str> = enter.into_iter().chain(words.iter().map(String::as_str)).collect();
+    let mut actor = Actor::spawn(&mut container.command(&words));
+    let host = || std::fs::read_to_string("/proc/meminfo").unwrap();
+    let shown = |text: &str| {
+        ["HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "Hugetlb"].map(|line| field(text, line))
+    };
+
+    let (before, text) = (host(), actor.tell(&show));
+    let all = field(&before, "HugePages_Total");
+    assert_eq!(all, pool.0 + 16);
+    assert_eq!(shown(&text)[..2], [all, field(&before, "HugePages_Free")]);
+    assert_eq!(field(&text, "HugePages_Rsvd"), 0);
+    hugetlb.limit_reservations(12);
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(shown(&actor.tell(&show)), [12, 12, 0, 12 * 2048]);
+    actor.tell("huge 8 3");
+    std::thread::sleep(Duration::from_millis(200));
+    let text = actor.tell(&show);
+    println!("response: huge pages, 8 promised, 3 used  {:?}", shown(&text));
+    assert_eq!(shown(&text), [12, 9, 5, 12 * 2048]);
+    // The kernel's own words for it.
+    let after = host();
+    for line in ["HugePages_Free", "HugePages_Rsvd"] {
+        let change = field(&after, line).wrapping_sub(field(&before, line)).cast_signed();
+        assert_eq!(change, if line == "HugePages_Rsvd" { 5 } else { -3 }, "{line}");
+    }
+}
+
+/// The cgroup of the hugetlb controller that has the same name; its `cgroup.procs`.
+struct HugetlbCgroup(std::path::PathBuf);
+
+impl HugetlbCgroup {
+    fn of(container: &Cgroup) -> Self {
+        let hierarchy = common::cgroup::layout().unwrap().hugetlb.unwrap();
+        let directory = hierarchy.mount_point.join(container.dir.file_name().unwrap());
+        if hierarchy.version == CgroupVersion::V2 {
+            std::fs::write(hierarchy.mount_point.join("cgroup.subtree_control"), "+hugetlb").unwrap();
+        }
+        if !directory.exists() {
+            std::fs::create_dir(&directory).unwrap();
+        }
+        Self(directory.join("cgroup.procs"))
+    }
+
+    fn limit_reservations(&self, pages: u64) {
+        let files = ["hugetlb.2MB.rsvd.max", "hugetlb.2MB.rsvd.limit_in_bytes"]
+            .map(|name| self.0.with_file_name(name));
+        let file = files.into_iter().find(|file| file.exists()).unwrap();
+        std::fs::write(file, (pages << 21).to_string()).unwrap();
+    }
+}
+
+impl Drop for HugetlbCgroup {
+    fn drop(&mut self) {
+        let directory = self.0.parent().unwrap();
+        common::wait_until("the hugetlb cgroup can be removed", || {
+            !directory.exists() || cgprocfs::run::remove_cgroup(directory).is_ok()
+        });
+    }
 }
 
 /// While nothing runs in the container, by the container's own files, read by another program.

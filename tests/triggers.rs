@@ -7,7 +7,7 @@ use cgprocfs::source::Layout;
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::helper::{self, Running};
-use common::{Need, main as run, test, wait_until};
+use common::{Need, finish, main as run, test, wait_until};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         test("a_removed_cgroup", NEEDS, a_removed_cgroup),
         test("a_trigger_stays_with_its_container", NEEDS, a_trigger_stays_with_its_container),
         test("a_trigger_outlives_its_daemon", NEEDS, a_trigger_outlives_its_daemon),
+        test("no_account_is_kept", &[Need::Root, Need::Fuse, Need::Pressure], no_account_is_kept),
     ])
 }
 
@@ -329,4 +330,29 @@ fn a_trigger_outlives_its_daemon() {
         std::thread::sleep(Duration::from_millis(1200));
         watch.ask();
     }
+}
+
+/// Of a cgroup whose account is switched off there is no file of pressure, and a reader is told so of the view, too.
+fn no_account_is_kept() {
+    let (daemon, container) = (Daemon::start(), Container::new());
+    let switch = container.pressure.join("cgroup.pressure");
+    // Since Linux 6.1.
+    if !switch.exists() {
+        return;
+    }
+    let view = daemon.path(VIEW);
+    let read = |path: &Path| {
+        let output = finish(container.command(&["cat", path.to_str().unwrap()]).env("LC_ALL", "C"));
+        let error = String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), error.trim().rsplit(": ").next().unwrap_or_default().to_string())
+    };
+    let own = container.pressure.join("cpu.pressure");
+    assert_eq!((read(&view).0, read(&own).0), (true, true));
+    fs::write(&switch, "0").unwrap();
+    // The last answer may still be given.
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(read(&view), read(&own));
+    assert_eq!(read(&view), (false, "No such file or directory".to_string()));
+    fs::write(&switch, "1").unwrap();
+    assert!(read(&view).0);
 }

@@ -56,15 +56,24 @@ fn main() -> ExitCode {
         None => boot("6.1", &["survival"], &options("v2", "no", "0")).map(|_| Completion::Completed),
     });
     trials.insert(0, survival);
-    let others: [(_, _, _, &[&str]); 3] = [
-        ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"]),
-        ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"]),
-        ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"]),
+    // Four processors make some boots crash, so that it is few guests that have them.
+    let others: [(_, _, _, &[&str], &[&str]); 7] = [
+        ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
+        ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"], &[]),
+        ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"], &[]),
+        ("linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
+        ("linux_6.1_v2_cpusets", "6.1", "v2", &["cpusets"], &["qemu.smp=4"]),
+        ("linux_6.12_v2_nodes", "6.12", "v2", &["oracle"], &["qemu.nodes=2", "guest.filter=one_memory_node"]),
+        ("linux_6.1_v1_nodes", "6.1", "v1", &["oracle"], &["qemu.nodes=2", "guest.filter=one_memory_node"]),
     ];
-    for (name, kernel, layout, tests) in others {
+    for (name, kernel, layout, tests, more) in others {
         let guest = Trial::ignorable_test(name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => boot(kernel, tests, &options(layout, "no", "0")).map(|_| Completion::Completed),
+            None => {
+                let more = more.iter().map(|option| (*option).to_string());
+                let options: Vec<_> = options(layout, "no", "0").into_iter().chain(more).collect();
+                boot(kernel, tests, &options).map(|_| Completion::Completed)
+            }
         });
         trials.push(guest);
     }
@@ -134,9 +143,18 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
         .args(options)
         .arg(format!("guest.tests={}", tests.join(","))))?;
     let figures = said.lines().filter(|line| {
-        ["guest: ", "test result: ", "oracle: ", "response: ", "hostile: ", "survival: ", "isolation: "]
-            .iter()
-            .any(|sign| line.starts_with(sign))
+        [
+            "guest: ",
+            "test result: ",
+            "oracle: ",
+            "response: ",
+            "hostile: ",
+            "survival: ",
+            "isolation: ",
+            "cpusets: ",
+        ]
+        .iter()
+        .any(|sign| line.starts_with(sign))
     });
     println!("{}", figures.collect::<Vec<_>>().join("\n"));
     Ok(said)

@@ -1,17 +1,21 @@
 //! Keys and numbers: a key that is found is a line of the text.
 #![no_main]
 
-use cgprocfs::parse::flat_keyed::{flat_keyed, value_of};
+use cgprocfs::parse::decimal;
+use cgprocfs::parse::flat_keyed::{flat_keyed, odd_key, value_of};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
     let Ok(lines) = flat_keyed(text) else { return };
-    let Ok(lines) = lines.collect::<Result<Vec<_>, _>>() else { return };
-    for (place, (key, number)) in lines.iter().enumerate() {
+    let lines: Vec<_> = lines.collect();
+    for (place, (key, value)) in lines.iter().enumerate() {
         assert!(!key.contains(&b' ') && !key.contains(&b'\n'));
         let is_first = lines[..place].iter().all(|(before, _)| before != key);
         if let (true, Ok(key)) = (is_first, std::str::from_utf8(key)) {
-            assert_eq!(value_of(text, key), Ok(Some(*number)));
+            assert_eq!(value_of(text, key), decimal(value).map(Some));
         }
+    }
+    if let Some(odd) = odd_key(text) {
+        assert!(lines.iter().any(|(key, _)| *key == odd));
     }
 });

@@ -6,6 +6,13 @@ use cgprocfs::parse::CgroupVersion;
 use cgprocfs::parse::memory_stat::memory_stat;
 use libfuzzer_sys::fuzz_target;
 
+/// What makes no sense is 0.
+fn number(value: &[u8]) -> u64 {
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(value).ok().filter(|_| is_number).and_then(|value| value.parse().ok());
+    number.filter(|number| *number <= MAX).unwrap_or(0)
+}
+
 fuzz_target!(|text: &[u8]| {
     for (version, anon, active_file) in [
         (CgroupVersion::V1, "total_rss ", "total_active_file "),
@@ -14,7 +21,7 @@ fuzz_target!(|text: &[u8]| {
         let Ok(stat) = memory_stat(version, text) else { continue };
         let last = |key: &str| {
             let of_key =
-                |line: &[u8]| Some(std::str::from_utf8(line).ok()?.strip_prefix(key)?.parse().unwrap());
+                |line: &[u8]| Some(number(line.strip_prefix(key.as_bytes())?));
             text.split(|&b| b == b'\n').filter_map(of_key).next_back()
         };
         assert_eq!(stat.anon.map(|bytes| bytes.get()), last(anon));

@@ -94,6 +94,21 @@ impl CpuList {
         self
     }
 
+    /// These and those of `other`.
+    #[must_use]
+    pub fn or(&self, other: &Self) -> Self {
+        let mut both = [&self.0[..], &other.0].concat();
+        both.sort_unstable();
+        both.dedup();
+        Self(both)
+    }
+
+    /// Those that are not in `other`.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        Self(self.0.iter().copied().filter(|&cpu| !other.contains(cpu)).collect())
+    }
+
     /// Those that are in `other`, too.
     #[must_use]
     pub fn within(&self, other: &Self) -> Self {
@@ -155,8 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn intersection() {
+    fn sets() {
         let list = |text: &str| CpuList::parse(text.as_bytes()).unwrap();
-        assert_eq!(list("1-3,7\n").within(&list("0-1,3\n")), list("1,3\n"));
+        let (a, b) = (list("1-3,7\n"), list("0-1,3\n"));
+        assert_eq!(a.within(&b), list("1,3\n"));
+        assert_eq!((a.or(&b), a.without(&b)), (list("0-3,7\n"), list("2,7\n")));
     }
 }

@@ -1,30 +1,38 @@
 //! Files of a key and a number on each line: `memory.stat`, `memory.events`, `cpu.stat`, `/proc/vmstat`.
 
-use super::{ParseError, decimal, lines};
+use super::{ParseError, count, decimal, lines};
 
-/// The lines of such a file.
+/// The lines of such a file, as keys and what stands behind them. What is no key, a space and something else is left out.
 ///
 /// # Errors
-/// Where the text is cut short; and each item fails where a line is not a key, a space and a number.
-pub fn flat_keyed(text: &[u8]) -> Result<impl Iterator<Item = Result<(&[u8], u64), ParseError>>, ParseError> {
-    Ok(lines(text)?.map(|line| {
-        let space = line.iter().position(|&b| b == b' ').ok_or(ParseError::MalformedLine)?;
-        Ok((&line[..space], decimal(&line[space + 1..])?))
+/// Where the text is cut short.
+pub fn flat_keyed(text: &[u8]) -> Result<impl Iterator<Item = (&[u8], &[u8])>, ParseError> {
+    Ok(lines(text)?.filter_map(|line| {
+        let space = line.iter().position(|&b| b == b' ')?;
+        Some((&line[..space], &line[space + 1..]))
     }))
 }
 
-/// The number of one key; `None` if the file lacks it.
+/// The number of one key; `None` if the file lacks it. What other lines say does not matter.
 ///
 /// # Errors
-/// As [`flat_keyed`].
+/// Where the text is cut short, or that is no number.
 pub fn value_of(text: &[u8], key: &str) -> Result<Option<u64>, ParseError> {
-    for line in flat_keyed(text)? {
-        let (found, value) = line?;
-        if found == key.as_bytes() {
-            return Ok(Some(value));
-        }
-    }
-    Ok(None)
+    let found = flat_keyed(text)?.find(|(found, _)| *found == key.as_bytes());
+    found.map(|(_, value)| decimal(value)).transpose()
+}
+
+/// The [`count`] of one key; 0 if the file lacks it or it makes no sense.
+#[must_use]
+pub fn count_of(text: &[u8], key: &str) -> u64 {
+    let found = flat_keyed(text).ok().and_then(|mut lines| lines.find(|(found, _)| *found == key.as_bytes()));
+    found.and_then(|(_, value)| count(value)).unwrap_or(0)
+}
+
+/// The first key whose value is no [`count`].
+#[must_use]
+pub fn odd_key(text: &[u8]) -> Option<&[u8]> {
+    flat_keyed(text).ok()?.find(|(_, value)| count(value).is_none()).map(|(key, _)| key)
 }
 
 #[cfg(test)]
@@ -38,7 +46,17 @@ mod tests {
         assert_eq!(value_of(text, "usec"), Ok(None));
         assert_eq!(value_of(b"", "usec"), Ok(None));
         assert_eq!(value_of(b"a 1\nb", "b"), Err(ParseError::Truncated));
-        assert_eq!(value_of(b"a\n", "b"), Err(ParseError::MalformedLine));
-        assert_eq!(value_of(b"a -1\n", "b"), Err(ParseError::NotANumber));
+        assert_eq!(value_of(b"a -1\n", "a"), Err(ParseError::NotANumber));
+    }
+
+    #[test]
+    fn an_odd_line_denies_nobody_the_rest() {
+        for odd in ["a", "a -1", "a 18446744073709551616", "a 1 2", "a ", " 1", ""] {
+            let text = format!("{odd}\nb 2\n");
+            assert_eq!(value_of(text.as_bytes(), "b"), Ok(Some(2)), "{odd}");
+            assert_eq!((count_of(text.as_bytes(), "b"), count_of(text.as_bytes(), "a")), (2, 0), "{odd}");
+            let is_told = !matches!(odd, "a" | " 1" | "");
+            assert_eq!(odd_key(text.as_bytes()).is_some(), is_told, "{odd}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! What block devices did for a cgroup: `io.stat` of cgroup v2, `blkio.throttle.io_service_bytes` and `io_serviced` of
 //! v1.
 
-use super::{ParseError, decimal, lines};
+use super::{ParseError, count, decimal, lines};
 
 /// One device's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,22 +22,23 @@ pub struct DeviceIo {
     pub discards: u64,
 }
 
-/// The devices of `io.stat`. A device that did nothing has only its numbers there, or is missing.
+/// The devices of `io.stat`. A device that did nothing has only its numbers there, or is missing. A counter that makes no
+/// sense is 0, and a line that does not begin with a device is left out.
 ///
 /// # Errors
-/// Where a line does not begin with a device, or a counter is no number.
+/// Where the text is cut short.
 pub fn v2(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
     // Some kernels end the file with a device that did nothing, and without the newline.
     let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
     if text[whole..].contains(&b'=') {
         return Err(ParseError::Truncated);
     }
-    lines(&text[..whole])?.map(v2_line).collect()
+    Ok(lines(&text[..whole])?.filter_map(v2_line).collect())
 }
 
-fn v2_line(line: &[u8]) -> Result<DeviceIo, ParseError> {
+fn v2_line(line: &[u8]) -> Option<DeviceIo> {
     let mut words = line.split(|&b| b == b' ').filter(|word| !word.is_empty());
-    let mut io = DeviceIo { device: device(words.next().unwrap_or_default())?, ..DeviceIo::default() };
+    let mut io = DeviceIo { device: device(words.next()?)?, ..DeviceIo::default() };
     for word in words {
         let Some(equals) = word.iter().position(|&b| b == b'=') else {
             // Linux 5.15 to 5.17 print devices that did nothing on the line of the next that did something.
@@ -55,9 +56,9 @@ fn v2_line(line: &[u8]) -> Result<DeviceIo, ParseError> {
             // Of controllers that are set up for it.
             _ => continue,
         };
-        *counter = decimal(value)?;
+        *counter = count(value).unwrap_or(0);
     }
-    Ok(io)
+    Some(io)
 }
 
 /// The devices of both files of v1, one after the other: bytes up to a line `Total`, then requests.
@@ -74,10 +75,10 @@ pub fn v1(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
             is_bytes = false;
             continue;
         }
-        let (Some(kind), Some(value)) = (second, third) else { return Err(ParseError::MalformedLine) };
-        let value = decimal(value)?;
+        let (Some(kind), Some(value)) = (second, third) else { continue };
+        let value = count(value).unwrap_or(0);
         // A device that is gone, or never had a number, is `(unknown)`.
-        let Ok(device) = device(first) else { continue };
+        let Some(device) = device(first) else { continue };
         let place = devices.iter().position(|io| io.device == device).unwrap_or_else(|| {
             devices.push(DeviceIo { device, ..DeviceIo::default() });
             devices.len() - 1
@@ -96,10 +97,26 @@ pub fn v1(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
     Ok(devices)
 }
 
-fn device(word: &[u8]) -> Result<(u32, u32), ParseError> {
-    let colon = word.iter().position(|&b| b == b':').ok_or(ParseError::MalformedLine)?;
-    let number = |digits: &[u8]| u32::try_from(decimal(digits)?).map_err(|_| ParseError::TooLarge);
-    Ok((number(&word[..colon])?, number(&word[colon + 1..])?))
+fn device(word: &[u8]) -> Option<(u32, u32)> {
+    let colon = word.iter().position(|&b| b == b':')?;
+    let number = |digits: &[u8]| u32::try_from(decimal(digits).ok()?).ok();
+    Some((number(&word[..colon])?, number(&word[colon + 1..])?))
+}
+
+/// The first word of either version's file that has a counter which makes no sense.
+#[must_use]
+pub fn odd_word(text: &[u8]) -> Option<&[u8]> {
+    let is_odd = |word: &&[u8]| {
+        let value = word.iter().position(|&b| b == b'=').map(|equals| &word[equals + 1..]);
+        // Controllers that are set up for it print more than numbers.
+        let is_known = [&b"rbytes="[..], b"wbytes=", b"dbytes=", b"rios=", b"wios=", b"dios="];
+        match value {
+            Some(value) => is_known.iter().any(|key| word.starts_with(key)) && count(value).is_none(),
+            // The numbers of v1, and not a device, `8:0`.
+            None => word.iter().all(|b| b.is_ascii_digit() || *b == b'-') && count(word).is_none(),
+        }
+    };
+    text.split(|&b| b == b' ' || b == b'\n').filter(|word| !word.is_empty()).find(is_odd)
 }
 
 #[cfg(test)]
@@ -133,12 +150,23 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_an_error() {
-        for text in ["x rbytes=1\n", "8 rbytes=1\n", "8:0 rbytes=x\n", "8:0 rbytes=1", "99999999999:0\n"] {
-            assert!(v2(text.as_bytes()).is_err(), "{text:?}");
+    fn an_odd_counter_is_0() {
+        let none = DeviceIo { device: (8, 0), ..DeviceIo::default() };
+        let odd = b"8:0 rbytes=-4096 wbytes=18446744073709551615 rios=x wios=3\n";
+        assert_eq!(v2(odd).unwrap(), [DeviceIo { writes: 3, ..none }]);
+        assert_eq!(odd_word(odd), Some(&b"rbytes=-4096"[..]));
+        let odd = b"8:0 Read -1\n8:0 Write 7\n8:0\nTotal 6\nTotal 0\n";
+        assert_eq!(v1(odd).unwrap(), [DeviceIo { written_bytes: 7, ..none }]);
+        assert_eq!(odd_word(odd), Some(&b"-1"[..]));
+        assert_eq!(odd_word(b"8:0 rbytes=1 cost.usage=x\n"), None);
+    }
+
+    #[test]
+    fn what_is_no_device_is_left_out() {
+        for text in ["x rbytes=1\n", "8 rbytes=1\n", "99999999999:0\n"] {
+            assert_eq!(v2(text.as_bytes()).unwrap(), [], "{text:?}");
         }
-        for text in ["8:0 Read\n", "8:0 Read x\n"] {
-            assert!(v1(text.as_bytes()).is_err(), "{text:?}");
-        }
+        assert_eq!(v2(b"8:0 rbytes=1"), Err(ParseError::Truncated));
+        assert_eq!(v1(b"8:0 Read 1"), Err(ParseError::Truncated));
     }
 }

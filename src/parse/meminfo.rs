@@ -104,7 +104,7 @@ pub struct Line {
     /// What the line is about; a kernel may print lines that nobody knew yet.
     pub key: Key,
     /// Its number: kibibytes where `in_kib`, else a plain count, as of the `HugePages_…` lines. `None`
-    /// is one above 2^53: kernels have printed wrapped counters.
+    /// is one that makes no sense, such as one above 2^53: kernels have printed wrapped counters.
     pub value: Option<u64>,
     /// Whether the line ends in ` kB`.
     pub in_kib: bool,
@@ -127,17 +127,31 @@ pub struct Meminfo {
 }
 
 impl Meminfo {
-    /// Parses the file.
+    /// Parses the file. What is no line `Key: number` is left out: one odd line takes nobody the others.
     ///
     /// # Errors
-    /// Where a line is not `Key: number` with an optional ` kB`, or `MemTotal` is missing, 0 or above 2^53.
+    /// Where the text is cut short, or `MemTotal` is missing, 0 or above 2^53.
     pub fn parse(text: Vec<u8>) -> Result<Self, ParseError> {
-        let lines = lines(&text)?.map(line).collect::<Result<Vec<_>, _>>()?;
+        let lines = lines(&text)?.filter_map(line).collect();
         let meminfo = Self { text, lines };
         match meminfo.count(Field::MemTotal) {
             None | Some(0) => Err(ParseError::Missing(Field::MemTotal.key())),
             Some(_) => Ok(meminfo),
         }
+    }
+
+    /// Parses a node's file, whose lines begin with `Node 0 ` (drivers/base/node.c).
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse).
+    pub fn parse_of_node(text: &[u8]) -> Result<Self, ParseError> {
+        let plain = |line: &[u8]| {
+            let mut words = line.splitn(3, |&b| b == b' ');
+            let (node, _number, rest) = (words.next()?, words.next()?, words.next()?);
+            (node == b"Node").then(|| rest.to_vec())
+        };
+        let plain: Vec<Vec<u8>> = lines(text)?.filter_map(plain).collect();
+        Self::parse([plain.join(&b'\n'), b"\n".to_vec()].concat())
     }
 
     /// The file as it was read.
@@ -165,6 +179,12 @@ impl Meminfo {
         Kib::new(self.count(field).unwrap_or(0))
     }
 
+    /// Slabs and other kernel memory that can be reclaimed; before Linux 4.20 slabs alone.
+    #[must_use]
+    pub fn reclaimable_slab(&self) -> Kib {
+        self.count(Field::KReclaimable).map_or_else(|| self.kib(Field::SReclaimable), Kib::new)
+    }
+
     /// What can be allocated without swapping; before Linux 3.14, which does not say, what is free.
     #[must_use]
     pub fn available(&self) -> Kib {
@@ -172,27 +192,23 @@ impl Meminfo {
     }
 }
 
-fn line(line: &[u8]) -> Result<Line, ParseError> {
-    let colon = line.iter().position(|&b| b == b':').ok_or(ParseError::MalformedLine)?;
+fn line(line: &[u8]) -> Option<Line> {
+    let colon = line.iter().position(|&b| b == b':')?;
     let (key, rest) = (&line[..colon], line[colon + 1..].trim_ascii());
     let plain_key = |b: &u8| b.is_ascii_alphanumeric() || b"_()".contains(b);
     if key.is_empty() || key.len() > 32 || !key.iter().all(plain_key) {
-        return Err(ParseError::MalformedLine);
+        return None;
     }
     let (number, in_kib) = match rest.strip_suffix(b" kB") {
         Some(number) => (number.trim_ascii(), true),
         None => (rest, false),
     };
-    let value = match decimal(number) {
-        Ok(value) if value <= MAX => Some(value),
-        Ok(_) | Err(ParseError::TooLarge) => None,
-        Err(error) => return Err(error),
-    };
+    let value = decimal(number).ok().filter(|value| *value <= MAX);
     let key = match Field::from_key(key) {
         Some(field) => Key::Known(field),
         None => Key::Unknown(key.into()),
     };
-    Ok(Line { key, value, in_kib })
+    Some(Line { key, value, in_kib })
 }
 
 #[cfg(test)]
@@ -212,6 +228,16 @@ mod tests {
     }
 
     #[test]
+    fn nodes_have_a_file_each() {
+        let text = b"Node 1 MemTotal:       134217728 kB\nNode 1 MemFree:  7 kB\nNode 1 HugePages_Total:     3\nodd\n";
+        let node = Meminfo::parse_of_node(text).unwrap();
+        assert_eq!(node.kib(Field::MemTotal), Kib::new(134_217_728));
+        assert_eq!((node.kib(Field::MemFree).get(), node.count(Field::HugePagesTotal)), (7, Some(3)));
+        assert_eq!(Meminfo::parse_of_node(b"MemTotal: 1 kB\n"), Err(ParseError::Missing("MemTotal")));
+        assert_eq!(Meminfo::parse_of_node(b""), Err(ParseError::Missing("MemTotal")));
+    }
+
+    #[test]
     fn every_key_finds_its_field() {
         for &field in Field::ALL {
             assert_eq!(Field::from_key(field.key().as_bytes()), Some(field));
@@ -223,18 +249,26 @@ mod tests {
         for text in ["", "MemFree: 1 kB\n", "MemTotal: 0 kB\n"] {
             assert_eq!(Meminfo::parse(text.into()), Err(ParseError::Missing("MemTotal")));
         }
-        assert_eq!(Meminfo::parse(b"MemTotal 1 kB\n".to_vec()), Err(ParseError::MalformedLine));
-        assert_eq!(Meminfo::parse(b"Mem\x1bTotal: 1 kB\n".to_vec()), Err(ParseError::MalformedLine));
-        assert_eq!(Meminfo::parse(b"MemTotal: -1 kB\n".to_vec()), Err(ParseError::NotANumber));
+        for line in ["MemTotal 1 kB", "Mem\x1bTotal: 1 kB", "MemTotal: -1 kB", "MemTotal: x kB", ": 1 kB"] {
+            let parsed = Meminfo::parse(format!("{line}\n").into_bytes());
+            assert_eq!(parsed, Err(ParseError::Missing("MemTotal")), "{line}");
+        }
+        assert_eq!(Meminfo::parse(b"MemTotal: 1 kB".to_vec()), Err(ParseError::Truncated));
         let wrapped = b"MemTotal: 18446744073709472944 kB\n".to_vec();
         assert_eq!(Meminfo::parse(wrapped), Err(ParseError::Missing("MemTotal")));
     }
 
     #[test]
-    fn a_wrapped_counter_denies_nobody_the_rest() {
-        let text = b"MemTotal: 10 kB\nBounce: 18446744073709551604 kB\nMemFree: 5 kB\n";
-        let meminfo = Meminfo::parse(text.to_vec()).unwrap();
-        assert_eq!((meminfo.count(Field::Bounce), meminfo.count(Field::MemFree)), (None, Some(5)));
+    fn an_odd_line_denies_nobody_the_rest() {
+        for odd in ["Bounce: 18446744073709551604 kB", "Bounce: -4 kB", "Bounce", "Bo\x1bunce: 1 kB", ""] {
+            let text = format!("MemTotal: 10 kB\n{odd}\nMemFree: 5 kB\n");
+            let meminfo = Meminfo::parse(text.into_bytes()).unwrap();
+            assert_eq!(
+                (meminfo.count(Field::Bounce), meminfo.count(Field::MemFree)),
+                (None, Some(5)),
+                "{odd}"
+            );
+        }
     }
 
     /// The alarm for a new kernel: a line that it prints and nobody here has a rule for is served as 0,

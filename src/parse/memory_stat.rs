@@ -1,6 +1,7 @@
 //! `memory.stat` of both cgroup versions, as one struct.
 
-use super::{CgroupVersion, ParseError, decimal, lines};
+use super::flat_keyed::flat_keyed;
+use super::{CgroupVersion, ParseError, decimal};
 use crate::bytes::{Bytes, MAX};
 
 macro_rules! memory_stat {
@@ -9,22 +10,21 @@ macro_rules! memory_stat {
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct MemoryStat {
             $($(#[$doc])* pub $field: Option<Bytes>,)+
+            /// Keys of counters that made no sense, and are taken for 0.
+            pub odd: Vec<&'static str>,
         }
 
         impl MemoryStat {
-            fn set(&mut self, version: CgroupVersion, key: &[u8], value: Bytes) -> bool {
-                let key = match std::str::from_utf8(key) {
-                    Ok(key) => Some(key),
-                    Err(_) => return false,
-                };
+            /// The counter of a key, and the key; `None` where nothing uses it.
+            fn counter(&mut self, version: CgroupVersion, key: &[u8]) -> Option<(&'static str, &mut Option<Bytes>)> {
                 $(
-                    let name: Option<&str> = match version { CgroupVersion::V1 => $v1, CgroupVersion::V2 => $v2 };
-                    if name == key {
-                        self.$field = Some(value);
-                        return true;
+                    let name: Option<&'static str> =
+                        match version { CgroupVersion::V1 => $v1, CgroupVersion::V2 => $v2 };
+                    if let Some(name) = name.filter(|name| name.as_bytes() == key) {
+                        return Some((name, &mut self.$field));
                     }
                 )+
-                false
+                None
             }
         }
     };
@@ -95,19 +95,20 @@ impl MemoryStat {
     }
 }
 
-/// Parses the file. Keys that no view uses are skipped.
+/// Parses the file. Of keys that no view uses not even the values are looked at. A counter that is no number, or above
+/// 2^53, is taken for 0: kernels have printed what had drifted below that, with a sign or wrapped.
 ///
 /// # Errors
-/// Where a line is not `key value`, a value is above 2^53, or the keys that every kernel prints
-/// (page cache, anonymous memory and the file LRU lists) are missing: a truncated file must not pass for
-/// a small cgroup.
+/// Where the text is cut short, or the keys that every kernel prints (page cache, anonymous memory and the file LRU
+/// lists) are missing: a truncated file must not pass for a small cgroup.
 pub fn memory_stat(version: CgroupVersion, text: &[u8]) -> Result<MemoryStat, ParseError> {
     let mut stat = MemoryStat::default();
-    for line in lines(text)? {
-        let space = line.iter().position(|&b| b == b' ').ok_or(ParseError::MalformedLine)?;
-        let (key, value) = (&line[..space], decimal(&line[space + 1..])?);
-        if stat.set(version, key, Bytes::new(value)) && value > MAX {
-            return Err(ParseError::TooLarge);
+    for (key, value) in flat_keyed(text)? {
+        let Some((name, counter)) = stat.counter(version, key) else { continue };
+        let value = decimal(value).ok().filter(|value| *value <= MAX);
+        *counter = Some(Bytes::new(value.unwrap_or(0)));
+        if value.is_none() {
+            stat.odd.push(name);
         }
     }
     let required = [
@@ -156,8 +157,29 @@ mod tests {
         }
         assert!(matches!(memory_stat(CgroupVersion::V2, &V2[..14]), Err(ParseError::Missing(_))));
         assert_eq!(memory_stat(CgroupVersion::V2, &V2[..V2.len() - 4]), Err(ParseError::Truncated));
-        assert_eq!(memory_stat(CgroupVersion::V2, b"anon\n"), Err(ParseError::MalformedLine));
-        assert_eq!(memory_stat(CgroupVersion::V2, b"anon -1\n"), Err(ParseError::NotANumber));
-        assert_eq!(memory_stat(CgroupVersion::V2, b"anon 99999999999999999\n"), Err(ParseError::TooLarge));
+        assert_eq!(memory_stat(CgroupVersion::V2, b"anon\n"), Err(ParseError::Missing("anon")));
+    }
+
+    #[test]
+    fn an_odd_counter_is_0() {
+        for odd in ["-4096", "99999999999999999", "18446744073709547520", "x", "1 2", ""] {
+            let text = String::from_utf8(V2.to_vec()).unwrap();
+            let with = |value: &str| text.replace("file_dirty 4", &format!("file_dirty {value}"));
+            let stat = memory_stat(CgroupVersion::V2, with(odd).as_bytes()).unwrap();
+            assert_eq!(stat.odd, ["file_dirty"], "{odd}");
+            let zero = memory_stat(CgroupVersion::V2, with("0").as_bytes()).unwrap();
+            assert_eq!(MemoryStat { odd: Vec::new(), ..stat }, zero);
+        }
+        let negative = [V1, b"total_cache -4096\ncache -4096\n"].concat();
+        let stat = memory_stat(CgroupVersion::V1, &negative).unwrap();
+        assert_eq!((stat.file, &stat.odd[..]), (Some(Bytes::ZERO), &["total_cache"][..]));
+    }
+
+    #[test]
+    fn what_nothing_uses_is_not_looked_at() {
+        for odd in [&b"pgdemote_kswapd -5"[..], b"pgfault", b"cache -4096", b"\xff\xfe", b"anon_ x"] {
+            let text = [V2, odd, b"\n"].concat();
+            assert_eq!(memory_stat(CgroupVersion::V2, &text), memory_stat(CgroupVersion::V2, V2), "{odd:?}");
+        }
     }
 }

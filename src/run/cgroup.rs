@@ -4,9 +4,10 @@ use super::RunError;
 use crate::bytes::Bytes;
 use crate::parse::CgroupVersion;
 use crate::parse::counter;
-use crate::parse::{decimal, lines};
+use crate::parse::flat_keyed::value_of;
 use crate::source::Layout;
-use std::fs::{self, OpenOptions};
+use crate::source::events;
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// A cgroup that a program is started in, of the same name in each hierarchy that is read. The janitor removes it.
 pub(super) struct RunCgroup {
     version: CgroupVersion,
+    events_are_local: bool,
     /// In the memory controller's hierarchy.
     directory: PathBuf,
     /// In the others of cgroup v1.
@@ -61,6 +63,7 @@ impl RunCgroup {
         let mut directories = directories(layout, name).into_iter();
         let cgroup = Self {
             version: layout.memory.version,
+            events_are_local: layout.memory.events_are_local,
             directory: directories.next().unwrap_or_default(),
             others: directories.collect(),
             path: format!("/{name}").into_bytes(),
@@ -136,14 +139,20 @@ impl RunCgroup {
         }
     }
 
-    /// How many of its processes were killed for want of memory, where the kernel tells (since 4.13).
+    /// How many of its processes were killed for want of memory, where the kernel tells (since 4.13). Where a cgroup's
+    /// events are its own alone, those of the cgroups that the program has made below count, too.
     pub(super) fn oom_kills(&self) -> Option<u64> {
         let file = match self.version {
             CgroupVersion::V1 => "memory.oom_control",
             CgroupVersion::V2 => "memory.events",
         };
-        let text = self.read(file).ok()?;
-        decimal(lines(&text).ok()?.find_map(|line| line.strip_prefix(b"oom_kill "))?).ok()
+        let own = value_of(&self.read(file).ok()?, "oom_kill").ok()??;
+        if !self.events_are_local {
+            return Some(own);
+        }
+        let directory = File::open(&self.directory).ok()?.into();
+        let below = events::kills_below(self.version, &directory, true).ok()??;
+        Some(own.saturating_add(below))
     }
 
     fn read(&self, file: &str) -> io::Result<Vec<u8>> {

@@ -87,6 +87,18 @@ impl<'t> Caller<'t> {
         let is_it = there == container || (!name(there).is_empty() && name(there) == name(container));
         Ok((is_it && there != b"/").then_some(there))
     }
+
+    /// The cgroup whose limits on processors are the container's: all readers of a container see the same ones, whatever
+    /// limits some of them have below it. A runtime's own sub-cgroup is such a one, too. Where the container has no cgroup
+    /// of its own the reader's limits are all there is.
+    pub(super) fn limited_in(&self, hierarchy: &Hierarchy) -> Result<&'t [u8], Error> {
+        let own = self.own_in(hierarchy)?;
+        let Some(container) = self.container_in(hierarchy)? else { return Ok(own) };
+        let name = own[container.len()..].split(|&b| b == b'/').nth(1).unwrap_or_default();
+        let below = &own[..(container.len() + 1 + name.len()).min(own.len())];
+        let is_runtimes = below != container && without_crun_subgroup(below) == container;
+        Ok(if is_runtimes { below } else { container })
+    }
 }
 
 impl Callers {

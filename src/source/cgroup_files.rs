@@ -5,6 +5,7 @@ use super::procfs::{PATH_DIR, READ, read_whole};
 use super::protection::Protected;
 use crate::bytes::Bytes;
 use crate::error::{Error, printable};
+use crate::log_limit::odd_counter;
 use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::{limit, number, usage};
@@ -38,8 +39,12 @@ struct MemoryFiles {
     swap: OnceLock<Option<SwapFiles>>,
 }
 
-/// v1: limit on memory and swap, swappiness. v2: limit on swap, usage of swap.
-struct SwapFiles(OwnedFd, OwnedFd);
+/// v1: limit and usage of memory and swap together. v2: of swap.
+struct SwapFiles {
+    limit: OwnedFd,
+    /// Every kernel has it that has the limit; `None` is what a tree of files may lack.
+    usage: Option<OwnedFd>,
+}
 
 /// Names of the memory controller's files in one version.
 struct Names {
@@ -53,7 +58,7 @@ const fn names(version: CgroupVersion) -> Names {
         CgroupVersion::V1 => Names {
             usage: "memory.usage_in_bytes",
             limit: "memory.limit_in_bytes",
-            swap: ["memory.memsw.limit_in_bytes", "memory.swappiness"],
+            swap: ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"],
         },
         CgroupVersion::V2 => Names {
             usage: "memory.current",
@@ -194,10 +199,22 @@ impl CgroupFiles {
     }
 
     fn stat(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<MemoryStat, Error> {
-        self.read(&memory.stat, "memory.stat", buffer, |text| memory_stat(self.version, text))
+        let stat = self.read(&memory.stat, "memory.stat", buffer, |text| memory_stat(self.version, text))?;
+        for key in &stat.odd {
+            odd_counter(&format!("{}/memory.stat", printable(&self.path)), key.as_bytes());
+        }
+        Ok(stat)
     }
 
-    /// Reads the limits on swap.
+    /// How readily its memory is swapped; `None` where it has no such file, as on v2.
+    pub(super) fn swappiness(&self, buffer: &mut Vec<u8>) -> Result<Option<u64>, Error> {
+        const NAME: &str = "memory.swappiness";
+        // It is the reader's own cgroup's that counts: not worth an open file for every level.
+        let Some(file) = open_file(&self.dir, NAME, &self.path)? else { return Ok(None) };
+        self.read(file, NAME, buffer, |text| Ok(number(text).ok()))
+    }
+
+    /// Reads the limits on swap. Nothing but swap depends on them: what makes no sense there is no error.
     pub(super) fn swap(&self, buffer: &mut Vec<u8>) -> Result<Swap, Error> {
         let Some(memory) = &self.memory else { return Ok(Swap::Unaccounted) };
         let names = names(self.version).swap;
@@ -208,22 +225,37 @@ impl CgroupFiles {
                 memory.swap.get_or_init(|| opened)
             }
         };
-        let Some(SwapFiles(first, second)) = files else { return Ok(Swap::Unaccounted) };
-        let limit = self.read(first, names[0], buffer, limit)?;
+        let Some(files) = files else { return Ok(Swap::Unaccounted) };
+        let odd = |name: &str| odd_counter(&format!("{}/{name}", printable(&self.path)), name.as_bytes());
+        let Ok(limit) = self.read(&files.limit, names[0], buffer, |text| Ok(limit(text)))? else {
+            odd(names[0]);
+            return Ok(Swap::Odd);
+        };
+        let read = match &files.usage {
+            Some(file) => self.read(file, names[1], buffer, |text| Ok(usage(text)))?,
+            None if self.version == CgroupVersion::V2 => return Ok(Swap::Unaccounted),
+            None if limit.is_none() => Ok(Bytes::ZERO),
+            None => Ok(self.memory_and_swap(memory, buffer)?),
+        };
+        let usage = read.unwrap_or_else(|_| {
+            odd(names[1]);
+            Bytes::ZERO
+        });
         Ok(match self.version {
-            CgroupVersion::V1 => {
-                Swap::V1 { memsw_limit: limit, swappiness: self.read(second, names[1], buffer, number)? }
-            }
-            CgroupVersion::V2 => Swap::V2 { limit, usage: self.read(second, names[1], buffer, usage)? },
+            CgroupVersion::V1 => Swap::V1 { limit, usage },
+            CgroupVersion::V2 => Swap::V2 { limit, usage },
         })
+    }
+
+    fn memory_and_swap(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<Bytes, Error> {
+        let swapped = self.stat(memory, buffer)?.swap.unwrap_or_default();
+        Ok(self.charged(buffer)?.unwrap_or_default() + swapped)
     }
 
     fn open_swap(&self, names: [&str; 2]) -> Result<Option<SwapFiles>, Error> {
         let open = |name| open_file(&self.dir, name, &self.path);
-        Ok(match (open(names[0])?, open(names[1])?) {
-            (Some(first), Some(second)) => Some(SwapFiles(first, second)),
-            _ => None,
-        })
+        let Some(limit) = open(names[0])? else { return Ok(None) };
+        Ok(Some(SwapFiles { limit, usage: open(names[1])? }))
     }
 
     fn read<T>(

@@ -1,6 +1,7 @@
 //! Processors: which a reader may run on, how much of them, and how long its container has run.
 
 use super::caller::Caller;
+use super::cpusets;
 use super::descent::{Descent, downward};
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
@@ -9,7 +10,6 @@ use crate::error::Error;
 use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::number;
-use crate::parse::cpu_list::CpuList;
 use crate::parse::cpu_quota::CpuQuota;
 use crate::parse::flat_keyed::value_of;
 use crate::snapshot::{CpuTime, Cpus};
@@ -22,9 +22,11 @@ pub(super) fn cpus(
     quota: bool,
     buffer: &mut Vec<u8>,
 ) -> Result<Cpus, Error> {
+    let online = host.online()?;
+    let allowed = |cpuset| cpusets::processors(cpuset, caller, &online, buffer);
     Ok(Cpus {
-        online: host.online()?,
-        allowed: layout.cpuset.as_ref().map_or(Ok(None), |cpuset| allowed(cpuset, caller, buffer))?,
+        allowed: layout.cpuset.as_ref().map_or(Ok(None), allowed)?,
+        online,
         quota: match &layout.cpu {
             Some(cpu) if quota => least_quota(cpu, caller, buffer)?,
             _ => None,
@@ -33,29 +35,10 @@ pub(super) fn cpus(
     })
 }
 
-/// Without the controller in its own cgroup a container is bound by the nearest above that has it.
-fn allowed(cpuset: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuList>, Error> {
-    let name = match cpuset.version {
-        CgroupVersion::V1 => "cpuset.effective_cpus",
-        CgroupVersion::V2 => "cpuset.cpus.effective",
-    };
-    let container = container_or_own(cpuset, caller)?;
-    let own = read(container, cpuset.place(container), name, buffer, CpuList::parse)?;
-    if own.is_some() {
-        return Ok(own);
-    }
-    let (mut nearest, mut descent) = (None, Descent::new(cpuset));
-    for level in downward(container) {
-        let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
-        nearest = read(level, place, name, buffer, CpuList::parse)?.or(nearest);
-    }
-    Ok(nearest)
-}
-
 /// Thousandths of a processor: the least of all levels.
 fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<u64>, Error> {
     let (mut least, mut descent) = (None, Descent::new(cpu));
-    let container = container_or_own(cpu, caller)?;
+    let container = caller.limited_in(cpu)?;
     for level in downward(container).filter(|&level| level != b"/" || !cpu.top_is_host) {
         let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
         let quota = match cpu.version {
@@ -70,12 +53,6 @@ fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Re
         least = least.into_iter().chain(quota.map(CpuQuota::milli)).min();
     }
     Ok(least)
-}
-
-/// Whose limits count: all readers of a container see the same processors, whatever limits some of them have below it.
-/// Where it has no cgroup of its own the reader's limits are all there is.
-fn container_or_own<'t>(hierarchy: &Hierarchy, caller: &Caller<'t>) -> Result<&'t [u8], Error> {
-    caller.container_in(hierarchy)?.map_or_else(|| caller.own_in(hierarchy), Ok)
 }
 
 /// The root's time is the host's.

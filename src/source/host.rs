@@ -1,15 +1,19 @@
 //! The host's own files.
 
+use super::caller::Caller;
 use super::cgroup_files::CgroupFiles;
 use super::huge_pages;
 use super::layout::Layout;
+use super::memory_nodes::MemoryNodes;
 use super::procfs::{PATH_DIR, Procfs, READ, private_instance, read_whole};
 use crate::bytes::{Bytes, Kib};
 use crate::error::Error;
+use crate::parse::arcstats;
+use crate::parse::counter::number;
 use crate::parse::cpu_list::CpuList;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::parse::memory_stat::MemoryStat;
-use crate::snapshot::{HugePool, Level, Native, Needs, Scope, Snapshot};
+use crate::snapshot::{Container, Level, Native, Needs, Scope, Snapshot};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use std::fs::File;
@@ -21,6 +25,7 @@ use std::path::Path;
 pub(super) struct HostFiles {
     meminfo: OwnedFd,
     hugepages: Option<OwnedFd>,
+    nodes: MemoryNodes,
     /// `/proc` and `/sys`.
     pub(super) proc: OwnedFd,
     pub(super) sys: Option<OwnedFd>,
@@ -38,7 +43,9 @@ impl HostFiles {
         let page = Bytes::new(rustix::param::page_size() as u64).to_kib();
         let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
         let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
-        Ok(Self { meminfo, hugepages, proc, sys: open_sysfs(root), page })
+        let sys = open_sysfs(root);
+        let nodes = MemoryNodes::open(sys.as_ref());
+        Ok(Self { meminfo, hugepages, nodes, proc, sys, page })
     }
 
     /// The text of a file that is a view for containers.
@@ -65,18 +72,40 @@ impl HostFiles {
         Meminfo::parse(buffer.clone()).map_err(|e| Error::malformed("/proc/meminfo", e))
     }
 
-    /// The pools of huge pages as a reader in the cgroup `path` of the hugetlb controller's hierarchy may
-    /// use them.
-    pub(super) fn huge_pages(
+    /// Reads what the machine has for a reader, whatever its cgroups' memory controller says.
+    pub(super) fn fill_room(
         &self,
+        container: &mut Container,
         meminfo: &Meminfo,
         layout: &Layout,
-        path: &[u8],
-    ) -> Result<Option<Vec<HugePool>>, Error> {
-        match (&self.hugepages, &layout.hugetlb) {
-            (Some(directory), Some(hierarchy)) => huge_pages::pools(directory, meminfo, hierarchy, path),
-            _ => Ok(None),
+        caller: &Caller<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        container.given_back = self.given_back(buffer);
+        let allowed = self.nodes.allowed(layout.cpuset.as_ref(), caller, buffer)?;
+        container.nodes = allowed.as_ref().map(|allowed| self.nodes.memory(allowed, buffer)).transpose()?;
+        if let Some(directory) = &self.hugepages {
+            let nodes = allowed.as_ref().map(|allowed| (&self.nodes, allowed));
+            container.huge_pages = huge_pages::pools(directory, meminfo, layout, caller, nodes)?;
         }
+        Ok(())
+    }
+
+    /// What ZFS would give back of its cache. The module may be loaded at any time, and where it is not that costs little to
+    /// find out.
+    fn given_back(&self, buffer: &mut Vec<u8>) -> Kib {
+        let opened = openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty());
+        match opened.map_err(io::Error::from).and_then(|file| read_whole(file, buffer)) {
+            Ok(()) => arcstats::given_back(buffer).to_kib(),
+            Err(_) => Kib::ZERO,
+        }
+    }
+
+    /// `vm.swappiness`, which on cgroup v2 is that of all cgroups.
+    pub(super) fn swappiness(&self, buffer: &mut Vec<u8>) -> Option<u64> {
+        let file = openat(&self.proc, "sys/vm/swappiness", READ, Mode::empty()).ok()?;
+        read_whole(file, buffer).ok()?;
+        number(buffer).ok()
     }
 
     /// The host's file and, where usage is needed, the root cgroup's numbers.

@@ -1,29 +1,35 @@
 //! Huge pages, as the hugetlb controller limits them. Few hosts have any: nothing is kept open for them.
 
+use super::caller::Caller;
 use super::descent::{Descent, downward};
-use super::layout::Hierarchy;
+use super::layout::{Hierarchy, Layout};
+use super::memory_nodes::MemoryNodes;
 use super::procfs::{PATH_DIR, READ, read_whole};
-use crate::bytes::Kib;
+use crate::bytes::{Bytes, Kib};
 use crate::error::Error;
+use crate::log_limit::odd_counter;
 use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
 use crate::parse::counter::{limit, number, usage};
+use crate::parse::cpu_list::CpuList;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{HugeLevel, HugePool};
 use rustix::fs::{Dir, Mode, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
-/// Reads the pools that `directory`, `/sys/kernel/mm/hugepages`, lists, as they are limited for a reader in
-/// the cgroup `path` of `hierarchy`. `None`: the host has no huge pages, or no hugetlb controller limits
-/// the reader.
+/// Reads the pools that `directory`, `/sys/kernel/mm/hugepages`, lists, as they are limited for a reader by its cgroups and by
+/// the `nodes` that it may use, where these are not all. `None`: the host has no huge pages, or nothing limits the reader.
 pub(super) fn pools(
     directory: &OwnedFd,
     meminfo: &Meminfo,
-    hierarchy: &Hierarchy,
-    path: &[u8],
+    layout: &Layout,
+    caller: &Caller<'_>,
+    nodes: Option<(&MemoryNodes, &CpuList)>,
 ) -> Result<Option<Vec<HugePool>>, Error> {
-    if meminfo.count(Field::HugePagesTotal).unwrap_or(0) == 0 && meminfo.kib(Field::Hugetlb) == Kib::ZERO {
+    if meminfo.count(Field::HugePagesTotal).unwrap_or(0) == 0 && meminfo.kib(Field::Hugetlb) == Kib::ZERO
+        || layout.hugetlb.is_none() && nodes.is_none()
+    {
         return Ok(None);
     }
     let unreadable = |e: Errno| Error::unreadable("/sys/kernel/mm/hugepages", e);
@@ -35,33 +41,57 @@ pub(super) fn pools(
         let Some(size) = size.and_then(|size| size.parse().ok()).map(Kib::new) else { continue };
         let nr = read_number(directory, &format!("{name}/nr_hugepages"), number)?;
         let Some(host_total) = nr else { continue };
-        let levels = levels(hierarchy, size, path)?;
-        pools.push(HugePool { size, host_total, levels });
+        let of_nodes = nodes.and_then(|(machine, allowed)| machine.huge_pages(allowed, size));
+        let (host_total, nodes_free) = match of_nodes {
+            Some((total, free)) => (total.min(host_total), Some(free)),
+            None => (host_total, None),
+        };
+        let (levels, container) = match &layout.hugetlb {
+            Some(hierarchy) => levels(hierarchy, size, caller)?,
+            None => (Vec::new(), None),
+        };
+        pools.push(HugePool { size, host_total, nodes_free, levels, container });
     }
-    let limited = pools.iter().any(|pool| !pool.levels.is_empty());
-    Ok(limited.then_some(pools))
+    let is_limited = |pool: &HugePool| !pool.levels.is_empty() || pool.nodes_free.is_some();
+    Ok(pools.iter().any(is_limited).then_some(pools))
 }
 
-fn levels(hierarchy: &Hierarchy, size: Kib, path: &[u8]) -> Result<Vec<HugeLevel>, Error> {
+/// The reader's levels, and which of them is its container.
+fn levels(
+    hierarchy: &Hierarchy,
+    size: Kib,
+    caller: &Caller<'_>,
+) -> Result<(Vec<HugeLevel>, Option<usize>), Error> {
     let prefix = format!("hugetlb.{}", size_name(size));
-    let (limit_file, usage_file, reserved_file) = match hierarchy.version {
-        CgroupVersion::V1 => ("limit_in_bytes", "usage_in_bytes", "rsvd.usage_in_bytes"),
-        CgroupVersion::V2 => ("max", "current", "rsvd.current"),
+    let [limit_file, usage_file, reserved_limit_file, reserved_file] = match hierarchy.version {
+        CgroupVersion::V1 => {
+            ["limit_in_bytes", "usage_in_bytes", "rsvd.limit_in_bytes", "rsvd.usage_in_bytes"]
+        }
+        CgroupVersion::V2 => ["max", "current", "rsvd.max", "rsvd.current"],
     };
+    let (path, container) = (caller.own_in(hierarchy)?, caller.container_in(hierarchy)?);
     let (mut levels, mut descent) = (Vec::new(), Descent::new(hierarchy));
     for level in downward(path).filter(|&level| level != b"/" || !hierarchy.top_is_host) {
         let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
         let dir =
             openat(place.0, place.1, PATH_DIR, Mode::empty()).map_err(|e| Error::of_cgroup(level, e))?;
         let file = |name: &str| format!("{prefix}.{name}");
-        // Without the controller there are no such files; the level above has the numbers.
-        let Some(limit) = read_number(&dir, &file(limit_file), limit)? else { continue };
-        let Some(used) = read_number(&dir, &file(usage_file), usage)? else { continue };
-        let reserved = read_number(&dir, &file(reserved_file), usage)?.unwrap_or_default();
-        levels.push(HugeLevel { limit, usage: used, reserved });
+        // Without the controller there are no such files; the level above has the numbers. A limit that makes no sense
+        // promises nothing, a counter that makes none is 0: the rest of meminfo does not depend on them.
+        let limit = |name| read_or(&dir, &file(name), limit, Some(Bytes::ZERO));
+        let usage = |name| read_or(&dir, &file(name), usage, Bytes::ZERO);
+        let (Some(limited), Some(used)) = (limit(limit_file)?, usage(usage_file)?) else { continue };
+        let it = HugeLevel {
+            limit: limited,
+            usage: used,
+            reserved_limit: limit(reserved_limit_file)?.flatten(),
+            reserved: usage(reserved_file)?.unwrap_or_default(),
+        };
+        levels.push((it, Some(level) == container));
     }
     levels.reverse();
-    Ok(levels)
+    let container = levels.iter().position(|(_, is_container)| *is_container);
+    Ok((levels.into_iter().map(|(level, _)| level).collect(), container))
 }
 
 /// As `mem_fmt()` of `mm/hugetlb_cgroup.c` names a page size: 64KB, 2MB, 1GB.
@@ -87,6 +117,22 @@ fn read_number<T>(
     let mut text = Vec::new();
     read_whole(opened, &mut text).map_err(|e| Error::unreadable(file, e))?;
     parse(&text).map(Some).map_err(|e| Error::malformed(file, e))
+}
+
+/// Likewise, with another value for what makes no sense.
+fn read_or<T>(
+    dir: &OwnedFd,
+    file: &str,
+    parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    otherwise: T,
+) -> Result<Option<T>, Error> {
+    match read_number(dir, file, parse) {
+        Err(Error::Malformed { path, .. }) => {
+            odd_counter(&path, file.as_bytes());
+            Ok(Some(otherwise))
+        }
+        read => read,
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,8 @@ pub struct Hierarchy {
     pub(super) dir: OwnedFd,
     /// Whether the mount point is the root of the whole hierarchy, which belongs to the host.
     pub(super) top_is_host: bool,
+    /// Whether a cgroup's `oom_kill` leaves out those below: on v1, and on v2 where it is mounted so.
+    pub(crate) events_are_local: bool,
 }
 
 impl Layout {
@@ -146,6 +148,7 @@ impl Hierarchy {
             mount_root: mount.root.clone(),
             dir,
             top_is_host,
+            events_are_local: version == CgroupVersion::V1 || mount.has_super_option("memory_localevents"),
         })
     }
 
@@ -159,6 +162,7 @@ impl Hierarchy {
             mount_root: b"/".to_vec(),
             dir: rustix::fs::open("/", PATH_DIR, Mode::empty()).unwrap(),
             top_is_host: true,
+            events_are_local: true,
         }
     }
 

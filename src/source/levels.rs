@@ -5,8 +5,10 @@ use super::cgroup_files::CgroupFiles;
 use super::descent::{Descent, downward};
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
+use super::texts::note_odd;
 use crate::bytes::Kib;
 use crate::error::{Error, printable};
+use crate::parse::CgroupVersion;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{CgroupFile, Container, Level, Needs, Scope, Snapshot, Swap};
 use parking_lot::Mutex;
@@ -175,28 +177,31 @@ impl CgroupPath {
         let Some(shown) = with_controller.position(|level| level.length <= caller.container_length) else {
             if !needs.covers(Needs::USAGE) && !needs.covers(Needs::LEVELS) {
                 // Of other controllers' numbers it may have its own.
-                let container = Container { levels: Vec::new(), index: 0, huge_pages: None };
-                return Ok(Snapshot::of_memory(None, host.page, Scope::Container(container)));
+                return Ok(Snapshot::of_memory(None, host.page, Scope::Container(Container::default())));
             }
             return host.load(layout, needs, buffer);
         };
-        let bounds = meminfo.as_ref().map(|meminfo| Bounds::of(meminfo, caller.may_take_long));
+        let mut container = Container { index: shown, ..Container::default() };
+        if let Some(meminfo) = &meminfo {
+            host.fill_room(&mut container, meminfo, layout, caller, buffer)?;
+        }
+        let bounds = meminfo.as_ref().map(|meminfo| Bounds::of(meminfo, &container, caller.may_take_long));
         let wanted = Wanted {
             shown,
             usage: needs.covers(Needs::USAGE),
             text: needs.covers(Needs::cgroup_file(CgroupFile::MemoryStat)),
         };
-        let (levels, text) = self.read_levels(wanted, bounds, layout, buffer)?;
-        let huge_pages = match (&meminfo, &layout.hugetlb) {
-            (Some(meminfo), Some(hugetlb)) => host.huge_pages(meminfo, layout, caller.own_in(hugetlb)?)?,
-            _ => None,
-        };
-        let scope = Scope::Container(Container { levels, index: shown, huge_pages });
-        let mut snapshot = Snapshot::of_memory(meminfo, host.page, scope);
+        let (levels, text) = self.read_levels(wanted, bounds, layout, &mut container.swappiness, buffer)?;
+        container.levels = levels;
+        if layout.memory.version == CgroupVersion::V2 && meminfo.as_ref().is_some_and(has_swap) {
+            container.swappiness = host.swappiness(buffer);
+        }
+        let mut snapshot = Snapshot::of_memory(meminfo, host.page, Scope::Container(container));
         if wanted.usage && wanted.text {
             // Where the container has no statistics of its own those of the level above are not its.
             let is_own =
                 self.levels.iter().any(|it| it.has_controller && it.length == caller.container_length);
+            note_odd(CgroupFile::MemoryStat, &self.path, &text);
             snapshot.cgroup_files.push((CgroupFile::MemoryStat, is_own.then_some(text)));
         }
         Ok(snapshot)
@@ -208,6 +213,7 @@ impl CgroupPath {
         wanted: Wanted,
         mut bounds: Option<Bounds>,
         layout: &Layout,
+        swappiness: &mut Option<u64>,
         buffer: &mut Vec<u8>,
     ) -> Result<(Vec<Level>, Vec<u8>), Error> {
         let mut text = Vec::new();
@@ -220,6 +226,9 @@ impl CgroupPath {
             } else {
                 None
             });
+            if index == 0 && bounds.as_ref().is_some_and(|bounds| bounds.has_swap) {
+                *swappiness = files.swappiness(buffer)?;
+            }
             read_level(files, below, shown, bounds.as_mut(), buffer)
         };
         let mut levels = Vec::with_capacity(self.levels.len());
@@ -267,20 +276,41 @@ struct Bounds {
     total: Kib,
     /// Of the host, that can be swapped to.
     has_swap: bool,
-    /// The least that any level or the host has left.
+    /// The least that any level or the host has left,
     least: Kib,
+    /// and the least together with swap.
+    least_with_swap: Kib,
     may_take_long: bool,
 }
 
 impl Bounds {
-    fn of(meminfo: &Meminfo, may_take_long: bool) -> Self {
+    fn of(meminfo: &Meminfo, container: &Container, may_take_long: bool) -> Self {
+        let room = container.room(meminfo);
         Self {
             may_take_long,
-            total: meminfo.kib(Field::MemTotal),
-            has_swap: meminfo.kib(Field::SwapTotal) != Kib::ZERO,
-            least: meminfo.available(),
+            total: room.total,
+            has_swap: has_swap(meminfo),
+            least: room.available,
+            least_with_swap: room.available + meminfo.kib(Field::SwapFree),
         }
     }
+
+    /// Whether what a level has left may bind once its statistics are known.
+    fn may_be_bound_by(&self, level: &Level) -> bool {
+        level.unused_below(self.total).is_some_and(|unused| unused < self.least)
+            || level.unused_with_swap().is_some_and(|unused| unused < self.least_with_swap)
+    }
+
+    fn lower_to(&mut self, level: &Level) {
+        let headroom = level.headroom_below(self.total);
+        let with_swap = level.headroom_with_swap();
+        self.least = headroom.into_iter().chain(with_swap).fold(self.least, Kib::min);
+        self.least_with_swap = with_swap.into_iter().fold(self.least_with_swap, Kib::min);
+    }
+}
+
+fn has_swap(host: &Meminfo) -> bool {
+    host.kib(Field::SwapTotal) != Kib::ZERO
 }
 
 /// The name of the cgroup at a path.
@@ -292,7 +322,7 @@ fn name(path: &[u8]) -> &[u8] {
 /// text where there is room for it.
 ///
 /// Statistics are what takes longest to read, above all high up, where they are many cgroups' sum. They can only add to
-/// what a level has left below its limit, so they are not read where that is no less than another has left with them.
+/// what a level has left below its limits, so they are not read where that is no less than another has left with them.
 fn read_level(
     files: &CgroupFiles,
     below: &[u8],
@@ -307,19 +337,17 @@ fn read_level(
     }
     let Some(bounds) = bounds else { return Ok(level) };
     level.limit = files.limit(buffer)?;
-    if level.limit.is_some_and(|limit| limit.to_kib() < bounds.total) {
-        if !is_shown {
-            level.usage = files.charged(buffer)?;
-        }
-        if level.unused().is_some_and(|unused| unused < bounds.least) {
-            if !is_shown {
-                files.usage(&mut level, buffer)?;
-            }
-            level.protected = files.protected(below, bounds.may_take_long, buffer)?;
-            bounds.least = level.headroom().map_or(bounds.least, |headroom| headroom.min(bounds.least));
-        }
-    }
     // A host without swap has none to limit.
     level.swap = if bounds.has_swap { files.swap(buffer)? } else { Swap::Unaccounted };
+    if level.limit_below(bounds.total).is_some() && !is_shown {
+        level.usage = files.charged(buffer)?;
+    }
+    if bounds.may_be_bound_by(&level) {
+        if !is_shown {
+            files.usage(&mut level, buffer)?;
+        }
+        level.protected = files.protected(below, bounds.may_take_long, buffer)?;
+        bounds.lower_to(&level);
+    }
     Ok(level)
 }

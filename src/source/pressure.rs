@@ -2,12 +2,13 @@
 
 use super::caller::Caller;
 use super::host::{HostFiles, open_bare};
-use super::layout::Layout;
+use super::layout::{Hierarchy, Layout};
 use super::levels::relative;
 use super::procfs::READ;
+use super::texts::read;
 use crate::error::{Error, printable};
 use crate::snapshot::{CgroupFile, Native};
-use rustix::fs::{Mode, openat};
+use rustix::fs::{AtFlags, Mode, openat, statat};
 use rustix::io::{Errno, pread};
 use std::os::fd::OwnedFd;
 
@@ -26,7 +27,7 @@ impl PressureFile {
         Ok(text)
     }
 
-    /// That of the container's cgroup; `None` where it has none of v2.
+    /// That of the container's cgroup; `None` where it has no cgroup of v2.
     pub(super) fn of_container(
         layout: &Layout,
         caller: &Caller<'_>,
@@ -42,8 +43,7 @@ impl PressureFile {
         let Some(container) = caller.container_in(hierarchy)? else { return Ok(None) };
         match openat(&hierarchy.dir, relative(container).join(name), READ, Mode::empty()) {
             Ok(file) => Ok(Some(Self(file))),
-            // The kernel may keep no account of this cgroup (`cgroup.pressure`).
-            Err(Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => no_account(hierarchy, container).map(|()| None),
             Err(e) => Err(Error::unreadable(format!("{}/{name}", printable(container)), e)),
         }
     }
@@ -53,5 +53,16 @@ impl PressureFile {
         let unreadable = |e| Error::unreadable(format!("/{}", native.path()), e);
         let below = native.path().strip_prefix("proc/").ok_or_else(|| unreadable(Errno::NOENT))?;
         open_bare(&host.proc, below, READ).map(Self).map_err(unreadable)
+    }
+}
+
+/// Why a cgroup has no file of pressure. The kernel keeps no account of one whose `cgroup.pressure` is 0, and a reader is told
+/// what it would be told of the kernel's own file; else it keeps none of any cgroup, and the container's is not known.
+pub(super) fn no_account(hierarchy: &Hierarchy, cgroup: &[u8]) -> Result<(), Error> {
+    let place = hierarchy.place(cgroup);
+    match read(cgroup, place, "cgroup.pressure", &mut Vec::new(), |text| Ok(text.trim_ascii() == b"0"))? {
+        Some(true) => Err(Error::OfKernel(Errno::NOENT)),
+        Some(false) => Ok(()),
+        None => statat(place.0, place.1, AtFlags::empty()).map(drop).map_err(|e| Error::of_cgroup(cgroup, e)),
     }
 }

@@ -153,7 +153,9 @@ fn with_minimum(parent: &OwnedFd, path: &[u8], buffer: &mut Vec<u8>) -> Result<V
             continue;
         }
         let child = Child { parent, path, name };
-        let minimum = child.read("memory.min", buffer, limit)?;
+        // One that makes no sense is no promise.
+        let minimum = |text: &[u8]| Ok(limit(text).unwrap_or(Some(Bytes::ZERO)));
+        let minimum = child.read("memory.min", buffer, minimum)?;
         // A limit of "max" is none, a protection of "max" is for all there is.
         match minimum.map(|minimum| minimum.unwrap_or(Bytes::new(u64::MAX))) {
             None | Some(Bytes::ZERO) => {}
@@ -173,7 +175,8 @@ fn of_child(
 ) -> Result<Option<Bytes>, Error> {
     let child = Child { parent, path, name };
     let stat = child.read("memory.stat", buffer, |text| memory_stat(CgroupVersion::V2, text))?;
-    let used = child.read("memory.current", buffer, usage)?;
+    // One that makes no sense has drifted below 0.
+    let used = child.read("memory.current", buffer, |text| Ok(usage(text).unwrap_or_default()))?;
     let (Some(stat), Some(used)) = (stat, used) else { return Ok(None) };
     let unprotected = used - minimum;
     Ok(Some(stat.reclaimable() - unprotected))

@@ -2,11 +2,16 @@
 
 use super::caller::Caller;
 use super::cgroup_files::Place;
-use super::layout::Layout;
-use super::procfs::{READ, read_whole};
+use super::events;
+use super::layout::{Hierarchy, Layout};
+use super::pressure::no_account;
+use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::error::{Error, printable};
+use crate::log_limit::odd_counter;
 use crate::parse::CgroupVersion;
 use crate::parse::ParseError;
+use crate::parse::flat_keyed::{count_of, odd_key};
+use crate::parse::io_stat::odd_word;
 use crate::snapshot::CgroupFile;
 use rustix::fs::{Mode, openat};
 use rustix::io::Errno;
@@ -45,10 +50,54 @@ pub(super) fn text_of(
             Ok(())
         });
         if read?.is_none() {
-            return Ok(None);
+            return match file {
+                CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => {
+                    no_account(hierarchy, container).map(|()| None)
+                }
+                CgroupFile::MemoryStat | CgroupFile::MemoryEvents | CgroupFile::Io => Ok(None),
+            };
         }
     }
+    note_odd(file, container, &text);
+    if file == CgroupFile::MemoryEvents && hierarchy.events_are_local {
+        add_kills_below(hierarchy, container, caller.may_take_long, &mut text)?;
+    }
     Ok(Some(text))
+}
+
+/// Says which counter of a view's makes no sense, if one does.
+pub(super) fn note_odd(file: CgroupFile, container: &[u8], text: &[u8]) {
+    let (name, odd) = match file {
+        CgroupFile::MemoryStat => ("memory.stat", odd_key(text)),
+        CgroupFile::MemoryEvents => ("memory.events", odd_key(text)),
+        CgroupFile::Io => ("block I/O", odd_word(text)),
+        CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => return,
+    };
+    if let Some(odd) = odd {
+        odd_counter(&format!("{}: {name}", printable(container)), odd);
+    }
+}
+
+/// A cgroup's events may be its own alone: those of the cgroups below, as far as they are still there, are the container's,
+/// too.
+fn add_kills_below(
+    hierarchy: &Hierarchy,
+    container: &[u8],
+    may_take_long: bool,
+    text: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let place = hierarchy.place(container);
+    let directory = openat(place.0, place.1, PATH_DIR, Mode::empty());
+    let directory = directory.map_err(|e| Error::of_cgroup(container, e))?;
+    let below = events::kills_below(hierarchy.version, &directory, may_take_long);
+    let Some(below) = below.map_err(|e| Error::of_cgroup(container, e))? else {
+        return Err(Error::TakesLong(printable(container)));
+    };
+    if below > 0 {
+        let own = count_of(text, "oom_kill");
+        *text = format!("oom_kill {}\n", own.saturating_add(below)).into_bytes();
+    }
+    Ok(())
 }
 
 /// Reads a file of the cgroup at `place` that is not kept open; `None` if there is none.

@@ -7,8 +7,11 @@ use std::io::Write;
 /// The kernel's entries of the processors that stand for the container's ([`Cpus::usable`]), numbered from 0, as one
 /// package of so many cores. What an entry says of the hardware is the host's.
 ///
-/// x86 has the lines of `show_cpuinfo()` (arch/x86/kernel/cpu/proc.c); of these are the topology's. Other architectures
-/// have none of them in the file, and some have lines that belong to no processor, which stay.
+/// Each architecture has a form of its own (`show_cpuinfo()` or `c_show()` below arch/): most have an entry a processor
+/// with a blank line after it, s390x has one before it, and the first line of an entry is `processor` or `cpu number`.
+/// Lines that belong to no processor come first (MIPS, LoongArch, s390x; ARM before Linux 3.8 and MIPS have them in the
+/// paragraph of the first processor) or last (ARM, POWER), and stay where they are. s390x counts and lists the
+/// processors in them.
 pub struct Cpuinfo;
 
 impl View for Cpuinfo {
@@ -41,39 +44,72 @@ impl View for Cpuinfo {
 }
 
 fn print(native: &[u8], cpus: &Cpus, out: &mut Vec<u8>) {
-    let entries: Vec<&[u8]> = entries(native).collect();
-    let of_processor = |number: u32| entries.iter().find(|entry| processor(entry) == Some(number));
-    let count = cpus.count();
-    for (place, number) in cpus.usable().iter().enumerate() {
-        if let Some(entry) = of_processor(number) {
-            print_entry(entry, place, count, out);
-            out.push(b'\n');
+    let parts = Parts::of(native);
+    let (usable, count) = (cpus.usable(), cpus.count());
+    let shown: Vec<u32> = usable.iter().collect();
+    print_head(parts.head, &shown, count, out);
+    let entry_of = |number: u32| parts.entries.iter().find(|(known, _)| *known == number);
+    let entries = shown.iter().enumerate().filter_map(|(place, number)| Some((place, entry_of(*number)?.1)));
+    for (index, (place, entry)) in entries.enumerate() {
+        if index > 0 {
+            out.extend_from_slice(parts.separator);
         }
+        print_entry(entry, place, count, out);
     }
-    for entry in entries.iter().filter(|entry| processor(entry).is_none()) {
-        out.extend_from_slice(entry);
+    out.extend_from_slice(parts.tail);
+}
+
+/// The file in parts.
+#[derive(Default)]
+struct Parts<'t> {
+    /// Lines before the first processor.
+    head: &'t [u8],
+    /// Numbers of processors, and the lines of each.
+    entries: Vec<(u32, &'t [u8])>,
+    /// Blank lines between two entries.
+    separator: &'t [u8],
+    /// Blank lines after the last entry, and lines of no processor.
+    tail: &'t [u8],
+}
+
+impl<'t> Parts<'t> {
+    fn of(native: &'t [u8]) -> Self {
+        let mut at = 0;
+        let starts = native.split_inclusive(|&b| b == b'\n').filter_map(|line| {
+            let start = at;
+            at += line.len();
+            Some((start, processor(line)?))
+        });
+        let starts: Vec<(usize, u32)> = starts.collect();
+        let Some(&(first, _)) = starts.first() else { return Self { head: native, ..Self::default() } };
+        let mut parts = Self { head: &native[..first], ..Self::default() };
+        for (index, (start, number)) in starts.iter().enumerate() {
+            let next = starts.get(index + 1).map(|(next, _)| *next);
+            let rest = &native[*start..next.unwrap_or(native.len())];
+            // An entry ends with its paragraph.
+            let end = rest.windows(2).position(|pair| pair == b"\n\n").map_or(rest.len(), |end| end + 1);
+            let (entry, after) = rest.split_at(end);
+            parts.entries.push((*number, entry));
+            match next {
+                Some(_) if index == 0 => parts.separator = after,
+                Some(_) => {}
+                None => parts.tail = after,
+            }
+        }
+        parts
     }
 }
 
-/// The paragraphs of the file, each with the newline at its end.
-fn entries(native: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let mut rest = native;
-    std::iter::from_fn(move || {
-        let start = rest.iter().position(|&b| b != b'\n')?;
-        rest = &rest[start..];
-        let end = rest.windows(2).position(|pair| pair == b"\n\n").map_or(rest.len(), |end| end + 1);
-        let (entry, tail) = rest.split_at(end);
-        rest = tail;
-        Some(entry)
-    })
+/// The number of the processor whose entry begins with this line.
+fn processor(line: &[u8]) -> Option<u32> {
+    match split(line)? {
+        (b"processor" | b"cpu number", value) => number(value),
+        _ => None,
+    }
 }
 
-/// The number of an entry's processor; `None` if it is of none.
-fn processor(entry: &[u8]) -> Option<u32> {
-    let first = entry.split(|&b| b == b'\n').next()?;
-    let (key, value) = split(first)?;
-    let number = std::str::from_utf8(value).ok()?.parse().ok()?;
-    (key == b"processor").then_some(number)
+fn number(digits: &[u8]) -> Option<u32> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// A line's key, and its value behind the colon.
@@ -82,22 +118,44 @@ fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((line[..colon].trim_ascii_end(), line[colon + 1..].trim_ascii()))
 }
 
+/// On s390x `# processors    : 4` and, for each of them, `processor 0: version = …`.
+fn print_head(head: &[u8], shown: &[u32], count: usize, out: &mut Vec<u8>) {
+    for line in head.split_inclusive(|&b| b == b'\n') {
+        let key = split(line).map_or(&b""[..], |(key, _)| key);
+        if key == b"# processors" {
+            print_value(line, count, out);
+        } else if let Some(host) = key.strip_prefix(b"processor ").and_then(number) {
+            if let Some(place) = shown.iter().position(|number| *number == host) {
+                let rest = &line[line.iter().position(|&b| b == b':').unwrap_or(0)..];
+                // Writing to a Vec never fails.
+                let _ = write!(out, "processor {place}");
+                out.extend_from_slice(rest);
+            }
+        } else {
+            out.extend_from_slice(line);
+        }
+    }
+}
+
+/// Of the lines some are the topology's, by whatever name an architecture has for it.
 fn print_entry(entry: &[u8], place: usize, count: usize, out: &mut Vec<u8>) {
     for line in entry.split_inclusive(|&b| b == b'\n') {
-        let value = match split(line).map_or(&b""[..], |(key, _)| key) {
-            b"processor" | b"core id" | b"apicid" | b"initial apicid" => place,
-            b"siblings" | b"cpu cores" => count,
-            b"physical id" => 0,
-            _ => {
-                out.extend_from_slice(line);
-                continue;
-            }
-        };
-        let colon = line.iter().position(|&b| b == b':').unwrap_or(0);
-        out.extend_from_slice(&line[..colon]);
-        // Writing to a Vec never fails.
-        let _ = writeln!(out, ": {value}");
+        match split(line).map_or(&b""[..], |(key, _)| key) {
+            b"processor" | b"cpu number" | b"core id" | b"core" | b"apicid" | b"initial apicid"
+            | b"address" | b"hart" | b"global_id" => print_value(line, place, out),
+            b"siblings" | b"cpu cores" => print_value(line, count, out),
+            b"physical id" | b"package" | b"book id" | b"drawer id" | b"VPE" => print_value(line, 0, out),
+            _ => out.extend_from_slice(line),
+        }
     }
+}
+
+/// The line with another value.
+fn print_value(line: &[u8], value: usize, out: &mut Vec<u8>) {
+    let colon = line.iter().position(|&b| b == b':').unwrap_or(0);
+    out.extend_from_slice(&line[..colon]);
+    // Writing to a Vec never fails.
+    let _ = writeln!(out, ": {value}");
 }
 
 #[cfg(test)]
@@ -144,5 +202,22 @@ mod tests {
         let one = shown(&with_trailer, "0-1", Some(500));
         assert_eq!(one.matches("processor").count(), 1);
         assert!(one.ends_with("\n\nHardware\t: Board\nSerial\t: 0\n"), "{one}");
+        // A kernel for one processor does not number it.
+        let single = "Processor\t: ARM926EJ-S rev 5 (v5l)\nBogoMIPS\t: 530.84\n\nHardware\t: Board\n";
+        assert_eq!(shown(single, "0", None), single);
+    }
+
+    /// On s390x older kernels have no entries, nor have newer ones where the machine does not say how fast it is.
+    #[test]
+    fn processors_in_the_head_alone() {
+        let s390x = "vendor_id       : IBM/S390\n# processors    : 3\nfeatures\t: esan3 zarch \n\
+            processor 0: version = FF,  identification = 0A\nprocessor 1: version = FF,  identification = 1A\n\
+            processor 2: version = FF,  identification = 2A\n";
+        assert_eq!(shown(s390x, "0-2", None), s390x);
+        assert_eq!(
+            shown(s390x, "0,2", None),
+            "vendor_id       : IBM/S390\n# processors    : 2\nfeatures\t: esan3 zarch \n\
+            processor 0: version = FF,  identification = 0A\nprocessor 1: version = FF,  identification = 2A\n"
+        );
     }
 }

@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn fields() {
-        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
+        let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
         snapshot.natives.push((Native::Loadavg, b"9.99 9.99 9.99 9/999 99999\n".to_vec()));
         let tasks = Tasks { running: 0, uninterruptible: 1, total: 4 };

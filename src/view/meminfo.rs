@@ -80,8 +80,8 @@ impl Values {
             values.0[*field as usize] = host.count(*field).unwrap_or(0);
         }
         let shown = container.levels.get(shown(container)).ok_or(ViewError::NotLoaded("the container"))?;
-        memory::fill(&mut values, host, container, shown, page)?;
-        swap::fill(&mut values, host, container, shown)?;
+        let left = memory::fill(&mut values, host, container, shown, page)?;
+        swap::fill(&mut values, host, container, shown, left)?;
         huge_pages::fill(&mut values, host, container);
         Ok(values)
     }

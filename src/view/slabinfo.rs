@@ -4,7 +4,9 @@ use super::{View, ViewError};
 use crate::snapshot::{Native, Needs, Snapshot};
 
 /// The kernel's caches are not kept apart by cgroup (since Linux 5.9): of a container there is only the header
-/// (`print_slabinfo_header()`, mm/slab_common.c). Only root reads it, as the kernel's own.
+/// (`print_slabinfo_header()`, mm/slab_common.c). How much they take in all `proc/meminfo` says; to spread that over made-up
+/// caches would only look like knowledge. `slabtop` then prints shares of nothing, `-nan`. Only root reads it, as the
+/// kernel's own.
 pub struct Slabinfo;
 
 /// That of Linux 2.6.10 and later, for a server that may not read the kernel's own.
@@ -54,7 +56,7 @@ mod tests {
 
     #[test]
     fn only_the_header_is_shown() {
-        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
+        let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
         let header = "slabinfo - version: 2.1\n# name            <active_objs> <num_objs>\n";
         snapshot.natives.push((Native::Slabinfo, format!("{header}dentry 1 2 3\n").into()));

@@ -67,7 +67,7 @@ mod tests {
             swap: Swap::V2 { limit: Some(Bytes::new(50 << 20)), usage: Bytes::new(2 << 20) },
             ..Level::default()
         };
-        let container = Container { levels: vec![level], index: 0, huge_pages: None };
+        let container = Container { levels: vec![level], ..Container::default() };
         let host = "MemTotal: 1048576 kB\nSwapTotal: 1048576 kB\nSwapFree: 1024 kB\n";
         let host = HostMeminfo::parse(host.as_bytes().to_vec()).unwrap();
         let mut snapshot = Snapshot::of_memory(Some(host), Kib::new(4), Scope::Container(container));

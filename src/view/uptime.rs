@@ -54,7 +54,7 @@ mod tests {
     use crate::snapshot::{Container, CpuTime, Cpus, Scope};
 
     fn shown(native: &str, start: u64, idle: u64, time: Option<CpuTime>) -> String {
-        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
+        let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
         snapshot.cpus = Some(Cpus { time, ..Cpus::default() });
         snapshot.counters = Some(Counters { all: Counted { idle, ..Counted::default() }, each: vec![] });

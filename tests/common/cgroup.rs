@@ -9,9 +9,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+/// The hierarchies, if there is one with the memory controller.
+pub fn layout() -> Option<Layout> {
+    Layout::detect(Path::new("/")).ok()
+}
+
 /// The memory controller's cgroup version, if there is one.
 pub fn version() -> Option<u8> {
-    Layout::detect(Path::new("/")).ok().map(|layout| match layout.memory.version {
+    layout().map(|layout| match layout.memory.version {
         CgroupVersion::V1 => 1,
         CgroupVersion::V2 => 2,
     })
@@ -83,6 +88,18 @@ impl Cgroup {
         self
     }
 
+    /// Lets it have so much memory, and so much swap besides.
+    pub fn limit_with_swap(self, mib: u64, swap_mib: u64) -> Self {
+        let this = self.limit(mib);
+        let (file, mib) = if this.v2 {
+            ("memory.swap.max", swap_mib)
+        } else {
+            ("memory.memsw.limit_in_bytes", mib + swap_mib)
+        };
+        this.write(file, &(mib << 20).to_string());
+        this
+    }
+
     pub fn usage(&self) -> u64 {
         let file = if self.v2 { "memory.current" } else { "memory.usage_in_bytes" };
         fs::read_to_string(self.dir.join(file)).unwrap().trim().parse().unwrap()
@@ -132,6 +149,55 @@ impl Cgroup {
     /// Removes it now.
     pub fn remove(self) {
         super::wait_until("a cgroup can be removed", || cgprocfs::run::remove_cgroup(&self.dir).is_ok());
+    }
+}
+
+/// A cgroup of the cpuset controller.
+pub struct Cpuset {
+    dir: PathBuf,
+    /// Whether it is that of the memory controller, too.
+    is_shared: bool,
+}
+
+impl Cgroup {
+    /// The one of the same name, which may use those memory nodes.
+    pub fn in_cpuset(&self, nodes: &str) -> Cpuset {
+        let hierarchy = layout().unwrap().cpuset.unwrap();
+        let top = &hierarchy.mount_point;
+        let dir = top.join(self.dir.file_name().unwrap());
+        let is_shared = dir == self.dir;
+        if hierarchy.version == CgroupVersion::V2 {
+            fs::write(top.join("cgroup.subtree_control"), "+cpuset").unwrap();
+        } else {
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("cpuset.cpus"), fs::read(top.join("cpuset.cpus")).unwrap()).unwrap();
+        }
+        fs::write(dir.join("cpuset.mems"), nodes).unwrap();
+        Cpuset { dir, is_shared }
+    }
+}
+
+impl Cpuset {
+    /// A command that enters it and then becomes `program`.
+    pub fn entering<'p>(&self, program: &'p [String]) -> Vec<std::borrow::Cow<'p, str>> {
+        let procs = self.dir.join("cgroup.procs").to_str().unwrap().to_string();
+        let enter = ["sh", "-c", "echo 0 > \"$0\" && exec \"$@\""].map(Into::into);
+        enter
+            .into_iter()
+            .chain([procs.into()])
+            .chain(program.iter().map(|word| word.as_str().into()))
+            .collect()
+    }
+}
+
+impl Drop for Cpuset {
+    fn drop(&mut self) {
+        for _ in 0..500 {
+            if self.is_shared || cgprocfs::run::remove_cgroup(&self.dir).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Programs that tests run inside containers: this very test program, started with a helper's name.
 
 use super::{cgroup::Cgroup, storm, trigger, victim};
+use memmap2::{MmapMut, MmapOptions};
 use nix::sys::mman::{MlockAllFlags, mlockall};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
@@ -62,18 +63,21 @@ fn expect(path: &str, line: &str, times: usize) {
 /// Does what stdin says, line by line, and says `ready` after each.
 fn actor() {
     let mut memory: Vec<Vec<u8>> = Vec::new();
+    let mut huge = Vec::new();
     ready();
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let words: Vec<&str> = line.split(' ').collect();
         match words[..] {
             ["anon", mib] => memory.push(touched(mib.parse::<usize>().unwrap() << 20)),
+            ["huge", mapped, used] => huge.push(huge_pages(mapped.parse().unwrap(), used.parse().unwrap())),
             ["free"] => memory.clear(),
             ["read", path] => read(path),
             ["write", path, mib] => write(path, mib.parse().unwrap()),
             ["show", path] => print!("{}", std::fs::read_to_string(path).unwrap()),
             ["lock"] => mlockall(MlockAllFlags::MCL_CURRENT).unwrap(),
-            ["grow", path] => grow(path),
+            ["grow", path] => grow(path, &["MemAvailable"]),
+            ["grow-with-swap", path] => grow(path, &["MemAvailable", "SwapFree"]),
             _ => panic!("no command {line}"),
         }
         ready();
@@ -90,20 +94,29 @@ fn touched(bytes: usize) -> Vec<u8> {
     memory
 }
 
+/// Maps so many huge pages, which the kernel promises to us for that, and uses some of them.
+fn huge_pages(mapped: usize, used: usize) -> MmapMut {
+    const SIZE: usize = 2 << 20;
+    let mut memory = MmapOptions::new().len(mapped * SIZE).huge(Some(21)).map_anon().unwrap();
+    memory.chunks_mut(SIZE).take(used).for_each(|page| page[0] = 1);
+    memory
+}
+
 /// Zeroes that many MiB into a file.
 fn write(path: &str, mib: usize) {
     let mut file = File::create(path).unwrap();
     (0..mib * 16).for_each(|_| file.write_all(&[0; 1 << 16]).unwrap());
 }
 
-/// Prints MemAvailable, then allocates until it is killed, in steps each of which is printed; but no more than
+/// Prints the sum of these lines, then allocates until it is killed, in steps each of which is printed; but no more than
 /// 4 MiB beyond.
-fn grow(meminfo: &str) {
+fn grow(meminfo: &str, lines: &[&str]) {
     const STEP: usize = 64;
     // The kernel is to kill this process, not another of its cgroup.
     std::fs::write("/proc/self/oom_score_adj", "1000").unwrap();
-    let available: usize =
-        super::field(&std::fs::read_to_string(meminfo).unwrap(), "MemAvailable").try_into().unwrap();
+    let text = std::fs::read_to_string(meminfo).unwrap();
+    let available: u64 = lines.iter().map(|line| super::field(&text, line)).sum();
+    let available: usize = available.try_into().unwrap();
     println!("{available}");
     let mut memory = vec![0u8; (available + 4096) << 10];
     for (step, piece) in memory.chunks_mut(STEP << 10).enumerate() {
@@ -223,8 +236,17 @@ impl Actor {
 
     /// Has it allocate until it is killed. Returns the MemAvailable that it read before, and how much it could
     /// touch, in KiB.
-    pub fn grow(mut self, meminfo: &str) -> (u64, u64) {
-        writeln!(self.process.stdin.as_mut().unwrap(), "grow {meminfo}").unwrap();
+    pub fn grow(self, meminfo: &str) -> (u64, u64) {
+        self.grow_by("grow", meminfo)
+    }
+
+    /// Likewise with SwapFree.
+    pub fn grow_with_swap(self, meminfo: &str) -> (u64, u64) {
+        self.grow_by("grow-with-swap", meminfo)
+    }
+
+    fn grow_by(mut self, order: &str, meminfo: &str) -> (u64, u64) {
+        writeln!(self.process.stdin.as_mut().unwrap(), "{order} {meminfo}").unwrap();
         let mut numbers = self.stdout.by_ref().lines().map(Result::unwrap).take_while(|line| line != "ready");
         let predicted = numbers.next().expect("it reads before it is killed").parse().unwrap();
         (predicted, numbers.last().map_or(0, |line| line.parse().unwrap()))

@@ -35,6 +35,12 @@ pub enum Need {
     Pressure,
     /// Swap, to whatever device.
     Swap,
+    /// Huge pages of 2 MiB, and the controller that limits them.
+    HugePages,
+    /// More than one memory node, and cpusets.
+    MemoryNodes,
+    /// So many processors at least.
+    Processors(usize),
     /// A guest, which may run out of memory.
     Emulation,
 }
@@ -55,6 +61,22 @@ impl Need {
             Need::Swap => {
                 let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
                 lacks(field(&meminfo, "SwapTotal") > 0, "needs swap")
+            }
+            Need::HugePages => {
+                let has_pool = std::path::Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists();
+                let has_controller = cgroup::layout().is_some_and(|layout| layout.hugetlb.is_some());
+                lacks(has_pool && has_controller, "needs huge pages and the hugetlb controller")
+            }
+            Need::MemoryNodes => {
+                let has_nodes = std::path::Path::new("/sys/devices/system/node/node1/meminfo").exists();
+                let has_cpusets = cgroup::layout().is_some_and(|layout| layout.cpuset.is_some());
+                lacks(has_nodes && has_cpusets, "needs two memory nodes and cpusets")
+            }
+            Need::Processors(count) => {
+                // Not those that another test has let this process run on.
+                let online = std::fs::read("/sys/devices/system/cpu/online").unwrap();
+                let there = cgprocfs::parse::cpu_list::CpuList::parse(&online).unwrap().len();
+                lacks(there >= count, &format!("needs {count} processors"))
             }
             Need::Emulation => lacks(!is_native(), "needs a guest that may run out of memory"),
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
@@ -152,6 +174,11 @@ pub fn host_total() -> u64 {
 /// Whether the processor is not emulated.
 fn is_native() -> bool {
     patience(1) == Duration::from_secs(1)
+}
+
+/// Whether this is a guest, where a test may change what all of it depends on.
+pub fn is_emulated() -> bool {
+    !is_native()
 }
 
 /// So many times, or a tenth of that where the processor is emulated.

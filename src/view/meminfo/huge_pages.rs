@@ -1,4 +1,4 @@
-//! Huge pages: the host's pool, cut to the limits of the hugetlb controller.
+//! Huge pages: the machine's pool, cut to the limits of the hugetlb controller.
 
 use super::Values;
 use crate::bytes::{Bytes, Kib};
@@ -22,8 +22,10 @@ pub(super) fn fill(values: &mut Values, host: &Meminfo, container: &Container) {
     let Some(pool) = pools.iter().find(|pool| pool.size == size) else { return };
     let total = pages_total(pool);
     let of_host = |field| host.count(field).unwrap_or(0);
-    let free = pages_free(pool, total).min(of_host(Field::HugePagesFree));
-    let reserved = pool.levels.first().map_or(0, |level| pages(level.reserved, pool.size));
+    let host_free = of_host(Field::HugePagesFree);
+    let free = pages_free(pool, total).min(pool.nodes_free.map_or(host_free, |free| free.min(host_free)));
+    // Without a hugetlb controller they can't be told from others'.
+    let reserved = if pool.levels.is_empty() { u64::MAX } else { pages_reserved(pool) };
     values.set_count(Field::HugePagesTotal, total);
     values.set_count(Field::HugePagesFree, free);
     values.set_count(Field::HugePagesRsvd, reserved.min(of_host(Field::HugePagesRsvd)).min(free));
@@ -31,14 +33,26 @@ pub(super) fn fill(values: &mut Values, host: &Meminfo, container: &Container) {
 
 /// Pages that the container may ever have.
 fn pages_total(pool: &HugePool) -> u64 {
-    let limits = pool.levels.iter().filter_map(|level| level.limit);
+    let limits = pool.levels.iter().flat_map(|level| [level.limit, level.reserved_limit]).flatten();
     limits.map(|limit| pages(limit, pool.size)).fold(pool.host_total, u64::min)
 }
 
-/// Pages that it could take now, as far as its limits go.
+/// Pages that are promised to the container and not yet in use. The kernel's counter of the cgroup also has those that
+/// have come into use since; its line for the host has not.
+fn pages_reserved(pool: &HugePool) -> u64 {
+    let container = pool.container.and_then(|index| pool.levels.get(index));
+    container.map_or(0, |level| pages(level.reserved - level.usage, pool.size))
+}
+
+/// Pages that it could take now, those that are promised to it included, as far as its limits go.
 fn pages_free(pool: &HugePool, total: u64) -> u64 {
-    let headroom = |level: &HugeLevel| level.limit.map(|limit| pages(limit - level.usage, pool.size));
-    pool.levels.iter().filter_map(headroom).fold(total, u64::min)
+    let reserved = pages_reserved(pool);
+    let left = |level: &HugeLevel| {
+        let in_use = level.limit.map(|limit| pages(limit - level.usage, pool.size));
+        let promised = level.reserved_limit.map(|limit| pages(limit - level.reserved, pool.size) + reserved);
+        in_use.into_iter().chain(promised).min()
+    };
+    pool.levels.iter().filter_map(left).fold(total, u64::min)
 }
 
 fn pages(bytes: Bytes, size: Kib) -> u64 {

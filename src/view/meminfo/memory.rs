@@ -3,7 +3,7 @@
 use super::{Values, kib};
 use crate::bytes::{Bytes, Kib};
 use crate::parse::meminfo::{Field, Meminfo};
-use crate::snapshot::{Container, Level};
+use crate::snapshot::{Container, Level, Room};
 use crate::view::ViewError;
 
 pub(super) fn fill(
@@ -12,10 +12,11 @@ pub(super) fn fill(
     container: &Container,
     level: &Level,
     page: Kib,
-) -> Result<(), ViewError> {
+) -> Result<Left, ViewError> {
     let stat = level.stat.as_ref().ok_or(ViewError::NotLoaded("the container's memory.stat"))?;
     let usage = level.usage.ok_or(ViewError::NotLoaded("the container's usage"))?.to_kib();
-    let total = total(host, container, page);
+    let room = container.room(host);
+    let total = total(room, container, page);
 
     let cached = kib(stat.file).min(total);
     let slab_reclaimable = kib(stat.slab_reclaimable).min(total - cached);
@@ -25,7 +26,8 @@ pub(super) fn fill(
 
     // Free is derived from available, not computed beside it: a sibling's page cache can be had, yet it
     // is no Cached of ours, and `top` subtracts one from the other.
-    let obtainable = obtainable(host, container, total)?;
+    let left = Left::of(host, container, room)?;
+    let obtainable = left.memory.min(total);
     let reclaimable = inactive_file + active_file + slab_reclaimable;
     let free = (obtainable - reclaimable).min(total - usage).min(total - caches);
     let available = obtainable.max(page).min(free + caches + page).min(total);
@@ -70,29 +72,49 @@ pub(super) fn fill(
     ] {
         values.set(field, value);
     }
-    Ok(())
+    Ok(left)
 }
 
-/// The smallest limit of all levels and the host's memory, in whole pages and never 0: `ps` divides by it.
-fn total(host: &Meminfo, container: &Container, page: Kib) -> Kib {
+/// The smallest limit of all levels and the machine's memory, in whole pages and never 0: `ps` divides by it.
+fn total(room: Room, container: &Container, page: Kib) -> Kib {
     let limits = container.levels.iter().filter_map(|level| level.limit);
-    limits.map(Bytes::to_kib).fold(host.kib(Field::MemTotal), Kib::min).floor_to(page).max(page)
+    limits.map(Bytes::to_kib).fold(room.total, Kib::min).floor_to(page).max(page)
 }
 
-/// What a process of the container could still allocate without swapping: the least of what each
-/// limited level, and the host, has left once its caches are reclaimed.
-///
-/// This is `si_mem_available()` (`mm/show_mem.c`) carried over to cgroups. A cgroup has neither a low
-/// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last
-/// page before it kills. tmpfs and locked memory are on other LRU lists and do not count, nor does what
-/// `memory.min` of a sibling protects.
-fn obtainable(host: &Meminfo, container: &Container, total: Kib) -> Result<Kib, ViewError> {
-    let host_total = host.kib(Field::MemTotal);
-    let binds = |level: &&Level| level.limit.is_some_and(|limit| limit.to_kib() < host_total);
-    let limited = || container.levels.iter().filter(binds);
-    let least = limited().filter_map(Level::headroom).fold(total.min(host.available()), Kib::min);
-    // Of others no more needs to be known than that they have at least as much left.
-    let is_enough =
-        |level: &Level| level.stat.is_some() || level.unused().is_some_and(|unused| unused >= least);
-    if limited().all(is_enough) { Ok(least) } else { Err(ViewError::NotLoaded("a level's memory.stat")) }
+/// What a process of the container could still allocate.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Left {
+    /// Without swapping: the least of what each limited level, and the machine, has left once its caches are reclaimed.
+    ///
+    /// This is `si_mem_available()` (`mm/show_mem.c`) carried over to cgroups. A cgroup has neither a low
+    /// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last
+    /// page before it kills. tmpfs and locked memory are on other LRU lists and do not count, nor does what
+    /// `memory.min` of a sibling protects.
+    pub(super) memory: Kib,
+    /// Together with swap, where cgroup v1 limits both together; else what the machine has.
+    pub(super) with_swap: Kib,
+}
+
+impl Left {
+    fn of(host: &Meminfo, container: &Container, room: Room) -> Result<Self, ViewError> {
+        let levels = &container.levels;
+        let with_swap = || levels.iter().filter_map(Level::headroom_with_swap);
+        let memory = levels.iter().filter_map(|level| level.headroom_below(room.total));
+        let left = Self {
+            memory: memory.chain(with_swap()).fold(room.available, Kib::min),
+            with_swap: with_swap().fold(room.available + host.kib(Field::SwapFree), Kib::min),
+        };
+        // Of others no more needs to be known than that they have at least as much left.
+        let is_enough = |level: &Level| {
+            let is_limited = level.limit_below(room.total).is_some();
+            level.stat.is_some()
+                || (!is_limited || level.unused_below(room.total).is_some_and(|unused| unused >= left.memory))
+                    && level.unused_with_swap().is_none_or(|unused| unused >= left.with_swap)
+        };
+        if levels.iter().all(is_enough) {
+            Ok(left)
+        } else {
+            Err(ViewError::NotLoaded("a level's memory.stat"))
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Swap: the smallest limit of all levels, and what is left below it.
 
+use super::memory::Left;
 use super::{Values, kib};
-use crate::bytes::Kib;
+use crate::bytes::{Bytes, Kib};
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{Container, Level, Swap};
 use crate::view::ViewError;
@@ -11,24 +12,36 @@ pub(super) fn fill(
     host: &Meminfo,
     container: &Container,
     level: &Level,
+    left: Left,
 ) -> Result<(), ViewError> {
     let stat = level.stat.as_ref().ok_or(ViewError::NotLoaded("the container's memory.stat"))?;
     let host_total = host.kib(Field::SwapTotal);
     let host_free = host.kib(Field::SwapFree).min(host_total);
 
+    let used = used(host, level).min(host_total);
+    let (total, free) = if container.levels.iter().any(|level| level.swap == Swap::Odd) {
+        (Kib::ZERO, Kib::ZERO)
+    } else {
+        match level.swap {
+            Swap::V1 { .. } => {
+                let total = v1_limit(host, container).map_or(host_total, |limit| limit.min(host_total));
+                // What others have filled of a limit on both together can be had neither as memory nor as swap.
+                (total, (total - used).min(left.with_swap - left.memory))
+            }
+            Swap::V2 { .. } => {
+                let (limit, headroom) = v2_limit_and_headroom(container);
+                let total = limit.map_or(host_total, |limit| limit.min(host_total));
+                (total, headroom.map_or(total - used, |headroom| headroom.min(total - used)))
+            }
+            Swap::Unaccounted | Swap::Odd => (host_total, host_free),
+        }
+    };
+    // With a swappiness of 0 the kernel swaps nothing, be it for the sake of a cgroup's limit or of the host, and kills
+    // (`get_scan_count()`, mm/vmscan.c): what was swapped before is all there is.
     let (total, free) = match level.swap {
-        Swap::Unaccounted => (host_total, host_free),
-        Swap::V1 { swappiness: 0, .. } => (Kib::ZERO, Kib::ZERO),
-        Swap::V1 { .. } => {
-            let total = v1_limit(container).map_or(host_total, |limit| limit.min(host_total));
-            (total, (total - kib(stat.swap)).min(host_free))
-        }
-        Swap::V2 { usage, .. } => {
-            let (limit, headroom) = v2_limit_and_headroom(container);
-            let total = limit.map_or(host_total, |limit| limit.min(host_total));
-            let free = (total - usage.to_kib()).min(host_free);
-            (total, headroom.map_or(free, |headroom| headroom.min(free)))
-        }
+        _ if container.swappiness != Some(0) => (total, free.min(host_free)),
+        Swap::V1 { .. } | Swap::V2 { .. } => (total.min(used), Kib::ZERO),
+        Swap::Unaccounted | Swap::Odd => (Kib::ZERO, Kib::ZERO),
     };
 
     values.set(Field::SwapTotal, total);
@@ -45,19 +58,21 @@ pub(super) fn used(host: &Meminfo, level: &Level) -> Kib {
         Swap::Unaccounted => host.kib(Field::SwapTotal) - host.kib(Field::SwapFree),
         Swap::V1 { .. } => kib(level.stat.as_ref().and_then(|stat| stat.swap)),
         Swap::V2 { usage, .. } => usage.to_kib(),
+        Swap::Odd => Kib::ZERO,
     }
 }
 
 /// v1 limits memory and swap together: what may be swapped is that less the memory limit, each the
-/// smallest of all levels (`hierarchical_memsw_limit` and `hierarchical_memory_limit` of `memory.stat`).
-fn v1_limit(container: &Container) -> Option<Kib> {
-    let memsw = |level: &Level| match level.swap {
-        Swap::V1 { memsw_limit, .. } => memsw_limit,
-        Swap::V2 { .. } | Swap::Unaccounted => None,
+/// smallest of all levels (`hierarchical_memsw_limit` and `hierarchical_memory_limit` of `memory.stat`). Where there is less
+/// memory than its limit allows, more of both can be swap.
+fn v1_limit(host: &Meminfo, container: &Container) -> Option<Kib> {
+    let both = |level: &Level| match level.swap {
+        Swap::V1 { limit, .. } => limit,
+        Swap::V2 { .. } | Swap::Unaccounted | Swap::Odd => None,
     };
-    let memsw = container.levels.iter().filter_map(memsw).min()?;
-    let memory = container.levels.iter().filter_map(|level| level.limit).min().unwrap_or(memsw);
-    Some((memsw - memory).to_kib())
+    let both = container.levels.iter().filter_map(both).min()?;
+    let memory = container.levels.iter().filter_map(|level| level.limit).map(Bytes::to_kib);
+    Some(both.to_kib() - memory.fold(container.room(host).total, Kib::min))
 }
 
 fn v2_limit_and_headroom(container: &Container) -> (Option<Kib>, Option<Kib>) {
