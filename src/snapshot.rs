@@ -236,12 +236,15 @@ pub struct Cpus {
     pub time: Option<CpuTime>,
 }
 
-/// How long processors have run a container, in nanoseconds.
+/// How long processors have run a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuTime {
-    /// In its programs.
+    /// In all, in nanoseconds: what the scheduler has measured.
+    pub total: u64,
+    /// Of that in its programs. This and [`system`](Self::system) may be counted by the tick of a clock, in a unit of its
+    /// own, and then do not add up to the whole: it is their ratio that counts.
     pub user: u64,
-    /// In the kernel on their behalf.
+    /// Of that in the kernel on their behalf.
     pub system: u64,
 }
 

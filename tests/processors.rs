@@ -11,7 +11,7 @@ use common::daemon::Daemon;
 use common::{MOUNT, Need, PYTHON, cgprocfs, main as run, output, test};
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         test("java", &[Need::Root, Need::Fuse, Need::Program("java")], java),
         test("uptime_and_free", TOP, uptime_and_free),
         test("counters_never_go_back", MOUNT, counters_never_go_back),
+        test("time_under_contention", &[Need::Root, Need::Fuse, Need::Program("dd")], time_under_contention),
         test("uptime", MOUNT, uptime),
         test("load_average", TOP, load_average),
         test("load_of_five_hundred_containers", TOP, load_of_five_hundred_containers),
@@ -252,6 +253,71 @@ fn counters_never_go_back() {
         looks += 1;
     }
     assert!(looks >= 160 && most["cpu"][0] > 10, "{looks} looks: {most:?}");
+}
+
+/// Programs beside a container that want each processor, so many for each.
+struct Contention(Vec<Child>);
+
+impl Contention {
+    fn start(each: usize) -> Self {
+        let spin = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        Self((0..each * host_count()).map(|_| spin()).collect())
+    }
+}
+
+impl Drop for Contention {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What is shown is what the cgroup's own counter counts, to a hundredth, and its parts are those of the program, while two
+/// others want each processor. The last program sleeps between ticks, when nobody samples it.
+fn time_under_contention() {
+    let _contention = Contention::start(2);
+    let layout = Layout::detect(Path::new("/")).unwrap().cpuacct.unwrap();
+    let directory = format!("{}/cgprocfs-run-$PPID-*", layout.mount_point.display());
+    let (file, unit) = match layout.version {
+        CgroupVersion::V1 => ("cpuacct.usage", 1e9),
+        CgroupVersion::V2 => ("cpu.stat", 1e6),
+    };
+    let tick = rustix::param::clock_ticks_per_second() as f64;
+    let programs = [
+        ("sums", "while :; do i=$((i+1)); done"),
+        ("system calls", "exec dd if=/dev/zero of=/dev/null bs=64k 2>/dev/null"),
+        ("short runs", "while :; do for i in 1 2 3 4 5 6 7 8 9; do :; done; sleep 0.001; done"),
+    ];
+    for (name, program) in programs {
+        // It is read between two readings of the counter, which are not far from each other unless this shell has to wait
+        // for a processor meanwhile.
+        let script = format!(
+            "file=$(echo {directory}/{file}); n() {{ read -r n <$file; n=${{n#usage_usec }}; }}; \
+             ({program}) & p=$!; sleep 6; for try in 1 2 3 4 5 6 7 8 9; do sleep 0.2; \
+             n; a=$n; read -r cpu </proc/stat; n; b=$n; [ $((100 * (b - a))) -lt $a ] && break; done; \
+             read -r stat </proc/$p/stat; kill -9 $p; echo $a $b $cpu; echo $stat"
+        );
+        let said = in_container(None, &script);
+        let (counted, stat) = said.split_once('\n').unwrap();
+        let words: Vec<&str> = counted.split_whitespace().collect();
+        let number = |word: &str| word.parse::<f64>().unwrap_or_else(|_| panic!("{said}"));
+        let [before, after] = [words[0], words[1]].map(|word| number(word) / unit * tick);
+        let [user, system] = [words[3], words[5]].map(number);
+        let own: Vec<f64> =
+            stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(2).map(number).collect();
+        let shares = [system / (user + system), own[1] / (own[0] + own[1])].map(|share| share * 100.0);
+        println!(
+            "processors: {name} under contention: {user} + {system} ticks, counted {before:.1} to {after:.1}; \
+             {:.1} % in the kernel, {:.1} % by the program itself",
+            shares[0], shares[1]
+        );
+        // Each part is cut off to whole ticks.
+        assert!((before * 0.99 - 2.0..=after * 1.01).contains(&(user + system)), "{name}: {said}");
+        // Of short runs most is what the shell does for a program that sleeps.
+        assert!(name == "short runs" || (shares[0] - shares[1]).abs() < 5.0, "{name}: {shares:?}");
+    }
 }
 
 fn uptime() {
