@@ -30,6 +30,8 @@ fn main() -> ExitCode {
         test("counters_never_go_back", MOUNT, counters_never_go_back),
         test("time_under_contention", &[Need::Root, Need::Fuse, Need::Program("dd")], time_under_contention),
         test("uptime", MOUNT, uptime),
+        test("elapsed_times", ELAPSED, elapsed_times),
+        test("time_namespaces", &[Need::Root, Need::Fuse, Need::Program("unshare")], time_namespaces),
         test("load_average", TOP, load_average),
         test("load_of_five_hundred_containers", TOP, load_of_five_hundred_containers),
         test("iostat", &[Need::Root, Need::Fuse, Need::Program("iostat")], iostat),
@@ -37,6 +39,15 @@ fn main() -> ExitCode {
 }
 
 const TOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("top")];
+const ELAPSED: &[Need] = &[
+    Need::Root,
+    Need::Fuse,
+    Need::Speed,
+    Need::Program("ps"),
+    Need::Program("top"),
+    Need::Program("vmstat"),
+    Need::Program("iostat"),
+];
 const HTOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("htop"), Need::Program("tmux")];
 const PSUTIL: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::PythonModule("psutil")];
 
@@ -326,6 +337,80 @@ fn uptime() {
     let [age, idle] = numbers[..] else { panic!("{said}") };
     // It may take long until the program runs.
     assert!((1.2..8.0).contains(&age) && idle <= age && idle > 0.3, "{said}");
+}
+
+/// What programs make of when a process was started agrees with the clock and with the uptime, and shares of processor time
+/// since the start with what it has run.
+fn elapsed_times() {
+    if !common::kernel_is_at_least(5, 6) {
+        return;
+    }
+    let script = "date +%s; while :; do :; done & sleep 4; ps -o etimes=,pcpu= $!; date -d \"$(ps -o lstart= $!)\" +%s; \
+        cut -d. -f1 /proc/uptime; sed -n 's/^btime //p' /proc/stat; date -d \"$(uptime -s)\" +%s; top -b -n 1 | head -1; \
+        head -1 /proc/stat; vmstat | tail -1; LC_ALL=C iostat -c | grep -A 1 avg; \
+        mkdir -p /run/cgprocfs-test; mount -t proc proc /run/cgprocfs-test && \
+        sed -n 's/^btime //p' /run/cgprocfs-test/stat && cat /run/cgprocfs-test/uptime /proc/uptime; \
+        umount /run/cgprocfs-test; rmdir /run/cgprocfs-test";
+    let said = in_container(Some("1"), script);
+    let lines: Vec<&str> = said.lines().collect();
+    let numbers =
+        |line: &str| -> Vec<f64> { line.split_whitespace().filter_map(|word| word.parse().ok()).collect() };
+    let number = |line: usize| numbers(lines[line])[0];
+    let is_near = |a: f64, b: f64, by: f64| assert!((a - b).abs() <= by, "{a} and {b} in:\n{said}");
+    let [started, elapsed, share] = [number(0), numbers(lines[1])[0], numbers(lines[1])[1]];
+    is_near(number(2), started, 1.0);
+    is_near(number(3), elapsed, 1.0);
+    is_near(number(4), started, 2.0);
+    is_near(number(5), number(4), 1.0);
+    assert!((4.0..20.0).contains(&elapsed) && lines[6].contains(" up 0 min"), "{said}");
+    // All is of the time since the start: by the process alone, by the sums, and by two programs that divide these.
+    let ticks = numbers(lines[7]);
+    let busy = (ticks[0] + ticks[2]) / (ticks[0] + ticks[2] + ticks[3]) * 100.0;
+    is_near(busy, share, 25.0);
+    let vmstat = numbers(lines[8]);
+    is_near(100.0 - vmstat[14], busy, 5.0);
+    assert!(vmstat[8] < 1e6 && vmstat[9] < 1e6, "blocks of the host:\n{said}");
+    is_near(100.0 - numbers(lines[10]).last().unwrap(), busy, 5.0);
+    // The kernel's own.
+    assert_eq!(lines[11], lines[4], "{said}");
+    is_near(number(12), number(13), 0.5);
+}
+
+/// A reader whose time namespace has a boot of its own is told what the kernel would tell it, whether it is in a container
+/// or not, and others of its cgroup what they were told before.
+fn time_namespaces() {
+    if !Path::new("/proc/self/ns/time").exists() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let pod = Cgroup::new();
+    let (uptime, stat) = (daemon.path("proc/uptime"), daemon.path("proc/stat"));
+    let script = "read -r up rest <\"$0\"; echo $up; read -r up rest </proc/uptime; echo $up; \
+        sed -n 's/^btime //p' \"$1\" /proc/stat";
+    let shown = |start: &[&str]| -> Vec<f64> {
+        let words = [start, &["sh", "-c", script, uptime.to_str().unwrap(), stat.to_str().unwrap()]].concat();
+        let in_container = output(&mut pod.command(&words));
+        let of_host = output(Command::new(words[0]).args(&words[1..]));
+        let lines = in_container.lines().chain(of_host.lines());
+        lines.map(|line| line.parse().unwrap_or_else(|_| panic!("{line}"))).collect()
+    };
+    let plain = shown(&[]);
+    for offset in ["1000000", "-2"] {
+        let [age, age_there, booted, booted_there, up, up_there, booted_of_host, _] =
+            shown(&["unshare", "--time", "--boottime", offset])[..]
+        else {
+            panic!("not eight numbers")
+        };
+        assert!(
+            (age - age_there).abs() < 0.5 && (up - up_there).abs() < 0.5,
+            "{age} {age_there} {up} {up_there}"
+        );
+        assert_eq!([booted, booted_of_host], [booted_there; 2]);
+        assert_eq!(booted, plain[2] - offset.parse::<f64>().unwrap());
+    }
+    let again = shown(&[]);
+    assert!(plain[0] < 60.0 && again[0] < 600.0, "{plain:?}, then {again:?}");
+    assert_eq!((again[2], again[6]), (plain[3], plain[7]));
 }
 
 /// Three spin on whatever there is; the load is three, of which one minute shows a part after some seconds.
