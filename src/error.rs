@@ -41,6 +41,11 @@ pub enum Error {
     /// Likewise what may hang for as long as a tenant likes.
     #[error("to look at cgroup {0} may hang; this is a defect, please report it")]
     MayHang(String),
+    /// The reader is in a time namespace, and only the offsets of the next, which its children are to be in, can be seen.
+    #[error(
+        "process {0} has made a time namespace for its children; its own clocks cannot be seen meanwhile"
+    )]
+    UnknownTime(u32),
     /// The rest of a file that was begun before the daemon was replaced.
     #[error("/{0} was read in part before the daemon was replaced; open it again")]
     TextGone(&'static str),
@@ -65,6 +70,7 @@ impl Error {
             | Self::Malformed { .. }
             | Self::TakesLong(_)
             | Self::MayHang(_)
+            | Self::UnknownTime(_)
             | Self::TextGone(_)
             | Self::View(_) => libc::EIO,
         };
@@ -85,9 +91,11 @@ impl Error {
     pub fn level(&self) -> log::Level {
         match self {
             Self::OfKernel(errno) if is_of_files(*errno) => log::Level::Warn,
-            Self::ProcessGone(_) | Self::CgroupGone(_) | Self::TextGone(_) | Self::OfKernel(_) => {
-                log::Level::Debug
-            }
+            Self::ProcessGone(_)
+            | Self::CgroupGone(_)
+            | Self::UnknownTime(_)
+            | Self::TextGone(_)
+            | Self::OfKernel(_) => log::Level::Debug,
             Self::Outside(_)
             | Self::Unreadable { .. }
             | Self::Malformed { .. }

@@ -4,6 +4,9 @@
 //! The kernel tells how long all processors together have run a cgroup. Of that each processor that the container sees
 //! is given an equal part, from the moment on that it sees so many; what it had counted before stays. Idle time is what
 //! the container could have run, by its bandwidth limit, and did not.
+//!
+//! What was run in all is measured; how much of it was in programs and how much in the kernel is sampled. So the whole is
+//! split by the ratio of the samples, as the kernel does for a process.
 
 use crate::parse::cpu_quota::MILLI;
 use crate::snapshot::{CpuTime, Cpus};
@@ -28,15 +31,40 @@ pub struct Counters {
     pub each: Vec<Counted>,
 }
 
+/// What was run, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Ran {
+    user: u64,
+    system: u64,
+}
+
+impl Ran {
+    const fn total(self) -> u64 {
+        self.user.saturating_add(self.system)
+    }
+
+    /// What was run by now, where this was by then: by the ratio of the parts, but neither of them ever goes back
+    /// (`cputime_adjust()`, kernel/sched/cputime.c).
+    fn until(self, time: CpuTime) -> Self {
+        // A later reader may have an earlier reading.
+        let total = time.total.max(self.total());
+        let (user, system) = (u128::from(time.user), u128::from(time.system));
+        let part = (u128::from(total) * system).checked_div(user + system).unwrap_or(0);
+        let part = u64::try_from(part).unwrap_or(u64::MAX);
+        let system = part.max(self.system).min(total.saturating_sub(self.user));
+        Self { user: total - system, system }
+    }
+}
+
 /// A container's counters at one moment, and how they go on from there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// When the container got its present share, in nanoseconds after the boot.
     since: u64,
     /// What it had run by then.
-    ran: CpuTime,
+    ran: Ran,
     /// The most that it was ever said to have run.
-    seen: CpuTime,
+    seen: Ran,
     /// How many processors it sees, and how much of a processor it may use, in thousandths.
     share: (usize, u64),
     /// What could have been run by then less what was, which is below 0 for a moment if more was run than may be.
@@ -57,9 +85,7 @@ impl Ledger {
 
     /// The counters at `now`, in nanoseconds after the boot.
     pub fn at(&mut self, now: u64, cpus: &Cpus) -> Counters {
-        // A later reader may have an earlier reading.
-        let ran = cpus.time.unwrap_or_default();
-        let ran = CpuTime { user: ran.user.max(self.seen.user), system: ran.system.max(self.seen.system) };
+        let ran = self.seen.until(cpus.time.unwrap_or_default());
         self.seen = ran;
         let now = now.max(self.since);
         let spared = self.spared_at(now, ran);
@@ -119,8 +145,8 @@ impl Ledger {
         let base = (0..length).map(|_| cpu()).collect::<Option<Vec<_>>>()?;
         (0 < count && count <= length).then_some(Self {
             since,
-            ran: CpuTime { user, system },
-            seen: CpuTime { user: seen_user, system: seen_system },
+            ran: Ran { user, system },
+            seen: Ran { user: seen_user, system: seen_system },
             share: (count, capacity),
             spared: spared.cast_signed(),
             shown,
@@ -129,7 +155,7 @@ impl Ledger {
     }
 
     /// Begins anew with another share.
-    fn turn(&mut self, now: u64, ran: CpuTime, share: (usize, u64)) {
+    fn turn(&mut self, now: u64, ran: Ran, share: (usize, u64)) {
         let counted = self.counters(ran).each;
         self.spared = self.spared_at(now, ran);
         self.base.splice(..counted.len(), counted);
@@ -138,14 +164,14 @@ impl Ledger {
         (self.since, self.ran, self.share) = (now, ran, share);
     }
 
-    fn spared_at(&self, now: u64, ran: CpuTime) -> i64 {
+    fn spared_at(&self, now: u64, ran: Ran) -> i64 {
         let could = u128::from(now - self.since) * u128::from(self.share.1) / u128::from(MILLI);
-        let did = u128::from(ran.user - self.ran.user) + u128::from(ran.system - self.ran.system);
-        let signed = |time: u128| i64::try_from(time).unwrap_or(i64::MAX);
-        self.spared.saturating_add(signed(could)).saturating_sub(signed(did))
+        let did = ran.total() - self.ran.total();
+        let could = i64::try_from(could).unwrap_or(i64::MAX);
+        self.spared.saturating_add(could).saturating_sub(i64::try_from(did).unwrap_or(i64::MAX))
     }
 
-    fn counters(&self, ran: CpuTime) -> Counters {
+    fn counters(&self, ran: Ran) -> Counters {
         let (count, _) = self.share;
         // Of the idle time that was shown, what came since the last turn.
         let based: u64 = self.base.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.idle));
@@ -185,7 +211,7 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
 
     fn cpus(count: usize, quota: Option<u64>, user: u64, system: u64) -> Cpus {
-        let time = Some(CpuTime { user, system });
+        let time = Some(CpuTime { total: user + system, user, system });
         Cpus { online: CpuList::first(count), allowed: None, quota, time }
     }
 
@@ -207,6 +233,32 @@ mod tests {
             [SECOND * 3 / 2, SECOND * 3 / 2 + 1]
         );
         assert_eq!(counters.all.idle, 17 * SECOND - 1);
+    }
+
+    /// What was measured was read on a machine where two others wanted each processor; the parts were 11 % too much.
+    #[test]
+    fn the_whole_is_what_was_measured() {
+        let time = CpuTime { total: 13_970_000_000, user: 739, system: 739 };
+        let cpus = Cpus { time: Some(time), ..cpus(1, None, 0, 0) };
+        let counters = Ledger::new(0, &cpus).at(20 * SECOND, &cpus);
+        assert_eq!((counters.all.user, counters.all.system), (6_985_000_000, 6_985_000_000));
+        assert_eq!(counters.all.idle, 6_030_000_000);
+    }
+
+    #[test]
+    fn neither_part_goes_back_when_the_ratio_changes() {
+        let ran = Ran::default().until(CpuTime { total: 100, user: 1, system: 1 });
+        assert_eq!(ran, Ran { user: 50, system: 50 });
+        let ran = ran.until(CpuTime { total: 110, user: 9, system: 1 });
+        assert_eq!(ran, Ran { user: 60, system: 50 });
+        let ran = ran.until(CpuTime { total: 120, user: 9, system: 90 });
+        assert_eq!(ran, Ran { user: 60, system: 60 });
+        assert_eq!(
+            Ran::default().until(CpuTime { total: 9, user: 0, system: 0 }),
+            Ran { user: 9, system: 0 }
+        );
+        let most = CpuTime { total: u64::MAX, user: u64::MAX, system: u64::MAX };
+        assert_eq!(Ran::default().until(most).total(), u64::MAX);
     }
 
     #[test]
@@ -255,6 +307,18 @@ mod tests {
     }
 
     proptest! {
+        /// However the kernel samples the parts, they are the whole, and none goes back.
+        #[test]
+        fn parts_are_the_whole(readings in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 1..40)) {
+            let mut before = Ran::default();
+            for (total, user, system) in readings {
+                let now = before.until(CpuTime { total, user, system });
+                prop_assert!(now.user >= before.user && now.system >= before.system);
+                prop_assert_eq!(now.user.checked_add(now.system), Some(total.max(before.total())));
+                before = now;
+            }
+        }
+
         /// Whatever is used, and whatever share the container gets, no counter goes back; the parts are the whole.
         #[test]
         fn nothing_ever_goes_back(

@@ -35,6 +35,7 @@ impl LogLimit {
             Error::Malformed { .. } => "malformed",
             Error::TakesLong(_) => "takes long",
             Error::MayHang(_) => "may hang",
+            Error::UnknownTime(_) => "unknown time",
             Error::TextGone(_) => "text gone",
             Error::OfKernel(_) => "of kernel",
             Error::View(ViewError::NotLoaded(_)) => "not loaded",

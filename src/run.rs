@@ -10,6 +10,7 @@ mod measure;
 mod namespace;
 mod report;
 mod signals;
+mod time_namespace;
 
 pub use self::janitor::{COMMAND as JANITOR, clean_up_after_stdin, remove as remove_cgroup};
 
@@ -129,7 +130,8 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     command.args(&options.arguments);
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let directory = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
-    let place = Place { mounts: namespace.mounts, root: namespace.root, directory, limit_on_files };
+    let time = time_namespace::booted_now()?;
+    let place = Place { mounts: namespace.mounts, root: namespace.root, time, directory, limit_on_files };
     crate::sys::start_in(&mut command, cgroup.procs()?, place);
 
     let started = Instant::now();

@@ -29,6 +29,9 @@ impl Needs {
     /// What the container's processors have counted, which takes processors, start and the host's uptime.
     pub const COUNTERS: Self = Self(16 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
 
+    /// When the host was booted for the reader.
+    pub const BOOT: Self = Self(1 << 31);
+
     /// How many tasks the container has, and had.
     pub const LOAD: Self = Self(1 << 11 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
 
@@ -76,10 +79,15 @@ pub struct Snapshot {
     pub cpus: Option<Cpus>,
     /// When the container started, in clock ticks after the host's boot; loaded with [`Needs::START`].
     pub start: Option<u64>,
+    /// Loaded with [`Needs::BOOT`].
+    pub boot: Boot,
     /// Loaded with [`Needs::COUNTERS`].
     pub counters: Option<Counters>,
     /// Loaded with [`Needs::LOAD`].
     pub load: Option<Load>,
+    /// The process id of a reader in no container, in its own pid namespace, where that is another than ours; loaded with
+    /// [`Needs::LOAD`].
+    pub last_pid: Option<u32>,
     /// Texts of files of the container's cgroup, `None` where it has no such file or no cgroup in that hierarchy; loaded
     /// with [`Needs::cgroup_file`].
     pub cgroup_files: Vec<(CgroupFile, Option<Vec<u8>>)>,
@@ -97,8 +105,10 @@ impl Snapshot {
             scope,
             cpus: None,
             start: None,
+            boot: Boot { offset: 0, at: None },
             counters: None,
             load: None,
+            last_pid: None,
             cgroup_files: Vec::new(),
             natives: Vec::new(),
         }
@@ -121,6 +131,15 @@ impl Snapshot {
         let found = self.natives.iter().find(|(known, _)| *known == file);
         found.map(|(_, text)| &**text).ok_or(ViewError::NotLoaded(file.path()))
     }
+}
+
+/// The boot as a reader has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// How much longer ago it is in the reader's time namespace than it is here, in nanoseconds.
+    pub offset: i64,
+    /// When it was here, in nanoseconds of the wall clock, where the kernel's own text is not exact enough.
+    pub at: Option<i64>,
 }
 
 /// A file of a container's cgroup that a view is made from, besides those of [`Level`].
@@ -239,12 +258,15 @@ pub struct Cpus {
     pub time: Option<CpuTime>,
 }
 
-/// How long processors have run a container, in nanoseconds.
+/// How long processors have run a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuTime {
-    /// In its programs.
+    /// In all, in nanoseconds: what the scheduler has measured.
+    pub total: u64,
+    /// Of that in its programs. This and [`system`](Self::system) may be counted by the tick of a clock, in a unit of its
+    /// own, and then do not add up to the whole: it is their ratio that counts.
     pub user: u64,
-    /// In the kernel on their behalf.
+    /// Of that in the kernel on their behalf.
     pub system: u64,
 }
 
@@ -309,7 +331,7 @@ mod tests {
 
     #[test]
     fn every_need_is_another_bit() {
-        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START];
+        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START, Needs::BOOT];
         all.extend(CgroupFile::ALL.map(Needs::cgroup_file));
         all.extend(Native::ALL.map(Needs::native));
         for (index, need) in all.iter().enumerate() {

@@ -20,6 +20,7 @@ mod protection;
 mod readers;
 mod tasks;
 mod texts;
+mod time_namespaces;
 
 pub use self::caller::{Caller, Reader};
 pub use self::cpu_directory::{CpuDirectory, Entry, join};
@@ -73,7 +74,7 @@ impl Source {
         let procfs = Procfs::open(root)?;
         let layout = Layout::detect_by(root, &procfs)?;
         let host = HostFiles::open(&procfs, root)?;
-        let callers = Callers::new(&procfs, boundary);
+        let callers = Callers::new(&procfs, root, boundary);
         let cpu_directory = CpuDirectory::open(host.sys.as_ref());
         let (levels, cpu_view) = (Levels::default(), CpuView::default());
         Ok(Self { layout, procfs, host, cpu_directory, callers, levels, cpu_view })
@@ -173,6 +174,12 @@ impl Source {
         PressureFile::of_host(&self.host, native)
     }
 
+    /// Whether a caller is in another pid namespace than this process, where that was asked for.
+    #[must_use]
+    pub fn is_in_other_pid_namespace(&self, caller: &Caller<'_>) -> bool {
+        self.callers.other_pid_namespace(caller).is_some()
+    }
+
     /// The id of a process in its own pid namespace.
     ///
     /// # Errors
@@ -223,6 +230,7 @@ impl Source {
                 snapshot.cgroup_files.push((file, text));
             }
         }
+        snapshot.boot = self.callers.boot_of(caller);
         self.add_natives(&mut snapshot, needs)?;
         Ok(snapshot)
     }

@@ -245,6 +245,8 @@ pub struct Place {
     pub mounts: OwnedFd,
     /// the root directory there,
     pub root: OwnedFd,
+    /// its time namespace, if it is not to be ours,
+    pub time: Option<OwnedFd>,
     /// and its working directory.
     pub directory: CString,
     /// How many files it may have open.
@@ -261,6 +263,10 @@ pub fn start_in(command: &mut Command, procs: Vec<OwnedFd>, place: Place) {
         // "0" is the writer itself (cgroups(7)).
         for procs in &procs {
             rustix::io::write(procs, b"0")?;
+        }
+        // Only who has a single thread may.
+        if let Some(time) = &place.time {
+            move_into_link_name_space(time.as_fd(), Some(LinkNameSpaceType::Time))?;
         }
         // This also moves the process to the namespace's own root, which need not be the one it had.
         move_into_link_name_space(place.mounts.as_fd(), Some(LinkNameSpaceType::Mount))?;

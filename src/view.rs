@@ -48,7 +48,7 @@ pub trait View: Sync {
         None
     }
 
-    /// The kernel's own file that a reader in no container is to get as it is.
+    /// The kernel's own file that a reader in no container is to get.
     fn native(&self) -> Option<Native> {
         None
     }
@@ -59,9 +59,17 @@ pub trait View: Sync {
     /// Where the snapshot lacks a part that [`needs`](View::needs) asks for.
     fn text(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         match (self.native(), &snapshot.scope) {
-            (Some(native), Scope::Host(_)) => out.extend_from_slice(snapshot.native(native)?),
-            _ => self.render(snapshot, out)?,
+            (Some(native), Scope::Host(_)) => self.host_text(snapshot.native(native)?, snapshot, out),
+            _ => self.render(snapshot, out),
         }
+    }
+
+    /// The text for a reader in no container: the kernel's own, but for what the kernel makes for the reader's namespaces.
+    ///
+    /// # Errors
+    /// As [`text`](View::text).
+    fn host_text(&self, native: &[u8], _: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        out.extend_from_slice(native);
         Ok(())
     }
 

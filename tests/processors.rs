@@ -11,7 +11,7 @@ use common::daemon::Daemon;
 use common::{MOUNT, Need, PYTHON, cgprocfs, main as run, output, test};
 use std::io::Read;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
@@ -28,7 +28,10 @@ fn main() -> ExitCode {
         test("java", &[Need::Root, Need::Fuse, Need::Program("java")], java),
         test("uptime_and_free", TOP, uptime_and_free),
         test("counters_never_go_back", MOUNT, counters_never_go_back),
+        test("time_under_contention", &[Need::Root, Need::Fuse, Need::Program("dd")], time_under_contention),
         test("uptime", MOUNT, uptime),
+        test("elapsed_times", ELAPSED, elapsed_times),
+        test("time_namespaces", &[Need::Root, Need::Fuse, Need::Program("unshare")], time_namespaces),
         test("load_average", TOP, load_average),
         test("load_of_five_hundred_containers", TOP, load_of_five_hundred_containers),
         test("iostat", &[Need::Root, Need::Fuse, Need::Program("iostat")], iostat),
@@ -36,6 +39,15 @@ fn main() -> ExitCode {
 }
 
 const TOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("top")];
+const ELAPSED: &[Need] = &[
+    Need::Root,
+    Need::Fuse,
+    Need::Speed,
+    Need::Program("ps"),
+    Need::Program("top"),
+    Need::Program("vmstat"),
+    Need::Program("iostat"),
+];
 const HTOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("htop"), Need::Program("tmux")];
 const PSUTIL: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::PythonModule("psutil")];
 
@@ -254,12 +266,151 @@ fn counters_never_go_back() {
     assert!(looks >= 160 && most["cpu"][0] > 10, "{looks} looks: {most:?}");
 }
 
+/// Programs beside a container that want each processor, so many for each.
+struct Contention(Vec<Child>);
+
+impl Contention {
+    fn start(each: usize) -> Self {
+        let spin = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+        Self((0..each * host_count()).map(|_| spin()).collect())
+    }
+}
+
+impl Drop for Contention {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What is shown is what the cgroup's own counter counts, to a hundredth, and its parts are those of the program, while two
+/// others want each processor. The last program sleeps between ticks, when nobody samples it.
+fn time_under_contention() {
+    let _contention = Contention::start(2);
+    let layout = Layout::detect(Path::new("/")).unwrap().cpuacct.unwrap();
+    let directory = format!("{}/cgprocfs-run-$PPID-*", layout.mount_point.display());
+    let (file, unit) = match layout.version {
+        CgroupVersion::V1 => ("cpuacct.usage", 1e9),
+        CgroupVersion::V2 => ("cpu.stat", 1e6),
+    };
+    let tick = rustix::param::clock_ticks_per_second() as f64;
+    let programs = [
+        ("sums", "while :; do i=$((i+1)); done"),
+        ("system calls", "exec dd if=/dev/zero of=/dev/null bs=64k 2>/dev/null"),
+        ("short runs", "while :; do for i in 1 2 3 4 5 6 7 8 9; do :; done; sleep 0.001; done"),
+    ];
+    for (name, program) in programs {
+        // It is read between two readings of the counter, which are not far from each other unless this shell has to wait
+        // for a processor meanwhile.
+        let script = format!(
+            "file=$(echo {directory}/{file}); n() {{ read -r n <$file; n=${{n#usage_usec }}; }}; \
+             ({program}) & p=$!; sleep 6; for try in 1 2 3 4 5 6 7 8 9; do sleep 0.2; \
+             n; a=$n; read -r cpu </proc/stat; n; b=$n; [ $((100 * (b - a))) -lt $a ] && break; done; \
+             read -r stat </proc/$p/stat; kill -9 $p; echo $a $b $cpu; echo $stat"
+        );
+        let said = in_container(None, &script);
+        let (counted, stat) = said.split_once('\n').unwrap();
+        let words: Vec<&str> = counted.split_whitespace().collect();
+        let number = |word: &str| word.parse::<f64>().unwrap_or_else(|_| panic!("{said}"));
+        let [before, after] = [words[0], words[1]].map(|word| number(word) / unit * tick);
+        let [user, system] = [words[3], words[5]].map(number);
+        let own: Vec<f64> =
+            stat.rsplit_once(") ").unwrap().1.split(' ').skip(11).take(2).map(number).collect();
+        let shares = [system / (user + system), own[1] / (own[0] + own[1])].map(|share| share * 100.0);
+        println!(
+            "processors: {name} under contention: {user} + {system} ticks, counted {before:.1} to {after:.1}; \
+             {:.1} % in the kernel, {:.1} % by the program itself",
+            shares[0], shares[1]
+        );
+        // Each part is cut off to whole ticks.
+        assert!((before * 0.99 - 2.0..=after * 1.01).contains(&(user + system)), "{name}: {said}");
+        // Of short runs most is what the shell does for a program that sleeps.
+        assert!(name == "short runs" || (shares[0] - shares[1]).abs() < 5.0, "{name}: {shares:?}");
+    }
+}
+
 fn uptime() {
     let said = in_container(Some("0.5"), "sleep 1.2; cat /proc/uptime");
     let numbers: Vec<f64> = said.split_whitespace().map(|number| number.parse().unwrap()).collect();
     let [age, idle] = numbers[..] else { panic!("{said}") };
     // It may take long until the program runs.
     assert!((1.2..8.0).contains(&age) && idle <= age && idle > 0.3, "{said}");
+}
+
+/// What programs make of when a process was started agrees with the clock and with the uptime, and shares of processor time
+/// since the start with what it has run.
+fn elapsed_times() {
+    if !common::kernel_is_at_least(5, 6) {
+        return;
+    }
+    let script = "date +%s; while :; do :; done & sleep 4; ps -o etimes=,pcpu= $!; date -d \"$(ps -o lstart= $!)\" +%s; \
+        cut -d. -f1 /proc/uptime; sed -n 's/^btime //p' /proc/stat; date -d \"$(uptime -s)\" +%s; top -b -n 1 | head -1; \
+        head -1 /proc/stat; vmstat | tail -1; LC_ALL=C iostat -c | grep -A 1 avg; \
+        mkdir -p /run/cgprocfs-test; mount -t proc proc /run/cgprocfs-test && \
+        sed -n 's/^btime //p' /run/cgprocfs-test/stat && cat /run/cgprocfs-test/uptime /proc/uptime; \
+        umount /run/cgprocfs-test; rmdir /run/cgprocfs-test";
+    let said = in_container(Some("1"), script);
+    let lines: Vec<&str> = said.lines().collect();
+    let numbers =
+        |line: &str| -> Vec<f64> { line.split_whitespace().filter_map(|word| word.parse().ok()).collect() };
+    let number = |line: usize| numbers(lines[line])[0];
+    let is_near = |a: f64, b: f64, by: f64| assert!((a - b).abs() <= by, "{a} and {b} in:\n{said}");
+    let [started, elapsed, share] = [number(0), numbers(lines[1])[0], numbers(lines[1])[1]];
+    is_near(number(2), started, 1.0);
+    is_near(number(3), elapsed, 1.0);
+    is_near(number(4), started, 2.0);
+    is_near(number(5), number(4), 1.0);
+    assert!((4.0..20.0).contains(&elapsed) && lines[6].contains(" up 0 min"), "{said}");
+    // All is of the time since the start: by the process alone, by the sums, and by two programs that divide these.
+    let ticks = numbers(lines[7]);
+    let busy = (ticks[0] + ticks[2]) / (ticks[0] + ticks[2] + ticks[3]) * 100.0;
+    is_near(busy, share, 25.0);
+    let vmstat = numbers(lines[8]);
+    is_near(100.0 - vmstat[14], busy, 5.0);
+    assert!(vmstat[8] < 1e6 && vmstat[9] < 1e6, "blocks of the host:\n{said}");
+    is_near(100.0 - numbers(lines[10]).last().unwrap(), busy, 5.0);
+    // The kernel's own.
+    assert_eq!(lines[11], lines[4], "{said}");
+    is_near(number(12), number(13), 0.5);
+}
+
+/// A reader whose time namespace has a boot of its own is told what the kernel would tell it, whether it is in a container
+/// or not, and others of its cgroup what they were told before.
+fn time_namespaces() {
+    if !Path::new("/proc/self/ns/time").exists() {
+        return;
+    }
+    let daemon = Daemon::start();
+    let pod = Cgroup::new();
+    let (uptime, stat) = (daemon.path("proc/uptime"), daemon.path("proc/stat"));
+    let script = "read -r up rest <\"$0\"; echo $up; read -r up rest </proc/uptime; echo $up; \
+        sed -n 's/^btime //p' \"$1\" /proc/stat";
+    let shown = |start: &[&str]| -> Vec<f64> {
+        let words = [start, &["sh", "-c", script, uptime.to_str().unwrap(), stat.to_str().unwrap()]].concat();
+        let in_container = output(&mut pod.command(&words));
+        let of_host = output(Command::new(words[0]).args(&words[1..]));
+        let lines = in_container.lines().chain(of_host.lines());
+        lines.map(|line| line.parse().unwrap_or_else(|_| panic!("{line}"))).collect()
+    };
+    let plain = shown(&[]);
+    for offset in ["1000000", "-2"] {
+        let [age, age_there, booted, booted_there, up, up_there, booted_of_host, _] =
+            shown(&["unshare", "--time", "--boottime", offset])[..]
+        else {
+            panic!("not eight numbers")
+        };
+        assert!(
+            (age - age_there).abs() < 0.5 && (up - up_there).abs() < 0.5,
+            "{age} {age_there} {up} {up_there}"
+        );
+        assert_eq!([booted, booted_of_host], [booted_there; 2]);
+        assert_eq!(booted, plain[2] - offset.parse::<f64>().unwrap());
+    }
+    let again = shown(&[]);
+    assert!(plain[0] < 60.0 && again[0] < 600.0, "{plain:?}, then {again:?}");
+    assert_eq!((again[2], again[6]), (plain[3], plain[7]));
 }
 
 /// Three spin on whatever there is; the load is three, of which one minute shows a part after some seconds.

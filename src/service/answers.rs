@@ -59,6 +59,7 @@ pub(super) struct Answer {
     /// Of all hierarchies.
     membership: Vec<u8>,
     pid_namespace: Option<u64>,
+    boot_offset: i64,
     /// When it was begun to be read,
     began: Instant,
     /// and when that was done: the kernel may take long.
@@ -186,6 +187,7 @@ impl Answer {
             && self.container_length == caller.container_length
             && self.membership == caller.membership
             && self.pid_namespace == caller.pid_namespace
+            && self.boot_offset == caller.boot_offset
             && self.needs.covers(needs)
     }
 
@@ -277,6 +279,7 @@ impl Reading {
             container_length: caller.container_length,
             membership: caller.membership.to_vec(),
             pid_namespace: caller.pid_namespace,
+            boot_offset: caller.boot_offset,
             began: self.began,
             taken: Instant::now(),
             needs,

@@ -187,6 +187,7 @@ struct Seeker {
     membership: Vec<u8>,
     pid: u32,
     pid_namespace: Option<u64>,
+    boot_offset: i64,
 }
 
 impl Seeker {
@@ -197,6 +198,7 @@ impl Seeker {
             membership: &self.membership,
             pid: self.pid,
             pid_namespace: self.pid_namespace,
+            boot_offset: self.boot_offset,
             may_take_long: true,
         }
     }
@@ -498,6 +500,7 @@ impl Service {
                     membership: caller.membership.to_vec(),
                     pid: caller.pid,
                     pid_namespace: caller.pid_namespace,
+                    boot_offset: caller.boot_offset,
                 })
             }
             Err(NotRead::Error(Error::TakesLong(_))) if asker != Asker::Patient => {
@@ -562,6 +565,9 @@ impl Service {
         };
         let mut snapshot = self.source.load(path, caller, needs)?;
         let (Scope::Container(_), Some(container)) = (&snapshot.scope, container) else {
+            if needs.covers(Needs::LOAD) && self.source.is_in_other_pid_namespace(caller) {
+                snapshot.last_pid = Some(self.source.innermost_pid(caller.pid)?);
+            }
             return Ok(snapshot);
         };
         snapshot.start = start;

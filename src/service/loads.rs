@@ -225,7 +225,7 @@ fn run_until_now(snapshot: &Snapshot) -> Result<f64, ViewError> {
         / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100).max(1);
     let age = Duration::from_millis(now.saturating_mul(10)).saturating_sub(start);
     let time = cpus.time.unwrap_or_default();
-    let ran = Duration::from_nanos(time.user.saturating_add(time.system));
+    let ran = Duration::from_nanos(time.total);
     // More than its processors can't have run all the time: the container is older than what is known of it.
     let most = Duration::from_millis(cpus.capacity()).as_secs_f64();
     Ok((ran.as_secs_f64() / age.as_secs_f64().max(1.0)).min(most))

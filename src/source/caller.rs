@@ -5,10 +5,12 @@ use super::levels::{CgroupPath, is_deep};
 use super::namespaces::NamespaceCache;
 use super::procfs::Procfs;
 use super::readers::Readers;
+use super::time_namespaces::TimeNamespaces;
 use crate::error::Error;
 use crate::parse::CgroupVersion;
 use crate::parse::proc_stat::{is_exiting, start_time};
-use crate::snapshot::Needs;
+use crate::snapshot::{Boot, Needs};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -16,6 +18,7 @@ use std::time::Duration;
 pub(super) struct Callers {
     readers: Readers,
     namespaces: NamespaceCache,
+    time_namespaces: TimeNamespaces,
     own_cgroup_namespace: Option<u64>,
     own_pid_namespace: Option<u64>,
     /// A cgroup that is known to be a container's, whatever the rules say.
@@ -48,6 +51,8 @@ pub struct Caller<'t> {
     pub pid: u32,
     /// The number of its pid namespace, where that was asked for.
     pub pid_namespace: Option<u64>,
+    /// How much more CLOCK_BOOTTIME shows in its time namespace than here, in nanoseconds, where that was asked for.
+    pub boot_offset: i64,
     /// Whether whoever waits for the reading does so on a thread that nobody else needs.
     pub may_take_long: bool,
 }
@@ -62,6 +67,7 @@ impl<'t> Caller<'t> {
             membership: b"",
             pid: 0,
             pid_namespace: None,
+            boot_offset: 0,
             may_take_long: true,
         }
     }
@@ -102,11 +108,12 @@ impl<'t> Caller<'t> {
 }
 
 impl Callers {
-    pub(super) fn new(procfs: &Procfs, boundary: Option<Vec<u8>>) -> Self {
+    pub(super) fn new(procfs: &Procfs, root: &Path, boundary: Option<Vec<u8>>) -> Self {
         let own = |file| procfs.own_namespace_id(file);
         Self {
             readers: Readers::default(),
             namespaces: NamespaceCache::default(),
+            time_namespaces: TimeNamespaces::new(procfs, root),
             own_cgroup_namespace: own("ns/cgroup"),
             own_pid_namespace: own("ns/pid"),
             boundary,
@@ -141,6 +148,10 @@ impl Callers {
                 namespaces = self.readers.read(procfs, pid, text, |_| true)?;
             }
         }
+        let boot_offset = match needs.covers(Needs::BOOT) {
+            true => self.time_namespaces.offset_of(pid, procfs)?,
+            false => 0,
+        };
         let text: &'t [u8] = text;
         let memory = layout.memory.path_in(text, pid)?;
         let caller = |container_length| Caller {
@@ -149,6 +160,7 @@ impl Callers {
             membership: text,
             pid,
             pid_namespace: namespaces.pid.filter(|_| needs.covers(Needs::START)),
+            boot_offset,
             may_take_long,
         };
         if memory == b"/" {
@@ -172,6 +184,16 @@ impl Callers {
         Ok(caller(without_crun_subgroup(&memory[..container]).len()))
     }
 
+    /// The caller's pid namespace, if that is another than ours.
+    pub(super) fn other_pid_namespace(&self, caller: &Caller<'_>) -> Option<u64> {
+        caller.pid_namespace.filter(|&namespace| Some(namespace) != self.own_pid_namespace)
+    }
+
+    /// The boot as a caller has it.
+    pub(super) fn boot_of(&self, caller: &Caller<'_>) -> Boot {
+        self.time_namespaces.boot(caller.boot_offset)
+    }
+
     /// When the reader's container started, in clock ticks after the boot: its oldest process, which is its pid namespace's
     /// init, if that is in it, or is found in its cgroup, or in the reader's own below that. The init of a pod's shared
     /// pid namespace is in another container, and one that was made within the container is younger.
@@ -189,8 +211,7 @@ impl Callers {
             so_far.fetch_min(start, Ordering::Relaxed);
         };
         found(start_of(caller.pid, procfs)?);
-        let foreign = caller.pid_namespace.filter(|&namespace| Some(namespace) != self.own_pid_namespace);
-        if let Some(namespace) = foreign {
+        if let Some(namespace) = self.other_pid_namespace(caller) {
             let container = &caller.memory[..caller.container_length.min(caller.memory.len())];
             let init = self.namespaces.start_in(container, namespace, caller, procfs, &layout.memory)?;
             init.into_iter().for_each(found);

@@ -62,13 +62,18 @@ fn time(cpuacct: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Resul
     match cpuacct.version {
         CgroupVersion::V2 => read(container, place, "cpu.stat", buffer, |text| {
             let get = |key: &'static str| value_of(text, key)?.ok_or(ParseError::Missing(key));
-            let nanoseconds = |usec: u64| usec.saturating_mul(1000);
-            Ok(CpuTime { user: nanoseconds(get("user_usec")?), system: nanoseconds(get("system_usec")?) })
+            let total = get("usage_usec")?.saturating_mul(1000);
+            Ok(CpuTime { total, user: get("user_usec")?, system: get("system_usec")? })
         }),
+        // `cpuacct.usage_user` and `usage_sys` are counted by the tick: they are not what the whole is made of, and a
+        // program that sleeps between ticks has too little of them.
         CgroupVersion::V1 => {
-            let user = read(container, place, "cpuacct.usage_user", buffer, number)?;
-            let system = read(container, place, "cpuacct.usage_sys", buffer, number)?;
-            Ok(user.zip(system).map(|(user, system)| CpuTime { user, system }))
+            let total = read(container, place, "cpuacct.usage", buffer, number)?;
+            let parts = read(container, place, "cpuacct.stat", buffer, |text| {
+                let get = |key: &'static str| value_of(text, key)?.ok_or(ParseError::Missing(key));
+                Ok((get("user")?, get("system")?))
+            })?;
+            Ok(total.zip(parts).map(|(total, (user, system))| CpuTime { total, user, system }))
         }
     }
 }

@@ -35,6 +35,18 @@ impl View for Loadavg {
         let _ = writeln!(out, "{one:.2} {five:.2} {fifteen:.2} {running}/{total} {}", load.last_pid);
         Ok(())
     }
+
+    fn host_text(&self, native: &[u8], snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        let last = native.iter().rposition(|&byte| byte == b' ');
+        match (snapshot.last_pid, last) {
+            (Some(pid), Some(last)) => {
+                out.extend_from_slice(&native[..=last]);
+                let _ = writeln!(out, "{pid}");
+            }
+            _ => out.extend_from_slice(native),
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -54,5 +66,19 @@ mod tests {
         let mut out = Vec::new();
         Loadavg.render(&snapshot, &mut out).unwrap();
         assert_eq!(out, b"0.50 0.33 12.00 1/4 7\n");
+    }
+
+    #[test]
+    fn the_last_process_is_one_of_the_readers_pid_namespace() {
+        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), Scope::Host(Box::default()));
+        snapshot.natives.push((Native::Loadavg, b"9.99 9.99 9.99 9/999 99999\n".to_vec()));
+        let shown = |snapshot: &Snapshot| {
+            let mut out = Vec::new();
+            Loadavg.text(snapshot, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(&snapshot), "9.99 9.99 9.99 9/999 99999\n");
+        snapshot.last_pid = Some(7);
+        assert_eq!(shown(&snapshot), "9.99 9.99 9.99 9/999 7\n");
     }
 }

@@ -2,15 +2,16 @@
 
 use super::{View, ViewError};
 use crate::ledger::{Counted, Counters};
-use crate::snapshot::{Native, Needs, Snapshot};
+use crate::parse::decimal;
+use crate::snapshot::{Boot, Native, Needs, Snapshot};
 use std::io::Write;
 
 /// The lines of the kernel's own file (`show_stat()`, fs/proc/stat.c), where
 ///
 /// - `cpu` and `cpuN` are the container's, in clock ticks: user, system and idle time ([`crate::ledger`]); nice is within
 ///   user, and 0 are iowait, irq, softirq, steal and guest, which no cgroup counts;
-/// - `btime` is the host's: `ps` reckons from it when a process was started, and `/proc/PID/stat` counts from the host's
-///   boot;
+/// - `btime` is the host's, or that of the reader's time namespace: `ps` reckons from it when a process was started, and
+///   `/proc/PID/stat` counts from the same boot;
 /// - `procs_running` is 1, for whoever reads is running;
 /// - the rest is 0: no cgroup counts interrupts, context switches or forks.
 pub struct Stat;
@@ -34,21 +35,27 @@ impl View for Stat {
     }
 
     fn needs(&self) -> Needs {
-        Needs::COUNTERS.and(Needs::native(Native::Stat))
+        Needs::COUNTERS.and(Needs::BOOT).and(Needs::native(Native::Stat))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.native(Native::Stat)?;
-        print(
-            native,
-            snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?,
-            out,
-        );
+        let counters = snapshot.counters.as_ref();
+        print(native, counters.ok_or(ViewError::NotLoaded("the processors' counters"))?, snapshot.boot, out)
+    }
+
+    fn host_text(&self, native: &[u8], snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        for line in native.split_inclusive(|&b| b == b'\n') {
+            match line.strip_prefix(b"btime ") {
+                Some(booted) => print_btime(booted.trim_ascii_end(), snapshot.boot, out)?,
+                None => out.extend_from_slice(line),
+            }
+        }
         Ok(())
     }
 }
 
-fn print(native: &[u8], counters: &Counters, out: &mut Vec<u8>) {
+fn print(native: &[u8], counters: &Counters, boot: Boot, out: &mut Vec<u8>) -> Result<(), ViewError> {
     let mut line = |key: &str, counted: &Counted| {
         let [user, system, idle] = [counted.user, counted.system, counted.idle].map(ticks);
         // Writing to a Vec never fails.
@@ -63,7 +70,10 @@ fn print(native: &[u8], counters: &Counters, out: &mut Vec<u8>) {
         let Some(key) = words.next() else { continue };
         match key {
             _ if key.starts_with(b"cpu") => continue,
-            b"btime" => out.extend_from_slice(line),
+            b"btime" => {
+                print_btime(words.next().unwrap_or_default(), boot, out)?;
+                continue;
+            }
             b"procs_running" => out.extend_from_slice(b"procs_running 1"),
             // One number for each interrupt of the machine.
             b"intr" => out.extend_from_slice(b"intr 0"),
@@ -74,6 +84,18 @@ fn print(native: &[u8], counters: &Counters, out: &mut Vec<u8>) {
         }
         out.push(b'\n');
     }
+    Ok(())
+}
+
+/// As `show_stat()` shifts it for the reader's time namespace.
+fn print_btime(native: &[u8], boot: Boot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+    const SECOND: i64 = 1_000_000_000;
+    let seconds = decimal(native).map_err(|e| ViewError::Malformed("/proc/stat", e))?;
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
+    let booted = boot.at.unwrap_or_else(|| seconds.saturating_mul(SECOND)).saturating_sub(boot.offset);
+    // Writing to a Vec never fails.
+    let _ = writeln!(out, "btime {}", booted.div_euclid(SECOND).max(0));
+    Ok(())
 }
 
 /// Nanoseconds in clock ticks.
@@ -92,11 +114,27 @@ mod tests {
         let counted = |ticks: u64| Counted { user: ticks * 10_000_000, system: 20_000_000, idle: 9_999_999 };
         let counters = Counters { all: counted(30), each: vec![counted(10), counted(20)] };
         let mut out = Vec::new();
-        print(native.as_bytes(), &counters, &mut out);
+        print(native.as_bytes(), &counters, Boot::default(), &mut out).unwrap();
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "cpu  30 0 2 0 0 0 0 0 0 0\ncpu0 10 0 2 0 0 0 0 0 0 0\ncpu1 20 0 2 0 0 0 0 0 0 0\nintr 0\nctxt 0\n\
             btime 1700000000\nprocesses 0\nprocs_running 1\nprocs_blocked 0\nsoftirq 0 0 0\n"
         );
+    }
+
+    #[test]
+    fn the_boot_is_that_of_the_readers_time_namespace() {
+        let shown = |offset, at| {
+            let mut out = Vec::new();
+            print_btime(b"1700000000", Boot { offset, at }, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(0, None), "btime 1700000000\n");
+        assert_eq!(shown(1_000_000_000_000, None), "btime 1699999000\n");
+        assert_eq!(shown(-5_000_000_000, None), "btime 1700000005\n");
+        let at = Some(1_700_000_000_600_000_000);
+        assert_eq!(shown(-5_300_000_000, at), "btime 1700000005\n");
+        assert_eq!(shown(-5_400_000_000, at), "btime 1700000006\n");
+        assert_eq!(shown(i64::MAX, None), "btime 0\n");
     }
 }

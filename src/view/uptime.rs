@@ -5,7 +5,8 @@ use crate::parse::uptime::uptime;
 use crate::snapshot::{Native, Needs, Snapshot};
 use std::io::Write;
 
-/// The first number is the age of the container's first process. The second is what it could have run, by its processors
+/// The first number is the age of the container's first process; in a time namespace that has a boot of its own, how long that
+/// is ago, from which `/proc/PID/stat` counts there. The second is what it could have run, by its processors
 /// or its bandwidth limit, and did not, summed over all of them as the kernel does (`uptime_proc_show()`, fs/proc/uptime.c); 0 where the time that
 /// the container has run is not accounted for.
 pub struct Uptime;
@@ -24,7 +25,7 @@ impl View for Uptime {
     }
 
     fn needs(&self) -> Needs {
-        Needs::COUNTERS.and(Needs::native(Native::Uptime))
+        Needs::COUNTERS.and(Needs::BOOT).and(Needs::native(Native::Uptime))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
@@ -32,13 +33,35 @@ impl View for Uptime {
         let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
         let now = uptime(native).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
-        let age = now.saturating_sub(hundredths(start));
+        let age = match snapshot.boot.offset {
+            0 => now.saturating_sub(hundredths(start)),
+            offset => shifted(now, offset),
+        };
         let is_counted = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.time.is_some());
         let idle = if is_counted { counters.all.idle / 10_000_000 } else { 0 };
         // Writing to a Vec never fails.
         let _ = writeln!(out, "{}.{:02} {}.{:02}", age / 100, age % 100, idle / 100, idle % 100);
         Ok(())
     }
+
+    fn host_text(&self, native: &[u8], snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        if snapshot.boot.offset == 0 {
+            out.extend_from_slice(native);
+            return Ok(());
+        }
+        let now = uptime(native).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        let now = shifted(now, snapshot.boot.offset);
+        let _ = write!(out, "{}.{:02}", now / 100, now % 100);
+        // The kernel shifts the first number alone.
+        out.extend(native.iter().skip_while(|&&byte| byte != b' '));
+        Ok(())
+    }
+}
+
+/// Hundredths of a second, and so many nanoseconds more.
+fn shifted(hundredths: u64, offset: i64) -> u64 {
+    let nanoseconds = i128::from(hundredths) * 10_000_000 + i128::from(offset);
+    u64::try_from(nanoseconds / 10_000_000).unwrap_or(0)
 }
 
 /// Clock ticks in hundredths of a second.
@@ -70,6 +93,24 @@ mod tests {
         let idle = 169_505_000_000;
         assert_eq!(shown("1000.00 5.00\n", 90_000, idle, Some(CpuTime::default())), "100.00 169.50\n");
         assert_eq!(shown("1000.07 5.00\n", 90_000, idle, None), "100.07 0.00\n");
+    }
+
+    #[test]
+    fn in_a_time_namespace_it_is_the_kernels() {
+        assert_eq!(shifted(100_000, 1_000_000_000_000), 200_000);
+        assert_eq!(shifted(100_000, -999_995_000_000), 0);
+        assert_eq!(shifted(100_000, -1_000_000_000_001), 0);
+        let scope = Scope::Host(Box::default());
+        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
+        snapshot.natives.push((Native::Uptime, b"1000.00 1999.99\n".to_vec()));
+        let mut shown = |offset| {
+            snapshot.boot.offset = offset;
+            let mut out = Vec::new();
+            Uptime.text(&snapshot, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(0), "1000.00 1999.99\n");
+        assert_eq!(shown(-500_000_000), "999.50 1999.99\n");
     }
 
     #[test]
