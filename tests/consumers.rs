@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         test("htop", HTOP, htop),
         test("btop", BTOP, btop),
         test("psutil", &[Need::Root, Need::Fuse, Need::PythonModule("psutil")], psutil),
+        test("psutil_disks", &[Need::Root, Need::Fuse, Need::PythonModule("psutil")], psutil_disks),
         test("glances", &[Need::Root, Need::Fuse, Need::Program("glances")], glances),
         test("node", &[Need::Root, Need::Fuse, Need::Program("node")], node),
     ])
@@ -476,4 +477,18 @@ console.log(file);
     let file = check_file(file);
     assert_eq!(from_bytes(shown["totalmem"]), LIMIT);
     close("freemem", from_bytes(shown["freemem"]), field(&file, "MemAvailable"));
+}
+
+/// A container that has not written to a disk is no system without disks.
+fn psutil_disks() {
+    let script = "import psutil, sys; psutil.PROCFS_PATH = sys.argv[1]; disks = psutil.disk_io_counters(True); \
+        print(len(disks), sum(disk.write_bytes for disk in disks.values()))";
+    let (daemon, container) = (Daemon::start(), Cgroup::new());
+    let disks = |path: &str| {
+        let said = common::output(&mut container.command(&[PYTHON, "-c", script, path]));
+        let mut words = said.split_whitespace().map(|word| word.parse::<u64>().unwrap());
+        (words.next().unwrap(), words.next().unwrap())
+    };
+    let (ours, native) = (disks(daemon.path("proc").to_str().unwrap()), disks("/proc"));
+    assert_eq!(ours, (native.0, 0));
 }

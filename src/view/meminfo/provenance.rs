@@ -33,13 +33,13 @@ const NOT_KNOWN: &str = "0: no cgroup counts it";
 pub const PROVENANCE: &[Provenance] = &[
     Provenance {
         fields: &[MemTotal],
-        v2: "least `memory.max` of all levels, at most the host's memory",
-        v1: "least `memory.limit_in_bytes` of all levels, at most the host's memory",
+        v2: "least `memory.max` of all levels, at most the memory of the nodes in its cpuset",
+        v1: "least `memory.limit_in_bytes` of all levels, likewise",
     },
     Provenance {
         fields: &[MemAvailable],
-        v2: "least, over the host and all limited levels, of limit − usage + file LRU lists + slab_reclaimable − what siblings' memory.min protects of these",
-        v1: "likewise, without slab and memory.min",
+        v2: "least, over the host, the nodes in its cpuset and all limited levels, of limit − usage + file LRU lists + slab_reclaimable − what siblings' memory.min protects of these; the host's with what ZFS gives back (`size` − `c_min` of arcstats)",
+        v1: "likewise, without slab and memory.min, of limits on memory and of those on memory and swap together",
     },
     Provenance {
         fields: &[MemFree],
@@ -67,13 +67,13 @@ pub const PROVENANCE: &[Provenance] = &[
     },
     Provenance {
         fields: &[SwapTotal],
-        v2: "least `memory.swap.max` of all levels, at most the host's swap",
-        v1: "least memory+swap limit less least memory limit, at most the host's swap; 0 with swappiness 0",
+        v2: "least `memory.swap.max` of all levels, at most the host's swap; with `vm.swappiness` 0 what is swapped already",
+        v1: "least memory+swap limit less least memory limit, at most the host's swap; likewise with its `memory.swappiness`",
     },
     Provenance {
         fields: &[SwapFree],
-        v2: "least headroom of all levels, at most the host's SwapFree",
-        v1: "SwapTotal less total_swap, at most the host's SwapFree",
+        v2: "least headroom of all levels, at most the host's SwapFree; 0 with swappiness 0",
+        v1: "SwapTotal less total_swap, at most the host's SwapFree and what the memory+swap limits of all levels leave besides MemAvailable; likewise",
     },
     Provenance { fields: &[Zswap, Zswapped], v2: "zswap, zswapped", v1: NOT_KNOWN },
     Provenance {
@@ -97,8 +97,8 @@ pub const PROVENANCE: &[Provenance] = &[
     Provenance { fields: &[ShmemHugePages, FileHugePages], v2: "shmem_thp, file_thp", v1: NOT_KNOWN },
     Provenance {
         fields: &[HugePagesTotal, HugePagesFree, HugePagesRsvd],
-        v2: "least `hugetlb.SIZE.max`, least headroom, `rsvd.current`, each at most the host's; the host's without a hugetlb controller",
-        v1: "likewise from `limit_in_bytes`, `usage_in_bytes`, `rsvd.usage_in_bytes`",
+        v2: "least `hugetlb.SIZE.max` and `rsvd.max`, least headroom below these, the container's `rsvd.current` − `current`, each at most the host's, or that of the nodes in its cpuset; the host's where nothing limits it",
+        v1: "likewise from `limit_in_bytes`, `rsvd.limit_in_bytes`, `usage_in_bytes`, `rsvd.usage_in_bytes`",
     },
     Provenance { fields: &[HugePagesSurp], v2: "0 below a hugetlb controller", v1: "likewise" },
     Provenance { fields: &[Hugetlb], v2: "sum over all sizes of pages × size", v1: "likewise" },
