@@ -33,6 +33,8 @@ const GUESTS: [[&str; 4]; 10] = [
     ["6.1", "v1", "yes", "0"],
 ];
 const BY_DEFAULT: usize = 2;
+/// One test, with nothing beside it.
+const LOAD: &[&str] = &["guest.filter=load_is_the_kernels", "guest.alone=yes"];
 
 fn main() -> ExitCode {
     let all = std::env::var("CGPROCFS_VM").is_ok_and(|which| which == "all");
@@ -58,15 +60,21 @@ fn main() -> ExitCode {
         None => boot("6.1", &["survival"], &options("v2", "no", "0")).map(|_| Completion::Completed),
     });
     trials.insert(0, survival.with_ignored_flag(!all));
-    let others: [(_, _, _, &[&str]); 3] = [
-        ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"]),
-        ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"]),
-        ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"]),
+    let others: [(_, _, _, &[&str], &[&str]); 5] = [
+        ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
+        ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"], &[]),
+        ("linux_6.12_v2_load", "6.12", "v2", &["processors"], LOAD),
+        ("linux_6.1_hybrid_load", "6.1", "hybrid", &["processors"], LOAD),
+        ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"], &[]),
     ];
-    for (name, kernel, layout, tests) in others {
+    for (name, kernel, layout, tests, more) in others {
         let guest = Trial::ignorable_test(name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => boot(kernel, tests, &options(layout, "no", "0")).map(|_| Completion::Completed),
+            None => {
+                let more = more.iter().map(|option| (*option).to_string());
+                let options: Vec<_> = options(layout, "no", "0").into_iter().chain(more).collect();
+                boot(kernel, tests, &options).map(|_| Completion::Completed)
+            }
         });
         trials.push(guest.with_ignored_flag(!all && tests.contains(&"isolation")));
     }
@@ -136,9 +144,18 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
         .args(options)
         .arg(format!("guest.tests={}", tests.join(","))))?;
     let figures = said.lines().filter(|line| {
-        ["guest: ", "test result: ", "oracle: ", "response: ", "hostile: ", "survival: ", "isolation: "]
-            .iter()
-            .any(|sign| line.starts_with(sign))
+        [
+            "guest: ",
+            "test result: ",
+            "oracle: ",
+            "response: ",
+            "hostile: ",
+            "survival: ",
+            "isolation: ",
+            "processors: ",
+        ]
+        .iter()
+        .any(|sign| line.starts_with(sign))
     });
     println!("{}", figures.collect::<Vec<_>>().join("\n"));
     Ok(said)
