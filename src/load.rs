@@ -8,12 +8,6 @@ pub struct Averages([f64; 3]);
 const SECONDS: [f64; 3] = [60.0, 300.0, 900.0];
 
 impl Averages {
-    /// As if there had always been so many.
-    #[must_use]
-    pub const fn steady(active: f64) -> Self {
-        Self([active; 3])
-    }
-
     /// Goes on by so many seconds in which there were `active` tasks.
     pub fn add(&mut self, active: f64, seconds: f64) {
         for (average, period) in self.0.iter_mut().zip(SECONDS) {
@@ -53,6 +47,50 @@ pub struct Tasks {
     pub total: u32,
 }
 
+/// How long the tasks that a container has now have run and have waited for a processor, in nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunQueue {
+    /// Since each of them was started.
+    pub ran: u64,
+    /// While it could have run.
+    pub waited: u64,
+}
+
+impl RunQueue {
+    /// How many tasks ran or waited to on average over a time of `passed`, in which all that the container had have run for
+    /// `ran`, in nanoseconds. Those that it has now are said to have waited then for as long as is their part of it; how long
+    /// others did is not known.
+    #[must_use]
+    pub fn active(self, ran: u64, passed: u64) -> f64 {
+        #[allow(clippy::cast_precision_loss)]
+        let [ran, passed, of_those, waited] = [ran, passed, self.ran, self.waited].map(|time| time as f64);
+        let part = if of_those > ran { ran / of_those } else { 1.0 };
+        if passed > 0.0 { (ran + waited * part) / passed } else { 0.0 }
+    }
+}
+
+/// The load averages of a container at a moment, and what they go on from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LoadRecord {
+    /// The averages.
+    pub averages: Averages,
+    /// The moment, in nanoseconds after the boot.
+    pub at: u64,
+    /// How long the container's cgroup had run, in nanoseconds, at some moment; `None` where that is not known.
+    pub ran: Option<Ran>,
+    /// When the container started, in clock ticks after the boot.
+    pub start: u64,
+}
+
+/// How long a cgroup had run at a moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ran {
+    /// In nanoseconds after the boot.
+    pub at: u64,
+    /// In nanoseconds.
+    pub time: u64,
+}
+
 /// What `proc/loadavg` says.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Load {
@@ -82,8 +120,35 @@ mod tests {
         assert!(at_once.get().iter().zip(averages.get()).all(|(a, b)| (a - b).abs() < 1e-9));
         assert_eq!(Averages::restore(averages.save()), Some(averages));
         assert_eq!(Averages::restore([f64::NAN, 0.0, 0.0].map(f64::to_bits)), None);
-        let mut steady = Averages::steady(2.0);
-        steady.add(2.0, 1000.0);
-        assert_eq!(steady, Averages::steady(2.0));
+    }
+
+    /// What the kernel has in fixed point, by its own constants (include/linux/sched/loadavg.h).
+    #[test]
+    fn averages_are_the_kernels() {
+        let (mut averages, mut kernel) = (Averages::default(), [0u64; 3]);
+        for step in 0..240 {
+            let active = if step < 30 { 3 } else { 0 };
+            averages.add(active as f64, 5.004);
+            for (load, exp) in kernel.iter_mut().zip([1884, 2014, 2037]) {
+                let new = *load * exp + active * 2048 * (2048 - exp);
+                *load = (new + if active * 2048 >= *load { 2047 } else { 0 }) / 2048;
+            }
+            for (ours, kernel) in averages.get().iter().zip(kernel) {
+                assert!((ours - kernel as f64 / 2048.0).abs() < 0.03, "step {step}: {averages:?} {kernel:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn waiting_is_part_of_the_load() {
+        const SECOND: u64 = 1_000_000_000;
+        let seconds = |ran, waited| RunQueue { ran: ran * SECOND, waited: waited * SECOND };
+        // Ten spin on two processors for ten seconds.
+        assert!((seconds(20, 80).active(20 * SECOND, 10 * SECOND) - 10.0).abs() < 1e-9);
+        // They did so for a hundred, of which only the last ten are asked for.
+        assert!((seconds(200, 800).active(20 * SECOND, 10 * SECOND) - 10.0).abs() < 1e-9);
+        // Most of what ran is gone.
+        assert!((seconds(1, 1).active(20 * SECOND, 10 * SECOND) - 2.1).abs() < 1e-9);
+        assert_eq!(seconds(1, 1).active(0, 0), 0.0);
     }
 }

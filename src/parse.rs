@@ -15,6 +15,7 @@ pub mod mountinfo;
 pub mod proc_cgroup;
 pub mod proc_stat;
 pub mod proc_status;
+pub mod schedstat;
 pub mod time_offsets;
 pub mod uptime;
 

@@ -3,6 +3,7 @@
 mod answers;
 mod aside;
 mod asking;
+mod beat;
 mod ledgers;
 mod loads;
 mod places;
@@ -28,7 +29,7 @@ use self::loads::Loads;
 use self::triggers::Triggers;
 use crate::error::Error;
 use crate::journal::Noted;
-use crate::load::Averages;
+use crate::load::LoadRecord;
 use crate::log_limit::LogLimit;
 use crate::shared::Table;
 use crate::snapshot::{Needs, Scope, Snapshot};
@@ -84,7 +85,7 @@ pub struct Kept {
     /// Of [`TRIGGERS`], by the open file's number and 1.
     pub triggers: Table<KeptTrigger>,
     /// Of [`LOADS`].
-    pub loads: Table<Averages>,
+    pub loads: Table<LoadRecord>,
 }
 
 /// Computes views for readers.
@@ -369,6 +370,7 @@ impl Service {
     pub fn sweep(&self) {
         self.answers.sweep(|path| self.source.verify(path).is_ok());
         self.ledgers.sweep(|number, path| self.source.is_cgroup(number, path));
+        self.loads.sweep(|number, path| self.source.is_cgroup(number, path));
         self.starts.sweep(|number, path| self.source.is_cgroup(number, path));
         self.source.sweep();
         self.known_aside.clear();

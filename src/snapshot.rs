@@ -33,7 +33,7 @@ impl Needs {
     pub const BOOT: Self = Self(1 << 31);
 
     /// How many tasks the container has, and had.
-    pub const LOAD: Self = Self(1 << 11 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
+    pub const LOAD: Self = Self(1 << 11 | Self::COUNTERS.0);
 
     /// A file of the container's cgroup.
     #[must_use]

@@ -18,6 +18,7 @@ mod pressure;
 mod procfs;
 mod protection;
 mod readers;
+mod subtree;
 mod tasks;
 mod texts;
 mod time_namespaces;
@@ -27,13 +28,13 @@ pub use self::cpu_directory::{CpuDirectory, Entry, join};
 pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
 pub use self::pressure::PressureFile;
+pub use self::tasks::{Depth, TaskLook};
 
 use self::caller::Callers;
 use self::host::HostFiles;
 use self::levels::Levels;
 use self::procfs::{Procfs, with_buffer};
 use crate::error::{Error, printable};
-use crate::load::Tasks;
 use crate::namespace_reader::NamespaceReader;
 use crate::parse::proc_status;
 use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
@@ -150,12 +151,36 @@ impl Source {
         path.verify(&self.layout)
     }
 
-    /// The tasks of the cgroup of this number and of those below it, of which not more than so many are looked at.
+    /// The tasks of the cgroup of this number and of those below it.
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if it is not at this path any more.
-    pub fn tasks(&self, number: u64, path: &[u8], most_looks: u32) -> Result<Tasks, Error> {
-        tasks::tasks(&self.layout.memory, &self.procfs, number, path, most_looks)
+    pub fn tasks(&self, cgroup: (u64, &[u8]), depth: Depth) -> Result<TaskLook, Error> {
+        tasks::tasks(&self.layout, &self.procfs, cgroup, depth)
+    }
+
+    /// The cgroup that accounts for the processor time of a caller's container, if that has one of its own.
+    ///
+    /// # Errors
+    /// Where the caller's place in that hierarchy can't be seen.
+    pub fn accounting_cgroup<'t>(&self, caller: &Caller<'t>) -> Result<Option<&'t [u8]>, Error> {
+        self.layout.cpuacct.as_ref().map_or(Ok(None), |cpuacct| caller.container_in(cpuacct))
+    }
+
+    /// How long an [accounting cgroup](Self::accounting_cgroup) has run, in nanoseconds; `None` where it is gone.
+    #[must_use]
+    pub fn run_time(&self, cgroup: &[u8]) -> Option<u64> {
+        let cpuacct = self.layout.cpuacct.as_ref()?;
+        let time = with_buffer(|buffer| cpus::time_of(cpuacct, cgroup, buffer));
+        time.ok().flatten().map(|time| time.total)
+    }
+
+    /// The text of a file of the host.
+    ///
+    /// # Errors
+    /// Where it can't be read.
+    pub fn native(&self, file: Native) -> Result<Vec<u8>, Error> {
+        self.host.native(file)
     }
 
     /// A file of a container's pressure, to be looked at again and again; `None` where that is not known.

@@ -3,16 +3,16 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
+#[path = "processors/load.rs"]
+mod load;
 
 use cgprocfs::parse::CgroupVersion;
 use cgprocfs::source::Layout;
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::{MOUNT, Need, PYTHON, cgprocfs, main as run, output, test};
-use std::io::Read;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, ExitCode};
 
 fn main() -> ExitCode {
     run(vec![
@@ -32,8 +32,12 @@ fn main() -> ExitCode {
         test("uptime", MOUNT, uptime),
         test("elapsed_times", ELAPSED, elapsed_times),
         test("time_namespaces", &[Need::Root, Need::Fuse, Need::Program("unshare")], time_namespaces),
-        test("load_average", TOP, load_average),
-        test("load_of_five_hundred_containers", TOP, load_of_five_hundred_containers),
+        test("load_average", TOP, load::average),
+        test("load_of_a_young_container", TOP, load::of_a_young_container),
+        test("load_without_frozen_tasks", MOUNT, load::without_frozen_tasks),
+        test("load_of_seven_hundred_cgroups", TOP, load::of_seven_hundred_cgroups),
+        test("load_of_five_hundred_containers", TOP, load::of_five_hundred_containers),
+        test("load_is_the_kernels", &[Need::Root, Need::Fuse, Need::Solitude], load::is_the_kernels),
         test("iostat", &[Need::Root, Need::Fuse, Need::Program("iostat")], iostat),
     ])
 }
@@ -411,46 +415,6 @@ fn time_namespaces() {
     let again = shown(&[]);
     assert!(plain[0] < 60.0 && again[0] < 600.0, "{plain:?}, then {again:?}");
     assert_eq!((again[2], again[6]), (plain[3], plain[7]));
-}
-
-/// Three spin on whatever there is; the load is three, of which one minute shows a part after some seconds.
-fn load_average() {
-    let spin = "while :; do :; done & ".repeat(3);
-    let script = format!("cat /proc/loadavg; {spin} sleep 11; cat /proc/loadavg");
-    let said = in_container(None, &script);
-    let loads: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
-    let [first, last] = &loads[..] else { panic!("{said}") };
-    assert!(first[0].parse::<f64>().unwrap() < 1.0, "{said}");
-    let one: f64 = last[0].parse().unwrap();
-    // 3 (1 - exp(-10/60)) is 0.46, and what there was at first has gone down by then.
-    assert!((0.4..1.2).contains(&one), "{said}");
-    let (running, total) = last[3].split_once('/').unwrap();
-    assert!(running.parse::<u32>().unwrap() >= 3 && total.parse::<u32>().unwrap() >= 5, "{said}");
-}
-
-/// What it costs to follow so many: less than a hundredth of one processor.
-fn load_of_five_hundred_containers() {
-    let daemon = Daemon::start();
-    let pod = Cgroup::new();
-    let path = daemon.path("proc/loadavg");
-    let start = |index: usize| {
-        let container = pod.child(index.to_string());
-        let words = ["sh", "-c", "head -c 4 \"$0\" && exec sleep 60 > /dev/null", path.to_str().unwrap()];
-        let mut child = container.command(&words).stdout(Stdio::piped()).spawn().unwrap();
-        child.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
-        (container, child)
-    };
-    let containers: Vec<_> = (0..500).map(start).collect();
-    let (before, started) = (daemon.processor_time(), Instant::now());
-    std::thread::sleep(Duration::from_secs(20));
-    let share = (daemon.processor_time() - before) / started.elapsed().as_secs_f64();
-    println!("processors: loads of 500 containers: {:.2} % of one processor", share * 100.0);
-    for (container, mut child) in containers {
-        child.kill().unwrap();
-        child.wait().unwrap();
-        container.remove();
-    }
-    assert!(share < 0.01, "{share}");
 }
 
 fn iostat() {

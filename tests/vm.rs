@@ -33,6 +33,9 @@ const GUESTS: [[&str; 4]; 10] = [
     ["6.1", "v1", "yes", "0"],
 ];
 const BY_DEFAULT: usize = 2;
+const OTHERS_BY_DEFAULT: usize = 5;
+/// One test, with nothing beside it.
+const LOAD: &[&str] = &["guest.filter=load_is_the_kernels", "guest.alone=yes"];
 
 fn main() -> ExitCode {
     let all = std::env::var("CGPROCFS_VM").is_ok_and(|which| which == "all");
@@ -56,17 +59,20 @@ fn main() -> ExitCode {
         None => boot("6.1", &["survival"], &options("v2", "no", "0")).map(|_| Completion::Completed),
     });
     trials.insert(0, survival);
-    // Four processors make some boots crash, so that it is few guests that have them.
-    let others: [(_, _, _, &[&str], &[&str]); 7] = [
+    // Four processors make some boots crash, so that it is few guests that have them. The last ones are not run by default.
+    const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
+    let others: [(_, _, _, &[&str], &[&str]); 9] = [
         ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
         ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"], &[]),
         ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"], &[]),
         ("linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
+        ("linux_6.1_hybrid_load", "6.1", "hybrid", &["processors"], LOAD),
+        ("linux_6.12_v2_load", "6.12", "v2", &["processors"], LOAD),
         ("linux_6.1_v2_cpusets", "6.1", "v2", &["cpusets"], &["qemu.smp=4"]),
-        ("linux_6.12_v2_nodes", "6.12", "v2", &["oracle"], &["qemu.nodes=2", "guest.filter=one_memory_node"]),
-        ("linux_6.1_v1_nodes", "6.1", "v1", &["oracle"], &["qemu.nodes=2", "guest.filter=one_memory_node"]),
+        ("linux_6.12_v2_nodes", "6.12", "v2", &["oracle"], NODES),
+        ("linux_6.1_v1_nodes", "6.1", "v1", &["oracle"], NODES),
     ];
-    for (name, kernel, layout, tests, more) in others {
+    for (place, (name, kernel, layout, tests, more)) in others.into_iter().enumerate() {
         let guest = Trial::ignorable_test(name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
             None => {
@@ -75,7 +81,7 @@ fn main() -> ExitCode {
                 boot(kernel, tests, &options).map(|_| Completion::Completed)
             }
         });
-        trials.push(guest);
+        trials.push(guest.with_ignored_flag(!all && place >= OTHERS_BY_DEFAULT));
     }
     trials.push(Trial::ignorable_test("linux_6.1_no_memory_controller", || match missing() {
         Some(reason) => Ok(Completion::ignored_with(reason)),
@@ -152,6 +158,7 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
             "survival: ",
             "isolation: ",
             "cpusets: ",
+            "processors: ",
         ]
         .iter()
         .any(|sign| line.starts_with(sign))

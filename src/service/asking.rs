@@ -3,6 +3,7 @@
 use super::answers::{Answer, CgroupAnswers, Found, Reading};
 use super::aside::{Job, Lane, Owner};
 use super::ledgers::Ledgers;
+use super::loads::Asked;
 use super::share::Share;
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
@@ -579,9 +580,8 @@ impl Service {
             snapshot.counters = Some(counters.map_err(Error::from)?);
         }
         if needs.covers(Needs::LOAD) {
-            let last_pid = self.source.innermost_pid(caller.pid)?;
-            let load = self.loads.load(container, &self.source, &snapshot, last_pid).map_err(Error::from)?;
-            snapshot.load = Some(load);
+            let asked = Asked { container, caller, snapshot: &snapshot, start_is_certain: is_known };
+            snapshot.load = Some(self.loads.load(&asked, &self.source)?);
         }
         Ok(snapshot)
     }

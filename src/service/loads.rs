@@ -1,46 +1,50 @@
-//! The load of the containers that were asked for it lately.
+//! The load of the containers that were asked for it.
 //!
-//! No cgroup counts its tasks by state, so each of a container's tasks is looked at, every five seconds or, where that would
-//! take more than a hundredth of one processor, as much more seldom. Of more than 1,000 tasks some stand for all, lest one
-//! container have the others wait. To reckon the load from processor time and
+//! No cgroup counts its tasks by state, so each of a container's tasks is looked at, every five seconds, just after the kernel has
+//! counted its own, or, where that would take more than a hundredth of one processor, as much more seldom. Of more than 1,000
+//! tasks some stand for all, lest one container have the others wait. To reckon the load from processor time and
 //! `cpu.pressure` instead would take one read for each container, but pressure tells for how long *some* task waited and
 //! not how many did: three tasks on half a processor look like two. The taskstats interface counts in the kernel, but
 //! only for v1, and not what is below a cgroup.
+//!
+//! Averages start at 0 when the container does, and each look counts for the whole time since the last, as the kernel's do. Over a time in which nobody looked, because nobody asked, the container is said
+//! to have had as many tasks running as it has run, and as those that it has now have waited.
 
+use super::beat::{Beat, GLANCE};
 use super::places::Places;
-use crate::load::{Averages, Load, Tasks};
+use crate::error::Error;
+use crate::load::{Averages, Load, LoadRecord, Ran, Tasks};
 use crate::parse::uptime::uptime;
 use crate::shared::{Record, Table};
 use crate::shares::{Policy, Shares};
 use crate::snapshot::{Native, Snapshot};
-use crate::source::Source;
+use crate::source::{Caller, Depth, Source, TaskLook};
 use crate::sys;
 use crate::view::ViewError;
 use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// As often as the kernel does (`LOAD_FREQ`).
-const INTERVAL: Duration = Duration::from_secs(5);
-/// How often it is seen whose turn it is.
-const TICK: Duration = Duration::from_millis(500);
-/// So many times as long as the looks at one container ran, and all looks together, it is paused: a hundredth of a processor,
+/// So many times as long as the looks at one container ran it is paused: a hundredth of a processor,
 const PAUSE_PER_WORK: u32 = 100;
 /// but no longer, however long they ran: what a tenant makes dear must not be what all others wait for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// So many tasks and cgroups of a container are looked at, at most: a tenant may make many, and the others wait meanwhile. It
-/// takes some 10 ms.
-const MOST_LOOKS: u32 = 1_000;
-/// And so many while somebody waits for it.
-const FIRST_LOOKS: u32 = 200;
-/// What nobody asked for in so long is forgotten.
+/// So much of a container is looked at, at most: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes
+/// some 10 ms for the tasks, and 50 ms for the cgroups.
+const SAMPLE: Depth = Depth { cgroups: 4_000, tasks: 1_000, with_run_queue: false };
+/// And so much by who needs the thread that asks for others.
+const FIRST: Depth = Depth { cgroups: 100, tasks: 200, with_run_queue: true };
+/// What nobody asked for in so long is not looked at until somebody does.
 const PATIENCE: Duration = Duration::from_mins(15);
-/// So many containers are followed. Where there are more, tenants share them; the load of the others is what they have run.
+/// What a predecessor left and nobody asked for in so long is a container that is gone.
+const LONG: Duration = Duration::from_hours(24);
+/// Over so short a time without a look it was as it is now: the kernel does not look more often either.
+const SHORT: u64 = 10_000_000_000;
+/// So many containers are known. Where there are more, tenants share them.
 const MOST: usize = 10_000;
 /// The averages of so many are kept in memory that outlives this process.
 pub const LOADS: usize = 1024;
-/// Averages of a predecessor's are of then if nobody has looked for so long.
-const SOON: Duration = Duration::from_mins(1);
 
 /// By the number of the container's cgroup, which is never used again.
 pub(super) struct Loads {
@@ -50,49 +54,85 @@ pub(super) struct Loads {
 struct KnownLoads {
     by_container: HashMap<u64, Known>,
     shares: Shares<u64>,
-    places: Places<Averages>,
+    places: Places<LoadRecord>,
     /// What a predecessor has left.
-    left: HashMap<u64, Averages>,
+    left: HashMap<u64, LoadRecord>,
     since: Option<Instant>,
+    beat: Beat,
+    /// Nobody's turn is before.
+    next: Instant,
 }
 
 struct Known {
     path: Vec<u8>,
-    averages: Averages,
+    /// The cgroup that accounts for its processor time.
+    accounting: Option<Vec<u8>>,
+    record: LoadRecord,
+    /// The averages that are told.
+    shown: [f64; 3],
     tasks: Tasks,
-    looked: Instant,
-    /// When it is to be looked at again.
-    due: Instant,
+    /// When it is to be looked at again; `None` where nobody asked for it in a while.
+    due: Option<Instant>,
     asked: Instant,
     /// Whether it was looked at since it is known.
     is_followed: bool,
 }
 
-impl Record for Averages {
-    const VERSION: u64 = 1;
-    const WORDS: usize = 3;
+/// Whose load is asked for.
+pub(super) struct Asked<'s> {
+    /// The number of the container's cgroup, and its path.
+    pub(super) container: (u64, &'s [u8]),
+    pub(super) caller: &'s Caller<'s>,
+    pub(super) snapshot: &'s Snapshot,
+    /// Whether it is certain when the container started.
+    pub(super) start_is_certain: bool,
+}
+
+impl Record for LoadRecord {
+    const VERSION: u64 = 2;
+    const WORDS: usize = 7;
 
     fn save(&self) -> impl Iterator<Item = u64> {
-        Self::save(*self).into_iter()
+        let ran = self.ran.map_or([u64::MAX; 2], |ran| [ran.at, ran.time]);
+        self.averages.save().into_iter().chain([self.at, self.start]).chain(ran)
     }
 
     fn restore(words: &[u64]) -> Option<Self> {
-        Self::restore(words.try_into().ok()?)
+        let (averages, rest) = words.split_first_chunk()?;
+        let &[at, start, ran_at, time] = rest.first_chunk()?;
+        let ran = (ran_at != u64::MAX).then_some(Ran { at: ran_at, time });
+        Some(Self { averages: Averages::restore(*averages)?, at, ran, start })
+    }
+}
+
+impl Known {
+    /// Whether nobody asked for it in a while, and nobody looks until somebody does.
+    fn is_left_alone(&self) -> bool {
+        self.asked.elapsed() >= PATIENCE
+    }
+
+    /// What accounts for its processor time, where that is to go on from what it has run by now.
+    fn left_alone(&self) -> Option<Vec<u8>> {
+        self.accounting.clone().filter(|_| self.is_left_alone())
     }
 }
 
 impl KnownLoads {
     fn insert(&mut self, container: u64, known: Known) {
-        if self.by_container.contains_key(&container) {
-            // Another reader was faster.
-            return;
-        }
-        let Ok(displaced) = self.shares.admit(container, &known.path, 1) else { return };
-        for container in displaced {
-            self.by_container.remove(&container);
-            self.places.release(container);
+        if !self.by_container.contains_key(&container) {
+            let Ok(displaced) = self.shares.admit(container, &known.path, 1) else { return };
+            for container in displaced {
+                self.by_container.remove(&container);
+                self.places.release(container);
+            }
         }
         self.by_container.insert(container, known);
+    }
+
+    /// How long there is nothing to do.
+    fn pause(&self, now: Instant) -> Duration {
+        let next = self.next.saturating_duration_since(now);
+        if self.beat.is_searching() { next.min(GLANCE) } else { next }
     }
 
     fn remove(&mut self, container: u64) {
@@ -101,16 +141,10 @@ impl KnownLoads {
         self.places.release(container);
     }
 
-    /// Forgets what nobody asked for in a while, of ours and of a predecessor's, whose containers are gone by now.
-    fn forget_what_nobody_asks_for(&mut self) {
-        let old = self.by_container.iter().filter(|(_, known)| known.asked.elapsed() >= PATIENCE);
-        for container in old.map(|(&container, _)| container).collect::<Vec<_>>() {
-            self.remove(container);
-        }
-        if self.since.is_some_and(|since| since.elapsed() > PATIENCE) {
+    /// Forgets what a predecessor knew of containers that are gone.
+    fn forget_what_is_gone(&mut self) {
+        if self.since.is_some_and(|since| since.elapsed() > LONG) {
             self.places.release_unclaimed();
-        }
-        if !self.left.is_empty() && self.since.is_none_or(|since| since.elapsed() > SOON) {
             self.left = HashMap::new();
         }
     }
@@ -124,89 +158,159 @@ impl Loads {
             places: Places::new(LOADS, Policy::Replace),
             left: HashMap::new(),
             since: None,
+            beat: Beat::new(),
+            next: Instant::now(),
         };
         Self { known: Mutex::new(known) }
     }
 
     /// Keeps the averages in a table, and goes on with those that a predecessor has kept there.
-    pub(super) fn keep(&self, table: Table<Averages>) {
+    pub(super) fn keep(&self, table: Table<LoadRecord>) {
         let mut known = self.known.lock();
         known.left = known.places.resume(table).into_iter().collect();
         known.since = Some(Instant::now());
     }
 
-    fn left(&self, container: u64) -> Option<Averages> {
-        let mut known = self.known.lock();
-        let is_of_now = known.since.is_some_and(|since| since.elapsed() < SOON);
-        known.left.remove(&container).filter(|_| is_of_now)
-    }
-
-    /// The load of the container of this number, at this path. Only for the first answer are tasks looked at, and no more than
-    /// [`FIRST_LOOKS`]: whoever asks has only so many threads that could answer others.
-    pub(super) fn load(
-        &self,
-        (container, path): (u64, &[u8]),
-        source: &Source,
-        snapshot: &Snapshot,
-        last_pid: u32,
-    ) -> Result<Load, ViewError> {
+    /// The load of a container. Only where nobody looks at its tasks by now that is done first.
+    ///
+    /// # Errors
+    /// [`Error::TakesLong`] where it has so many cgroups that it is to be asked for by somebody who may take long.
+    pub(super) fn load(&self, asked: &Asked<'_>, source: &Source) -> Result<Load, Error> {
+        let (container, path) = asked.container;
+        let last_pid = source.innermost_pid(asked.caller.pid)?;
+        let start = asked.snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+        // One that has started later is another one, in the same cgroup.
+        let is_same = |record: &LoadRecord| record.start >= start || !asked.start_is_certain;
         let now = Instant::now();
-        {
+        let earlier = {
             let mut all = self.known.lock();
             let all = &mut *all;
-            if let Some(known) = all.by_container.get_mut(&container) {
+            let known = all.by_container.get_mut(&container).filter(|known| is_same(&known.record));
+            if let Some(known) = known {
                 known.asked = now;
                 all.shares.touch(container);
-                return Ok(Load { averages: known.averages.get(), tasks: known.tasks, last_pid });
+                if known.due.is_some() {
+                    known.record.ran = ran_by(asked.snapshot)?.or(known.record.ran);
+                    return Ok(Load { averages: known.shown, tasks: known.tasks, last_pid });
+                }
+                Some(known.record)
+            } else {
+                all.left.get(&container).copied().filter(is_same)
             }
-        }
-        // Where nobody looked before that is not known, but for how much it has run.
-        let averages = match self.left(container) {
-            Some(averages) => averages,
-            None => Averages::steady(run_until_now(snapshot)?),
         };
-        // Of a container that goes meanwhile there is at least the reader.
-        let tasks = source.tasks(container, path, FIRST_LOOKS).unwrap_or_default();
-        let path = path.to_vec();
-        let known = Known { path, averages, tasks, looked: now, due: now, asked: now, is_followed: false };
-        self.known.lock().insert(container, known);
-        Ok(Load { averages: averages.get(), tasks, last_pid })
+        let depth = match asked.caller.may_take_long {
+            true => Depth { with_run_queue: true, ..SAMPLE },
+            false => FIRST,
+        };
+        let look = match source.tasks((container, path), depth) {
+            Ok(look) if !look.are_all && !asked.caller.may_take_long => {
+                return Err(Error::TakesLong(crate::error::printable(path)));
+            }
+            // Of a container that goes meanwhile there is at least the reader.
+            look => look.unwrap_or_default(),
+        };
+        let accounting = source.accounting_cgroup(asked.caller)?.map(<[u8]>::to_vec);
+        let mut all = self.known.lock();
+        let (record, shown) = go_on(earlier, &look, asked.snapshot, all.beat.since(now))?;
+        all.left.remove(&container);
+        let known = Known {
+            path: path.to_vec(),
+            accounting,
+            record,
+            shown,
+            tasks: look.tasks,
+            due: Some(all.beat.after(now)),
+            asked: now,
+            is_followed: false,
+        };
+        all.insert(container, known);
+        Ok(Load { averages: shown, tasks: look.tasks, last_pid })
     }
 
     /// Looks at those whose turn it is, and says how long to wait until the next time.
     pub(super) fn look(&self, source: &Source) -> Duration {
-        let (started, ran_before) = (Instant::now(), sys::thread_time());
+        let started = Instant::now();
+        self.seek_beat(source, started);
         let due: Vec<_> = {
             let mut known = self.known.lock();
-            known.forget_what_nobody_asks_for();
-            let due = known.by_container.iter().filter(|(_, known)| known.due <= started);
-            due.map(|(&container, known)| (container, known.path.clone())).collect()
+            if started < known.next {
+                return known.pause(started);
+            }
+            known.forget_what_is_gone();
+            let due = |known: &Known| known.due.is_some_and(|due| due <= started);
+            let due = known.by_container.iter().filter(|(_, known)| due(known));
+            due.map(|(&container, known)| (container, known.path.clone(), known.left_alone())).collect()
         };
-        for (container, path) in due {
+        for (container, path, left_alone) in due {
             let (began, before) = (Instant::now(), sys::thread_time());
-            let tasks = source.tasks(container, &path, MOST_LOOKS);
+            let look = source.tasks((container, &path), SAMPLE);
+            let ran = left_alone.and_then(|cgroup| source.run_time(&cgroup));
             let mut all = self.known.lock();
-            let KnownLoads { by_container, places, .. } = &mut *all;
-            match (tasks, by_container.get_mut(&container)) {
-                (Ok(tasks), Some(known)) => {
-                    let active = f64::from(tasks.running) + f64::from(tasks.uninterruptible);
-                    let now = Instant::now();
-                    known.averages.add(active, (now - known.looked).as_secs_f64());
-                    (known.tasks, known.looked) = (tasks, now);
+            let KnownLoads { by_container, places, beat, .. } = &mut *all;
+            match (look, by_container.get_mut(&container)) {
+                (Ok(TaskLook { tasks, .. }), Some(known)) => {
+                    let at = since_boot();
+                    let passed = Duration::from_nanos(at.saturating_sub(known.record.at));
+                    known.record.averages.add(active(tasks), passed.as_secs_f64());
+                    (known.record.at, known.shown, known.tasks) = (at, known.record.averages.get(), tasks);
+                    if known.is_left_alone() {
+                        known.record.ran = ran.map(|time| Ran { at, time });
+                        known.due = None;
+                    }
                     match std::mem::replace(&mut known.is_followed, true) {
                         false => drop(places.claim(container, &path)),
                         // Whoever has lost its place takes nobody else's.
                         true => places.claim_if_free(container, &path),
                     }
-                    places.put(container, &known.averages);
-                    known.due = began + INTERVAL.max(pause_after(before));
+                    places.put(container, &known.record);
+                    if known.due.is_some() {
+                        // As many beats later as is nearest to the pause.
+                        let pause = pause_after(before).saturating_sub(beat.period() / 2);
+                        known.due = Some(beat.after(began + pause));
+                    }
                 }
                 // It is gone, most likely; if it is not it will be asked for again.
                 _ => all.remove(container),
             }
         }
-        TICK.max(pause_after(ran_before).min(INTERVAL))
+        let (mut known, now) = (self.known.lock(), Instant::now());
+        known.next = known.beat.after(now);
+        known.pause(now)
     }
+
+    /// Finds out when the kernel has new averages, once there are containers whose tasks make them change.
+    fn seek_beat(&self, source: &Source, now: Instant) {
+        {
+            let known = self.known.lock();
+            let has_load = || known.by_container.values().any(|known| active(known.tasks) > 0.0);
+            if !known.beat.is_sought(now) || !(known.beat.is_searching() || has_load()) {
+                return;
+            }
+        }
+        let text = source.native(Native::Loadavg).unwrap_or_default();
+        self.known.lock().beat.observe(Instant::now(), &text);
+    }
+
+    /// Forgets containers that `exists` denies and nobody looks at.
+    pub(super) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool) {
+        let left: Vec<_> = {
+            let known = self.known.lock();
+            let left = known.by_container.iter().filter(|(_, known)| known.due.is_none());
+            left.map(|(&container, known)| (container, known.path.clone())).collect()
+        };
+        for (container, _) in left.into_iter().filter(|(number, path)| !exists(*number, path)) {
+            self.known.lock().remove(container);
+        }
+    }
+}
+
+fn active(tasks: Tasks) -> f64 {
+    f64::from(tasks.running) + f64::from(tasks.uninterruptible)
+}
+
+fn since_boot() -> u64 {
+    let now = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// How long to pause after what this thread has run since it had run `before`. What it waited meanwhile, for a processor or
@@ -215,18 +319,155 @@ fn pause_after(before: Duration) -> Duration {
     (sys::thread_time().saturating_sub(before) * PAUSE_PER_WORK).min(LONGEST_PAUSE)
 }
 
-/// How many processors the container has kept busy on average since it started.
-fn run_until_now(snapshot: &Snapshot) -> Result<f64, ViewError> {
+/// How long the container has run by the moment of a snapshot.
+fn ran_by(snapshot: &Snapshot) -> Result<Option<Ran>, ViewError> {
     let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
+    let at = moment_of(snapshot)?;
+    Ok(cpus.time.map(|time| Ran { at, time: time.total }))
+}
+
+/// In nanoseconds after the boot.
+fn moment_of(snapshot: &Snapshot) -> Result<u64, ViewError> {
+    let now = uptime(snapshot.native(Native::Uptime)?);
+    Ok(now.map_err(|e| ViewError::Malformed("/proc/uptime", e))?.saturating_mul(10_000_000))
+}
+
+/// What the averages go on from at the moment of a snapshot, from what was known last, or from the container's start; and what
+/// they are then. The next look counts for the whole time since the last beat, which was so long ago.
+fn go_on(
+    earlier: Option<LoadRecord>,
+    look: &TaskLook,
+    snapshot: &Snapshot,
+    since_beat: Duration,
+) -> Result<(LoadRecord, [f64; 3]), ViewError> {
+    let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
     let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
-    let now =
-        uptime(snapshot.native(Native::Uptime)?).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
-    let start = Duration::from_secs(start)
-        / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100).max(1);
-    let age = Duration::from_millis(now.saturating_mul(10)).saturating_sub(start);
-    let time = cpus.time.unwrap_or_default();
-    let ran = Duration::from_nanos(time.total);
-    // More than its processors can't have run all the time: the container is older than what is known of it.
-    let most = Duration::from_millis(cpus.capacity()).as_secs_f64();
-    Ok((ran.as_secs_f64() / age.as_secs_f64().max(1.0)).min(most))
+    let (now, ran) = (moment_of(snapshot)?, ran_by(snapshot)?);
+    let beat = now.saturating_sub(u64::try_from(since_beat.as_nanos()).unwrap_or(u64::MAX));
+    let nothing = LoadRecord { averages: Averages::default(), at: 0, ran, start };
+    let (mut record, since, meanwhile) = match earlier {
+        Some(record) => {
+            let is_long = now.saturating_sub(record.at) > SHORT;
+            let ran = ran.zip(record.ran).filter(|_| is_long);
+            let meanwhile =
+                ran.map(|(now, then)| (now.time.saturating_sub(then.time), now.at.saturating_sub(then.at)));
+            (record, record.at, meanwhile)
+        }
+        None => {
+            let since = start.saturating_mul(nanoseconds_per_tick());
+            let ran = counters.all.user.saturating_add(counters.all.system);
+            (nothing, since, Some((ran, now.saturating_sub(since))))
+        }
+    };
+    // It can't have been more, but for a start that is not known: the container is older than it seems.
+    let online = snapshot.cpus.as_ref().map_or(0, |cpus| cpus.online.len());
+    let most = f64::from(look.tasks.total.max(u32::try_from(online).unwrap_or(u32::MAX)));
+    let active = match meanwhile {
+        Some((ran, passed)) => look.run_queue.active(ran, passed).min(most),
+        None => active(look.tasks),
+    };
+    let seconds = |from: u64, until: u64| Duration::from_nanos(until.saturating_sub(from)).as_secs_f64();
+    record.averages.add(active, seconds(since, beat));
+    // What is younger than the beat had no load then.
+    record.at = if earlier.is_some() { since.max(beat) } else { beat };
+    (record.ran, record.start) = (ran, start);
+    let mut shown = record.averages;
+    shown.add(active, seconds(since.max(beat), now));
+    Ok((record, shown.get()))
+}
+
+fn nanoseconds_per_tick() -> u64 {
+    1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bytes::Kib;
+    use crate::ledger::{Counted, Counters};
+    use crate::parse::cpu_list::CpuList;
+    use crate::snapshot::{Container, CpuTime, Cpus, Scope};
+
+    const SECOND: u64 = 1_000_000_000;
+    /// So long ago.
+    const BEAT: Duration = Duration::from_secs(2);
+
+    /// At so many seconds after the boot, of a container that started at 1,000 and has run so many by then.
+    fn snapshot(now: u64, ran: u64) -> Snapshot {
+        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
+        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
+        let time = CpuTime { total: ran * SECOND, user: 1, system: 0 };
+        snapshot.cpus = Some(Cpus { online: CpuList::first(4), time: Some(time), ..Cpus::default() });
+        let all = Counted { user: ran * SECOND, ..Counted::default() };
+        snapshot.counters = Some(Counters { all, each: vec![all] });
+        snapshot.start = Some(1000 * SECOND / nanoseconds_per_tick());
+        snapshot.natives.push((Native::Uptime, format!("{now}.00 1.00\n").into()));
+        snapshot
+    }
+
+    fn at_rest() -> TaskLook {
+        TaskLook { tasks: Tasks { total: 2, ..Tasks::default() }, ..TaskLook::default() }
+    }
+
+    fn assert_near(averages: [f64; 3], expected: [f64; 3]) {
+        let is_near = averages.iter().zip(expected).all(|(a, b)| (a - b).abs() < 0.005);
+        assert!(is_near, "{averages:?} instead of {expected:?}");
+    }
+
+    #[test]
+    fn averages_start_at_nothing_when_the_container_does() {
+        // A second's burst, asked for at once, and after 20 s.
+        let shown = |now, ran| go_on(None, &at_rest(), &snapshot(now, ran), BEAT).unwrap().1;
+        assert_near(shown(1001, 1), [0.0165, 0.0033, 0.0011]);
+        assert_near(shown(1020, 1), [0.0142, 0.0032, 0.0011]);
+        // A minute on two processors.
+        assert_near(shown(1060, 120), [1.264, 0.3625, 0.129]);
+        // Of a container that is older than it seems.
+        assert_near(shown(1060, 120_000), [2.528, 0.725, 0.258]);
+    }
+
+    /// The kernel samples a task that is a second old as it does others: it counts for the whole five seconds.
+    #[test]
+    fn the_first_look_counts_for_the_time_since_the_last_beat() {
+        let (mut record, _) = go_on(None, &at_rest(), &snapshot(1001, 1), BEAT).unwrap();
+        assert_eq!((record.averages, record.at), (Averages::default(), 999 * SECOND));
+        record.averages.add(1.0, 5.0);
+        assert!((record.averages.get()[0] - 0.08).abs() < 0.001);
+        let (record, _) = go_on(None, &at_rest(), &snapshot(1060, 120), BEAT).unwrap();
+        assert_eq!(record.at, 1058 * SECOND);
+        assert_near(record.averages.get(), [1.239, 0.351, 0.125]);
+    }
+
+    #[test]
+    fn what_nobody_looked_at_goes_on_from_what_was_known() {
+        let mut averages = Averages::default();
+        averages.add(3.0, 3600.0);
+        let ran = Some(Ran { at: 5000 * SECOND, time: 10_800 * SECOND });
+        let then = LoadRecord { averages, at: 5000 * SECOND, ran, start: 0 };
+        let after = |now, ran, look: &TaskLook| go_on(Some(then), look, &snapshot(now, ran), BEAT).unwrap().1;
+        let [one, five, fifteen] = then.averages.get();
+        // It was idle for five minutes.
+        assert_near(
+            after(5300, 10_800, &at_rest()),
+            [one * (-5f64).exp(), five * (-1f64).exp(), fifteen * (-1f64 / 3.0).exp()],
+        );
+        // It went on.
+        assert_near(after(8600, 21_600, &at_rest()), [3.0, 3.0, 3.0]);
+        // For a moment nobody looked, and now two tasks run.
+        let mut two = at_rest();
+        two.tasks.running = 2;
+        assert_near(after(5005, 10_800, &two), [2.920, 2.983, 2.940]);
+    }
+
+    #[test]
+    fn a_record_that_is_kept_is_the_same() {
+        let mut record = LoadRecord { averages: Averages::default(), at: 5, ran: None, start: 9 };
+        record.averages.add(2.0, 30.0);
+        for ran in [Some(Ran { at: 7, time: 6 }), None] {
+            record.ran = ran;
+            let words: Vec<u64> = record.save().collect();
+            assert_eq!((words.len(), LoadRecord::restore(&words)), (LoadRecord::WORDS, Some(record)));
+        }
+        assert_eq!(LoadRecord::restore(&[u64::MAX; 7]), None);
+    }
 }

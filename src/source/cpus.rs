@@ -57,7 +57,15 @@ fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Re
 
 /// The root's time is the host's.
 fn time(cpuacct: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuTime>, Error> {
-    let Some(container) = caller.container_in(cpuacct)? else { return Ok(None) };
+    caller.container_in(cpuacct)?.map_or(Ok(None), |container| time_of(cpuacct, container, buffer))
+}
+
+/// How long a cgroup has run; `None` where it is gone.
+pub(super) fn time_of(
+    cpuacct: &Hierarchy,
+    container: &[u8],
+    buffer: &mut Vec<u8>,
+) -> Result<Option<CpuTime>, Error> {
     let place = cpuacct.place(container);
     match cpuacct.version {
         CgroupVersion::V2 => read(container, place, "cpu.stat", buffer, |text| {

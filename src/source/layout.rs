@@ -29,6 +29,8 @@ pub struct Layout {
     pub cpuset: Option<Hierarchy>,
     /// Accounts for processor time: the cpuacct controller of cgroup v1, or any hierarchy of v2.
     pub cpuacct: Option<Hierarchy>,
+    /// Has the freezer of cgroup v1; that of v2 takes no controller.
+    pub freezer: Option<Hierarchy>,
     /// Accounts for block devices: the blkio controller of v1, the io controller of v2.
     pub io: Option<Hierarchy>,
     /// Tells of pressure: any hierarchy of v2.
@@ -86,6 +88,7 @@ impl Layout {
             cpu: find("cpu"),
             cpuset: find("cpuset"),
             cpuacct: find("cpuacct"),
+            freezer: find("freezer"),
             io: find("blkio").or_else(|| find("io")),
             pressure: find("pressure"),
         })

@@ -1,178 +1,179 @@
 //! The tasks of a container: how many there are, and in which state.
 
-use super::layout::Hierarchy;
-use super::levels::relative;
-use super::procfs::{PATH_DIR, Procfs, READ};
-use crate::error::{Error, printable};
-use crate::load::Tasks;
+use super::layout::{Hierarchy, Layout};
+use super::procfs::{Procfs, READ, read_whole};
+use super::subtree::{Bounds, ids};
+use crate::error::Error;
+use crate::load::{RunQueue, Tasks};
 use crate::parse::CgroupVersion;
-use crate::parse::{decimal, proc_status};
-use rustix::buffer::spare_capacity;
-use rustix::fs::{Dir, FileType, Mode, OFlags, Stat, fstat, openat};
-use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use crate::parse::{proc_status, schedstat};
+use rustix::fs::{Mode, openat};
+use std::collections::HashMap;
 
-/// Looks at the tasks of the cgroup of that number at `path`, and of those below it; nobody else's. Of more than
-/// `most_looks` some stand for all.
+/// A look at the tasks of a container.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TaskLook {
+    /// What was seen.
+    pub tasks: Tasks,
+    /// How long they have run and waited, where that was asked for.
+    pub run_queue: RunQueue,
+    /// Whether all cgroups were looked at.
+    pub are_all: bool,
+}
+
+/// How much of a container is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Depth {
+    /// So many cgroups at most.
+    pub cgroups: usize,
+    /// Of more tasks than these some stand for all.
+    pub tasks: usize,
+    /// Whether it is asked how long they have run and waited.
+    pub with_run_queue: bool,
+}
+
+/// Looks at the tasks of the cgroup of that number at `path`, and of those below it; nobody else's.
 pub(super) fn tasks(
-    hierarchy: &Hierarchy,
+    layout: &Layout,
     procfs: &Procfs,
-    number: u64,
-    path: &[u8],
-    most_looks: u32,
-) -> Result<Tasks, Error> {
-    let gone = || Error::CgroupGone(printable(path));
-    let unreadable = |e: Errno| match e {
-        Errno::NOENT | Errno::NODEV => gone(),
-        e => Error::unreadable(printable(path), e),
-    };
-    let directory = openat(&hierarchy.dir, relative(path), PATH_DIR, Mode::empty()).map_err(unreadable)?;
-    let status = fstat(&directory).map_err(unreadable)?;
-    if status.st_ino != number {
-        return Err(gone());
-    }
-    let file = match hierarchy.version {
+    cgroup: (u64, &[u8]),
+    depth: Depth,
+) -> Result<TaskLook, Error> {
+    let file = match layout.memory.version {
         CgroupVersion::V1 => "tasks",
         CgroupVersion::V2 => "cgroup.threads",
     };
-    let mut walk = Walk { file, procfs, left: most_looks, sum: Tasks::default() };
-    walk.level(&directory, has_children(&status), 0).map_err(unreadable)?;
-    Ok(walk.sum)
+    // First all there are, for only then is it known for how many one stands.
+    let bounds = Bounds { cgroups: depth.cgroups, ids: usize::MAX };
+    let listed = ids(&layout.memory, cgroup, file, bounds)?;
+    let freezers = Freezers { hierarchy: layout.freezer.as_ref(), known: HashMap::new() };
+    let (tasks, run_queue) = Looker { procfs, freezers, text: Vec::new() }.look(&listed.ids, depth);
+    Ok(TaskLook { tasks, run_queue, are_all: listed.are_all })
 }
 
-/// No deeper is looked: each level takes a descriptor or two.
-const MOST_LEVELS: usize = 16;
-
-/// By the directory's own count, which is two and one for each (`kernfs_refresh_inode()`, fs/kernfs/inode.c); most
-/// containers have none, and are spared a listing.
-fn has_children(directory: &Stat) -> bool {
-    directory.st_nlink != 2
+struct Looker<'s> {
+    procfs: &'s Procfs,
+    freezers: Freezers<'s>,
+    text: Vec<u8>,
 }
 
-/// A walk through a container's cgroups.
-struct Walk<'p> {
-    /// The file that lists tasks.
-    file: &'static str,
-    procfs: &'p Procfs,
-    left: u32,
-    sum: Tasks,
-}
-
-impl Walk<'_> {
-    fn level(
-        &mut self,
-        directory: &OwnedFd,
-        may_have_children: bool,
-        depth: usize,
-    ) -> rustix::io::Result<()> {
-        self.tasks_of(directory)?;
-        if depth == MOST_LEVELS || !may_have_children {
-            return Ok(());
-        }
-        let listed = match openat(directory, ".", READ | OFlags::DIRECTORY, Mode::empty()) {
-            // It goes while we look.
-            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-            listed => listed?,
-        };
-        for entry in Dir::new(listed)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
-                continue;
-            }
-            if !self.may_look() {
-                break;
-            }
-            match openat(directory, name, PATH_DIR, Mode::empty()) {
-                Err(Errno::NOENT) => {}
-                opened => {
-                    let child = opened?;
-                    let status = fstat(&child)?;
-                    self.level(&child, has_children(&status), depth + 1)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn may_look(&mut self) -> bool {
-        self.left = self.left.saturating_sub(1);
-        self.left > 0
-    }
-
-    fn tasks_of(&mut self, directory: &OwnedFd) -> rustix::io::Result<()> {
-        let file = match openat(directory, self.file, READ, Mode::empty()) {
-            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-            file => file?,
-        };
-        let Ok(text) = read_whole(&file) else { return Ok(()) };
-        let ids = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()).filter(|&id| id != 0);
-        let ids: Vec<u64> = ids.collect();
-        self.sum.total = self.sum.total.saturating_add(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+impl Looker<'_> {
+    fn look(&mut self, ids: &[u32], depth: Depth) -> (Tasks, RunQueue) {
+        let total = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        let (mut tasks, mut run_queue) = (Tasks { total, ..Tasks::default() }, RunQueue::default());
         // Of too many every so-manieth stands for as many.
-        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let stride = ids.len().div_ceil(left.max(1)).max(1);
+        let stride = ids.len().div_ceil(depth.tasks.max(1)).max(1);
         let weight = u32::try_from(stride).unwrap_or(u32::MAX);
         let mut status = [0; 512];
-        for id in ids.into_iter().step_by(stride) {
-            if self.left == 0 {
-                break;
-            }
-            self.left -= 1;
+        for &id in ids.iter().step_by(stride) {
             // Not `stat`: that waits for who is in the middle of an exec, which may take as long as a tenant likes
             // (`do_task_stat()`, fs/proc/array.c).
             let file = openat(&self.procfs.dir, format!("{id}/status"), READ, Mode::empty());
             let read = file.and_then(|file| rustix::io::read(file, &mut status));
             match read.ok().and_then(|length| proc_status::state(&status[..length])) {
-                Some(b'R') => self.sum.running = self.sum.running.saturating_add(weight),
-                Some(b'D') => self.sum.uninterruptible = self.sum.uninterruptible.saturating_add(weight),
+                Some(b'R') => tasks.running = tasks.running.saturating_add(weight),
+                Some(b'D') if !self.is_frozen(id) => {
+                    tasks.uninterruptible = tasks.uninterruptible.saturating_add(weight);
+                }
                 _ => {}
             }
+            if depth.with_run_queue && self.procfs.read_of(id, "schedstat", &mut self.text).is_ok() {
+                let (ran, waited) = schedstat::ran_and_waited(&self.text).unwrap_or_default();
+                run_queue.ran = run_queue.ran.saturating_add(ran.saturating_mul(u64::from(weight)));
+                run_queue.waited = run_queue.waited.saturating_add(waited.saturating_mul(u64::from(weight)));
+            }
         }
-        Ok(())
+        (tasks, run_queue)
+    }
+
+    /// Whether the freezer of cgroup v1 has stopped a task: the kernel does not count it then, and says that it is
+    /// uninterruptible all the same (`__task_state_index()`, include/linux/sched.h). One that that of v2 has stopped is
+    /// said to sleep.
+    fn is_frozen(&mut self, id: u32) -> bool {
+        let Some(hierarchy) = self.freezers.hierarchy else { return false };
+        let Self { freezers, procfs, text } = self;
+        let cgroup = procfs.read_of(id, "cgroup", text).and_then(|()| hierarchy.path_in(text, id));
+        cgroup.is_ok_and(|cgroup| freezers.are_frozen(cgroup))
     }
 }
 
-/// All there is to read. Without the two calls by which the standard library asks first how much that is: kernfs
-/// doesn't know.
-fn read_whole(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(4096);
-    while rustix::io::read(file, spare_capacity(&mut text))? > 0 {
-        if text.capacity() - text.len() < 1024 {
-            text.reserve(text.capacity());
+/// Which cgroups of the freezer are frozen, as far as that was asked for.
+struct Freezers<'l> {
+    hierarchy: Option<&'l Hierarchy>,
+    known: HashMap<Vec<u8>, bool>,
+}
+
+impl Freezers<'_> {
+    fn are_frozen(&mut self, cgroup: &[u8]) -> bool {
+        if let Some(known) = self.known.get(cgroup) {
+            return *known;
         }
+        let state = self.hierarchy.and_then(|hierarchy| {
+            let (directory, path) = hierarchy.place(cgroup);
+            let file = openat(directory, path.join("freezer.state"), READ, Mode::empty()).ok()?;
+            let mut state = Vec::new();
+            read_whole(file, &mut state).ok().map(|()| state)
+        });
+        // It says so also where it is a cgroup above that is frozen. One that is freezing has stopped all but those that can't
+        // be stopped now. The root has no state.
+        let frozen = state.is_some_and(|state| matches!(state.trim_ascii_end(), b"FROZEN" | b"FREEZING"));
+        self.known.insert(cgroup.to_vec(), frozen);
+        frozen
     }
-    Ok(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+    use std::path::Path;
+
+    fn add_task(root: &Path, id: u32, state: &str) -> std::path::PathBuf {
+        let task = root.join("proc").join(id.to_string());
+        fs::create_dir_all(&task).unwrap();
+        fs::write(task.join("status"), format!("Name:\ttask\nState:\t{state}\n")).unwrap();
+        task
+    }
+
+    fn look(root: &Path, ids: &[u32], most: usize, hierarchy: Option<&Hierarchy>) -> (Tasks, RunQueue) {
+        let procfs = Procfs::open(root).unwrap();
+        let freezers = Freezers { hierarchy, known: HashMap::new() };
+        let depth = Depth { cgroups: 0, tasks: most, with_run_queue: true };
+        Looker { procfs: &procfs, freezers, text: Vec::new() }.look(ids, depth)
+    }
 
     #[test]
     fn of_many_tasks_some_stand_for_all() {
         let dir = tempfile::tempdir().unwrap();
-        let (cgroup, processes) = (dir.path().join("cgroup"), dir.path().join("proc"));
-        fs::create_dir(&cgroup).unwrap();
-        let mut ids = String::new();
-        for id in 1..=400 {
-            let task = processes.join(id.to_string());
-            fs::create_dir_all(&task).unwrap();
+        let ids: Vec<u32> = (1..=400).collect();
+        for &id in &ids {
             // The last hundred run.
-            let state = if id > 300 { "R (running)" } else { "S (sleeping)" };
-            fs::write(task.join("status"), format!("Name:\ttask\nState:\t{state}\n")).unwrap();
-            ids += &format!("{id}\n");
+            let task = add_task(dir.path(), id, if id > 300 { "R (running)" } else { "S (sleeping)" });
+            fs::write(task.join("schedstat"), "20 30 1\n").unwrap();
         }
-        fs::write(cgroup.join("tasks"), ids).unwrap();
-        let procfs = Procfs::open(dir.path()).unwrap();
-        let directory = rustix::fs::open(&cgroup, PATH_DIR, Mode::empty()).unwrap();
-        for (most, looks) in [(1000, 400), (100, 100), (90, 80)] {
-            let sum = Tasks::default();
-            let mut walk = Walk { file: "tasks", procfs: &procfs, left: most, sum };
-            walk.tasks_of(&directory).unwrap();
-            assert_eq!((walk.sum.running, walk.sum.total), (100, 400 + sum.total), "{most}");
-            assert_eq!(most - walk.left, looks);
+        for most in [1000, 100, 90] {
+            let (tasks, run_queue) = look(dir.path(), &ids, most, None);
+            assert_eq!((tasks.running, tasks.total), (100, 400), "{most}");
+            assert_eq!((run_queue.ran, run_queue.waited), (8000, 12_000));
         }
+    }
+
+    #[test]
+    fn who_is_frozen_does_not_wait() {
+        let dir = tempfile::tempdir().unwrap();
+        let freezer = dir.path().join("freezer");
+        for (cgroup, state) in [("a", "FROZEN\n"), ("b", "THAWED\n"), ("c", "FREEZING\n")] {
+            fs::create_dir_all(freezer.join(cgroup)).unwrap();
+            fs::write(freezer.join(cgroup).join("freezer.state"), state).unwrap();
+        }
+        let ids: Vec<u32> = (1..=6).collect();
+        for (id, cgroup) in ids.iter().zip(["/a", "/b", "/c", "/", "/a", "/gone"]) {
+            let task = add_task(dir.path(), *id, "D (disk sleep)");
+            fs::write(task.join("cgroup"), format!("7:freezer:{cgroup}\n4:memory:/m\n")).unwrap();
+        }
+        let mut hierarchy = Hierarchy::for_test("freezer");
+        hierarchy.dir = rustix::fs::open(&freezer, super::super::procfs::PATH_DIR, Mode::empty()).unwrap();
+        assert_eq!(look(dir.path(), &ids, 10, Some(&hierarchy)).0.uninterruptible, 3);
+        assert_eq!(look(dir.path(), &ids, 10, None).0.uninterruptible, 6);
     }
 }

@@ -43,6 +43,8 @@ pub enum Need {
     Processors(usize),
     /// A guest, which may run out of memory.
     Emulation,
+    /// A guest where nothing else runs.
+    Solitude,
 }
 
 impl Need {
@@ -79,6 +81,10 @@ impl Need {
                 lacks(there >= count, &format!("needs {count} processors"))
             }
             Need::Emulation => lacks(!is_native(), "needs a guest that may run out of memory"),
+            Need::Solitude => {
+                let is_alone = std::env::var_os("CGPROCFS_TEST_ALONE").is_some();
+                lacks(is_alone, "needs a guest where nothing else runs")
+            }
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
             Need::PythonModule(name) => {
                 lacks(has_python_module(name), &format!("needs the Python module {name} for {PYTHON}"))

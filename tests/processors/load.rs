@@ -1,0 +1,206 @@
+//! The load of containers, held against what runs there and against the kernel's own.
+
+use crate::common::cgroup::Cgroup;
+use crate::common::daemon::Daemon;
+use crate::common::{output, patience};
+use crate::in_container;
+use cgprocfs::source::Layout;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// The averages of a line of it, and how many tasks there are.
+fn parts(line: &str) -> ([f64; 3], u32) {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let average = |index: usize| words[index].parse().unwrap_or_else(|_| panic!("{line}"));
+    let total = words[3].split_once('/').unwrap().1;
+    ([average(0), average(1), average(2)], total.parse().unwrap())
+}
+
+/// Three spin on whatever there is; the load is three, of which one minute shows a part after some seconds.
+pub fn average() {
+    let spin = "while :; do :; done & ".repeat(3);
+    let script = format!("cat /proc/loadavg; {spin} sleep 11; cat /proc/loadavg");
+    let said = in_container(None, &script);
+    let loads: Vec<Vec<&str>> = said.lines().map(|line| line.split_whitespace().collect()).collect();
+    let [first, last] = &loads[..] else { panic!("{said}") };
+    assert!(first[0].parse::<f64>().unwrap() < 1.0, "{said}");
+    let one: f64 = last[0].parse().unwrap();
+    // 3 (1 - exp(-10/60)) is 0.46, and what there was at first has gone down by then.
+    assert!((0.4..1.2).contains(&one), "{said}");
+    let (running, total) = last[3].split_once('/').unwrap();
+    assert!(running.parse::<u32>().unwrap() >= 3 && total.parse::<u32>().unwrap() >= 5, "{said}");
+}
+
+/// What it costs to follow so many: less than a hundredth of one processor.
+pub fn of_five_hundred_containers() {
+    let daemon = Daemon::start();
+    let pod = Cgroup::new();
+    let path = daemon.path("proc/loadavg");
+    let start = |index: usize| {
+        let container = pod.child(index.to_string());
+        let words = ["sh", "-c", "head -c 4 \"$0\" && exec sleep 60 > /dev/null", path.to_str().unwrap()];
+        let mut child = container.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 4]).unwrap();
+        (container, child)
+    };
+    let containers: Vec<_> = (0..500).map(start).collect();
+    let (before, started) = (daemon.processor_time(), Instant::now());
+    std::thread::sleep(Duration::from_secs(20));
+    let share = (daemon.processor_time() - before) / started.elapsed().as_secs_f64();
+    println!("processors: loads of 500 containers: {:.2} % of one processor", share * 100.0);
+    for (container, mut child) in containers {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        container.remove();
+    }
+    assert!(share < 0.01, "{share}");
+}
+
+/// After a burst of a second it is what the kernel would have counted of it since the container began, and not as if it
+/// had always been so.
+pub fn of_a_young_container() {
+    let script = "timeout 1 sh -c 'while :; do :; done'; cat /proc/loadavg; sleep 11; cat /proc/loadavg";
+    let said = in_container(None, script);
+    for line in said.lines() {
+        let ([one, five, fifteen], _) = parts(line);
+        assert!((0.0..0.2).contains(&one) && five <= one && five < 0.05 && fifteen < 0.05, "{said}");
+    }
+}
+
+/// Processes in a cgroup, which are ended with this.
+struct Sleepers(Vec<Child>);
+
+impl Sleepers {
+    fn start(count: usize, cgroup: impl Fn(usize) -> PathBuf) -> Self {
+        let start = |index| {
+            let procs = cgroup(index).join("cgroup.procs");
+            let script = "echo 0 >\"$0\" && exec sleep 600";
+            Command::new("sh").args(["-c", script]).arg(procs).spawn().unwrap()
+        };
+        Self((0..count).map(start).collect())
+    }
+}
+
+impl Drop for Sleepers {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+        }
+        for child in &mut self.0 {
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A cgroup whose tasks can be frozen, thawed and removed with this.
+struct Freezer {
+    directory: PathBuf,
+    file: PathBuf,
+    words: [&'static str; 2],
+}
+
+impl Freezer {
+    /// Of cgroup v1, where there is one; else a cgroup of v2, which has to be below `pod`. `None` where the kernel has neither.
+    fn below(pod: &Cgroup) -> Option<Self> {
+        let name = format!("cgprocfs-test-{}", std::process::id());
+        let (directory, file, words) = match Layout::detect(Path::new("/")).unwrap().freezer {
+            Some(freezer) => (freezer.mount_point.join(name), "freezer.state", ["FROZEN", "THAWED"]),
+            None => (pod.dir.join(name), "cgroup.freeze", ["1", "0"]),
+        };
+        fs::create_dir(&directory).unwrap();
+        let freezer = Self { file: directory.join(file), directory, words };
+        freezer.file.exists().then_some(freezer)
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.file, self.words[1]);
+        for _ in 0..500 {
+            if fs::remove_dir(&self.directory).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Idle tasks that are frozen are said to be uninterruptible by cgroup v1, and the kernel does not count them.
+pub fn without_frozen_tasks() {
+    let daemon = Daemon::start();
+    let pod = Cgroup::new();
+    let Some(freezer) = Freezer::below(&pod) else { return };
+    let is_in_pod = freezer.directory.starts_with(&pod.dir);
+    let sleepers =
+        Sleepers::start(20, |_| if is_in_pod { freezer.directory.clone() } else { pod.dir.clone() });
+    if !is_in_pod {
+        crate::common::wait_until("all are there", || pod.pids().len() == 20);
+        for pid in pod.pids() {
+            fs::write(freezer.directory.join("cgroup.procs"), pid.to_string()).unwrap();
+        }
+    }
+    let load = daemon.path("proc/loadavg");
+    let shown = || parts(&output(&mut pod.command(&["cat", load.to_str().unwrap()])));
+    shown();
+    fs::write(&freezer.file, freezer.words[0]).unwrap();
+    std::thread::sleep(patience(1).max(Duration::from_secs(11)));
+    let ([one, ..], total) = shown();
+    fs::write(&freezer.file, freezer.words[1]).unwrap();
+    drop(sleepers);
+    // Two looks would have made it 20 (1 - exp(-10/60)), which is 3.
+    assert!(one < 0.5 && total >= 20, "{one} of {total}");
+}
+
+/// Whatever cgroups they are in, all tasks are there.
+pub fn of_seven_hundred_cgroups() {
+    const COUNT: u32 = 700;
+    let daemon = Daemon::start();
+    let pod = Cgroup::new();
+    let children: Vec<_> = (0..COUNT).map(|index| pod.bare_child(index.to_string())).collect();
+    let _sleepers = Sleepers::start(children.len(), |index| children[index].dir.clone());
+    crate::common::wait_until("all are there", || children.iter().all(|child| !child.pids().is_empty()));
+    let load = daemon.path("proc/loadavg");
+    let total = || parts(&output(&mut pod.command(&["cat", load.to_str().unwrap()]))).1;
+    // The reader, too.
+    assert_eq!(total(), COUNT + 1);
+    std::thread::sleep(Duration::from_secs(6));
+    assert!((COUNT..=COUNT + 1).contains(&total()));
+}
+
+/// A container that is the only load has the host's, at every second of a burst and of the silence after it.
+pub fn is_the_kernels() {
+    const SECONDS: usize = 60;
+    let daemon = Daemon::start();
+    let pod = Cgroup::new();
+    // Two spin from the third second to the 28th.
+    let script = "i=0; while [ $i -lt $1 ]; do \
+        read -r shown <\"$0\"; read -r native </proc/loadavg; echo $shown; echo $native; \
+        [ $i = 3 ] && { (while :; do :; done) & a=$!; (while :; do :; done) & b=$!; }; \
+        [ $i = 28 ] && kill -9 $a $b; sleep 1; i=$((i+1)); done";
+    let load = daemon.path("proc/loadavg");
+    let seconds = SECONDS.to_string();
+    let mut command = pod.command(&["sh", "-c", script, load.to_str().unwrap(), &seconds]);
+    let mut reader = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let (mut began, mut residue, mut worst) = (Instant::now(), None, 0f64);
+    for second in 0..SECONDS {
+        let (shown, native) = (parts(&lines.next().unwrap()).0, parts(&lines.next().unwrap()).0);
+        // The guest has just booted, which goes on to decay.
+        let residue = *residue.get_or_insert_with(|| {
+            began = Instant::now();
+            native
+        });
+        let age = began.elapsed().as_secs_f64();
+        let rest = [0, 1, 2].map(|index| residue[index] * (-age / [60.0, 300.0, 900.0][index]).exp());
+        let off = [0, 1, 2].map(|index| shown[index] - (native[index] - rest[index]));
+        println!("processors: second {second}: shown {shown:?}, the kernel's {native:?} less {rest:.2?}");
+        worst = off.iter().fold(worst, |worst, off| worst.max(off.abs()));
+        assert!(worst < 0.1, "second {second}: {off:?}");
+        assert!(second != 27 || shown[0] > 0.5, "two spin: {shown:?}");
+    }
+    println!("processors: load is the kernel's within {worst:.3}");
+    reader.wait().unwrap();
+}
