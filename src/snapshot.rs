@@ -1,6 +1,10 @@
 //! Everything that was read for one answer: plain data, filled by [`source`](crate::source), consumed
 //! by [`view`](crate::view).
 
+mod nodes;
+
+pub use self::nodes::{HostNode, Nodes};
+
 use crate::bytes::{Bytes, Kib};
 use crate::ledger::Counters;
 use crate::load::Load;
@@ -8,11 +12,12 @@ use crate::parse::cpu_list::CpuList;
 use crate::parse::cpu_quota::MILLI;
 use crate::parse::meminfo::Meminfo;
 use crate::parse::memory_stat::MemoryStat;
+use crate::parse::numa_stat::NumaStat;
 use crate::view::ViewError;
 
 /// Which parts of a [`Snapshot`] a view wants loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs(u32);
+pub struct Needs(u64);
 
 impl Needs {
     /// Usage and statistics of the container itself.
@@ -25,6 +30,11 @@ impl Needs {
     pub const START: Self = Self(8);
     /// What the container's processors have counted, which takes processors, start and the host's uptime.
     pub const COUNTERS: Self = Self(16 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
+
+    /// The host's memory nodes, and which of them the reader may use.
+    pub const NODES: Self = Self(1 << 32);
+    /// How much of the container's memory is on which node.
+    pub const NUMA_STAT: Self = Self(1 << 33 | Self::USAGE.0 | Self::LEVELS.0);
 
     /// How many tasks the container has, and had.
     pub const LOAD: Self = Self(1 << 11 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
@@ -71,6 +81,11 @@ pub struct Snapshot {
     pub scope: Scope,
     /// Loaded with [`Needs::CPUS`].
     pub cpus: Option<Cpus>,
+    /// Loaded with [`Needs::NODES`].
+    pub nodes: Option<Nodes>,
+    /// Of the level whose numbers `proc/meminfo` shows, where the kernel keeps them apart by nodes; loaded with
+    /// [`Needs::NUMA_STAT`].
+    pub numa_stat: Option<NumaStat>,
     /// When the container started, in clock ticks after the host's boot; loaded with [`Needs::START`].
     pub start: Option<u64>,
     /// Loaded with [`Needs::COUNTERS`].
@@ -93,6 +108,8 @@ impl Snapshot {
             page,
             scope,
             cpus: None,
+            nodes: None,
+            numa_stat: None,
             start: None,
             counters: None,
             load: None,
@@ -180,11 +197,19 @@ pub enum Native {
     CpuPresent,
     /// `/sys/devices/system/cpu/possible`
     CpuPossible,
+    /// `/sys/devices/system/node/online`
+    NodeOnline,
+    /// `/sys/devices/system/node/possible`
+    NodePossible,
+    /// `/sys/devices/system/node/has_cpu`
+    NodeHasCpu,
+    /// `/sys/devices/system/node/has_memory`
+    NodeHasMemory,
 }
 
 impl Native {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Cpuinfo,
         Self::Stat,
         Self::Uptime,
@@ -199,6 +224,10 @@ impl Native {
         Self::CpuOnline,
         Self::CpuPresent,
         Self::CpuPossible,
+        Self::NodeOnline,
+        Self::NodePossible,
+        Self::NodeHasCpu,
+        Self::NodeHasMemory,
     ];
 
     /// Where it is, without the slash at the start.
@@ -219,6 +248,10 @@ impl Native {
             Self::CpuOnline => "sys/devices/system/cpu/online",
             Self::CpuPresent => "sys/devices/system/cpu/present",
             Self::CpuPossible => "sys/devices/system/cpu/possible",
+            Self::NodeOnline => "sys/devices/system/node/online",
+            Self::NodePossible => "sys/devices/system/node/possible",
+            Self::NodeHasCpu => "sys/devices/system/node/has_cpu",
+            Self::NodeHasMemory => "sys/devices/system/node/has_memory",
         }
     }
 }
@@ -396,7 +429,7 @@ mod tests {
 
     #[test]
     fn every_need_is_another_bit() {
-        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START];
+        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START, Needs::NODES];
         all.extend(CgroupFile::ALL.map(Needs::cgroup_file));
         all.extend(Native::ALL.map(Needs::native));
         for (index, need) in all.iter().enumerate() {

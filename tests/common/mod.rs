@@ -37,6 +37,8 @@ pub enum Need {
     Swap,
     /// A guest, which may run out of memory.
     Emulation,
+    /// A kernel that knows of memory nodes.
+    Nodes,
 }
 
 impl Need {
@@ -57,6 +59,10 @@ impl Need {
                 lacks(field(&meminfo, "SwapTotal") > 0, "needs swap")
             }
             Need::Emulation => lacks(!is_native(), "needs a guest that may run out of memory"),
+            Need::Nodes => {
+                let is_there = std::path::Path::new("/sys/devices/system/node").exists();
+                lacks(is_there, "needs a kernel that knows of memory nodes")
+            }
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
             Need::PythonModule(name) => {
                 lacks(has_python_module(name), &format!("needs the Python module {name} for {PYTHON}"))
