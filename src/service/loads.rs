@@ -394,7 +394,7 @@ mod tests {
 
     /// At so many seconds after the boot, of a container that started at 1,000 and has run so many by then.
     fn snapshot(now: u64, ran: u64) -> Snapshot {
-        let scope = Scope::Container(Container { levels: vec![], index: 0, huge_pages: None });
+        let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
         let time = CpuTime { total: ran * SECOND, user: 1, system: 0 };
         snapshot.cpus = Some(Cpus { online: CpuList::first(4), time: Some(time), ..Cpus::default() });

@@ -45,6 +45,8 @@ pub enum Need {
     Emulation,
     /// A guest where nothing else runs.
     Solitude,
+    /// A kernel that knows of memory nodes.
+    Nodes,
 }
 
 impl Need {
@@ -84,6 +86,10 @@ impl Need {
             Need::Solitude => {
                 let is_alone = std::env::var_os("CGPROCFS_TEST_ALONE").is_some();
                 lacks(is_alone, "needs a guest where nothing else runs")
+            }
+            Need::Nodes => {
+                let is_there = std::path::Path::new("/sys/devices/system/node").exists();
+                lacks(is_there, "needs a kernel that knows of memory nodes")
             }
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
             Need::PythonModule(name) => {
