@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::journal::{Fetched, Journal, Noted, What};
 use crate::service::{Lane, Polled, Service, Viewer};
 use crate::trigger::Trigger;
-use crate::view::{View, topology};
+use crate::view::View;
+use crate::view::topology::Topology;
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
     PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
@@ -105,7 +106,7 @@ impl ViewFs {
             } else {
                 let served = Arc::clone(&self.served);
                 self.served.service.do_aside(Lane::Slow, noted, request.pid(), move |service, noted| {
-                    service.source().cpu_directory().learn();
+                    service.source().system_directory().learn();
                     handler(&served, noted);
                 });
             }
@@ -139,7 +140,7 @@ pub(crate) fn answer_again(
     reply: impl FnOnce(Result<Vec<u8>, i32>) + Send + 'static,
 ) {
     let view = || views.iter().find(|view| view.ino() == fetched.ino).copied().map(File::View);
-    let Some(file) = kernel_number(fetched.ino).map(File::OfProcessors).or_else(view) else {
+    let Some(file) = kernel_number(fetched.ino).map(File::OfKernel).or_else(view) else {
         return reply(Err(libc::EBADF));
     };
     let (offset, size) = match fetched.what {
@@ -154,7 +155,7 @@ pub(crate) fn answer_again(
     service.do_aside(Lane::Quick, Noted::nowhere(), fetched.pid, move |service, _noted| {
         noted.begin();
         if kernel_number(fetched.ino).is_some() {
-            service.source().cpu_directory().learn();
+            service.source().system_directory().learn();
         }
         let log = Arc::clone(service);
         file.ask(service, Noted::nowhere(), fetched.pid, move |text| match text {
@@ -209,17 +210,15 @@ impl Filesystem for ViewFs {
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let pid = request.pid();
         self.answer(request, ino, What::Lookup, move |served, noted| {
-            let Ok(Found::OfProcessors(path, _)) = served.find(ino.0) else {
+            let Ok(Found::OfKernel(path, _)) = served.find(ino.0) else {
                 return reply.error(Errno::EINVAL);
             };
             let (served, service) = (Arc::clone(served), &served.service);
+            let needs = Topology::needs(&path);
             let target = move |service: &Service, viewer: &Viewer<'_>| {
-                let native =
-                    viewer.cpus.map_or_else(|| Some(path.clone()), |cpus| topology::native_path(&path, cpus));
-                let native = native.ok_or(rustix::io::Errno::NOENT)?;
-                Ok(service.source().cpu_directory().target(&native)?)
+                Ok(service.source().system_directory().target(&path, viewer.topology)?)
             };
-            service.ask_files(noted, pid, target, move |target| match target {
+            service.ask_files(noted, pid, needs, target, move |target| match target {
                 Ok(target) => reply.data(&target),
                 Err(error) => reply.error(served.errno(&error)),
             });
@@ -244,7 +243,7 @@ impl Filesystem for ViewFs {
             }
             let (served, service) = (Arc::clone(served), &served.service);
             let list = lister(&served, ino);
-            service.ask_files(noted, pid, list, move |listing| open(&served, listing));
+            service.ask_files(noted, pid, Topology::needs(b""), list, move |listing| open(&served, listing));
         });
     }
 
@@ -273,7 +272,7 @@ impl Filesystem for ViewFs {
             // A predecessor has opened it, or its listing had to make room for others'.
             let (served, service) = (Arc::clone(served), &served.service);
             let list = lister(&served, ino);
-            service.ask_files(noted, pid, list, move |listing| match listing {
+            service.ask_files(noted, pid, Topology::needs(b""), list, move |listing| match listing {
                 Ok((listing, tenant)) => add(&served.directories.put(handle.0, listing, tenant)).ok(),
                 Err(error) => add(&Listing::new()).error(served.errno(&error)),
             });
@@ -500,7 +499,7 @@ fn lister(
     ino: INodeNo,
 ) -> impl Fn(&Service, &Viewer<'_>) -> Result<(Listing, Tenant), Error> + Send + Sync + 'static {
     let served = Arc::clone(served);
-    move |_, viewer| Ok((served.list(ino.0, viewer.cpus)?, viewer.cgroup.into()))
+    move |_, viewer| Ok((served.list(ino.0, viewer.topology)?, viewer.cgroup.into()))
 }
 
 /// The part of a text that a read asks for: short at its end, empty beyond.

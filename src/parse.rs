@@ -12,6 +12,8 @@ pub mod io_stat;
 pub mod meminfo;
 pub mod memory_stat;
 pub mod mountinfo;
+pub mod node_meminfo;
+pub mod numa_stat;
 pub mod proc_cgroup;
 pub mod proc_stat;
 pub mod proc_status;

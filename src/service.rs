@@ -35,7 +35,8 @@ use crate::snapshot::{Needs, Scope, Snapshot};
 use crate::source::{Caller, Source};
 use crate::sys;
 use crate::trigger::Trigger;
-use crate::view::{View, topology};
+use crate::view::View;
+use crate::view::topology::Topology;
 use log::Level;
 use rustix::io::Errno;
 use std::io;
@@ -164,39 +165,52 @@ impl Service {
         self.ask_serving(noted, pid, TextOf(view), reply);
     }
 
-    /// Likewise what `make` makes of files of the host for the reader.
+    /// Likewise what `make` makes of files of the host for the reader, of whom `needs` is read: [`Topology::needs`], or more.
     pub fn ask_files<T: Send + 'static>(
         self: &Arc<Self>,
         noted: Noted,
         pid: u32,
+        needs: Needs,
         make: impl Fn(&Self, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
         reply: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
-        self.ask_serving(noted, pid, FilesOf::new(make), reply);
+        self.ask_serving(noted, pid, FilesOf::new(needs, make), reply);
     }
 
-    /// Likewise the text of the file at `path` below `/sys/devices/system/cpu`, as `pid` has it; ENOENT where that is of a
-    /// processor that it has not.
-    pub fn ask_cpu_file(
+    /// Likewise the text of the file at `path` below `sys/devices/system`, as `pid` has it; ENOENT where that is of a
+    /// processor or a node that it has not.
+    pub fn ask_system_file(
         self: &Arc<Self>,
         noted: Noted,
         pid: u32,
         path: Vec<u8>,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
     ) {
+        let needs = Topology::needs(&path);
         let make = move |service: &Self, viewer: &Viewer<'_>| {
             let taken = Instant::now();
-            let directory = service.source.cpu_directory();
-            let bytes = match viewer.cpus {
-                None => directory.text(&path)?,
-                Some(cpus) => {
-                    let native = topology::native_path(&path, cpus).ok_or(Errno::NOENT)?;
-                    topology::text(&path, directory.text(&native)?, cpus)
+            let read = |path: &[u8]| Ok::<_, Error>(service.source.system_directory().text(path)?);
+            let bytes = match viewer.topology {
+                None => read(&path)?,
+                Some(topology) => {
+                    let native = topology.native_path(&path).ok_or(Errno::NOENT)?;
+                    topology.text(&path, read(&native)?, viewer.memory, read)?
                 }
             };
             Ok(Arc::new(Text { taken, bytes }))
         };
-        self.ask_files(noted, pid, make, reply);
+        self.ask_files(noted, pid, needs, make, reply);
+    }
+
+    /// The text of such a file, for who can wait.
+    ///
+    /// # Errors
+    /// As [`text`](Self::text), and ENOENT where the reader has none there.
+    pub fn system_text(self: &Arc<Self>, pid: u32, path: &str) -> Result<Arc<Text>, Error> {
+        let (sender, answer) = mpsc::channel();
+        // Nobody waits any more if that fails.
+        self.ask_system_file(Noted::nowhere(), pid, path.into(), move |text| drop(sender.send(text)));
+        answer.recv().unwrap_or(Err(Error::OfKernel(Errno::IO)))
     }
 
     /// Notes that a serving thread has fetched a request, while many of the others were about one or few.

@@ -2,8 +2,10 @@
 //! by [`view`](crate::view).
 
 mod memory;
+mod nodes;
 
 pub use self::memory::{Container, HugeLevel, HugePool, Level, NodeMemory, Room, Swap};
+pub use self::nodes::{HostNode, Nodes};
 
 use crate::bytes::Kib;
 use crate::ledger::Counters;
@@ -11,11 +13,12 @@ use crate::load::Load;
 use crate::parse::cpu_list::CpuList;
 use crate::parse::cpu_quota::MILLI;
 use crate::parse::meminfo::Meminfo;
+use crate::parse::numa_stat::NumaStat;
 use crate::view::ViewError;
 
 /// Which parts of a [`Snapshot`] a view wants loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Needs(u32);
+pub struct Needs(u64);
 
 impl Needs {
     /// Usage and statistics of the container itself.
@@ -31,6 +34,10 @@ impl Needs {
 
     /// When the host was booted for the reader.
     pub const BOOT: Self = Self(1 << 31);
+    /// The host's memory nodes, and which of them the reader may use.
+    pub const NODES: Self = Self(1 << 32);
+    /// How much of the container's memory is on which node.
+    pub const NUMA_STAT: Self = Self(1 << 33 | Self::USAGE.0 | Self::LEVELS.0);
 
     /// How many tasks the container has, and had.
     pub const LOAD: Self = Self(1 << 11 | Self::CPUS.0 | Self::START.0 | Self::native(Native::Uptime).0);
@@ -77,6 +84,11 @@ pub struct Snapshot {
     pub scope: Scope,
     /// Loaded with [`Needs::CPUS`].
     pub cpus: Option<Cpus>,
+    /// Loaded with [`Needs::NODES`].
+    pub nodes: Option<Nodes>,
+    /// Of the level whose numbers `proc/meminfo` shows, where the kernel keeps them apart by nodes; loaded with
+    /// [`Needs::NUMA_STAT`].
+    pub numa_stat: Option<NumaStat>,
     /// When the container started, in clock ticks after the host's boot; loaded with [`Needs::START`].
     pub start: Option<u64>,
     /// Loaded with [`Needs::BOOT`].
@@ -104,6 +116,8 @@ impl Snapshot {
             page,
             scope,
             cpus: None,
+            nodes: None,
+            numa_stat: None,
             start: None,
             boot: Boot { offset: 0, at: None },
             counters: None,
@@ -202,11 +216,19 @@ pub enum Native {
     CpuPresent,
     /// `/sys/devices/system/cpu/possible`
     CpuPossible,
+    /// `/sys/devices/system/node/online`
+    NodeOnline,
+    /// `/sys/devices/system/node/possible`
+    NodePossible,
+    /// `/sys/devices/system/node/has_cpu`
+    NodeHasCpu,
+    /// `/sys/devices/system/node/has_memory`
+    NodeHasMemory,
 }
 
 impl Native {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Cpuinfo,
         Self::Stat,
         Self::Uptime,
@@ -221,6 +243,10 @@ impl Native {
         Self::CpuOnline,
         Self::CpuPresent,
         Self::CpuPossible,
+        Self::NodeOnline,
+        Self::NodePossible,
+        Self::NodeHasCpu,
+        Self::NodeHasMemory,
     ];
 
     /// Where it is, without the slash at the start.
@@ -241,6 +267,10 @@ impl Native {
             Self::CpuOnline => "sys/devices/system/cpu/online",
             Self::CpuPresent => "sys/devices/system/cpu/present",
             Self::CpuPossible => "sys/devices/system/cpu/possible",
+            Self::NodeOnline => "sys/devices/system/node/online",
+            Self::NodePossible => "sys/devices/system/node/possible",
+            Self::NodeHasCpu => "sys/devices/system/node/has_cpu",
+            Self::NodeHasMemory => "sys/devices/system/node/has_memory",
         }
     }
 }
@@ -331,7 +361,7 @@ mod tests {
 
     #[test]
     fn every_need_is_another_bit() {
-        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START, Needs::BOOT];
+        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START, Needs::BOOT, Needs::NODES];
         all.extend(CgroupFile::ALL.map(Needs::cgroup_file));
         all.extend(Native::ALL.map(Needs::native));
         for (index, need) in all.iter().enumerate() {

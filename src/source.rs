@@ -3,12 +3,12 @@
 
 mod caller;
 mod cgroup_files;
-mod cpu_directory;
 mod cpus;
 mod cpusets;
 mod descent;
 pub(crate) mod events;
 mod host;
+mod host_nodes;
 mod huge_pages;
 pub mod layout;
 mod levels;
@@ -18,18 +18,20 @@ mod pressure;
 mod procfs;
 mod protection;
 mod readers;
+mod system_directory;
 mod tasks;
 mod texts;
 mod time_namespaces;
 
 pub use self::caller::{Caller, Reader};
-pub use self::cpu_directory::{CpuDirectory, Entry, join};
 pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
 pub use self::pressure::PressureFile;
+pub use self::system_directory::{Entry, SystemDirectory, join};
 
 use self::caller::Callers;
 use self::host::HostFiles;
+use self::host_nodes::HostNodes;
 use self::levels::Levels;
 use self::procfs::{Procfs, with_buffer};
 use crate::error::{Error, printable};
@@ -46,7 +48,8 @@ pub struct Source {
     layout: Layout,
     procfs: Procfs,
     host: HostFiles,
-    cpu_directory: CpuDirectory,
+    system_directory: SystemDirectory,
+    nodes: HostNodes,
     callers: Callers,
     levels: Levels,
     cpu_view: CpuView,
@@ -75,9 +78,9 @@ impl Source {
         let layout = Layout::detect_by(root, &procfs)?;
         let host = HostFiles::open(&procfs, root)?;
         let callers = Callers::new(&procfs, root, boundary);
-        let cpu_directory = CpuDirectory::open(host.sys.as_ref());
-        let (levels, cpu_view) = (Levels::default(), CpuView::default());
-        Ok(Self { layout, procfs, host, cpu_directory, callers, levels, cpu_view })
+        let system_directory = SystemDirectory::open(host.sys.as_ref());
+        let (nodes, levels, cpu_view) = (HostNodes::default(), Levels::default(), CpuView::default());
+        Ok(Self { layout, procfs, host, system_directory, nodes, callers, levels, cpu_view })
     }
 
     /// Counts processors in another way.
@@ -107,10 +110,10 @@ impl Source {
         &self.layout
     }
 
-    /// `/sys/devices/system/cpu` of the host.
+    /// `/sys/devices/system/cpu` and `node` of the host.
     #[must_use]
-    pub fn cpu_directory(&self) -> &CpuDirectory {
-        &self.cpu_directory
+    pub fn system_directory(&self) -> &SystemDirectory {
+        &self.system_directory
     }
 
     /// Finds the container of a reader. The answer points into `text`.
@@ -221,6 +224,10 @@ impl Source {
                     cpus::cpus(&self.host, &self.layout, caller, self.cpu_view == CpuView::Quota, buffer)
                 })?;
                 snapshot.cpus = Some(cpus);
+            }
+            if needs.covers(Needs::NODES) {
+                let (sys, cpuset) = (self.host.sys.as_ref(), self.layout.cpuset.as_ref());
+                snapshot.nodes = Some(with_buffer(|buffer| self.nodes.of(sys, cpuset, caller, buffer))?);
             }
             let is_read = |file: &CgroupFile| snapshot.cgroup_files.iter().any(|(known, _)| known == file);
             let wanted = CgroupFile::ALL.into_iter().filter(|file| needs.covers(Needs::cgroup_file(*file)));

@@ -8,6 +8,7 @@ pub mod cpuinfo;
 pub mod diskstats;
 pub mod loadavg;
 pub mod meminfo;
+pub mod node_list;
 pub mod pressure;
 pub mod slabinfo;
 pub mod stat;
@@ -19,7 +20,9 @@ pub mod working_set;
 
 use crate::parse::ParseError;
 use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
+use node_list::NodeListFile;
 use std::path::Path;
+use topology::Topology;
 
 /// One served file.
 pub trait View: Sync {
@@ -110,16 +113,33 @@ pub static VIEWS: &[&dyn View] = &[
     &pressure::Pressure { native: Native::PressureMemory, file: CgroupFile::PressureMemory, ino: 29 },
     &pressure::Pressure { native: Native::PressureIo, file: CgroupFile::PressureIo, ino: 30 },
     &loadavg::Loadavg,
+    &NodeListFile { native: Native::NodeOnline, ino: 32, list: Topology::nodes },
+    &NodeListFile { native: Native::NodePossible, ino: 33, list: Topology::nodes },
+    &NodeListFile { native: Native::NodeHasCpu, ino: 34, list: Topology::nodes_with_cpus },
+    &NodeListFile { native: Native::NodeHasMemory, ino: 35, list: Topology::nodes_with_memory },
 ];
 
-/// The directory whose views are bound into containers by one mount of all of it, with what [`topology`] has there.
+/// Directories that are bound into containers by one mount of all that is in them: views, and what [`topology`] has there.
+pub const WHOLE_DIRECTORIES: [&str; 2] = [CPU_DIRECTORY, NODE_DIRECTORY];
+/// That of the processors,
 pub const CPU_DIRECTORY: &str = "sys/devices/system/cpu";
+/// and that of the memory nodes.
+pub const NODE_DIRECTORY: &str = "sys/devices/system/node";
+/// Where both are.
+pub const SYSTEM_DIRECTORY: &str = "sys/devices/system";
 
-/// What is bound for `views`: each by itself, but for those in [`CPU_DIRECTORY`].
+/// What is bound for `views`: each by itself, but for those in [`WHOLE_DIRECTORIES`].
 pub fn bound<'v>(views: &'v [&'static dyn View]) -> impl Iterator<Item = &'static str> + 'v {
-    let is_of_cpus = |path: &str| Path::new(path).starts_with(CPU_DIRECTORY);
+    let whole = |path: &str| WHOLE_DIRECTORIES.into_iter().find(|whole| Path::new(path).starts_with(whole));
     let paths = move || views.iter().map(|view| view.path());
-    paths().filter(move |path| !is_of_cpus(path)).chain(paths().any(is_of_cpus).then_some(CPU_DIRECTORY))
+    let is_used = move |directory: &&str| paths().any(|path| whole(path) == Some(*directory));
+    paths().filter(move |path| whole(path).is_none()).chain(WHOLE_DIRECTORIES.into_iter().filter(is_used))
+}
+
+/// Whether what is bound at a path is one of [`WHOLE_DIRECTORIES`].
+#[must_use]
+pub fn is_directory(path: &str) -> bool {
+    WHOLE_DIRECTORIES.contains(&path)
 }
 
 /// The view at `path` below the mount point; its end will do, as in `meminfo`. Of pressure that is `pressure/memory`, for
@@ -172,8 +192,23 @@ mod tests {
             ("proc/pressure/memory", 29),
             ("proc/pressure/io", 30),
             ("proc/loadavg", 31),
+            ("sys/devices/system/node/online", 32),
+            ("sys/devices/system/node/possible", 33),
+            ("sys/devices/system/node/has_cpu", 34),
+            ("sys/devices/system/node/has_memory", 35),
         ];
         assert_eq!(inodes, known, "append only");
+    }
+
+    #[test]
+    fn directories_are_bound_as_a_whole() {
+        let of = |names: &[&str]| {
+            let views: Vec<_> = names.iter().map(|name| find(name).unwrap()).collect();
+            bound(&views).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["cpu/online", "meminfo", "present"]), ["proc/meminfo", "sys/devices/system/cpu"]);
+        assert_eq!(of(&["node/online"]), ["sys/devices/system/node"]);
+        assert!(bound(VIEWS).filter(|path| is_directory(path)).eq(WHOLE_DIRECTORIES));
     }
 
     #[test]

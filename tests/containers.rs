@@ -88,6 +88,9 @@ impl Runtime {
             ("sys/devices/system/cpu", "/sys/devices/system/cpu"),
             ("working_set", "/run/cgprocfs/working_set"),
         ];
+        if Path::new("/sys/devices/system/node").exists() {
+            views.push(("sys/devices/system/node", "/sys/devices/system/node"));
+        }
         // runc has a list of what may lie below /proc.
         if self == Self::Crun {
             views.extend([("proc/vmstat", "/proc/vmstat"), ("proc/pressure/cpu", "/proc/pressure/cpu")]);

@@ -29,8 +29,36 @@ fn main() -> ExitCode {
             Trial::test("a_kernel_without_pressure", without_pressure),
             Trial::test("a_cgroup_without_pressure", cgroup_without_pressure),
         ])
+        .chain(
+            OF_NODES.iter().map(|file| Trial::test(format!("v2-two-nodes/{file}"), || check_of_nodes(file))),
+        )
         .collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+/// Files that are no views, and which of a host's nodes are the container's.
+const OF_NODES: [&str; 10] = [
+    "node/has_normal_memory",
+    "node/node0/cpulist",
+    "node/node0/distance",
+    "node/node0/meminfo",
+    "node/node1/cpumap",
+    "node/node1/distance",
+    "node/node1/meminfo",
+    "node/node1/numastat",
+    "node/node1/vmstat",
+    "node/node2/meminfo",
+];
+
+fn check_of_nodes(file: &str) -> Result<(), Failed> {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-two-nodes");
+    let pid = fs::read_to_string(case.join("reader"))?.trim().parse()?;
+    let service = Arc::new(Service::new(Source::open(&case.join("root"), None)?, 1));
+    let text = match service.system_text(pid, file) {
+        Err(error) if file.starts_with("node/node2") && error.errno() == libc::ENOENT => return Ok(()),
+        text => String::from_utf8(text?.bytes.clone())?,
+    };
+    compare(&case.join("expected/sys/devices/system").join(file), &text)
 }
 
 /// A reader is told what the kernel says of its own file.
@@ -76,12 +104,15 @@ fn check(case: &Path, view: &'static dyn View) -> Result<(), Failed> {
     let boundary = boundary.map(|path| path.trim().as_bytes().to_vec());
     let service = Arc::new(Service::new(Source::open(&case.join("root"), boundary)?, 1));
     let text = String::from_utf8(service.text(pid, view)?.bytes.clone())?;
-    let path = case.join("expected").join(view.path());
+    compare(&case.join("expected").join(view.path()), &text)
+}
+
+fn compare(path: &Path, text: &str) -> Result<(), Failed> {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         fs::create_dir_all(path.parent().unwrap())?;
-        fs::write(&path, &text)?;
+        fs::write(path, text)?;
     }
-    let expected = fs::read_to_string(&path)?;
+    let expected = fs::read_to_string(path)?;
     if text == expected {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use cgprocfs::view::{CPU_DIRECTORY, VIEWS, bound};
+use cgprocfs::view::{CPU_DIRECTORY, NODE_DIRECTORY, VIEWS, bound};
 use common::{Need, PYTHON, cgprocfs, finish, main as run, test};
 use std::fs;
 use std::path::Path;
@@ -31,7 +31,16 @@ static PROGRAMS: &[Program] = &[
     Program {
         name: "top",
         command: &["top", "-b", "-n", "1"],
-        reads: &["proc/meminfo", "proc/cpuinfo", "proc/uptime", "proc/stat", "proc/loadavg", CPU_DIRECTORY],
+        reads: &[
+            "proc/meminfo",
+            "proc/cpuinfo",
+            "proc/uptime",
+            "proc/stat",
+            "proc/loadavg",
+            CPU_DIRECTORY,
+            // By way of libnuma, where that is installed, as with vmstat.
+            NODE_DIRECTORY,
+        ],
         prints: &["up 0 min", "MiB Mem :    256.0 total"],
         shows: "its memory, processor time, age and load",
     },
@@ -52,7 +61,7 @@ static PROGRAMS: &[Program] = &[
     Program {
         name: "vmstat",
         command: &["vmstat", "1", "2"],
-        reads: &["proc/meminfo", "proc/cpuinfo", "proc/stat", "proc/vmstat", CPU_DIRECTORY],
+        reads: &["proc/meminfo", "proc/cpuinfo", "proc/stat", "proc/vmstat", CPU_DIRECTORY, NODE_DIRECTORY],
         prints: &["procs"],
         shows: "its memory, I/O and processor time",
     },
@@ -73,9 +82,23 @@ static PROGRAMS: &[Program] = &[
     Program {
         name: "lscpu",
         command: &["lscpu"],
-        reads: &["proc/cpuinfo", CPU_DIRECTORY],
+        reads: &["proc/cpuinfo", CPU_DIRECTORY, NODE_DIRECTORY],
         prints: &["CPU(s):                                  1", "Core(s) per socket:                      1"],
-        shows: "one package of one core",
+        shows: "one package of one core, in one node",
+    },
+    Program {
+        name: "numactl",
+        command: &["numactl", "-H"],
+        reads: &[CPU_DIRECTORY, NODE_DIRECTORY],
+        prints: &["available: 1 nodes (0)", "node 0 cpus: 0\n", "node 0 size: 256 MB"],
+        shows: "its nodes, with its processors and its memory",
+    },
+    Program {
+        name: "hwloc-ls",
+        command: &["hwloc-ls", "--no-io"],
+        reads: &["proc/meminfo", "proc/cpuinfo", CPU_DIRECTORY, NODE_DIRECTORY],
+        prints: &["Machine (256MB total)", "PU L#0 (P#0)"],
+        shows: "the same, with caches",
     },
     Program {
         name: "getconf",

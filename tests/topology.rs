@@ -1,7 +1,10 @@
-//! The directory of processors: the same ones as everywhere else, and everything that the kernel has there.
+//! The directories of processors and of memory nodes: the same ones as everywhere else, and everything that the kernel has
+//! there.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
+#[path = "topology/nodes.rs"]
+mod nodes;
 
 use common::daemon::Daemon;
 use common::{MOUNT, Need, cgprocfs, main as run, output, test, wait_until};
@@ -13,10 +16,16 @@ use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 const DIRECTORY: &str = "sys/devices/system/cpu";
+const NODES: &str = "sys/devices/system/node";
+
+/// Those that this kernel has: not every one knows of nodes.
+fn directories() -> impl Iterator<Item = &'static str> {
+    [DIRECTORY, NODES].into_iter().filter(|path| Path::new("/").join(path).exists())
+}
 
 fn main() -> ExitCode {
     const RUN: &[Need] = &[Need::Root, Need::Fuse, Need::Program("lscpu")];
-    run(vec![
+    let mut tests = vec![
         test("the_host_has_all", MOUNT, the_host_has_all),
         test(
             "modes_are_the_kernel_s",
@@ -26,7 +35,9 @@ fn main() -> ExitCode {
         test("one_topology", RUN, one_topology),
         test("files_outlive_their_daemon", MOUNT, files_outlive_their_daemon),
         test("containers_follow", MOUNT, containers_follow),
-    ])
+    ];
+    tests.extend(nodes::tests());
+    run(tests)
 }
 
 /// What `find` says of a directory, in order.
@@ -38,10 +49,13 @@ fn find(directory: &Path, options: &[&str]) -> BTreeSet<String> {
 
 fn the_host_has_all() {
     let daemon = Daemon::start();
-    let (ours, native) = (daemon.path(DIRECTORY), Path::new("/").join(DIRECTORY));
     // What runtimes mask nobody has here.
     let printed = ["-name", "thermal_throttle", "-prune", "-o", "-printf", "%P %y %l\n"];
-    assert_eq!(find(&ours, &printed), find(&native, &printed));
+    for directory in directories() {
+        let native = find(&Path::new("/").join(directory), &printed);
+        assert_eq!(find(&daemon.path(directory), &printed), native);
+    }
+    let (ours, native) = (daemon.path(DIRECTORY), Path::new("/").join(DIRECTORY));
     let text = |directory: &Path, file: &str| fs::read_to_string(directory.join(file)).unwrap();
     for file in
         ["online", "kernel_max", "cpu0/topology/core_cpus_list", "cpu0/topology/package_cpus", "cpu0/uevent"]
@@ -66,9 +80,11 @@ fn modes_are_the_kernel_s() {
         let said = output(Command::new("setpriv").args(nobody).arg(directory));
         said.lines().map(str::to_string).collect::<BTreeSet<_>>()
     };
-    let native = readable(&Path::new("/").join(DIRECTORY));
-    assert!(native.len() > 10);
-    assert_eq!(readable(&daemon.path(DIRECTORY)), native);
+    for directory in directories() {
+        let native = readable(&Path::new("/").join(directory));
+        assert!(native.len() > 10);
+        assert_eq!(readable(&daemon.path(directory)), native);
+    }
 }
 
 fn one_topology() {
@@ -88,8 +104,8 @@ fn one_topology() {
         assert_eq!(shown, "0-1\n0-1\n0-1\ncpu0 cpu1 \n0-1\n0\n0\n\n0,0,0\n1,1,0\n1\n");
     }
     // All of it can be read as far as the kernel's own can be.
-    let script =
-        "cd /sys/devices/system/cpu && grep -r --exclude-dir=thermal_throttle . . 2>&1 > /dev/null; :";
+    let script = "cd /sys/devices/system && for directory in cpu node; do
+        test ! -e $directory || grep -r --exclude-dir=thermal_throttle . $directory 2>&1 > /dev/null; done; :";
     let unreadable = |command: &mut Command| {
         let said = output(command.args(["sh", "-c", script]));
         said.lines().map(str::to_string).collect::<BTreeSet<_>>()
@@ -122,19 +138,24 @@ fn files_outlive_their_daemon() {
 
 /// A container that has bound the directory gets the kernel's when the daemon ends, and ours from the next one.
 fn containers_follow() {
+    directories().for_each(container_follows);
+}
+
+fn container_follows(directory: &str) {
     let mut daemon = Daemon::start();
-    let script = "mount --bind \"$0\" /sys/devices/system/cpu && while read line; do \
-        stat --file-system --format=%T /sys/devices/system/cpu; cat /sys/devices/system/cpu/online; done";
+    let script = "mount --bind \"$0\" \"$1\" && while read line; do \
+        stat --file-system --format=%T \"$1\"; cat \"$1/online\"; done";
+    let own = Path::new("/").join(directory);
     let mut container = Command::new("unshare")
         .args(["--mount", "--propagation", "slave", "sh", "-c", script])
-        .arg(daemon.path(DIRECTORY))
+        .args([&daemon.path(directory), &own])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let (mut orders, mut said) =
         (container.stdin.take().unwrap(), BufReader::new(container.stdout.take().unwrap()).lines());
-    let online = fs::read_to_string("/sys/devices/system/cpu/online").unwrap();
+    let online = fs::read_to_string(own.join("online")).unwrap();
     let mut ask = || {
         orders.write_all(b"\n").unwrap();
         let (kind, cpus) = (said.next().unwrap().unwrap(), said.next().unwrap().unwrap());

@@ -6,7 +6,7 @@ use crate::view::{VIEWS, View, find};
 #[derive(Clone, clap::Args)]
 pub(super) struct ViewsArgument {
     /// Show only these views, such as meminfo,working_set,pressure/cpu; at other paths are the kernel's own files. Any
-    /// file of sys/devices/system/cpu stands for the whole directory
+    /// file of sys/devices/system/cpu, or of node, stands for the whole directory
     #[arg(long, value_name = "VIEW", value_delimiter = ',', value_parser = named)]
     views: Vec<&'static dyn View>,
 }

@@ -1,4 +1,4 @@
-//! What a reader opens: a view, or one of the kernel's files of processors.
+//! What a reader opens: a view, or one of the kernel's files of processors and memory nodes.
 
 use crate::error::Error;
 use crate::journal::Noted;
@@ -7,7 +7,7 @@ use crate::view::View;
 use fuser::{OpenAccMode, OpenFlags};
 use std::sync::Arc;
 
-/// Set in the inode numbers of what lies in the kernel's directory of processors; the rest is the kernel's number.
+/// Set in the inode numbers of what lies in the kernel's directories; the rest is the number there.
 const OF_KERNEL: u64 = 1 << 62;
 
 /// A file that has a text.
@@ -16,7 +16,7 @@ pub(super) enum File {
     /// One of ours.
     View(&'static dyn View),
     /// One of the kernel's, by its number.
-    OfProcessors(u64),
+    OfKernel(u64),
 }
 
 impl File {
@@ -25,7 +25,7 @@ impl File {
         match self {
             Self::View(view) => view.claimed_size(),
             // A page, as sysfs has it.
-            Self::OfProcessors(_) => 4096,
+            Self::OfKernel(_) => 4096,
         }
     }
 
@@ -38,7 +38,7 @@ impl File {
     pub(super) fn pressure(self) -> Option<&'static dyn View> {
         match self {
             Self::View(view) => view.pressure().map(|_| view),
-            Self::OfProcessors(_) => None,
+            Self::OfKernel(_) => None,
         }
     }
 
@@ -51,12 +51,12 @@ impl File {
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::View(view) => view.path(),
-            Self::OfProcessors(_) => crate::view::CPU_DIRECTORY,
+            Self::OfKernel(_) => crate::view::SYSTEM_DIRECTORY,
         }
     }
 
-    /// Has `reply` told what the process or thread `pid` reads in it; ENOENT where it belongs to a processor that the reader
-    /// has not.
+    /// Has `reply` told what the process or thread `pid` reads in it; ENOENT where it belongs to a processor or a node that
+    /// the reader has not.
     pub(super) fn ask(
         self,
         service: &Arc<Service>,
@@ -66,8 +66,8 @@ impl File {
     ) {
         match self {
             Self::View(view) => service.ask_text(noted, pid, view, reply),
-            Self::OfProcessors(number) => match service.source().cpu_directory().find(number) {
-                Ok((path, _)) => service.ask_cpu_file(noted, pid, path, reply),
+            Self::OfKernel(number) => match service.source().system_directory().find(number) {
+                Ok((path, _)) => service.ask_system_file(noted, pid, path, reply),
                 Err(error) => reply(Err(Error::OfKernel(error))),
             },
         }

@@ -1,14 +1,14 @@
-//! What is at a name or an inode number: directories and views of ours, and what the kernel has in its directory of
-//! processors.
+//! What is at a name or an inode number: directories and views of ours, and what the kernel has in its directories of
+//! processors and memory nodes.
 
 use super::Served;
 use super::directories::Listing;
 use super::file::{File, inode, kernel_number};
 use super::tree::Node;
 use crate::error::Error;
-use crate::snapshot::Cpus;
 use crate::source::{Entry, join};
-use crate::view::{CPU_DIRECTORY, topology};
+use crate::view::WHOLE_DIRECTORIES;
+use crate::view::topology::Topology;
 use fuser::{FileAttr, FileType, INodeNo};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -18,23 +18,27 @@ use std::os::unix::ffi::OsStrExt;
 pub(super) enum Found<'t> {
     /// A directory or a view of ours.
     Ours(&'t Node),
-    /// What the kernel has at a path below its directory of processors.
-    OfProcessors(Vec<u8>, Entry),
+    /// What the kernel has at a path below `sys/devices/system`.
+    OfKernel(Vec<u8>, Entry),
 }
 
 impl Found<'_> {
     fn ino(&self) -> u64 {
         match self {
             Self::Ours(node) => node.ino,
-            Self::OfProcessors(_, entry) => inode(entry.ino),
+            Self::OfKernel(_, entry) => inode(entry.ino),
         }
     }
 
-    /// Its path in the kernel's directory of processors, if it is a directory there.
-    fn path_of_processors(&self) -> Option<Vec<u8>> {
+    /// Its path below `sys/devices/system`, if it is a directory that the kernel's are in.
+    fn path_of_kernel(&self) -> Option<Vec<u8>> {
         match self {
-            Self::Ours(node) => node.is_at(CPU_DIRECTORY).then(Vec::new),
-            Self::OfProcessors(path, entry) => (kind(*entry) == FileType::Directory).then(|| path.clone()),
+            Self::Ours(node) => {
+                let path = WHOLE_DIRECTORIES.into_iter().find(|path| node.is_at(path))?;
+                let (_, name) = path.rsplit_once('/')?;
+                Some(name.into())
+            }
+            Self::OfKernel(path, entry) => (kind(*entry) == FileType::Directory).then(|| path.clone()),
         }
     }
 }
@@ -51,7 +55,7 @@ pub(super) fn kind(entry: Entry) -> FileType {
 impl Served {
     /// Whether nobody has to wait who asks what is at an inode number.
     pub(super) fn knows(&self, ino: u64) -> bool {
-        kernel_number(ino).is_none_or(|number| self.service.source().cpu_directory().knows(number))
+        kernel_number(ino).is_none_or(|number| self.service.source().system_directory().knows(number))
     }
 
     /// What is at an inode number.
@@ -59,8 +63,8 @@ impl Served {
         match kernel_number(ino) {
             None => self.tree.node(ino).map(Found::Ours).ok_or(Errno::NOENT),
             Some(number) => {
-                let (path, entry) = self.service.source().cpu_directory().find(number)?;
-                Ok(Found::OfProcessors(path, entry))
+                let (path, entry) = self.service.source().system_directory().find(number)?;
+                Ok(Found::OfKernel(path, entry))
             }
         }
     }
@@ -69,7 +73,7 @@ impl Served {
     pub(super) fn file(&self, ino: u64) -> Option<File> {
         match kernel_number(ino) {
             None => self.tree.node(ino).and_then(|node| node.view).map(File::View),
-            Some(number) => Some(File::OfProcessors(number)),
+            Some(number) => Some(File::OfKernel(number)),
         }
     }
 
@@ -78,19 +82,19 @@ impl Served {
         if let Some(node) = self.tree.child(parent, name) {
             return Ok(Found::Ours(node));
         }
-        let path = self.find(parent)?.path_of_processors().ok_or(Errno::NOENT)?;
+        let path = self.find(parent)?.path_of_kernel().ok_or(Errno::NOENT)?;
         let path = join(&path, name.as_bytes());
-        let entry = self.service.source().cpu_directory().entry(&path)?;
-        Ok(Found::OfProcessors(path, entry))
+        let entry = self.service.source().system_directory().entry(&path)?;
+        Ok(Found::OfKernel(path, entry))
     }
 
-    /// What is in a directory, as a reader with such processors has it; with `None`, as the host has it.
-    pub(super) fn list(&self, ino: u64, cpus: Option<&Cpus>) -> Result<Listing, Error> {
+    /// What is in a directory, as a reader has it; with `None`, as the host has it.
+    pub(super) fn list(&self, ino: u64, topology: Option<&Topology>) -> Result<Listing, Error> {
         let directory = self.find(ino)?;
         // The kernel knows by itself where one of its own directories lies.
         let parent = match &directory {
             Found::Ours(node) => node.parent,
-            Found::OfProcessors(..) => ino,
+            Found::OfKernel(..) => ino,
         };
         let mut listing: Listing = [(ino, "."), (parent, "..")]
             .map(|(ino, name)| (ino, FileType::Directory, name.as_bytes().to_vec()))
@@ -99,20 +103,21 @@ impl Served {
             let kind = self.attributes(&Found::Ours(node)).kind;
             (node.ino, kind, node.name.as_bytes().to_vec())
         }));
-        let Some(path) = directory.path_of_processors() else { return Ok(listing) };
-        let has = |name: &[u8]| {
-            self.tree.child(ino, OsStr::from_bytes(name)).is_none()
-                && cpus.is_none_or(|cpus| topology::native_path(&join(&path, name), cpus).is_some())
+        let Some(path) = directory.path_of_kernel() else { return Ok(listing) };
+        let others = match self.service.source().system_directory().list(&path, topology) {
+            // A kernel that knows of no nodes.
+            Err(Errno::NOENT) if matches!(directory, Found::Ours(_)) => Vec::new(),
+            others => others?,
         };
-        let others = self.service.source().cpu_directory().list(&path)?;
-        let others = others.iter().filter(|(name, _)| has(name));
-        listing.extend(others.map(|(name, entry)| (inode(entry.ino), kind(*entry), name.clone())));
+        let others =
+            others.into_iter().filter(|(name, _)| self.tree.child(ino, OsStr::from_bytes(name)).is_none());
+        listing.extend(others.map(|(name, entry)| (inode(entry.ino), kind(entry), name)));
         Ok(listing)
     }
 
     /// Whether it is a directory in which readers may find different things.
     pub(super) fn differs_by_reader(&self, ino: u64) -> bool {
-        self.find(ino).is_ok_and(|found| found.path_of_processors().is_some())
+        self.find(ino).is_ok_and(|found| found.path_of_kernel().is_some())
     }
 
     /// What stat(2) says of it.
@@ -124,7 +129,7 @@ impl Served {
             Found::Ours(Node { view: Some(view), .. }) => {
                 (FileType::RegularFile, view.mode(), 1, view.claimed_size())
             }
-            Found::OfProcessors(_, entry) => match kind(*entry) {
+            Found::OfKernel(_, entry) => match kind(*entry) {
                 FileType::RegularFile => (FileType::RegularFile, entry.mode & 0o444, 1, 4096),
                 FileType::Symlink => (FileType::Symlink, 0o777, 1, 0),
                 kind => (kind, entry.mode & 0o555, 2, 0),

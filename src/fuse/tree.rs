@@ -14,6 +14,7 @@ const DIRECTORIES: &[(&str, u64)] = &[
     ("sys/devices/system", 5),
     ("sys/devices/system/cpu", 6),
     ("proc/pressure", 7),
+    ("sys/devices/system/node", 8),
 ];
 
 /// A directory or a file.

@@ -1,4 +1,4 @@
-//! Lists of processors as the kernel writes them (`cpuset.cpus.effective`, `/sys/devices/system/cpu/online`):
+//! Lists of processors, or memory nodes, as the kernel writes them (`cpuset.cpus.effective`, `/sys/devices/system/cpu/online`):
 //! `0-3,8`.
 
 use super::{ParseError, decimal, whole};
@@ -83,7 +83,7 @@ impl CpuList {
     }
 
     /// Their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = u32> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = u32> {
         self.0.iter().copied()
     }
 

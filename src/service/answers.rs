@@ -4,8 +4,9 @@
 use super::share::{Pace, Share};
 use super::{Again, MAX_AGE, Text, render};
 use crate::error::Error;
-use crate::snapshot::{Needs, Snapshot};
+use crate::snapshot::{Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath};
+use crate::view::topology::Topology;
 use crate::view::{VIEWS, View};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -67,6 +68,7 @@ pub(super) struct Answer {
     needs: Needs,
     pub(super) snapshot: Snapshot,
     texts: Vec<Option<Arc<Text>>>,
+    topology: Option<Arc<Topology>>,
 }
 
 impl Answers {
@@ -205,6 +207,19 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// The processors and nodes of the reader's container; `None` for a reader in none.
+    pub(super) fn topology(&mut self) -> Result<Option<Arc<Topology>>, Error> {
+        if let Scope::Host(_) = self.snapshot.scope {
+            return Ok(None);
+        }
+        if self.topology.is_none() {
+            self.topology = Some(Arc::new(Topology::of(&self.snapshot)?));
+        }
+        Ok(self.topology.clone())
+    }
+}
+
 /// What is found at a desk.
 pub(super) enum Found<T> {
     /// What was asked for.
@@ -285,6 +300,7 @@ impl Reading {
             needs,
             snapshot,
             texts: vec![None; VIEWS.len()],
+            topology: None,
         };
         let answered = take(&mut answer);
         self.answers.desk.lock().answers.push(answer);

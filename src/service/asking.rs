@@ -8,10 +8,11 @@ use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
 use crate::journal::Noted;
-use crate::snapshot::{Cpus, Needs, Scope, Snapshot};
+use crate::snapshot::{Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath, Reader};
 use crate::sys;
 use crate::view::View;
+use crate::view::topology::{MemoryByNode, Topology};
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -102,27 +103,30 @@ impl Query for TextOf {
 
 /// Who reads files of the host.
 pub struct Viewer<'v> {
-    /// The processors of its container; `None` where it is in none, and has the host's.
-    pub cpus: Option<&'v Cpus>,
+    /// What its container has; `None` where it is in none, and has what the host has.
+    pub topology: Option<&'v Topology>,
+    /// How much memory of each node, where that was asked for.
+    pub memory: Option<&'v MemoryByNode>,
     /// Its cgroup.
     pub cgroup: &'v [u8],
 }
 
-/// What a function makes of files of the host for somebody.
+/// What a function makes of files of the host for somebody of whom something is read.
 pub(super) struct FilesOf<F, T> {
+    needs: Needs,
     make: Arc<F>,
     makes: PhantomData<fn() -> T>,
 }
 
 impl<F, T> FilesOf<F, T> {
-    pub(super) fn new(make: F) -> Self {
-        Self { make: Arc::new(make), makes: PhantomData }
+    pub(super) fn new(needs: Needs, make: F) -> Self {
+        Self { needs, make: Arc::new(make), makes: PhantomData }
     }
 }
 
 impl<F, T> Clone for FilesOf<F, T> {
     fn clone(&self) -> Self {
-        Self { make: Arc::clone(&self.make), makes: PhantomData }
+        Self { needs: self.needs, make: Arc::clone(&self.make), makes: PhantomData }
     }
 }
 
@@ -130,24 +134,28 @@ impl<F, T: Send + 'static> Query for FilesOf<F, T>
 where
     F: Fn(&Service, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
 {
-    type Found = Option<Cpus>;
+    type Found = (Option<Arc<Topology>>, Option<MemoryByNode>);
     type Answer = T;
     const READS_FILES: bool = true;
 
     fn needs(&self) -> Needs {
-        Needs::CPUS
+        self.needs
     }
 
-    fn of(&self, answer: &mut Answer) -> Result<Option<Cpus>, Error> {
-        Ok(answer.snapshot.cpus.clone())
+    fn of(&self, answer: &mut Answer) -> Result<Self::Found, Error> {
+        let topology = answer.topology()?;
+        let memory = topology.as_deref().filter(|_| self.needs.covers(Needs::NUMA_STAT));
+        let memory = memory.map(|topology| MemoryByNode::of(&answer.snapshot, topology)).transpose()?;
+        Ok((topology, memory))
     }
 
-    fn of_unseen(&self, _: &Service) -> Result<Option<Cpus>, Error> {
-        Ok(None)
+    fn of_unseen(&self, _: &Service) -> Result<Self::Found, Error> {
+        Ok((None, None))
     }
 
-    fn finish(&self, service: &Service, cpus: Option<Cpus>, cgroup: &[u8]) -> Result<T, Error> {
-        (self.make)(service, &Viewer { cpus: cpus.as_ref(), cgroup })
+    fn finish(&self, service: &Service, (topology, memory): Self::Found, cgroup: &[u8]) -> Result<T, Error> {
+        let (topology, memory) = (topology.as_deref(), memory.as_ref());
+        (self.make)(service, &Viewer { topology, memory, cgroup })
     }
 }
 

@@ -13,7 +13,7 @@ use super::bound;
 use super::mount::{MountError, unmount};
 use super::native::{FLAGS, Native, bind, change};
 use crate::parse::mountinfo::{Mount, mounts, uppermost};
-use crate::view::{self, CPU_DIRECTORY, VIEWS, View};
+use crate::view::{self, VIEWS, View, is_directory};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{CWD, FileType, Mode, OFlags, chmod, mknodat, openat};
 use rustix::io::Errno;
@@ -151,7 +151,7 @@ impl Anchors {
         for path in view::bound(VIEWS) {
             let anchor = self.directory.join(path);
             anchor.parent().map_or(Ok(()), make_directory)?;
-            if path == CPU_DIRECTORY { make_directory(&anchor)? } else { make_file(&anchor)? }
+            if is_directory(path) { make_directory(&anchor)? } else { make_file(&anchor)? }
         }
         Ok(())
     }
@@ -262,7 +262,7 @@ impl Anchors {
             let laid = match self.native().lay(path, &anchor) {
                 Ok(true) => Ok(()),
                 Ok(false) => {
-                    bind(&self.directory.join(if path == CPU_DIRECTORY { NOTHING } else { EMPTY }), &anchor)
+                    bind(&self.directory.join(if is_directory(path) { NOTHING } else { EMPTY }), &anchor)
                 }
                 Err(error) => Err(error),
             };

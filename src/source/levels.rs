@@ -5,12 +5,14 @@ use super::cgroup_files::CgroupFiles;
 use super::descent::{Descent, downward};
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
-use super::texts::note_odd;
+use super::texts::{note_odd, read};
 use crate::bytes::Kib;
 use crate::error::{Error, printable};
 use crate::parse::CgroupVersion;
 use crate::parse::meminfo::{Field, Meminfo};
+use crate::parse::numa_stat::NumaStat;
 use crate::snapshot::{CgroupFile, Container, Level, Needs, Scope, Snapshot, Swap};
+use crate::view::meminfo;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -204,7 +206,28 @@ impl CgroupPath {
             note_odd(CgroupFile::MemoryStat, &self.path, &text);
             snapshot.cgroup_files.push((CgroupFile::MemoryStat, is_own.then_some(text)));
         }
+        if needs.covers(Needs::NUMA_STAT) {
+            snapshot.numa_stat = self.numa_stat(&snapshot.scope, layout, buffer)?;
+        }
         Ok(snapshot)
+    }
+
+    /// Of the level whose numbers are shown; `None` where the kernel does not keep them apart.
+    fn numa_stat(
+        &self,
+        scope: &Scope,
+        layout: &Layout,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<NumaStat>, Error> {
+        let Scope::Container(container) = scope else { return Ok(None) };
+        let shown = self.levels.iter().filter(|level| level.has_controller).nth(meminfo::shown(container));
+        let Some(shown) = shown else { return Ok(None) };
+        let (path, mut descent) = (self.path_to(shown), Descent::new(&layout.memory));
+        for level in downward(path) {
+            descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
+        }
+        let place = descent.to(path).map_err(|e| Error::of_cgroup(path, e))?;
+        read(path, place, "memory.numa_stat", buffer, NumaStat::parse)
     }
 
     /// Reads the levels that have the controller, and the text of the statistics of the one that is shown.

@@ -8,7 +8,7 @@ mod swap;
 use super::{View, ViewError};
 use crate::bytes::{Bytes, Kib, MAX};
 use crate::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
-use crate::snapshot::{Container, Level, Needs, Scope, Snapshot};
+use crate::snapshot::{Container, HugePool, Level, Needs, Scope, Snapshot};
 use std::io::Write;
 
 /// The file that `free`, `top` and nearly every program that asks for memory reads.
@@ -58,6 +58,11 @@ pub(super) fn values<const N: usize>(
     Ok(fields.map(|field| values.get(field)))
 }
 
+/// How many huge pages of a pool the container may have, and how many of these it could take now.
+pub(super) fn huge_pages(pool: &HugePool) -> [u64; 2] {
+    huge_pages::of_pool(pool)
+}
+
 /// How much of the container is swapped out.
 ///
 /// # Errors
@@ -103,7 +108,7 @@ impl Values {
 /// Which level's usage and statistics are shown: the container's, but where a cgroup of the reader below
 /// that has a smaller limit than all from the container up. Its limit is the total then, and what else is
 /// in the container is not what fills it.
-fn shown(container: &Container) -> usize {
+pub(crate) fn shown(container: &Container) -> usize {
     let least = |levels: &[Level]| {
         levels.iter().enumerate().filter_map(|(index, level)| Some((level.limit?, index))).min()
     };

@@ -43,6 +43,8 @@ pub enum Need {
     Processors(usize),
     /// A guest, which may run out of memory.
     Emulation,
+    /// A kernel that knows of memory nodes.
+    Nodes,
 }
 
 impl Need {
@@ -79,6 +81,10 @@ impl Need {
                 lacks(there >= count, &format!("needs {count} processors"))
             }
             Need::Emulation => lacks(!is_native(), "needs a guest that may run out of memory"),
+            Need::Nodes => {
+                let is_there = std::path::Path::new("/sys/devices/system/node").exists();
+                lacks(is_there, "needs a kernel that knows of memory nodes")
+            }
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
             Need::PythonModule(name) => {
                 lacks(has_python_module(name), &format!("needs the Python module {name} for {PYTHON}"))

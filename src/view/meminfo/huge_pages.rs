@@ -31,6 +31,12 @@ pub(super) fn fill(values: &mut Values, host: &Meminfo, container: &Container) {
     values.set_count(Field::HugePagesRsvd, reserved.min(of_host(Field::HugePagesRsvd)).min(free));
 }
 
+/// Pages that the container may ever have, and those that it could take now.
+pub(super) fn of_pool(pool: &HugePool) -> [u64; 2] {
+    let total = pages_total(pool);
+    [total, pages_free(pool, total)]
+}
+
 /// Pages that the container may ever have.
 fn pages_total(pool: &HugePool) -> u64 {
     let limits = pool.levels.iter().flat_map(|level| [level.limit, level.reserved_limit]).flatten();

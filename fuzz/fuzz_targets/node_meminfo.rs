@@ -1,0 +1,15 @@
+//! A node's meminfo: whatever it is, keys and numbers are its own.
+#![no_main]
+
+use cgprocfs::bytes::MAX;
+use cgprocfs::parse::node_meminfo::node_meminfo;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &[u8]| {
+    let Ok(lines) = node_meminfo(text) else { return };
+    for line in lines.flatten() {
+        let printed = [line.head, line.key, b":"].concat();
+        assert!(text.windows(printed.len()).any(|window| window == printed));
+        assert!(line.value.is_none_or(|value| value <= MAX));
+    }
+});

@@ -1,0 +1,21 @@
+//! `memory.numa_stat`, against a look for the one node.
+#![no_main]
+
+use cgprocfs::parse::numa_stat::NumaStat;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &[u8]| {
+    let Ok(stat) = NumaStat::parse(text) else { return };
+    let Some(anon) = stat.get("anon") else { return };
+    let line = text
+        .split(|&b| b == b'\n')
+        .find(|line| line.split(|&b| b == b' ' || b == b'=').next().is_some_and(|key| key == b"anon"));
+    let line = String::from_utf8_lossy(line.unwrap());
+    for (node, amount) in anon {
+        let is_it = |word: &str| {
+            let (name, value) = word.strip_prefix('N')?.split_once('=')?;
+            Some(name.parse() == Ok(*node) && value.parse() == Ok(*amount))
+        };
+        assert!(line.split(' ').any(|word| is_it(word) == Some(true)), "{line}: {node}={amount}");
+    }
+});

@@ -1,0 +1,42 @@
+//! `sys/devices/system/node/online`, `possible`, `has_cpu` and `has_memory`: which memory nodes there are.
+
+use super::topology::Topology;
+use super::{View, ViewError};
+use crate::parse::cpu_list::CpuList;
+use crate::snapshot::{Native, Needs, Snapshot};
+use std::io::Write;
+
+/// The container's nodes: those whose memory its cpuset lets it use, and those of its processors. libnuma, hwloc and the JVM
+/// read them.
+pub struct NodeListFile {
+    /// The kernel's own file.
+    pub(super) native: Native,
+    /// Inode number.
+    pub(super) ino: u64,
+    /// Which of them it lists.
+    pub(super) list: fn(&Topology) -> CpuList,
+}
+
+impl View for NodeListFile {
+    fn path(&self) -> &'static str {
+        self.native.path()
+    }
+
+    fn ino(&self) -> u64 {
+        self.ino
+    }
+
+    fn native(&self) -> Option<Native> {
+        Some(self.native)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::CPUS.and(Needs::NODES).and(Needs::native(self.native))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        // Writing to a Vec never fails.
+        let _ = writeln!(out, "{}", (self.list)(&Topology::of(snapshot)?));
+        Ok(())
+    }
+}
