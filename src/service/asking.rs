@@ -13,7 +13,7 @@ use crate::snapshot::{Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath, Reader};
 use crate::sys;
 use crate::view::View;
-use crate::view::topology::{NodeMemory, Topology};
+use crate::view::topology::{MemoryByNode, Topology};
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -107,7 +107,7 @@ pub struct Viewer<'v> {
     /// What its container has; `None` where it is in none, and has what the host has.
     pub topology: Option<&'v Topology>,
     /// How much memory of each node, where that was asked for.
-    pub memory: Option<&'v NodeMemory>,
+    pub memory: Option<&'v MemoryByNode>,
     /// Its cgroup.
     pub cgroup: &'v [u8],
 }
@@ -135,7 +135,7 @@ impl<F, T: Send + 'static> Query for FilesOf<F, T>
 where
     F: Fn(&Service, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
 {
-    type Found = (Option<Arc<Topology>>, Option<NodeMemory>);
+    type Found = (Option<Arc<Topology>>, Option<MemoryByNode>);
     type Answer = T;
     const READS_FILES: bool = true;
 
@@ -146,7 +146,7 @@ where
     fn of(&self, answer: &mut Answer) -> Result<Self::Found, Error> {
         let topology = answer.topology()?;
         let memory = topology.as_deref().filter(|_| self.needs.covers(Needs::NUMA_STAT));
-        let memory = memory.map(|topology| NodeMemory::of(&answer.snapshot, topology)).transpose()?;
+        let memory = memory.map(|topology| MemoryByNode::of(&answer.snapshot, topology)).transpose()?;
         Ok((topology, memory))
     }
 

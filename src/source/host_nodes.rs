@@ -1,13 +1,11 @@
 //! The host's memory nodes, and which of them a reader's cpuset lets it use.
 
 use super::caller::Caller;
-use super::descent::{Descent, downward};
+use super::cpusets;
 use super::host::open_bare;
 use super::layout::Hierarchy;
 use super::procfs::{READ, read_whole};
-use super::texts::read;
 use crate::error::Error;
-use crate::parse::CgroupVersion;
 use crate::parse::cpu_list::CpuList;
 use crate::parse::node_meminfo;
 use crate::snapshot::{HostNode, Nodes};
@@ -39,7 +37,7 @@ impl HostNodes {
         let host = self.host(sys, buffer)?;
         let allowed = match cpuset {
             // Of one there is nothing to be chosen.
-            Some(cpuset) if host.len() > 1 => allowed(cpuset, caller, buffer)?,
+            Some(cpuset) if host.len() > 1 => cpusets::nodes(cpuset, caller, buffer)?,
             _ => None,
         };
         Ok(Nodes { host, allowed })
@@ -88,19 +86,4 @@ fn whole(sys: &OwnedFd, file: &str, buffer: &mut Vec<u8>) -> Result<Option<Vec<u
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(unreadable(error.into())),
     }
-}
-
-/// Its own cgroup's, as with limits on memory, or that of the nearest above it that says.
-fn allowed(cpuset: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuList>, Error> {
-    let name = match cpuset.version {
-        CgroupVersion::V1 => "cpuset.effective_mems",
-        CgroupVersion::V2 => "cpuset.mems.effective",
-    };
-    let (mut nearest, mut descent) = (None, Descent::new(cpuset));
-    for level in downward(caller.own_in(cpuset)?) {
-        let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
-        let list = read(level, place, name, buffer, CpuList::parse)?.filter(|list| !list.is_empty());
-        nearest = list.or(nearest);
-    }
-    Ok(nearest)
 }

@@ -9,7 +9,7 @@ mod memory;
 mod text;
 
 pub use self::link::Link;
-pub use self::memory::NodeMemory;
+pub use self::memory::MemoryByNode;
 
 use super::ViewError;
 use crate::bytes::Kib;

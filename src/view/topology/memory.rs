@@ -51,7 +51,7 @@ const IN_USE_V1: [&str; 1] = ["total"];
 
 /// A container's memory by nodes.
 #[derive(Debug, Clone)]
-pub struct NodeMemory {
+pub struct MemoryByNode {
     nodes: Vec<OfNode>,
     stat: Option<NumaStat>,
     page: Kib,
@@ -71,7 +71,7 @@ struct OfNode {
     lines: [u64; LINES.len()],
 }
 
-impl NodeMemory {
+impl MemoryByNode {
     /// Whether the file at a path below `sys/devices/system` is made from it.
     pub(super) fn is_at(path: &[u8]) -> bool {
         let name = of_node(path).and_then(|(_, rest)| rest.split(|&b| b == b'/').nth(1));

@@ -1,6 +1,6 @@
 //! What a container reads in the files of processors and nodes.
 
-use super::{NodeMemory, Topology, of_node, of_processor};
+use super::{MemoryByNode, Topology, of_node, of_processor};
 use crate::parse::cpu_list::CpuList;
 use crate::snapshot::Needs;
 use crate::view::ViewError;
@@ -10,7 +10,7 @@ impl Topology {
     #[must_use]
     pub fn needs(path: &[u8]) -> Needs {
         let own = Needs::CPUS.and(Needs::NODES);
-        if NodeMemory::is_at(path) { own.and(Needs::NUMA_STAT) } else { own }
+        if MemoryByNode::is_at(path) { own.and(Needs::NUMA_STAT) } else { own }
     }
 
     /// What a container reads at `path` below `sys/devices/system`, for which the kernel says `native`. `memory` is what it
@@ -25,7 +25,7 @@ impl Topology {
         &self,
         path: &[u8],
         native: Vec<u8>,
-        memory: Option<&NodeMemory>,
+        memory: Option<&MemoryByNode>,
         read: impl Fn(&[u8]) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, E> {
         if let Some((number, rest)) = of_processor(path) {
@@ -33,7 +33,7 @@ impl Topology {
         }
         if let Some((number, rest)) = of_node(path) {
             let names: Vec<&[u8]> = rest.split(|&b| b == b'/').skip(1).collect();
-            let memory = memory.filter(|_| NodeMemory::is_at(path));
+            let memory = memory.filter(|_| MemoryByNode::is_at(path));
             return match memory {
                 Some(memory) => memory.text(number, &names, native, read),
                 None => Ok(self.of_node(number, &names, native)),

@@ -39,7 +39,7 @@ const NATIVE: &str = "Node 1 MemTotal:        3145728 kB\nNode 1 MemFree:       
 
 fn text(snapshot: &Snapshot, path: &str, native: &str) -> String {
     let topology = Topology::of(snapshot).unwrap();
-    let memory = NodeMemory::of(snapshot, &topology).unwrap();
+    let memory = MemoryByNode::of(snapshot, &topology).unwrap();
     let read = |path: &[u8]| -> Result<Vec<u8>, ViewError> {
         Ok(match path {
             b"node/node0/meminfo" => "Node 0 HugePages_Total:    20\nNode 0 HugePages_Free:    15\n",
