@@ -2,6 +2,7 @@
 //! and the numbers of a cgroup and of every level above it.
 
 mod caller;
+mod capture;
 mod cgroup_files;
 mod cpu_directory;
 mod cpus;
@@ -22,6 +23,7 @@ mod tasks;
 mod texts;
 
 pub use self::caller::{Caller, Reader};
+pub use self::capture::{Copied, CopyError};
 pub use self::cpu_directory::{CpuDirectory, Entry, join};
 pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
