@@ -1,5 +1,6 @@
 //! The command line: one file a command.
 
+mod capture;
 mod logging;
 mod mount;
 mod run;
@@ -28,6 +29,7 @@ enum Command {
     Mount(mount::Arguments),
     Unmount(unmount::Arguments),
     Show(show::Arguments),
+    Capture(capture::Arguments),
     Run(run::Arguments),
     /// What `run` leaves behind to clean up after it
     #[command(name = crate::run::JANITOR, hide = true)]
@@ -98,6 +100,8 @@ enum Failure {
     #[error(transparent)]
     Serve(#[from] crate::error::Error),
     #[error(transparent)]
+    Capture(#[from] crate::capture::CaptureError),
+    #[error(transparent)]
     Run(#[from] crate::run::RunError),
     #[error("{0}")]
     Other(String),
@@ -124,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Mount(arguments) => mount::run(&arguments),
         Command::Unmount(arguments) => unmount::run(&arguments),
         Command::Show(arguments) => show::run(&arguments),
+        Command::Capture(arguments) => capture::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
         Command::CleanUp { cgroups } => clean_up(&cgroups),
         Command::ReadNamespaces => helper(crate::namespace_reader::answer_stdin()),

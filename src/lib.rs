@@ -5,9 +5,10 @@
 //! [`snapshot`] and [`view`] are pure; [`source`] reads the kernel; [`shared`] is memory that outlives the process; [`service`]
 //! answers a reader; [`fuse`], with a [`journal`] of what it is about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its mount, [`run`] does it
 //! all for one command; [`cli`] is what a person sees. [`sandbox`] is what a process gives up, and [`namespace_reader`] and
-//! [`steward`] are processes that do what the one that serves then may not. [`error`] is what a reader can be told; [`limits`] is how many files may be open; [`sys`] has the unsafe code.
+//! [`steward`] are processes that do what the one that serves then may not. [`capture`] has a system copied to be looked at elsewhere; [`error`] is what a reader can be told; [`limits`] is how many files may be open; [`sys`] has the unsafe code.
 
 pub mod bytes;
+pub mod capture;
 pub mod cli;
 pub mod daemon;
 pub mod error;

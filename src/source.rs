@@ -2,6 +2,7 @@
 //! and the numbers of a cgroup and of every level above it.
 
 mod caller;
+mod capture;
 mod cgroup_files;
 mod cpus;
 mod cpusets;
@@ -25,6 +26,7 @@ mod texts;
 mod time_namespaces;
 
 pub use self::caller::{Caller, Reader};
+pub use self::capture::{Copied, CopyError};
 pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
 pub use self::pressure::PressureFile;

@@ -1,10 +1,10 @@
 //! Every view of every tree in `tests/fixtures`, against what it is to say.
 //!
-//! A case is a directory: `root/` looks like a host's `/`, `reader` holds the id of the process that reads, `boundary`, if it
-//! is there, the path of a cgroup that is known to be a container, and `expected/` has a file for each view. `UPDATE_GOLDEN=1 cargo test --test golden` writes those anew;
-//! read the difference before you commit it.
+//! A case is a directory as `cgprocfs capture` makes them. `UPDATE_GOLDEN=1 cargo test --test golden` writes what each view is
+//! to say anew; read the difference before you commit it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use cgprocfs::capture::{Capture, capture};
 use cgprocfs::service::Service;
 use cgprocfs::source::Source;
 use cgprocfs::view::{VIEWS, View, find};
@@ -16,8 +16,13 @@ use std::sync::Arc;
 
 fn main() -> ExitCode {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-    let cases = fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path());
+    let cases: Vec<_> = fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let captured = cases.clone().into_iter().map(|case| {
+        let name = format!("{}/captured", case.file_name().unwrap().to_string_lossy());
+        Trial::test(name, move || check_capture(&case))
+    });
     let trials = cases
+        .into_iter()
         .flat_map(|case| VIEWS.iter().map(move |view| (case.clone(), *view)))
         // Of most views most trees lack the kernel's own file.
         .filter(|(case, view)| view.path() == "working_set" || case.join("root").join(view.path()).exists())
@@ -25,6 +30,7 @@ fn main() -> ExitCode {
             let name = format!("{}/{}", case.file_name().unwrap().to_string_lossy(), view.path());
             Trial::test(name, move || check(&case, view))
         })
+        .chain(captured)
         .chain([
             Trial::test("a_kernel_without_pressure", without_pressure),
             Trial::test("a_cgroup_without_pressure", cgroup_without_pressure),
@@ -98,12 +104,29 @@ fn cgroup_without_pressure() -> Result<(), Failed> {
     Ok(())
 }
 
+fn text(case: &Path, view: &'static dyn View) -> Result<String, Failed> {
+    let case = Capture::open(case, None)?;
+    let service = Arc::new(Service::new(case.source()?, 1));
+    Ok(String::from_utf8(case.text(&service, view)?)?)
+}
+
+/// What is copied of a tree says what the tree says.
+fn check_capture(case: &Path) -> Result<(), Failed> {
+    let copy = tempfile::tempdir()?;
+    let original = Capture::open(case, None)?;
+    let left_out = capture(&original.source()?, original.pid, copy.path())?;
+    assert!(left_out.is_empty(), "{left_out:?}");
+    for view in VIEWS {
+        let Ok(expected) = text(case, *view) else { continue };
+        let captured = text(copy.path(), *view)?;
+        assert_eq!(captured, expected, "{}", view.path());
+        assert_eq!(fs::read_to_string(copy.path().join("expected").join(view.path()))?, captured);
+    }
+    Ok(())
+}
+
 fn check(case: &Path, view: &'static dyn View) -> Result<(), Failed> {
-    let pid = fs::read_to_string(case.join("reader"))?.trim().parse()?;
-    let boundary = fs::read_to_string(case.join("boundary")).ok();
-    let boundary = boundary.map(|path| path.trim().as_bytes().to_vec());
-    let service = Arc::new(Service::new(Source::open(&case.join("root"), boundary)?, 1));
-    let text = String::from_utf8(service.text(pid, view)?.bytes.clone())?;
+    let text = text(case, view)?;
     compare(&case.join("expected").join(view.path()), &text)
 }
 

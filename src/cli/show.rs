@@ -1,38 +1,91 @@
 //! `cgprocfs show`: a view as some process reads it, without any mount.
 
 use super::{Failure, views};
+use crate::capture::{Capture, CaptureError};
 use crate::service::Service;
 use crate::source::Source;
+use crate::view::{VIEWS, View};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 /// Print what a process reads in a view; needs no mount and no daemon, nor root for your own processes
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The view, such as proc/stat or working_set
-    #[arg(default_value = "proc/meminfo")]
-    view: String,
-    /// The process or thread; by default this one
+    /// The view, such as proc/stat or working_set; by default proc/meminfo, or all of a capture
+    view: Option<String>,
+    /// The process or thread; by default this one, or the one that was captured
     #[arg(long)]
     pid: Option<u32>,
+    /// What the process read there when `cgprocfs capture` made this directory
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
     #[command(flatten)]
     cpu_view: super::CpuViewArgument,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let view = views::named(&arguments.view).map_err(Failure::Other)?;
-    let source = Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get());
-    let service = Arc::new(Service::new(source, 1));
-    let pid = match arguments.pid {
-        Some(0) => return Err(Failure::Other("there is no process 0; name one that runs".into())),
-        Some(pid) => pid,
-        None => std::process::id(),
-    };
-    let text = service.text(pid, view)?;
+    let view = arguments.view.as_deref().map(views::named).transpose().map_err(Failure::Other)?;
+    let pid = process(arguments.pid)?;
+    let service = |source: Source| Arc::new(Service::new(source.counting_by(arguments.cpu_view.get()), 1));
+    if let Some(root) = &arguments.root {
+        let capture = Capture::open(root, pid)?;
+        say_left_out(&capture.left_out);
+        let service = service(capture.source()?);
+        return match view {
+            Some(view) => print(&capture.text(&service, view)?),
+            None => print_all(|view| capture.text(&service, view)),
+        };
+    }
+    let view = view.map_or_else(|| views::named("proc/meminfo"), Ok).map_err(Failure::Other)?;
+    let service = service(Source::open(Path::new("/"), None)?);
+    print(&service.text(pid.unwrap_or_else(std::process::id), view)?.bytes)
+}
+
+/// Every view under its name. Some kernels lack some files: which those are is said, and is no failure unless nothing is left.
+fn print_all(text: impl Fn(&'static dyn View) -> Result<Vec<u8>, CaptureError>) -> Result<ExitCode, Failure> {
+    let mut all = Vec::new();
+    let mut failed = Vec::new();
+    for view in VIEWS {
+        match text(*view) {
+            Ok(text) => {
+                let gap = if all.is_empty() { "" } else { "\n" };
+                all.extend_from_slice(format!("{gap}==> {} <==\n", view.path()).as_bytes());
+                all.extend_from_slice(&text);
+            }
+            Err(error) => failed.push((view.path(), error)),
+        }
+    }
+    if all.is_empty()
+        && let Some((_, error)) = failed.pop()
+    {
+        return Err(error.into());
+    }
+    for (path, error) in failed {
+        eprintln!("cgprocfs: no {path}: {error}");
+    }
+    print(&all)
+}
+
+fn print(text: &[u8]) -> Result<ExitCode, Failure> {
     std::io::stdout()
-        .write_all(&text.bytes)
+        .write_all(text)
         .map_err(|e| Failure::Other(format!("cannot write the view: {e}; check where the output goes")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The process that was named.
+pub(super) fn process(pid: Option<u32>) -> Result<Option<u32>, Failure> {
+    match pid {
+        Some(0) => Err(Failure::Other("there is no process 0; name one that runs".into())),
+        pid => Ok(pid),
+    }
+}
+
+/// Numbers that are made from what is not there may be wrong.
+pub(super) fn say_left_out(left_out: &[String]) {
+    for line in left_out {
+        eprintln!("cgprocfs: not in the capture: {line}");
+    }
 }

@@ -247,6 +247,12 @@ pub(super) fn start_of(pid: u32, procfs: &Procfs) -> Result<u64, Error> {
     start_time(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))
 }
 
+/// Whether a process is in the same pid namespace as another, whose init it may be then. It may take as long as a tenant likes.
+pub(super) fn process_is_init_of(pid: u32, other: u32, procfs: &Procfs) -> bool {
+    let namespace = |pid| procfs.namespace_id(pid, "ns/pid").ok();
+    namespace(pid).is_some_and(|number| namespace(other) == Some(number))
+}
+
 /// On cgroup v1 an exiting process is said to be in the root (`proc_cgroup_show()`,
 /// kernel/cgroup/cgroup.c), and is no process of the host for that.
 fn refuse_exiting(pid: u32, procfs: &Procfs) -> Result<(), Error> {

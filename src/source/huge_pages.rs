@@ -95,7 +95,7 @@ fn levels(
 }
 
 /// As `mem_fmt()` of `mm/hugetlb_cgroup.c` names a page size: 64KB, 2MB, 1GB.
-fn size_name(size: Kib) -> String {
+pub(super) fn size_name(size: Kib) -> String {
     match size.get() {
         kib if kib >= 1 << 20 => format!("{}GB", kib >> 20),
         kib if kib >= 1 << 10 => format!("{}MB", kib >> 10),

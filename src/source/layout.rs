@@ -59,7 +59,7 @@ pub struct Hierarchy {
     /// Where it is mounted.
     pub mount_point: PathBuf,
     /// Which cgroup of the hierarchy is at the mount point; `/` but inside containers.
-    mount_root: Vec<u8>,
+    pub(super) mount_root: Vec<u8>,
     /// The mount point.
     pub(super) dir: OwnedFd,
     /// Whether the mount point is the root of the whole hierarchy, which belongs to the host.
@@ -69,6 +69,12 @@ pub struct Hierarchy {
 }
 
 impl Layout {
+    /// All of them; one that has several controllers more than once.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Hierarchy> {
+        let others = [&self.hugetlb, &self.cpu, &self.cpuset, &self.cpuacct, &self.io, &self.pressure];
+        std::iter::once(&self.memory).chain(others.into_iter().flatten())
+    }
+
     /// Finds the hierarchies in the mount table of the system below `root`, `/` but in tests.
     ///
     /// # Errors

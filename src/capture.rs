@@ -1,0 +1,187 @@
+//! A directory from which anybody can reckon what a reader was told: `root/` looks like the reader's host's `/` and has just the
+//! files that an answer reads, `reader` holds the id of the process that reads, `boundary` the path of its container's cgroup,
+//! and `expected/` what each view says. Those of `tests/fixtures` are such; `left-out` and `page-size` are in captured ones alone.
+
+use crate::error::{Error, printable};
+use crate::parse::mountinfo::mounts;
+use crate::service::Service;
+use crate::source::{CopyError, LayoutError, Source};
+use crate::view::{VIEWS, View};
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why there is no capture, or why one tells nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// There is something that is not to be mixed with it.
+    #[error("{0} is not empty; name a directory that is, or that does not exist")]
+    NotEmpty(String),
+    /// It can't be written.
+    #[error("cannot write {0}: {1}; name a directory where there is room and you may write")]
+    Write(String, #[source] io::Error),
+    /// The reader can't be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// Nobody knows who reads.
+    #[error("{0} does not say which process reads; name one with --pid, or capture it again")]
+    NoReader(String),
+    /// It is no capture.
+    #[error(
+        "{0} has no directory `proc`, nor one `root` that has; name a directory that `cgprocfs capture` has made"
+    )]
+    NoTree(String),
+    /// Something that is needed is not there.
+    #[error("{0} lacks {1}; add it, or capture it again")]
+    Lacks(String, String),
+    /// The kernel counts in pages, whose size is not in what it says.
+    #[error(
+        "{0} is of a machine with pages of {1} bytes, and this one's have {2}; look at it on one like that"
+    )]
+    OtherPages(String, usize, usize),
+    /// What is there makes no sense.
+    #[error(transparent)]
+    Read(Error),
+}
+
+/// Captures what the process `pid` is told by `source`, and says what had to be left out.
+///
+/// # Errors
+/// Where `directory` has something in it or can't be written, or the process can't be looked at.
+pub fn capture(source: &Source, pid: u32, directory: &Path) -> Result<Vec<String>, CaptureError> {
+    let failed = |path: &Path, e| CaptureError::Write(path.display().to_string(), e);
+    let made = fs::create_dir_all(directory).and_then(|()| fs::read_dir(directory));
+    if made.map_err(|e| failed(directory, e))?.next().is_some() {
+        return Err(CaptureError::NotEmpty(directory.display().to_string()));
+    }
+    let write = |name: &str, text: &[u8]| {
+        let path = directory.join(name);
+        path.parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&path, text))
+            .map_err(|e| failed(&path, e))
+    };
+    let copied = source.copy(pid, &directory.join("root"))?;
+    write("reader", format!("{pid}\n").as_bytes())?;
+    write("page-size", format!("{}\n", rustix::param::page_size()).as_bytes())?;
+    if let Some(container) = &copied.container {
+        write("boundary", &[container, &b"\n"[..]].concat())?;
+    }
+    if !copied.left_out.is_empty() {
+        write("left-out", (copied.left_out.join("\n") + "\n").as_bytes())?;
+    }
+    let capture = Capture::open(directory, Some(pid))?;
+    let service = Arc::new(Service::new(capture.source()?, 1));
+    for view in VIEWS {
+        // Some kernels lack some files.
+        if let Ok(text) = capture.text(&service, *view) {
+            write(&format!("expected/{}", view.path()), &text)?;
+        }
+    }
+    Ok(copied.left_out)
+}
+
+/// One that was made before.
+pub struct Capture {
+    /// As it was named.
+    shown: String,
+    root: PathBuf,
+    /// Who reads.
+    pub pid: u32,
+    boundary: Option<Vec<u8>>,
+    /// What is not in it, though an answer might read it: a line each.
+    pub left_out: Vec<String>,
+}
+
+impl Capture {
+    /// Finds a capture, or a tree that looks like a host's `/`, and who reads there: `pid`, or who it was made for.
+    ///
+    /// # Errors
+    /// Where it is neither, or nobody knows who reads.
+    pub fn open(directory: &Path, pid: Option<u32>) -> Result<Self, CaptureError> {
+        let shown = directory.display().to_string();
+        let inner = directory.join("root");
+        let root = if inner.is_dir() { inner } else { directory.to_path_buf() };
+        if !root.join("proc").is_dir() {
+            return Err(CaptureError::NoTree(shown));
+        }
+        let text = |name: &str| fs::read(directory.join(name)).ok();
+        let number = |text: Vec<u8>| std::str::from_utf8(&text).ok()?.trim().parse::<usize>().ok();
+        let reader = text("reader").and_then(number).and_then(|pid| pid.try_into().ok());
+        let pid = pid.or(reader).ok_or_else(|| CaptureError::NoReader(shown.clone()))?;
+        let (page, own_page) = (text("page-size").and_then(number), rustix::param::page_size());
+        if let Some(page) = page.filter(|&page| page != own_page) {
+            return Err(CaptureError::OtherPages(shown, page, own_page));
+        }
+        // No cgroup's name has a newline.
+        let boundary =
+            text("boundary").map(|path| path.split(|&b| b == b'\n').next().unwrap_or_default().to_vec());
+        let left_out = text("left-out").unwrap_or_default();
+        let left_out = String::from_utf8_lossy(&left_out).lines().map(str::to_string).collect();
+        Ok(Self { shown, root, pid, boundary, left_out })
+    }
+
+    /// The system that is in it.
+    ///
+    /// # Errors
+    /// Where a file is missing that every answer needs.
+    pub fn source(&self) -> Result<Source, CaptureError> {
+        Source::open(&self.root, self.boundary.clone()).map_err(|error| match error {
+            LayoutError::NoMemoryController => self.lacks(self.missing_hierarchy()),
+            LayoutError::Unreadable(error) => self.explain(error),
+        })
+    }
+
+    /// What the reader is told in `view`.
+    ///
+    /// # Errors
+    /// Where a file is missing that it is made from, or makes no sense.
+    pub fn text(&self, service: &Arc<Service>, view: &'static dyn View) -> Result<Vec<u8>, CaptureError> {
+        service.text(self.pid, view).map(|text| text.bytes.clone()).map_err(|error| self.explain(error))
+    }
+
+    fn lacks(&self, what: impl Into<String>) -> CaptureError {
+        CaptureError::Lacks(self.shown.clone(), what.into())
+    }
+
+    /// Which file it is for want of which an answer fails.
+    fn explain(&self, error: Error) -> CaptureError {
+        match error {
+            Error::ProcessGone(pid) => {
+                let files = ["", "/cgroup", "/ns/cgroup", "/ns/pid", "/status", "/stat"];
+                let paths = files.map(|file| format!("proc/{pid}{file}"));
+                let is_missing = |path: &&String| self.root.join(path).symlink_metadata().is_err();
+                match paths.iter().find(is_missing) {
+                    Some(path) => self.lacks(path),
+                    None => self.lacks(format!("the namespaces of process {pid}: link them to those of proc/self and name its container in `boundary`")),
+                }
+            }
+            Error::CgroupGone(path) => self.lacks(format!("the cgroup {path}, or a file of it")),
+            Error::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                let root = self.root.display().to_string();
+                let path = path.strip_prefix(&root).unwrap_or(&path).trim_start_matches('/');
+                let is_of_host = path.starts_with("proc") || path.starts_with("sys/");
+                self.lacks(if is_of_host { path.to_string() } else { format!("the cgroup's file {path}") })
+            }
+            error => CaptureError::Read(error),
+        }
+    }
+
+    /// What it is by which a hierarchy of the mount table is known to be there.
+    fn missing_hierarchy(&self) -> String {
+        let table = fs::read(self.root.join("proc/self/mountinfo")).unwrap_or_default();
+        let of_memory = mounts(&table).unwrap_or_default().into_iter().find_map(|mount| {
+            let file = match &*mount.fs_type {
+                b"cgroup" if mount.has_super_option("memory") => "cgroup.procs",
+                b"cgroup2" => "cgroup.controllers",
+                _ => return None,
+            };
+            let top = Path::new(std::ffi::OsStr::from_bytes(mount.mount_point.trim_ascii_start()));
+            let path = top.strip_prefix("/").unwrap_or(top).join(file);
+            (!self.root.join(&path).exists()).then(|| printable(path.as_os_str().as_bytes()))
+        });
+        of_memory.unwrap_or_else(|| "a hierarchy with the memory controller in proc/self/mountinfo".into())
+    }
+}
