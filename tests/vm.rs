@@ -59,7 +59,7 @@ fn main() -> ExitCode {
         None => boot("6.1", &["survival"], &options("v2", "no", "0")).map(|_| Completion::Completed),
     });
     trials.insert(0, survival);
-    // Four processors make some boots crash, so that it is few guests that have them. The last ones are not run by default.
+    // Four processors make some boots crash, so that few guests have them, and are booted once more. The last ones are not run by default.
     const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
     let others: [(_, _, _, &[&str], &[&str]); 9] = [
         ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
@@ -78,7 +78,13 @@ fn main() -> ExitCode {
             None => {
                 let more = more.iter().map(|option| (*option).to_string());
                 let options: Vec<_> = options(layout, "no", "0").into_iter().chain(more).collect();
-                boot(kernel, tests, &options).map(|_| Completion::Completed)
+                let crashed =
+                    |failed: &Failed| failed.message().is_some_and(|said| said.contains("Kernel panic"));
+                let booted = match boot(kernel, tests, &options) {
+                    Err(failed) if crashed(&failed) => boot(kernel, tests, &options),
+                    booted => booted,
+                };
+                booted.map(|_| Completion::Completed)
             }
         });
         trials.push(guest.with_ignored_flag(!all && place >= OTHERS_BY_DEFAULT));
