@@ -201,7 +201,7 @@ impl Copy<'_> {
                 continue;
             };
             let to = to.child(&name)?;
-            copy_files(&node, &to, &["meminfo"])?;
+            copy_files(&node, &to, &["cpulist", "meminfo"])?;
             if let Ok(pools) = openat(&node, "hugepages", LIST, Mode::empty()) {
                 copy_pools(&pools, &to.below("hugepages")?)?;
             }

@@ -86,7 +86,12 @@ impl Processes {
             let is_read = |line: &&[u8]| STATUS.iter().any(|key| line.starts_with(key));
             let kept: Vec<_> = text.split_inclusive(|&b| b == b'\n').filter(is_read).collect();
             let kept = [&b"Name:\tx\n"[..], &kept.concat()].concat();
-            proc.below(id.to_string())?.write("status", &kept)?;
+            let task = proc.below(id.to_string())?;
+            task.write("status", &kept)?;
+            // A kernel may have been built to keep none.
+            if procfs.read_of(id, "schedstat", &mut text).is_ok() {
+                task.write("schedstat", &text)?;
+            }
         }
         if self.left_out_tasks {
             left_out.push(format!("tasks: the states of those beyond {MOST_TASKS}"));
