@@ -149,15 +149,14 @@ impl Capture {
     /// Which file it is for want of which an answer fails.
     fn explain(&self, error: Error) -> CaptureError {
         match error {
-            Error::ProcessGone(pid) => {
-                let files = ["", "/cgroup", "/ns/cgroup", "/ns/pid", "/status", "/stat"];
-                let paths = files.map(|file| format!("proc/{pid}{file}"));
-                let is_missing = |path: &&String| self.root.join(path).symlink_metadata().is_err();
-                match paths.iter().find(is_missing) {
-                    Some(path) => self.lacks(path),
-                    None => self.lacks(format!("the namespaces of process {pid}: link them to those of proc/self and name its container in `boundary`")),
-                }
-            }
+            Error::ProcessGone(pid) => self.lacks(self.missing_of(pid).unwrap_or_else(|| {
+                format!("the namespaces of process {pid}: link its to those of proc/self and write its container's path to `boundary`")
+            })),
+            // The search for the start of a container that ends with nothing.
+            Error::OfKernel(_) => match self.missing_of(self.pid) {
+                Some(path) => self.lacks(path),
+                None => CaptureError::Read(error),
+            },
             Error::CgroupGone(path) => self.lacks(format!("the cgroup {path}, or a file of it")),
             Error::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 let root = self.root.display().to_string();
@@ -167,6 +166,13 @@ impl Capture {
             }
             error => CaptureError::Read(error),
         }
+    }
+
+    /// The file of a process that is missing.
+    fn missing_of(&self, pid: u32) -> Option<String> {
+        let files = ["", "/cgroup", "/ns/cgroup", "/ns/pid", "/status", "/stat"];
+        let is_missing = |path: &String| self.root.join(path).symlink_metadata().is_err();
+        files.into_iter().map(|file| format!("proc/{pid}{file}")).find(is_missing)
     }
 
     /// What it is by which a hierarchy of the mount table is known to be there.

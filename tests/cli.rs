@@ -175,8 +175,14 @@ fn capture_says_what_show_says() {
 fn capture_is_bounded() {
     let container = Cgroup::new().limit(64);
     let mut deep = vec![container.child("d")];
-    for _ in 0..100 {
-        let next = deep.last().unwrap().child("d".repeat(60));
+    // As long a path as one can be entered by; that of the copy is longer.
+    loop {
+        let last = deep.last().unwrap();
+        let left = 4060 - last.dir.as_os_str().len();
+        if left < 2 {
+            break;
+        }
+        let next = last.child("d".repeat((left - 1).min(60)));
         deep.push(next);
     }
     let idle = Idle::new(deep.last().unwrap().command(&["sleep", "1000"]));

@@ -214,7 +214,7 @@ impl Copy<'_> {
     fn namespaces(&mut self, caller: &Caller<'_>) -> Result<(), CopyError> {
         let procfs = &self.source.procfs;
         let proc = self.root.below("proc")?;
-        let (own, reader) = (proc.below("self")?, proc.below(&caller.pid.to_string())?);
+        let (own, reader) = (proc.below("self")?, proc.below(caller.pid.to_string())?);
         let link = |path: &str| readlinkat(&procfs.dir, path, Vec::new()).ok();
         for name in ["ns/cgroup", "ns/pid"] {
             let of_self = link(&format!("self/{name}"));
