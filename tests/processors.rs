@@ -15,6 +15,12 @@ use std::path::Path;
 use std::process::{Child, Command, ExitCode};
 
 fn main() -> ExitCode {
+    if let Some((name, arguments)) = common::helper::asked_for()
+        && name == "read-load"
+    {
+        load::read_load(&arguments[0]);
+        return ExitCode::SUCCESS;
+    }
     run(vec![
         test("number_of_processors", MOUNT, number_of_processors),
         test("number_for_lscpu", &[Need::Root, Need::Fuse, Need::Program("lscpu")], number_for_lscpu),

@@ -9,7 +9,7 @@ const SECONDS: Duration = Duration::from_secs(5);
 /// After so much of each period, as long as it is not known.
 const USUAL: Duration = Duration::from_millis(250);
 /// How often it is looked at whether the kernel's averages have changed, for a whole period at most,
-pub(super) const GLANCE: Duration = Duration::from_millis(20);
+pub(super) const GLANCE: Duration = Duration::from_millis(10);
 /// and how soon that is tried again.
 const PAUSE: Duration = Duration::from_mins(1);
 

@@ -32,9 +32,9 @@ const PAUSE_PER_WORK: u32 = 100;
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// So much of a container is looked at, at most: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes
 /// some 10 ms for the tasks, and 50 ms for the cgroups.
-const SAMPLE: Depth = Depth { cgroups: 4_000, tasks: 1_000, with_run_queue: false };
+const SAMPLE: Depth = Depth { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
 /// And so much by who needs the thread that asks for others.
-const FIRST: Depth = Depth { cgroups: 100, tasks: 200, with_run_queue: true };
+const FIRST: Depth = Depth { cgroups: 100, tasks: 200, with_run_queue: true, asker: None };
 /// What nobody asked for in so long is not looked at until somebody does.
 const PATIENCE: Duration = Duration::from_mins(15);
 /// What a predecessor left and nobody asked for in so long is a container that is gone.
@@ -111,6 +111,10 @@ impl Known {
         self.asked.elapsed() >= PATIENCE
     }
 
+    fn told(&self, last_pid: u32) -> Load {
+        Load { averages: self.shown, tasks: self.tasks, last_pid }
+    }
+
     /// What accounts for its processor time, where that is to go on from what it has run by now.
     fn left_alone(&self) -> Option<Vec<u8>> {
         self.accounting.clone().filter(|_| self.is_left_alone())
@@ -182,25 +186,36 @@ impl Loads {
         // One that has started later is another one, in the same cgroup.
         let is_same = |record: &LoadRecord| record.start >= start || !asked.start_is_certain;
         let now = Instant::now();
-        let earlier = {
+        let (earlier, told) = {
             let mut all = self.known.lock();
             let all = &mut *all;
-            let known = all.by_container.get_mut(&container).filter(|known| is_same(&known.record));
-            if let Some(known) = known {
-                known.asked = now;
-                all.shares.touch(container);
-                if known.due.is_some() {
-                    known.record.ran = ran_by(asked.snapshot)?.or(known.record.ran);
-                    return Ok(Load { averages: known.shown, tasks: known.tasks, last_pid });
+            match all.by_container.get_mut(&container).filter(|known| is_same(&known.record)) {
+                Some(known) => {
+                    let earlier = known.record;
+                    known.asked = now;
+                    known.record.ran = ran_by(asked.snapshot)?.or(earlier.ran);
+                    all.shares.touch(container);
+                    (Some(earlier), known.due.map(|due| (due, known.told(last_pid))))
                 }
-                Some(known.record)
-            } else {
-                all.left.get(&container).copied().filter(is_same)
+                None => (all.left.get(&container).copied().filter(is_same), None),
             }
         };
+        let asker = Some(asked.caller.pid);
+        match told {
+            Some((due, told)) if due > now => return Ok(told),
+            // Whoever looks at all of them has not come to it.
+            Some((_, told)) => {
+                let depth = Depth { with_run_queue: false, asker, ..FIRST };
+                self.look_at(asked.container, None, depth, source);
+                let known = self.known.lock();
+                let known = known.by_container.get(&container).filter(|known| is_same(&known.record));
+                return Ok(known.map_or(told, |known| known.told(last_pid)));
+            }
+            None => {}
+        }
         let depth = match asked.caller.may_take_long {
-            true => Depth { with_run_queue: true, ..SAMPLE },
-            false => FIRST,
+            true => Depth { with_run_queue: true, asker, ..SAMPLE },
+            false => Depth { asker, ..FIRST },
         };
         let look = match source.tasks((container, path), depth) {
             Ok(look) if !look.are_all && !asked.caller.may_take_long => {
@@ -242,40 +257,50 @@ impl Loads {
             due.map(|(&container, known)| (container, known.path.clone(), known.left_alone())).collect()
         };
         for (container, path, left_alone) in due {
-            let (began, before) = (Instant::now(), sys::thread_time());
-            let look = source.tasks((container, &path), SAMPLE);
-            let ran = left_alone.and_then(|cgroup| source.run_time(&cgroup));
-            let mut all = self.known.lock();
-            let KnownLoads { by_container, places, beat, .. } = &mut *all;
-            match (look, by_container.get_mut(&container)) {
-                (Ok(TaskLook { tasks, .. }), Some(known)) => {
-                    let at = since_boot();
-                    let passed = Duration::from_nanos(at.saturating_sub(known.record.at));
-                    known.record.averages.add(active(tasks), passed.as_secs_f64());
-                    (known.record.at, known.shown, known.tasks) = (at, known.record.averages.get(), tasks);
-                    if known.is_left_alone() {
-                        known.record.ran = ran.map(|time| Ran { at, time });
-                        known.due = None;
-                    }
-                    match std::mem::replace(&mut known.is_followed, true) {
-                        false => drop(places.claim(container, &path)),
-                        // Whoever has lost its place takes nobody else's.
-                        true => places.claim_if_free(container, &path),
-                    }
-                    places.put(container, &known.record);
-                    if known.due.is_some() {
-                        // As many beats later as is nearest to the pause.
-                        let pause = pause_after(before).saturating_sub(beat.period() / 2);
-                        known.due = Some(beat.after(began + pause));
-                    }
-                }
-                // It is gone, most likely; if it is not it will be asked for again.
-                _ => all.remove(container),
-            }
+            self.look_at((container, &path), left_alone, SAMPLE, source);
         }
         let (mut known, now) = (self.known.lock(), Instant::now());
         known.next = known.beat.after(now);
         known.pause(now)
+    }
+
+    /// Looks at one of them. Of one that is to be left alone from now on it is asked how long it has run.
+    fn look_at(
+        &self,
+        (container, path): (u64, &[u8]),
+        left_alone: Option<Vec<u8>>,
+        depth: Depth,
+        source: &Source,
+    ) {
+        let (began, before) = (Instant::now(), sys::thread_time());
+        let look = source.tasks((container, path), depth);
+        let ran = left_alone.and_then(|cgroup| source.run_time(&cgroup));
+        let mut all = self.known.lock();
+        let KnownLoads { by_container, places, beat, .. } = &mut *all;
+        match (look, by_container.get_mut(&container)) {
+            (Ok(TaskLook { are_all: false, .. }), Some(_)) if depth.cgroups < SAMPLE.cgroups => {}
+            (Ok(TaskLook { tasks, .. }), Some(known)) => {
+                let at = since_boot();
+                let passed = Duration::from_nanos(at.saturating_sub(known.record.at));
+                known.record.averages.add(active(tasks), passed.as_secs_f64());
+                (known.record.at, known.shown, known.tasks) = (at, known.record.averages.get(), tasks);
+                match std::mem::replace(&mut known.is_followed, true) {
+                    false => drop(places.claim(container, path)),
+                    // Whoever has lost its place takes nobody else's.
+                    true => places.claim_if_free(container, path),
+                }
+                // As many beats later as is nearest to the pause.
+                let pause = pause_after(before).saturating_sub(beat.period() / 2);
+                known.due = Some(beat.after(began + pause));
+                if known.is_left_alone() {
+                    known.record.ran = ran.map(|time| Ran { at, time });
+                    known.due = None;
+                }
+                places.put(container, &known.record);
+            }
+            // It is gone, most likely; if it is not it will be asked for again.
+            _ => all.remove(container),
+        }
     }
 
     /// Finds out when the kernel has new averages, once there are containers whose tasks make them change.

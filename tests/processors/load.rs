@@ -2,11 +2,11 @@
 
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
-use crate::common::{output, patience};
+use crate::common::{helper, output, patience};
 use crate::in_container;
 use cgprocfs::source::Layout;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -170,37 +170,67 @@ pub fn of_seven_hundred_cgroups() {
     assert!((COUNT..=COUNT + 1).contains(&total()));
 }
 
-/// A container that is the only load has the host's, at every second of a burst and of the silence after it.
-pub fn is_the_kernels() {
-    const SECONDS: usize = 60;
-    let daemon = Daemon::start();
-    let pod = Cgroup::new();
-    // Two spin from the third second to the 28th.
-    let script = "i=0; while [ $i -lt $1 ]; do \
-        read -r shown <\"$0\"; read -r native </proc/loadavg; echo $shown; echo $native; \
-        [ $i = 3 ] && { (while :; do :; done) & a=$!; (while :; do :; done) & b=$!; }; \
-        [ $i = 28 ] && kill -9 $a $b; sleep 1; i=$((i+1)); done";
-    let load = daemon.path("proc/loadavg");
-    let seconds = SECONDS.to_string();
-    let mut command = pod.command(&["sh", "-c", script, load.to_str().unwrap(), &seconds]);
-    let mut reader = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(reader.stdout.take().unwrap()).lines().map(Result::unwrap);
-    let (mut began, mut residue, mut worst) = (Instant::now(), None, 0f64);
-    for second in 0..SECONDS {
-        let (shown, native) = (parts(&lines.next().unwrap()).0, parts(&lines.next().unwrap()).0);
-        // The guest has just booted, which goes on to decay.
-        let residue = *residue.get_or_insert_with(|| {
-            began = Instant::now();
-            native
-        });
-        let age = began.elapsed().as_secs_f64();
-        let rest = [0, 1, 2].map(|index| residue[index] * (-age / [60.0, 300.0, 900.0][index]).exp());
-        let off = [0, 1, 2].map(|index| shown[index] - (native[index] - rest[index]));
-        println!("processors: second {second}: shown {shown:?}, the kernel's {native:?} less {rest:.2?}");
-        worst = off.iter().fold(worst, |worst, off| worst.max(off.abs()));
-        assert!(worst < 0.1, "second {second}: {off:?}");
-        assert!(second != 27 || shown[0] > 0.5, "two spin: {shown:?}");
+/// How long it is read at each second, when two processes begin to spin and when they end.
+const SECONDS: u64 = 55;
+const BURST: std::ops::Range<u64> = 3..28;
+
+/// Prints a view and the kernel's own file at each second, and lets two processes spin for a while.
+pub fn read_load(path: &str) {
+    let native = || fs::read_to_string("/proc/loadavg").unwrap();
+    // Whoever reads in the moment in which the kernel counts is counted, and so is the daemon.
+    let (before, began) = (parts(&native()).0, Instant::now());
+    while parts(&native()).0 == before && began.elapsed() < Duration::from_secs(6) {
+        std::thread::sleep(Duration::from_millis(20));
     }
-    println!("processors: load is the kernel's within {worst:.3}");
-    reader.wait().unwrap();
+    std::thread::sleep(Duration::from_millis(500));
+    let (mut spinners, began) = (Vec::new(), Instant::now());
+    for second in 0..SECONDS {
+        std::thread::sleep(Duration::from_secs(second).saturating_sub(began.elapsed()));
+        print!("{}{}", fs::read_to_string(path).unwrap(), native());
+        if second == BURST.start {
+            let spin = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
+            spinners.extend([spin(), spin()]);
+        }
+        if second == BURST.end {
+            spinners.iter_mut().for_each(|spinner: &mut Child| spinner.kill().unwrap());
+            spinners.iter_mut().for_each(|spinner| assert!(!spinner.wait().unwrap().success()));
+        }
+    }
+}
+
+/// A container that is the only load has the host's, at every second of a burst and of the silence after it. Where the emulator
+/// has to wait the guest's kernel has much to do at once, and is not idle but for the container: then it is tried again.
+pub fn is_the_kernels() {
+    let daemon = Daemon::start();
+    let attempts: Vec<_> = (0..3).map_while(|_| difference_to_the_kernels(&daemon)).collect();
+    assert!(attempts.len() < 3, "{}", attempts.join("\n"));
+}
+
+/// What was read, if that differs too much.
+fn difference_to_the_kernels(daemon: &Daemon) -> Option<String> {
+    const PERIODS: [f64; 3] = [60.0, 300.0, 900.0];
+    let pod = Cgroup::new();
+    let load = daemon.path("proc/loadavg");
+    let reader = helper::command("read-load", &[load.to_str().unwrap()]);
+    let mut command = pod.command(&reader.iter().map(String::as_str).collect::<Vec<_>>());
+    let said = command.stdout(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let lines: Vec<[f64; 3]> = said.lines().map(|line| parts(line).0).collect();
+    // The guest has just booted, which goes on to decay, in steps that may be five seconds behind.
+    let residue = lines[1];
+    let off = |second: f64, pair: &[[f64; 3]]| {
+        let off = |index: usize| {
+            let rest = |age: f64| residue[index] * (-age.max(0.0) / PERIODS[index]).exp();
+            let others = pair[1][index] - pair[0][index];
+            (others - rest(second - 5.0)).max(rest(second) - others).max(0.0)
+        };
+        [0, 1, 2].map(off).into_iter().fold(0.0, f64::max)
+    };
+    let off = lines.chunks(2).enumerate().map(|(second, pair)| (off(second as f64, pair), second));
+    let worst = off.fold((0.0, 0), |worst, now| if now.0 > worst.0 { now } else { worst });
+    println!("processors: load is the kernel's within {:.3}, at second {}", worst.0, worst.1);
+    assert_eq!(lines.len() as u64, 2 * SECONDS);
+    let while_two_spin = lines[2 * usize::try_from(BURST.end).unwrap() - 2][0];
+    let is_near = worst.0 < 0.1 && while_two_spin > 0.5;
+    (!is_near).then(|| format!("{worst:?}, and {while_two_spin} while two spin:\n{said}"))
 }
