@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     });
     trials.insert(0, survival);
     // Four processors make some boots crash, so that it is few guests that have them.
-    let others: [(_, _, _, &[&str], &[&str]); 7] = [
+    let others: [(_, _, _, &[&str], &[&str]); 10] = [
         ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
         ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"], &[]),
         ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"], &[]),
@@ -65,6 +65,15 @@ fn main() -> ExitCode {
         ("linux_6.1_v2_cpusets", "6.1", "v2", &["cpusets"], &["qemu.smp=4"]),
         ("linux_6.12_v2_nodes", "6.12", "v2", &["oracle"], &["qemu.nodes=2", "guest.filter=one_memory_node"]),
         ("linux_6.1_v1_nodes", "6.1", "v1", &["oracle"], &["qemu.nodes=2", "guest.filter=one_memory_node"]),
+        ("linux_6.12_v2_topology", "6.12", "v2", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
+        ("linux_6.1_v1_topology", "6.1", "v1", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
+        (
+            "linux_6.12_v2_smt_off",
+            "6.12",
+            "v2",
+            &["topology"],
+            &["qemu.smp=4,cores=2,threads=2", "guest.smt=off"],
+        ),
     ];
     for (name, kernel, layout, tests, more) in others {
         let guest = Trial::ignorable_test(name, move || match missing() {
