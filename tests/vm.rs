@@ -61,16 +61,25 @@ fn main() -> ExitCode {
     trials.insert(0, survival);
     // Four processors make some boots crash, so that few guests have them, and are booted once more. The last ones are not run by default.
     const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
-    let others: [(_, _, _, &[&str], &[&str]); 9] = [
+    let others: [(_, _, _, &[&str], &[&str]); 12] = [
         ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
         ("linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"], &[]),
         ("linux_6.12_v2_isolation", "6.12", "v2", &["isolation"], &[]),
         ("linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
+        ("linux_6.12_v2_topology", "6.12", "v2", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
         ("linux_6.1_hybrid_load", "6.1", "hybrid", &["processors"], LOAD),
         ("linux_6.12_v2_load", "6.12", "v2", &["processors"], LOAD),
         ("linux_6.1_v2_cpusets", "6.1", "v2", &["cpusets"], &["qemu.smp=4"]),
         ("linux_6.12_v2_nodes", "6.12", "v2", &["oracle"], NODES),
         ("linux_6.1_v1_nodes", "6.1", "v1", &["oracle"], NODES),
+        ("linux_6.1_v1_topology", "6.1", "v1", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
+        (
+            "linux_6.12_v2_smt_off",
+            "6.12",
+            "v2",
+            &["topology"],
+            &["qemu.smp=4,cores=2,threads=2", "guest.smt=off"],
+        ),
     ];
     for (place, (name, kernel, layout, tests, more)) in others.into_iter().enumerate() {
         let guest = Trial::ignorable_test(name, move || match missing() {

@@ -212,12 +212,9 @@ impl MemoryByNode {
             out.extend_from_slice(line.head);
             out.extend_from_slice(line.key);
             out.push(b':');
-            let padding = 15usize.saturating_sub(line.key.len());
+            let unit = if line.in_kib { " kB" } else { "" };
             // Writing to a Vec never fails.
-            let _ = match line.in_kib {
-                true => writeln!(out, "{:padding$}{value:8} kB", ""),
-                false => writeln!(out, "{:padding$}{value:6}", ""),
-            };
+            let _ = writeln!(out, "{value:width$}{unit}", width = line.width);
         }
         Ok(out)
     }

@@ -33,8 +33,8 @@ fn snapshot(numa_stat: Option<&str>) -> Snapshot {
 }
 
 const NATIVE: &str = "Node 1 MemTotal:        3145728 kB\nNode 1 MemFree:         3000000 kB\n\
-    Node 1 MemUsed:          145728 kB\nNode 1 Active:               1 kB\nNode 1 Active(file):      123 kB\n\
-    Node 1 FilePages:       1 kB\nNode 1 AnonPages:      1 kB\nNode 1 NewThing:  7 kB\nNode 1 HugePages_Total:    10\n\
+    Node 1 MemUsed:          145728 kB\nNode 1 Active:                1 kB\nNode 1 Active(file):        123 kB\n\
+    Node 1 FilePages:             1 kB\nNode 1 AnonPages:             1 kB\nNode 1 NewThing:              7 kB\nNode 1 HugePages_Total:    10\n\
     Node 1 HugePages_Free:      5\n";
 
 fn text(snapshot: &Snapshot, path: &str, native: &str) -> String {
