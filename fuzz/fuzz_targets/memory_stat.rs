@@ -20,8 +20,7 @@ fuzz_target!(|text: &[u8]| {
     ] {
         let Ok(stat) = memory_stat(version, text) else { continue };
         let last = |key: &str| {
-            let of_key =
-                |line: &[u8]| Some(number(line.strip_prefix(key.as_bytes())?));
+            let of_key = |line: &[u8]| Some(number(line.strip_prefix(key.as_bytes())?));
             text.split(|&b| b == b'\n').filter_map(of_key).next_back()
         };
         assert_eq!(stat.anon.map(|bytes| bytes.get()), last(anon));
