@@ -548,12 +548,14 @@ impl Service {
         let Some(permit) = Permit::of(asker, &self.readings_left) else {
             return Attempt::Aside(Lane::Quick, cgroup.into(), next);
         };
-        let (began, before) = (Instant::now(), sys::thread_time());
+        let pace = of.map(|(answers, _)| &answers.pace_of_files);
+        let before = pace.filter(|pace| pace.is_to_be_measured()).map(|_| sys::thread_time());
+        let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
-        let ran = sys::thread_time().saturating_sub(before);
+        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         drop(permit);
         if let Some((answers, share)) = of
-            && let Some(aside) = answers.pace_of_files.was_read(began.elapsed(), Some(ran))
+            && let Some(aside) = answers.pace_of_files.was_read(began.elapsed(), ran)
         {
             share.put_aside(Instant::now() + aside);
         }

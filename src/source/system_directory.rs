@@ -230,33 +230,32 @@ impl SystemDirectory {
     pub fn list(&self, path: &[u8], topology: Option<&Topology>) -> Result<Entries, Errno> {
         let Some(topology) = topology else { return Ok(self.list_native(path)?.to_vec()) };
         let native = topology.native_path(path).ok_or(Errno::NOENT)?;
-        let is_elsewhere = native != path;
-        let at_path = if is_elsewhere { self.list_native(path).unwrap_or_default() } else { Arc::default() };
-        let number = |name: &[u8]| {
-            let at_path = at_path.iter().find(|(known, _)| known == name);
-            at_path.map_or_else(|| number_of_path(&join(path, name)), |(_, entry)| entry.ino)
-        };
-        let is_its = |name: &[u8]| {
-            let path = join(path, name);
-            // Processors have numbers of their own.
-            !matches!(topology::of_processor(&path), Some((_, b"")))
-                && Link::at(&path).is_none()
-                && topology.native_path(&path).is_some()
-        };
-        let native = self.list_native(&native)?;
-        let mut entries: Entries = native.iter().filter(|(name, _)| is_its(name)).cloned().collect();
-        if is_elsewhere {
-            entries.iter_mut().for_each(|(name, entry)| entry.ino = number(name));
-        }
-        entries.extend(topology.links(path).into_iter().map(|link| (link.name(), entry_of(link))));
-        if path == b"cpu" {
-            for number in 0..topology.count() {
-                let name = format!("cpu{number}").into_bytes();
-                // What goes meanwhile is not there.
-                entries.extend(self.look_at(&join(path, &name)).map(|entry| (name, entry)));
+        let entries = self.list_native(&native)?;
+        let is_its = |(name, _): &&(Vec<u8>, Entry)| topology.has_as_is(path, name);
+        let mut own: Entries = entries.iter().filter(is_its).cloned().collect();
+        if native != path {
+            // What is there for all has the number that it has at this place.
+            let at_path = self.list_native(path).unwrap_or_default();
+            let known: HashMap<&[u8], u64> =
+                at_path.iter().map(|(name, entry)| (&**name, entry.ino)).collect();
+            for (name, entry) in &mut own {
+                let known = known.get(name.as_slice()).copied();
+                entry.ino = known.unwrap_or_else(|| number_of_path(&join(path, name)));
             }
         }
-        Ok(entries)
+        own.extend(topology.links(path).into_iter().map(|link| (link.name(), entry_of(link))));
+        if path == b"cpu" {
+            let known: HashMap<&[u8], Entry> =
+                entries.iter().map(|(name, entry)| (&**name, *entry)).collect();
+            for number in 0..topology.count() {
+                let name = format!("cpu{number}").into_bytes();
+                let entry =
+                    known.get(name.as_slice()).copied().map_or_else(|| self.look_at(&join(path, &name)), Ok);
+                // What goes meanwhile is not there.
+                own.extend(entry.map(|entry| (name, entry)));
+            }
+        }
+        Ok(own)
     }
 
     /// What the kernel has in a directory, or had a moment ago.

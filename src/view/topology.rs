@@ -147,6 +147,20 @@ impl Topology {
         Some(path.to_vec())
     }
 
+    /// Whether the container has in a directory that it has what the kernel has there by a name: not if that is a processor, or
+    /// [links](Self::links) to one, for its own have other numbers, nor if it is another node.
+    #[must_use]
+    pub fn has_as_is(&self, directory: &[u8], name: &[u8]) -> bool {
+        if numbered(name, b"cpu").is_some() {
+            return directory != b"cpu" && !matches!(of_node(directory), Some((_, b"")));
+        }
+        let Some(number) = numbered(name, b"node") else { return true };
+        if directory.starts_with(b"node") {
+            return self.node(number).is_some();
+        }
+        !matches!(of_processor(directory), Some((_, b"")))
+    }
+
     /// Whether a processor of the container's number is in a node of it.
     #[must_use]
     pub fn has(&self, link: Link) -> bool {
@@ -262,6 +276,20 @@ mod tests {
         }
         assert!(topology.has(Link { cpu: 1, node: 1, is_of_cpu: false }));
         assert!(!topology.has(Link { cpu: 1, node: 0, is_of_cpu: true }));
+        let has_as_is =
+            |directory: &str, name: &str| topology.has_as_is(directory.as_bytes(), name.as_bytes());
+        assert!(
+            has_as_is("node", "node1") && has_as_is("cpu", "cpufreq") && has_as_is("node/node0", "cpulist")
+        );
+        for (directory, name) in [
+            ("node", "node3"),
+            ("cpu", "cpu0"),
+            ("cpu/cpu0", "node0"),
+            ("node/node0", "cpu0"),
+            ("node/node0/x", "node3"),
+        ] {
+            assert!(!has_as_is(directory, name), "{directory}/{name}");
+        }
         let has = |path: &str| topology.native_path(path.as_bytes()).is_some();
         assert!(has("node/node1/meminfo") && has("node/node1/access0/targets/node0"));
         assert!(!has("node/node3") && !has("node/node1/access0/targets/node3"));
