@@ -336,8 +336,10 @@ fn time_under_contention() {
         );
         // Each part is cut off to whole ticks.
         assert!((before * 0.99 - 2.0..=after * 1.01).contains(&(user + system)), "{name}: {said}");
-        // Of short runs most is what the shell does for a program that sleeps.
-        assert!(name == "short runs" || (shares[0] - shares[1]).abs() < 5.0, "{name}: {shares:?}");
+        // Of short runs most is what the shell does for a program that sleeps; on an emulated processor the shell beside has a
+        // part in all of them.
+        let is_its_own = name != "short runs" && common::is_native();
+        assert!(!is_its_own || (shares[0] - shares[1]).abs() < 5.0, "{name}: {shares:?}");
     }
 }
 

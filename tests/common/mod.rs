@@ -184,7 +184,7 @@ pub fn host_total() -> u64 {
 }
 
 /// Whether the processor is not emulated.
-fn is_native() -> bool {
+pub fn is_native() -> bool {
     patience(1) == Duration::from_secs(1)
 }
 

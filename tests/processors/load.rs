@@ -144,6 +144,8 @@ pub fn without_frozen_tasks() {
     }
     let load = daemon.path("proc/loadavg");
     let shown = || parts(&output(&mut pod.command(&["cat", load.to_str().unwrap()])));
+    // To start them is a load, which ends on its own.
+    std::thread::sleep(patience(1));
     shown();
     fs::write(&freezer.file, freezer.words[0]).unwrap();
     std::thread::sleep(patience(1).max(Duration::from_secs(11)));
