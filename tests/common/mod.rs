@@ -238,7 +238,7 @@ pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
 
 /// Waits for a process to end; one that does not is killed, and the test fails.
 pub fn wait_for(process: &mut std::process::Child) -> std::process::ExitStatus {
-    let deadline = Instant::now() + patience(20);
+    let deadline = Instant::now() + patience(60);
     loop {
         if let Some(status) = process.try_wait().unwrap() {
             return status;
