@@ -36,7 +36,7 @@ const GUESTS: [[&str; 4]; 10] = [
 /// kernel, and some of those that have one thing to show.
 const BY_DEFAULT: usize = 1;
 const TESTS_BY_DEFAULT: [&str; 4] = ["oracle", "response", "identity", "cli"];
-const OTHERS_BY_DEFAULT: usize = 2;
+const OTHERS_BY_DEFAULT: usize = 1;
 /// One test, with nothing beside it.
 const LOAD: &[&str] = &["guest.filter=load_is_the_kernels", "guest.alone=yes"];
 
