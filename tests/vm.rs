@@ -35,7 +35,7 @@ const GUESTS: [[&str; 4]; 10] = [
 /// What is run without `CGPROCFS_VM=all`, in a few minutes: the guest that most hosts are like, with what depends most on the
 /// kernel, and some of those that have one thing to show.
 const BY_DEFAULT: usize = 1;
-const TESTS_BY_DEFAULT: [&str; 4] = ["oracle", "response", "identity", "cli"];
+const TESTS_BY_DEFAULT: [&str; 3] = ["oracle", "response", "identity"];
 const OTHERS_BY_DEFAULT: usize = 1;
 /// One test, with nothing beside it.
 const LOAD: &[&str] = &["guest.filter=load_is_the_kernels", "guest.alone=yes"];
