@@ -59,6 +59,8 @@ impl Ran {
 /// A container's counters at one moment, and how they go on from there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ledger {
+    /// What the cgroup had run before the container began: one may be used again.
+    before: CpuTime,
     /// When the container got its present share, in nanoseconds after the boot.
     since: u64,
     /// What it had run by then.
@@ -83,9 +85,34 @@ impl Ledger {
         Self { since: start, share, base: vec![Counted::default(); share.0], ..Self::default() }
     }
 
+    /// The same in a cgroup that had run for `before` nanoseconds by then. How much of that was in programs is not known, and
+    /// taken to be as much as of all until now.
+    #[must_use]
+    pub fn after(before: u64, start: u64, cpus: &Cpus) -> Self {
+        let now = cpus.time.unwrap_or_default();
+        let before = before.min(now.total);
+        let part = |whole: u64| {
+            let part = (u128::from(whole) * u128::from(before)).checked_div(u128::from(now.total));
+            u64::try_from(part.unwrap_or(0)).unwrap_or(u64::MAX)
+        };
+        let before = CpuTime { total: before, user: part(now.user), system: part(now.system) };
+        Self { before, ..Self::new(start, cpus) }
+    }
+
+    /// How long the cgroup was ever said to have run, in nanoseconds.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.before.total.saturating_add(self.seen.total())
+    }
+
     /// The counters at `now`, in nanoseconds after the boot.
     pub fn at(&mut self, now: u64, cpus: &Cpus) -> Counters {
-        let ran = self.seen.until(cpus.time.unwrap_or_default());
+        let time = cpus.time.unwrap_or_default();
+        let ran = self.seen.until(CpuTime {
+            total: time.total.saturating_sub(self.before.total),
+            user: time.user.saturating_sub(self.before.user),
+            system: time.system.saturating_sub(self.before.system),
+        });
         self.seen = ran;
         let now = now.max(self.since);
         let spared = self.spared_at(now, ran);
@@ -125,6 +152,9 @@ impl Ledger {
             self.spared.cast_unsigned(),
             self.shown,
             self.base.len() as u64,
+            self.before.total,
+            self.before.user,
+            self.before.system,
         ];
         let base = self.base.iter().flat_map(|cpu| [cpu.user, cpu.system, cpu.idle]);
         Some(head.into_iter().chain(base).collect())
@@ -138,12 +168,26 @@ impl Ledger {
         for place in &mut head {
             *place = words.next()?;
         }
-        let [since, user, system, seen_user, seen_system, count, capacity, spared, shown, length] = head;
+        let [
+            since,
+            user,
+            system,
+            seen_user,
+            seen_system,
+            count,
+            capacity,
+            spared,
+            shown,
+            length,
+            before @ ..,
+        ] = head;
         let number = |word: u64| usize::try_from(word).ok().filter(|&number| number <= MOST);
         let (count, length) = (number(count)?, number(length)?);
         let mut cpu = || Some(Counted { user: words.next()?, system: words.next()?, idle: words.next()? });
         let base = (0..length).map(|_| cpu()).collect::<Option<Vec<_>>>()?;
+        let [total, before_user, before_system] = before;
         (0 < count && count <= length).then_some(Self {
+            before: CpuTime { total, user: before_user, system: before_system },
             since,
             ran: Ran { user, system },
             seen: Ran { user: seen_user, system: seen_system },
@@ -193,7 +237,7 @@ const SLACK: u64 = 100_000_000;
 
 /// A ledger of no more processors can be saved. One of more begins anew, as if its share had always been what it is.
 const MOST: usize = 512;
-const HEAD: usize = 10;
+const HEAD: usize = 13;
 /// How many words a saved ledger has at most.
 pub const WORDS: usize = HEAD + 3 * MOST;
 
@@ -259,6 +303,19 @@ mod tests {
         );
         let most = CpuTime { total: u64::MAX, user: u64::MAX, system: u64::MAX };
         assert_eq!(Ran::default().until(most).total(), u64::MAX);
+    }
+
+    #[test]
+    fn what_was_run_before_the_container_is_not_its_own() {
+        let mut ledger = Ledger::after(100 * SECOND, 10 * SECOND, &cpus(2, None, 90 * SECOND, 15 * SECOND));
+        let counters = ledger.at(20 * SECOND, &cpus(2, None, 90 * SECOND, 15 * SECOND));
+        assert_eq!(counters.all.user + counters.all.system, 5 * SECOND);
+        assert_eq!(counters.all.idle, 15 * SECOND);
+        let mut ledger = Ledger::restore(ledger.save().unwrap()).unwrap();
+        let later = ledger.at(30 * SECOND, &cpus(2, None, 100 * SECOND, 15 * SECOND));
+        assert_eq!(later.all.user + later.all.system, 15 * SECOND);
+        assert!(later.all.user - counters.all.user > 9 * SECOND, "{counters:?}, then {later:?}");
+        assert_eq!(ledger.total(), 115 * SECOND);
     }
 
     #[test]

@@ -122,7 +122,7 @@ impl Service {
             ledgers: Ledgers::new(),
             loads: Loads::new(),
             triggers: Triggers::new(most_files),
-            starts: Starts::default(),
+            starts: Starts::new(most_files / 8),
             quick: Arc::new(Aside::quick()),
             slow: Arc::new(Aside::slow()),
             looks: Arc::new(Aside::looks()),
@@ -360,6 +360,7 @@ impl Service {
     /// Closes all files that are kept for the next who ask: there are too many.
     fn close_all(&self) {
         self.answers.clear();
+        self.starts.close_all();
         self.source.close_all();
     }
 
@@ -385,7 +386,8 @@ impl Service {
         self.answers.sweep(|path| self.source.verify(path).is_ok());
         self.ledgers.sweep(|number, path| self.source.is_cgroup(number, path));
         self.loads.sweep(|number, path| self.source.is_cgroup(number, path));
-        self.starts.sweep(|number, path| self.source.is_cgroup(number, path));
+        let exists = |number, path: &[u8]| self.source.is_cgroup(number, path);
+        self.starts.sweep(exists, |container| self.ledgers.is_seen(container));
         self.source.sweep();
         self.known_aside.clear();
         self.shares.sweep();

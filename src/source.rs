@@ -13,6 +13,7 @@ mod host_nodes;
 mod huge_pages;
 pub mod layout;
 mod levels;
+mod life;
 mod memory_nodes;
 mod namespaces;
 mod pressure;
@@ -29,6 +30,7 @@ pub use self::caller::{Caller, Reader};
 pub use self::capture::{Copied, CopyError};
 pub use self::layout::{Hierarchy, Layout, LayoutError};
 pub use self::levels::CgroupPath;
+pub use self::life::Life;
 pub use self::pressure::PressureFile;
 pub use self::system_directory::{Entry, SystemDirectory, join};
 pub use self::tasks::{Depth, TaskLook};
@@ -269,14 +271,18 @@ impl Source {
         Ok(snapshot)
     }
 
-    /// When a caller's container started, in clock ticks after the boot. Nobody should wait for it who is needed by others: a
-    /// process in the middle of an exec keeps whoever looks for as long as its tenant likes. `so_far` is lowered as older
-    /// processes are found.
+    /// Since when a caller's container runs. Nobody should wait for it who is needed by others: a process in the middle of an exec
+    /// keeps whoever looks for as long as its tenant likes. `so_far` is lowered as older processes are found.
     ///
     /// # Errors
     /// Where the caller or its cgroup is gone.
-    pub fn start(&self, path: &CgroupPath, caller: &Caller<'_>, so_far: &AtomicU64) -> Result<u64, Error> {
-        self.callers.start(caller, path, &self.layout, &self.procfs, so_far)
+    pub fn life(
+        &self,
+        container: (u64, &[u8]),
+        caller: &Caller<'_>,
+        so_far: &AtomicU64,
+    ) -> Result<Life, Error> {
+        self.callers.life(caller, container, &self.layout, &self.procfs, so_far)
     }
 
     /// When a process started that waits for us, in clock ticks after the boot.

@@ -1,4 +1,4 @@
-//! `/proc/PID/stat` (`proc_pid_stat`(5)): whether a process is on its way out, and when it started.
+//! `/proc/PID/stat` (`proc_pid_stat`(5)): whether a process is on its way out, when it started, and how long it has run.
 
 use super::{ParseError, decimal, whole};
 
@@ -19,6 +19,15 @@ pub fn is_exiting(text: &[u8]) -> Result<bool, ParseError> {
 /// Likewise.
 pub fn start_time(text: &[u8]) -> Result<u64, ParseError> {
     field(text, 22)
+}
+
+/// How long the process has run, with those of its children that it has waited for, in clock ticks.
+///
+/// # Errors
+/// Likewise.
+pub fn run_time(text: &[u8]) -> Result<u64, ParseError> {
+    // User and system time, of itself and of those.
+    [14, 15, 16, 17].into_iter().try_fold(0u64, |sum, number| Ok(sum.saturating_add(field(text, number)?)))
 }
 
 /// A field by its number in the manual page.
@@ -46,5 +55,6 @@ mod tests {
     fn the_start_is_the_twentysecond_field() {
         let text = b"7 (a b) R 1 7 7 0 -1 4194304 99 0 0 0 1 2 0 0 20 0 1 0 158443 6123520 400 18446744073709551615\n";
         assert_eq!(start_time(text), Ok(158_443));
+        assert_eq!(run_time(text), Ok(3));
     }
 }

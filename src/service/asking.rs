@@ -10,7 +10,7 @@ use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
 use crate::journal::Noted;
 use crate::snapshot::{Needs, Scope, Snapshot};
-use crate::source::{Caller, CgroupPath, Reader};
+use crate::source::{Caller, CgroupPath, Life, Reader};
 use crate::sys;
 use crate::view::View;
 use crate::view::topology::{MemoryByNode, Topology};
@@ -190,7 +190,6 @@ impl Next {
 struct Seeker {
     /// Of the container's cgroup.
     container: u64,
-    answers: Arc<CgroupAnswers>,
     memory: Vec<u8>,
     container_length: usize,
     membership: Vec<u8>,
@@ -503,7 +502,6 @@ impl Service {
                 self.put_all_aside(end(reading));
                 Attempt::Start(Seeker {
                     container,
-                    answers: Arc::clone(answers),
                     memory: caller.memory.to_vec(),
                     container_length: caller.container_length,
                     membership: caller.membership.to_vec(),
@@ -570,9 +568,9 @@ impl Service {
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
         crate::fault::point(caller.pid);
         let container = path.container(caller.container_length);
-        let (start, is_known) = match container {
-            Some((number, _)) if needs.covers(Needs::START) => self.start_of(number)?,
-            _ => (None, false),
+        let started = match container {
+            Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
+            _ => None,
         };
         let mut snapshot = self.source.load(path, caller, needs)?;
         let (Scope::Container(_), Some(container)) = (&snapshot.scope, container) else {
@@ -581,27 +579,38 @@ impl Service {
             }
             return Ok(snapshot);
         };
-        snapshot.start = start;
+        snapshot.start = started.as_ref().map(|started| started.at);
+        let start_is_certain = started.as_ref().is_some_and(|started| started.is_certain);
         if needs.covers(Needs::COUNTERS) {
-            let counters = match is_known {
-                true => self.ledgers.counters(container, &snapshot),
+            let life = started.as_ref().and_then(|started| started.life.as_deref());
+            let counters = match start_is_certain {
+                true => self.ledgers.counters(container, &snapshot, life),
                 false => Ledgers::provisional_counters(&snapshot),
             };
             snapshot.counters = Some(counters.map_err(Error::from)?);
         }
         if needs.covers(Needs::LOAD) {
-            let asked = Asked { container, caller, snapshot: &snapshot, start_is_certain: is_known };
+            let asked = Asked { container, caller, snapshot: &snapshot, start_is_certain };
             snapshot.load = Some(self.loads.load(&asked, &self.source)?);
         }
         Ok(snapshot)
     }
 
-    /// When a container started, and whether that is certain. What was found out once stays, also over restarts.
-    fn start_of(&self, container: u64) -> Result<(Option<u64>, bool), NotRead> {
-        match (self.ledgers.start(container), self.starts.of(container)) {
-            (Some(start), _) | (None, Known::At(start)) => Ok((Some(start), true)),
-            (None, Known::SoFar(start)) => Ok((Some(start), false)),
-            (None, Known::Sought | Known::Nothing) => Err(NotRead::Start(container)),
+    /// When a container started. What was found out once stays, also over restarts, until its init has ended.
+    fn start_of(&self, container: u64) -> Result<Started, NotRead> {
+        if let Some(at) = self.ledgers.start_without_init(container) {
+            return Ok(Started { at, is_certain: true, life: None });
+        }
+        match self.starts.of(container) {
+            Known::At(life) => {
+                let at = self.ledgers.start(container, Some(&life)).unwrap_or(life.start);
+                Ok(Started { at, is_certain: true, life: Some(life) })
+            }
+            Known::SoFar(start) => {
+                let known = self.ledgers.start(container, None);
+                Ok(Started { at: known.unwrap_or(start), is_certain: known.is_some(), life: None })
+            }
+            Known::Sought | Known::Nothing => Err(NotRead::Start(container)),
         }
     }
 
@@ -623,8 +632,8 @@ impl Service {
         let owner = Owner::from(seeker.place());
         let service = Arc::clone(self);
         let look = move || {
-            let start = service.source.start(seeker.answers.path(), &seeker.caller(), &so_far);
-            let waiting = service.starts.found(container, seeker.place(), start.ok());
+            let life = service.source.life((container, seeker.place()), &seeker.caller(), &so_far);
+            let waiting = service.starts.found(container, seeker.place(), life.ok());
             let owner = Owner::from(seeker.memory);
             waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, owner.clone(), again));
         };
@@ -640,6 +649,16 @@ impl Service {
             drop(self.starts.found(container, &[], None));
         }
     }
+}
+
+/// Since when a container runs.
+struct Started {
+    /// In clock ticks after the boot.
+    at: u64,
+    /// Whether it can't be longer.
+    is_certain: bool,
+    /// What was seen of its processes, if nothing hangs that is in the way.
+    life: Option<Arc<Life>>,
 }
 
 /// An owner of which no cgroup is known. None has such a name.

@@ -6,8 +6,10 @@ use crate::parse::uptime::uptime;
 use crate::shared::{Record, Table};
 use crate::shares::Policy;
 use crate::snapshot::{Cpus, Native, Snapshot};
+use crate::source::Life;
 use crate::view::ViewError;
 use parking_lot::Mutex;
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -38,21 +40,35 @@ pub struct StartedLedger {
     /// When the container started, in clock ticks after the boot. What is known of that at first stays, so that its age never
     /// goes back when its oldest process ends.
     start: u64,
+    /// When it was last known to run, in nanoseconds after the boot.
+    seen: u64,
+    /// Whether it had an init then.
+    had_init: bool,
     ledger: Ledger,
 }
 
-impl Record for StartedLedger {
-    const VERSION: u64 = 1;
-    const WORDS: usize = 1 + WORDS;
+impl StartedLedger {
+    /// Whether whoever lives in its cgroup now is another container: its init has ended, and all that is there began after it
+    /// was last known to run.
+    fn is_over(&self, life: &Life) -> bool {
+        self.had_init && life.start.saturating_mul(nanoseconds_per_tick()) > self.seen
+    }
+}
 
-    /// The start alone, which is not restored, where the ledger is too large.
+impl Record for StartedLedger {
+    const VERSION: u64 = 2;
+    const WORDS: usize = 3 + WORDS;
+
+    /// The times alone, which are not restored, where the ledger is too large.
     fn save(&self) -> impl Iterator<Item = u64> {
-        std::iter::once(self.start).chain(self.ledger.save().unwrap_or_default())
+        [self.start, self.seen, self.had_init.into()]
+            .into_iter()
+            .chain(self.ledger.save().unwrap_or_default())
     }
 
     fn restore(words: &[u64]) -> Option<Self> {
-        let (&start, ledger) = words.split_first()?;
-        Some(Self { start, ledger: Ledger::restore(ledger.iter().copied())? })
+        let (&[start, seen, had_init], ledger) = words.split_first_chunk()?;
+        Some(Self { start, seen, had_init: had_init != 0, ledger: Ledger::restore(ledger.iter().copied())? })
     }
 }
 
@@ -71,29 +87,58 @@ impl Ledgers {
             .extend(left.into_iter().map(|(container, kept)| (container, Entry { path: None, kept })));
     }
 
-    /// When the container of this number started, in clock ticks after the boot, if that is known.
-    pub(super) fn start(&self, container: u64) -> Option<u64> {
-        self.open.lock().by_container.get(&container).map(|entry| entry.kept.start)
+    /// When the container of this number started, in clock ticks after the boot, if that is known, and it is still the one
+    /// whose processes these are.
+    pub(super) fn start(&self, container: u64, life: Option<&Life>) -> Option<u64> {
+        let open = self.open.lock();
+        let kept = &open.by_container.get(&container)?.kept;
+        (!life.is_some_and(|life| kept.is_over(life))).then_some(kept.start)
+    }
+
+    /// The same, if it has no init with which it ends.
+    pub(super) fn start_without_init(&self, container: u64) -> Option<u64> {
+        let open = self.open.lock();
+        let kept = &open.by_container.get(&container)?.kept;
+        (!kept.had_init).then_some(kept.start)
+    }
+
+    /// The container of this number is known to run.
+    pub(super) fn is_seen(&self, container: u64) {
+        let now = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        if let Some(entry) = self.open.lock().by_container.get_mut(&container) {
+            entry.kept.seen = entry.kept.seen.max(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+        }
     }
 
     /// What the processors of a container have counted, if it started when it seems to have. Nothing is kept.
     pub(super) fn provisional_counters(snapshot: &Snapshot) -> Result<Counters, ViewError> {
         let moment = Moment::of(snapshot)?;
-        Ok(moment.begin().at(moment.now, moment.cpus))
+        Ok(moment.begin(0).at(moment.now, moment.cpus))
     }
 
-    /// What the processors of the container of this number, at this path, have counted by the moment of `snapshot`.
+    /// What the processors of the container of this number, at this path, have counted by the moment of `snapshot`. `life` is
+    /// what was seen of its processes, where it is certain that these are.
     pub(super) fn counters(
         &self,
         (container, path): (u64, &[u8]),
         snapshot: &Snapshot,
+        life: Option<&Life>,
     ) -> Result<Counters, ViewError> {
         let moment = Moment::of(snapshot)?;
         let Moment { now, cpus, start } = moment;
         let mut open = self.open.lock();
-        let begin = || Entry { path: None, kept: StartedLedger { start, ledger: moment.begin() } };
         let Open { by_container, places, .. } = &mut *open;
-        let entry = by_container.entry(container).or_insert_with(begin);
+        let begin =
+            |before| StartedLedger { start, seen: now, had_init: false, ledger: moment.begin(before) };
+        let begin_first = || Entry { path: None, kept: begin(moment.ran_before(life, None)) };
+        let entry = by_container.entry(container).or_insert_with(begin_first);
+        if let Some(life) = life {
+            if entry.kept.is_over(life) {
+                entry.kept = begin(moment.ran_before(Some(life), Some(entry.kept.ledger.total())));
+            }
+            entry.kept.seen = entry.kept.seen.max(now);
+            entry.kept.had_init = life.has_init();
+        }
         let is_new = entry.path.is_none();
         let path = entry.path.get_or_insert_with(|| path.to_vec());
         let counters = entry.kept.ledger.at(now, cpus);
@@ -134,6 +179,9 @@ impl Ledgers {
     }
 }
 
+/// So much more than it could a container may seem to have run.
+const INEXACT: u64 = 1_000_000_000;
+
 /// What a ledger goes by.
 struct Moment<'s> {
     /// In nanoseconds after the boot.
@@ -152,8 +200,28 @@ impl<'s> Moment<'s> {
         Ok(Self { now: now.saturating_mul(10_000_000), cpus, start })
     }
 
-    fn begin(&self) -> Ledger {
-        Ledger::new(self.start.saturating_mul(nanoseconds_per_tick()).min(self.now), self.cpus)
+    /// Of a container whose cgroup had run for so many nanoseconds before.
+    fn begin(&self, before: u64) -> Ledger {
+        Ledger::after(before, self.start_in_nanoseconds(), self.cpus)
+    }
+
+    fn start_in_nanoseconds(&self) -> u64 {
+        self.start.saturating_mul(nanoseconds_per_tick()).min(self.now)
+    }
+
+    /// How long the cgroup has run before the container began, in nanoseconds: if there was another in it, which is known or
+    /// else seen by that all processors could not have run it for so long since, all but what its processes have run.
+    fn ran_before(&self, life: Option<&Life>, of_another: Option<u64>) -> u64 {
+        let total = self.cpus.time.unwrap_or_default().total;
+        let processors = u64::try_from(self.cpus.online.len()).unwrap_or(u64::MAX);
+        let most = (self.now - self.start_in_nanoseconds()).saturating_mul(processors);
+        match life {
+            Some(life) if of_another.is_some() || total > most.saturating_add(INEXACT) => {
+                let own = life.ran.saturating_mul(nanoseconds_per_tick()).min(most);
+                total.saturating_sub(own).max(of_another.unwrap_or(0))
+            }
+            _ => 0,
+        }
     }
 }
 

@@ -3,27 +3,31 @@
 //! waits for a moment.
 
 use super::Again;
+use crate::source::Life;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// So long a reader waits for the look at its container to end.
-pub(super) const PATIENCE: Duration = Duration::from_millis(300);
-/// So many are remembered; more are looked for anew.
+/// So long a reader waits for the look at its container to end. It takes a millisecond, but a machine that has much to do may
+/// let the thread wait that looks.
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+/// So many are remembered, a file for each; more are looked for anew.
 const MOST: usize = 4096;
+/// And so many however few files there may be.
+const LEAST: usize = 32;
 
 /// By the number of the container's cgroup, which is never used again.
-#[derive(Default)]
 pub(super) struct Starts {
+    most: usize,
     containers: Mutex<HashMap<u64, Start>>,
 }
 
 /// What is known of one.
 enum Start {
-    /// In clock ticks after the boot, of the container at that path.
-    Known(u64, Vec<u8>),
+    /// What was found of the container at that path.
+    Known(Arc<Life>, Vec<u8>),
     /// Somebody looks: what was found so far, and who waits; `None` once they have waited too long.
     Sought(Arc<AtomicU64>, Option<Vec<Again>>),
     /// The look has failed after it had found this. It is good enough until the next sweep.
@@ -32,8 +36,8 @@ enum Start {
 
 /// What a reader is told.
 pub(super) enum Known {
-    /// It started then, in clock ticks after the boot.
-    At(u64),
+    /// Its processes were these, and its init has not ended.
+    At(Arc<Life>),
     /// Then, or before: the look at it takes too long, or has failed.
     SoFar(u64),
     /// Somebody looks.
@@ -43,16 +47,40 @@ pub(super) enum Known {
 }
 
 impl Starts {
+    /// Keeps no more than so many files open.
+    pub(super) fn new(most_files: usize) -> Self {
+        Self { most: most_files.clamp(LEAST, MOST), containers: Mutex::default() }
+    }
+
     /// What is known of a container. While a look at it takes too long that is what the look has found so far: the age of the
     /// oldest of its processes that could be seen.
     pub(super) fn of(&self, container: u64) -> Known {
-        match self.containers.lock().get(&container) {
-            Some(Start::Known(start, _)) => Known::At(*start),
-            Some(Start::Failed(start)) => Known::SoFar(*start),
-            Some(Start::Sought(so_far, None)) => Known::SoFar(so_far.load(Ordering::Relaxed)),
-            Some(Start::Sought(_, Some(_))) => Known::Sought,
-            None => Known::Nothing,
+        let life = match self.containers.lock().get(&container) {
+            Some(Start::Known(life, _)) => Arc::clone(life),
+            Some(Start::Failed(start)) => return Known::SoFar(*start),
+            Some(Start::Sought(so_far, None)) => return Known::SoFar(so_far.load(Ordering::Relaxed)),
+            Some(Start::Sought(_, Some(_))) => return Known::Sought,
+            None => return Known::Nothing,
+        };
+        if life.goes_on() {
+            return Known::At(life);
         }
+        self.forget(container, &life);
+        Known::Nothing
+    }
+
+    /// It has ended, if nobody has found another meanwhile.
+    fn forget(&self, container: u64, life: &Arc<Life>) {
+        let mut containers = self.containers.lock();
+        let is_this = |start: &Start| matches!(start, Start::Known(known, _) if Arc::ptr_eq(known, life));
+        if containers.get(&container).is_some_and(is_this) {
+            containers.remove(&container);
+        }
+    }
+
+    /// Forgets all that files are open for.
+    pub(super) fn close_all(&self) {
+        self.containers.lock().retain(|_, start| !matches!(start, Start::Known(..)));
     }
 
     /// Has `job` done once somebody's look has ended, or has taken too long. Gives back the job if that is so by now, or,
@@ -84,31 +112,42 @@ impl Starts {
     }
 
     /// The look at the container at `path` has ended, with what it found, if it came to its end. Those who waited for it.
-    pub(super) fn found(&self, container: u64, path: &[u8], start: Option<u64>) -> Vec<Again> {
+    pub(super) fn found(&self, container: u64, path: &[u8], life: Option<Life>) -> Vec<Again> {
         let mut containers = self.containers.lock();
-        if containers.len() >= MOST {
-            containers.retain(|_, start| matches!(start, Start::Sought(..)));
+        if containers.len() >= self.most {
+            // Any half of them: their numbers tell nothing of who asks next.
+            let mut is_kept = false;
+            containers.retain(|_, start| {
+                is_kept = !is_kept;
+                is_kept || matches!(start, Start::Sought(..))
+            });
         }
         let Some(Start::Sought(so_far, waiting)) = containers.remove(&container) else { return Vec::new() };
         let failed = Start::Failed(so_far.load(Ordering::Relaxed));
-        let now = start.map_or(failed, |start| Start::Known(start, path.to_vec()));
+        let now = life.map_or(failed, |life| Start::Known(Arc::new(life), path.to_vec()));
         containers.insert(container, now);
         waiting.unwrap_or_default()
     }
 
-    /// Forgets containers that `exists` denies.
-    pub(super) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool) {
+    /// Forgets containers that `exists` denies, and those whose init has ended. Tells of the others that they run.
+    pub(super) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool, runs: impl Fn(u64)) {
+        type Found = Option<(Arc<Life>, Vec<u8>)>;
         let known: Vec<_> = {
             let containers = self.containers.lock();
             let known = containers.iter().filter_map(|(&number, start)| match start {
-                Start::Known(_, path) => Some((number, Some(path.clone()))),
+                Start::Known(life, path) => Some((number, Some((Arc::clone(life), path.clone())))),
                 Start::Failed(_) => Some((number, None)),
                 Start::Sought(..) => None,
             });
             known.collect()
         };
-        let is_gone =
-            |(number, path): &(u64, Option<Vec<u8>>)| path.as_ref().is_none_or(|path| !exists(*number, path));
+        let is_gone = |(number, found): &(u64, Found)| match found {
+            Some((life, path)) if exists(*number, path) && life.goes_on() => {
+                runs(*number);
+                false
+            }
+            _ => true,
+        };
         let gone: Vec<_> = known.into_iter().filter(is_gone).collect();
         let mut containers = self.containers.lock();
         for (number, _) in gone {
@@ -136,27 +175,35 @@ pub(super) enum Waiting {
 mod tests {
     use super::*;
 
+    fn life(start: u64) -> Life {
+        let mut life = Life::default();
+        life.start = start;
+        life
+    }
+
     fn job() -> Again {
         Box::new(|_| {})
     }
 
     #[test]
     fn the_first_looks_for_all() {
-        let starts = Starts::default();
+        let starts = Starts::new(MOST);
         assert!(matches!(starts.of(7), Known::Nothing));
         let Waiting::HasToLook(_) = starts.wait(7, job(), 90) else { panic!("nobody looks") };
         assert!(matches!(starts.wait(7, job(), 95), Waiting::Waits));
         assert!(matches!(starts.of(7), Known::Sought));
-        assert_eq!(starts.found(7, b"/c", Some(80)).len(), 2);
-        assert!(matches!(starts.of(7), Known::At(80)));
+        assert_eq!(starts.found(7, b"/c", Some(life(80))).len(), 2);
+        assert!(matches!(starts.of(7), Known::At(life) if life.start == 80));
         assert!(matches!(starts.wait(7, job(), 99), Waiting::NeedNot(_)));
-        starts.sweep(|number, path| (number, path) != (7, b"/c"));
+        starts.sweep(|_, _| true, |number| assert_eq!(number, 7));
+        assert!(matches!(starts.of(7), Known::At(_)));
+        starts.sweep(|number, path| (number, path) != (7, b"/c"), |_| panic!("it is gone"));
         assert!(matches!(starts.of(7), Known::Nothing));
     }
 
     #[test]
     fn what_was_found_so_far_is_told_while_the_look_hangs() {
-        let starts = Starts::default();
+        let starts = Starts::new(MOST);
         let Waiting::HasToLook(so_far) = starts.wait(7, job(), 90) else { panic!("nobody looks") };
         assert_eq!(starts.give_up(7, &so_far).len(), 1);
         assert!(matches!(starts.of(7), Known::SoFar(90)));
@@ -165,16 +212,16 @@ mod tests {
         assert!(starts.give_up(7, &so_far).is_empty());
         assert!(starts.found(7, b"/c", None).is_empty());
         assert!(matches!(starts.of(7), Known::SoFar(85)));
-        starts.sweep(|_, _| true);
+        starts.sweep(|_, _| true, |_| {});
         assert!(matches!(starts.of(7), Known::Nothing), "it is looked for again");
     }
 
     #[test]
     fn as_many_as_one_likes_are_not_remembered() {
-        let starts = Starts::default();
+        let starts = Starts::new(MOST);
         for container in 1..3 * MOST as u64 {
             starts.wait(container, job(), 1);
-            starts.found(container, b"/c", Some(1));
+            starts.found(container, b"/c", Some(life(1)));
         }
         assert!(starts.containers.lock().len() <= MOST);
     }

@@ -1,18 +1,23 @@
 //! Who is asking: from a process id to the cgroup of its container.
 
 use super::layout::{Hierarchy, Layout, is_at_or_below};
-use super::levels::{CgroupPath, is_deep};
+use super::levels::is_deep;
+use super::life::{Life, Search};
 use super::namespaces::NamespaceCache;
 use super::procfs::Procfs;
 use super::readers::Readers;
+use super::subtree::{self, Bounds};
 use super::time_namespaces::TimeNamespaces;
 use crate::error::Error;
 use crate::parse::CgroupVersion;
 use crate::parse::proc_stat::{is_exiting, start_time};
 use crate::snapshot::{Boot, Needs};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
+
+/// So many of a container's processes are asked when they were started: it takes some 10 µs each.
+const PROCESSES: Bounds = Bounds { cgroups: 4_000, ids: 16_384 };
 
 /// Finds the container of a process.
 pub(super) struct Callers {
@@ -194,32 +199,37 @@ impl Callers {
         self.time_namespaces.boot(caller.boot_offset)
     }
 
-    /// When the reader's container started, in clock ticks after the boot: its oldest process, which is its pid namespace's
-    /// init, if that is in it, or is found in its cgroup, or in the reader's own below that. The init of a pod's shared
-    /// pid namespace is in another container, and one that was made within the container is younger.
+    /// Since when the reader's container runs: since its oldest process, which is its pid namespace's init, if that is in it, or
+    /// is found in its cgroup, or below that. The init of a pod's shared pid namespace is in another container, and one that
+    /// was made within the container is younger.
     ///
     /// It may take as long as a tenant likes. `so_far` is lowered as processes are found that are older.
-    pub(super) fn start(
+    pub(super) fn life(
         &self,
         caller: &Caller<'_>,
-        path: &CgroupPath,
+        container: (u64, &[u8]),
         layout: &Layout,
         procfs: &Procfs,
         so_far: &AtomicU64,
-    ) -> Result<u64, Error> {
-        let found = |start| {
-            so_far.fetch_min(start, Ordering::Relaxed);
-        };
-        found(start_of(caller.pid, procfs)?);
-        if let Some(namespace) = self.other_pid_namespace(caller) {
-            let container = &caller.memory[..caller.container_length.min(caller.memory.len())];
-            let init = self.namespaces.start_in(container, namespace, caller, procfs, &layout.memory)?;
-            init.into_iter().for_each(found);
+    ) -> Result<Life, Error> {
+        let mut search = Search::new(procfs, so_far);
+        search.look_at(caller.pid)?;
+        let mut known = [caller.pid, caller.pid];
+        if let Some(namespace) = self.other_pid_namespace(caller)
+            && let Some(init) =
+                self.namespaces.init_in(container.1, namespace, caller, procfs, &layout.memory)?
+            && init != caller.pid
+        {
+            known[1] = init;
+            // One that ends meanwhile is no error.
+            let _ = search.look_at(init);
         }
-        // One that ends meanwhile is no error.
-        let others = path.processes(caller.container_length)?;
-        others.into_iter().filter_map(|pid| start_of(pid, procfs).ok()).for_each(found);
-        Ok(so_far.load(Ordering::Relaxed))
+        // Ids are given out anew once all were used: the oldest may be any of them.
+        let listed = subtree::ids(&layout.memory, container, "cgroup.procs", PROCESSES)?;
+        for pid in listed.ids.into_iter().filter(|pid| !known.contains(pid)) {
+            let _ = search.look_at(pid);
+        }
+        Ok(search.end())
     }
 
     /// Keeps no more than about so many files open.

@@ -98,7 +98,7 @@ const LIST: OFlags = READ.union(OFlags::DIRECTORY);
 /// So many cgroups below and beside the reader's path are looked at: a tenant may make any number.
 const MOST_CGROUPS: u32 = 4096;
 /// No deeper, as the answers have it.
-const DEPTH: usize = 16;
+const DEPTH: usize = 64;
 
 /// What was copied.
 #[derive(Debug, Default)]
@@ -292,9 +292,10 @@ impl Copy<'_> {
             copy_files(&from, &to, &names)?;
             let in_container =
                 is_of_memory && caller.container_length > 1 && level.len() >= caller.container_length;
-            if openat(&from, "cgroup.procs", READ, Mode::empty()).is_ok() {
+            if let Ok(file) = openat(&from, "cgroup.procs", READ, Mode::empty()) {
                 let is_start = level.len() == caller.container_length;
-                let listed = if in_container { self.processes.listed(&from, is_start) } else { Vec::new() };
+                let text = if in_container { read(file).unwrap_or_default() } else { Vec::new() };
+                let listed = self.processes.listed(&text, in_container && is_start);
                 if !(in_container && is_start) {
                     to.write("cgroup.procs", &listed)?;
                 }
@@ -348,6 +349,10 @@ impl Copy<'_> {
             }
             if in_container {
                 copy_files(&child, &to, BELOW)?;
+                if let Ok(file) = openat(&child, "cgroup.procs", READ, Mode::empty()) {
+                    let listed = self.processes.listed(&read(file).unwrap_or_default(), false);
+                    to.write("cgroup.procs", &listed)?;
+                }
                 self.tasks(hierarchy, &child, &to)?;
                 self.children(hierarchy, &child, &to, b"", true, depth + 1)?;
             }

@@ -177,22 +177,6 @@ impl CgroupFiles {
         }
     }
 
-    /// The first processes in it.
-    pub(super) fn processes(&self) -> Result<Vec<u32>, Error> {
-        const NAME: &str = "cgroup.procs";
-        const MOST: usize = 64;
-        let mut text = [0; 1024];
-        let read = openat(&self.dir, NAME, READ, Mode::empty())
-            .and_then(|file| rustix::io::read(file, &mut text))
-            // A threaded cgroup has threads only.
-            .or_else(|e| if e == Errno::OPNOTSUPP { Ok(0) } else { Err(e) });
-        let length = read.map_err(|e| Error::unreadable(format!("{}/{NAME}", printable(&self.path)), e))?;
-        let lines = text[..length].split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n"));
-        let pids = lines.filter_map(|line| number(line).ok()?.try_into().ok());
-        // 0 is one of another pid namespace.
-        Ok(pids.filter(|&pid| pid != 0).take(MOST).collect())
-    }
-
     /// The kernel's number for it, never used again.
     pub(super) fn inode(&self) -> u64 {
         self.inode

@@ -145,18 +145,6 @@ impl CgroupPath {
         Some((level.inode, &self.path[..length]))
     }
 
-    /// The first processes of the container and of the levels from there down to the reader's cgroup, as many as a page
-    /// of `cgroup.procs` has: of these the oldest is among them, if it still lives. Of a reader far below its container not
-    /// all levels are looked at.
-    pub(super) fn processes(&self, container: usize) -> Result<Vec<u32>, Error> {
-        let mut processes = Vec::new();
-        let levels = self.levels.iter().filter(|level| level.length >= container).rev();
-        for level in levels.filter_map(|level| level.files.as_ref()) {
-            processes.extend(level.processes()?);
-        }
-        Ok(processes)
-    }
-
     /// Reads what `needs` asks for of the memory controller.
     pub(super) fn load(
         &self,

@@ -8,7 +8,6 @@ use super::caller::Caller;
 use super::layout::{Hierarchy, is_at_or_below};
 use super::procfs::{PATH_DIR, Procfs, READ, process_error, read_whole};
 use crate::error::{Error, printable};
-use crate::parse::proc_stat::start_time;
 use crate::parse::proc_status;
 use crate::sys;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
@@ -17,7 +16,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -43,8 +42,6 @@ struct PidNamespace {
     /// `/proc/INIT/cgroup` of its init: it answers ESRCH when that is dead, and with it the namespace.
     init: OwnedFd,
     init_pid: u32,
-    /// When init started, in clock ticks after the boot, once that was asked for.
-    start: OnceLock<u64>,
     /// Where init was last seen, and when.
     place: Mutex<Option<(Instant, Vec<u8>)>>,
 }
@@ -113,18 +110,22 @@ impl NamespaceCache {
         container
     }
 
-    /// When the init of the pid namespace `id` started; `None` if it can't be seen, or is not in `container`.
-    pub(super) fn start_in(
+    /// The init of the pid namespace `id`; `None` if it can't be seen, or is not in `container`.
+    pub(super) fn init_in(
         &self,
         container: &[u8],
         id: u64,
         reader: &Caller<'_>,
         procfs: &Procfs,
         memory: &Hierarchy,
-    ) -> Result<Option<u64>, Error> {
+    ) -> Result<Option<u32>, Error> {
         let Some(namespace) = self.pid_namespace(id, reader, procfs, memory)? else { return Ok(None) };
-        let place = namespace.place(Duration::ZERO, memory)?;
-        if is_at_or_below(&place, container) { namespace.start(procfs).map(Some) } else { Ok(None) }
+        let place = namespace.place(Duration::ZERO, memory);
+        if let Err(Error::ProcessGone(_)) = place {
+            self.pid.lock().remove(&id);
+            return Ok(None);
+        }
+        Ok(is_at_or_below(&place?, container).then_some(namespace.init_pid))
     }
 
     fn pid_namespace(
@@ -269,29 +270,10 @@ impl PidNamespace {
         };
         let Some(init_pid) = init_pid else { return Ok(None) };
         match procfs.open_of(init_pid, "cgroup") {
-            Ok(init) => Ok(Some(Self {
-                _held: held,
-                init,
-                init_pid,
-                start: OnceLock::new(),
-                place: Mutex::new(None),
-            })),
+            Ok(init) => Ok(Some(Self { _held: held, init, init_pid, place: Mutex::new(None) })),
             Err(Error::ProcessGone(_)) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    fn start(&self, procfs: &Procfs) -> Result<u64, Error> {
-        if let Some(start) = self.start.get() {
-            return Ok(*start);
-        }
-        let mut text = Vec::new();
-        procfs.read_of(self.init_pid, "stat", &mut text)?;
-        // The pid is still init's if that lives.
-        read_whole(&self.init, &mut Vec::new()).map_err(|e| process_error(self.init_pid, "cgroup", e))?;
-        let start = start_time(&text);
-        let start = start.map_err(|e| Error::malformed(format!("/proc/{}/stat", self.init_pid), e))?;
-        Ok(*self.start.get_or_init(|| start))
     }
 
     fn container_of(

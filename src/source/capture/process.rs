@@ -3,30 +3,30 @@
 use super::super::caller::process_is_init_of;
 use super::super::procfs::Procfs;
 use super::CopyError;
-use super::read_file;
 use super::tree::Directory;
 use crate::parse::{decimal, proc_status};
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Of so many tasks the state is copied.
 const MOST_TASKS: usize = 4096;
-/// As many of a cgroup are asked for their age.
-const MOST_LISTED: usize = 64;
+/// As many are asked for their age.
+const MOST_AGED: usize = 4096;
 /// Who is in the middle of an exec keeps whoever asks for its age as long as its tenant likes.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Lines of `/proc/PID/status`.
 const STATUS: &[&[u8]] = &[b"State:", b"Tgid:", b"Pid:", b"PPid:", b"NSpid:"];
-/// Fields of `/proc/PID/stat`, by their numbers in the manual page: id, state, parent, flags, start.
-const STAT: &[usize] = &[1, 3, 4, 9, 22];
+/// Fields of `/proc/PID/stat`, by their numbers in the manual page: id, state, parent, flags, how long it and its children have
+/// run, start.
+const STAT: &[usize] = &[1, 3, 4, 9, 14, 15, 16, 17, 22];
 
 pub(super) struct Processes {
     reader: u32,
     tasks: BTreeSet<u32>,
     left_out_tasks: bool,
+    left_out_ages: bool,
     /// Whose age is asked for.
     aged: BTreeSet<u32>,
     of_container: Vec<u32>,
@@ -35,18 +35,32 @@ pub(super) struct Processes {
 impl Processes {
     pub(super) fn new(reader: u32) -> Self {
         let only = BTreeSet::from([reader]);
-        Self { reader, tasks: only.clone(), left_out_tasks: false, aged: only, of_container: Vec::new() }
+        Self {
+            reader,
+            tasks: only.clone(),
+            left_out_tasks: false,
+            left_out_ages: false,
+            aged: only,
+            of_container: Vec::new(),
+        }
     }
 
-    /// What a cgroup lists first.
-    pub(super) fn listed(&mut self, cgroup: &OwnedFd, is_container: bool) -> Vec<u8> {
-        let text = read_file(cgroup, "cgroup.procs").unwrap_or_default();
-        let first: Vec<_> = ids(&text).take(MOST_LISTED).collect();
-        self.aged.extend(&first);
-        if is_container {
-            self.of_container.clone_from(&first);
+    /// What a cgroup of the container is to list, which lists these.
+    pub(super) fn listed(&mut self, text: &[u8], is_container: bool) -> Vec<u8> {
+        let mut first = Vec::new();
+        for id in ids(text) {
+            if self.aged.len() > MOST_AGED {
+                self.left_out_ages = true;
+                break;
+            }
+            self.aged.insert(id);
+            first.push(id);
         }
-        lines(&first)
+        let listed = lines(&first);
+        if is_container {
+            self.of_container = first;
+        }
+        listed
     }
 
     /// What the container is to list: its init, too, if that is in a cgroup below.
@@ -95,6 +109,9 @@ impl Processes {
         }
         if self.left_out_tasks {
             left_out.push(format!("tasks: the states of those beyond {MOST_TASKS}"));
+        }
+        if self.left_out_ages {
+            left_out.push(format!("ages: those of processes beyond {MOST_AGED}"));
         }
         let inits =
             inits.into_iter().filter(|(_, depth)| Some(*depth) == nesting).map(|(id, _)| id).collect();
@@ -193,7 +210,7 @@ mod tests {
         assert_eq!(start_time(&kept), start_time(&stat));
         assert_eq!(is_exiting(&kept), is_exiting(&stat));
         let kept = String::from_utf8(kept).unwrap();
-        assert!(kept.starts_with("812 (x) S 800 0 0 0 0 1009 0 "), "{kept}");
-        assert_eq!(kept.matches("10").count(), 2, "{kept}");
+        assert!(kept.starts_with("812 (x) S 800 0 0 0 0 1009 0 0 0 0 1014 1015 1016 1017 0 "), "{kept}");
+        assert_eq!(kept.matches("10").count(), 6, "{kept}");
     }
 }
