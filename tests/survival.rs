@@ -7,14 +7,13 @@ use cgprocfs::session::handover::socket_path;
 use cgprocfs::session::passing::{self, Message};
 use cgprocfs::session::{self, Connection, Writes};
 use common::cgroup::Cgroup;
-use common::daemon::{Daemon, server, supervised};
+use common::daemon::{Daemon, Deadline, server, supervised};
 use common::helper;
 use common::load::{self, LIMIT, Load};
 use common::{
     MOUNT, Need, Stopped, cgprocfs, copy_program, field, finish, main as run, output, test, times,
     wait_at_most, wait_until,
 };
-use nix::mount::{MntFlags, umount2};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
@@ -23,7 +22,6 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 fn main() -> ExitCode {
@@ -108,22 +106,6 @@ fn faulty() -> (tempfile::TempDir, Daemon, Deadline) {
     let daemon = Daemon::start_with(&[], &["--supervise"], &[("CGPROCFS_FAULTS", path)]);
     let deadline = Deadline::new(&daemon);
     (faults, daemon, deadline)
-}
-
-/// Aborts the connection after a while: who waits for an answer that never comes can't be killed.
-struct Deadline(#[allow(dead_code)] Sender<()>);
-
-impl Deadline {
-    fn new(daemon: &Daemon) -> Self {
-        let (alive, ended) = mpsc::channel();
-        let live = daemon.live();
-        std::thread::spawn(move || {
-            if ended.recv_timeout(Duration::from_secs(100)) == Err(RecvTimeoutError::Timeout) {
-                let _ = umount2(&live, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
-            }
-        });
-        Self(alive)
-    }
 }
 
 /// Ends the hanging in any case: who waits for an answer can't be killed.
