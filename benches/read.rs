@@ -174,7 +174,7 @@ fn measure(seconds: f64) {
 fn measure_views(subjects: &[Subject], cgroup: &Container, seconds: f64) {
     println!("\nevery view, {}", SETTINGS[0].name);
     println!("{:32} {:>9} {:>12} {:>9} {:>9}", "p50 us", "kernel", "cgprocfs", "lxcfs", "lxcfs/us");
-    for view in cgprocfs::view::VIEWS {
+    for view in cgprocfs_core::view::ViewId::ALL {
         let path_of = |subject: &Subject| match &subject.server {
             Some(server) if subject.name == "cgprocfs" => server.dir.path().join("live").join(view.path()),
             Some(server) => server.dir.path().join(view.path()),

@@ -3,10 +3,10 @@
 //! and `expected/` what each view says. Those of `tests/fixtures` are such; `left-out` and `page-size` are in captured ones alone.
 
 use crate::error::{Error, printable};
-use crate::parse::mountinfo::mounts;
 use crate::service::Service;
 use crate::source::{CopyError, LayoutError, Source};
-use crate::view::{VIEWS, View};
+use cgprocfs_core::parse::mountinfo::mounts;
+use cgprocfs_core::view::ViewId;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -74,9 +74,9 @@ pub fn capture(source: &Source, pid: u32, directory: &Path) -> Result<Vec<String
     }
     let capture = Capture::open(directory, Some(pid))?;
     let service = Arc::new(Service::new(capture.source()?, 1));
-    for view in VIEWS {
+    for view in ViewId::ALL {
         // Some kernels lack some files.
-        if let Ok(text) = capture.text(&service, *view) {
+        if let Ok(text) = capture.text(&service, view) {
             write(&format!("expected/{}", view.path()), &text)?;
         }
     }
@@ -138,7 +138,7 @@ impl Capture {
     ///
     /// # Errors
     /// Where a file is missing that it is made from, or makes no sense.
-    pub fn text(&self, service: &Arc<Service>, view: &'static dyn View) -> Result<Vec<u8>, CaptureError> {
+    pub fn text(&self, service: &Arc<Service>, view: ViewId) -> Result<Vec<u8>, CaptureError> {
         service.text(self.pid, view).map(|text| text.bytes.clone()).map_err(|error| self.explain(error))
     }
 

@@ -47,7 +47,7 @@ enum Command {
         directory: PathBuf,
         /// The views to lay there
         #[arg(value_parser = views::named)]
-        views: Vec<&'static dyn crate::view::View>,
+        views: Vec<cgprocfs_core::view::ViewId>,
     },
 }
 

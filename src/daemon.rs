@@ -6,7 +6,7 @@ use crate::service::Service;
 use crate::session::keeper::Keeper;
 use crate::session::{self, Anchors, Connection, Way, handover};
 use crate::steward::Steward;
-use crate::view::{VIEWS, View};
+use cgprocfs_core::view::ViewId;
 use nix::sys::signal::Signal;
 use sd_notify::NotifyState;
 use std::io;
@@ -59,7 +59,7 @@ pub enum DaemonError {
 pub fn start(
     connection: &Connection,
     service: &Arc<Service>,
-    views: &[&'static dyn View],
+    views: &[ViewId],
     (keeper, steward): (&Keeper, &Steward),
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> Result<Arc<Gate>, DaemonError> {
@@ -69,7 +69,7 @@ pub fn start(
         let _ = give_up(connection, &gate, steward);
         DaemonError::Serve(connection.directory(), error)
     };
-    session::serve(connection, service, VIEWS, &gate, ended).map_err(failed)?;
+    session::serve(connection, service, &ViewId::ALL, &gate, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
         match steward.stack(&anchors, views) {
             Ok(()) => {}
@@ -104,7 +104,7 @@ pub fn start(
 pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
-    views: &[&'static dyn View],
+    views: &[ViewId],
     (mut keeper, steward): (Keeper, &Steward),
     events: &Receiver<Event>,
     sender: &Sender<Event>,

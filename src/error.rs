@@ -1,7 +1,7 @@
 //! What can go wrong while a reader is served, and which errno the reader gets for it.
 
-use crate::parse::ParseError;
-use crate::view::ViewError;
+use cgprocfs_core::error::ViewError;
+use cgprocfs_core::parse::ParseError;
 use rustix::io::Errno;
 use std::io;
 

@@ -20,8 +20,8 @@ pub fn start() {
     }
 }
 
-/// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, and dies if `crash` is. Where that
-/// has a process id in it, only for that reader.
+/// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, dies if `crash` is, and panics if `unwind` is.
+/// Where that has a process id in it, only for that reader.
 #[cfg(debug_assertions)]
 pub fn point(pid: u32) {
     let Some(directory) = directory() else { return };
@@ -31,6 +31,9 @@ pub fn point(pid: u32) {
     };
     if is_there("crash") {
         std::process::abort();
+    }
+    if is_there("unwind") {
+        std::panic::resume_unwind(Box::new("as a test wants it, and without the noise"));
     }
     while is_there("hang") {
         let _ = std::fs::write(directory.join("hanging"), "");

@@ -17,9 +17,9 @@ use self::tree::Tree;
 use crate::error::Error;
 use crate::journal::{Fetched, Journal, Noted, What};
 use crate::service::{Lane, Polled, Service, Viewer};
-use crate::trigger::Trigger;
-use crate::view::View;
-use crate::view::topology::Topology;
+use cgprocfs_core::psi::Trigger;
+use cgprocfs_core::topology::Topology;
+use cgprocfs_core::view::ViewId;
 use fuser::{
     BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags,
     PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
@@ -66,7 +66,7 @@ impl ViewFs {
     #[must_use]
     pub fn new(
         service: Arc<Service>,
-        views: &[&'static dyn View],
+        views: &[ViewId],
         (generation, journal): (u32, Journal),
         is_read_only: bool,
         gate: Arc<Gate>,
@@ -118,7 +118,7 @@ impl ViewFs {
 
 impl Served {
     /// The view of pressure that this is, if it is one.
-    fn pressure(&self, ino: INodeNo) -> Option<&'static dyn View> {
+    fn pressure(&self, ino: INodeNo) -> Option<ViewId> {
         self.file(ino.0).and_then(File::pressure)
     }
 
@@ -134,7 +134,7 @@ impl Served {
 /// made anew.
 pub(crate) fn answer_again(
     service: &Arc<Service>,
-    views: &[&'static dyn View],
+    views: &[ViewId],
     fetched: Fetched,
     noted: Arc<Noted>,
     reply: impl FnOnce(Result<Vec<u8>, i32>) + Send + 'static,

@@ -1,13 +1,13 @@
 //! Container-aware procfs and Kubernetes' working set, computed from the cgroup of whoever reads it, served
 //! over FUSE.
 //!
-//! The layers, each using only those before it: [`bytes`], [`parse`], [`ledger`], [`load`], [`trigger`], [`shares`],
-//! [`snapshot`] and [`view`] are pure; [`source`] reads the kernel; [`shared`] is memory that outlives the process; [`service`]
-//! answers a reader; [`fuse`], with a [`journal`] of what it is about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its mount, [`run`] does it
-//! all for one command; [`cli`] is what a person sees. [`sandbox`] is what a process gives up, and [`namespace_reader`] and
-//! [`steward`] are processes that do what the one that serves then may not. [`capture`] has a system copied to be looked at elsewhere; [`error`] is what a reader can be told; [`limits`] is how many files may be open; [`sys`] has the unsafe code.
+//! What is made of what was read is in `cgprocfs_core`, which opens nothing. Of the layers here each uses only those before it:
+//! [`source`] reads the kernel; [`shared`] is memory that outlives the process; [`service`] answers a reader; [`fuse`], with a
+//! [`journal`] of what it is about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its
+//! mount, [`run`] does it all for one command; [`cli`] is what a person sees. [`sandbox`] is what a process gives up, and
+//! [`namespace_reader`] and [`steward`] are processes that do what the one that serves then may not. [`capture`] has a system copied
+//! to be looked at elsewhere; [`error`] is what a reader can be told; [`sys`] has the unsafe code.
 
-pub mod bytes;
 pub mod capture;
 pub mod cli;
 pub mod daemon;
@@ -15,25 +15,20 @@ pub mod error;
 mod fault;
 pub mod fuse;
 pub mod journal;
-pub mod ledger;
 pub mod limits;
-pub mod load;
 mod log_limit;
+pub mod masked;
 pub mod namespace_reader;
-pub mod parse;
 pub mod run;
 pub mod sandbox;
 pub mod service;
 pub mod session;
 pub mod shared;
 pub mod shares;
-pub mod snapshot;
 pub mod source;
 pub mod steward;
 pub mod supervisor;
 pub mod sys;
-pub mod trigger;
-pub mod view;
 
 #[global_allocator]
 static ALLOCATOR: sys::Allocator = sys::Allocator;

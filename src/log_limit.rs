@@ -2,7 +2,7 @@
 //! out.
 
 use crate::error::Error;
-use crate::view::ViewError;
+use cgprocfs_core::error::ViewError;
 use log::Level;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};

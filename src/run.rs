@@ -20,12 +20,12 @@ use self::cgroup::{Limits, RunCgroup};
 use self::janitor::Janitor;
 use self::measure::Measurement;
 use self::report::Report;
-use crate::bytes::Bytes;
 use crate::limits;
 use crate::service::Service;
 use crate::source::{CpuView, LayoutError, Source};
 use crate::sys::Place;
-use crate::view::View;
+use cgprocfs_core::units::Bytes;
+use cgprocfs_core::view::ViewId;
 use std::ffi::{CString, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -44,7 +44,7 @@ pub struct Options {
     /// What makes it have fewer processors than the host.
     pub cpu_view: CpuView,
     /// What it sees instead of the kernel's files.
-    pub views: Vec<&'static dyn View>,
+    pub views: Vec<ViewId>,
     /// How often to print the numbers while the program runs.
     pub refresh: Option<Duration>,
     /// Whether to print for machines.

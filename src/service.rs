@@ -29,15 +29,15 @@ use self::loads::Loads;
 use self::triggers::Triggers;
 use crate::error::Error;
 use crate::journal::Noted;
-use crate::load::LoadRecord;
 use crate::log_limit::LogLimit;
 use crate::shared::Table;
-use crate::snapshot::{Needs, Scope, Snapshot};
 use crate::source::{Caller, Source};
 use crate::sys;
-use crate::trigger::Trigger;
-use crate::view::View;
-use crate::view::topology::Topology;
+use cgprocfs_core::load_average::LoadState;
+use cgprocfs_core::psi::Trigger;
+use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use cgprocfs_core::topology::Topology;
+use cgprocfs_core::view::ViewId;
 use log::Level;
 use rustix::io::Errno;
 use std::io;
@@ -86,7 +86,7 @@ pub struct Kept {
     /// Of [`TRIGGERS`], by the open file's number and 1.
     pub triggers: Table<KeptTrigger>,
     /// Of [`LOADS`].
-    pub loads: Table<LoadRecord>,
+    pub loads: Table<LoadState>,
 }
 
 /// Computes views for readers.
@@ -115,11 +115,12 @@ impl Service {
     /// A service that reads `source` and keeps about `most_files` files of cgroups open at most.
     #[must_use]
     pub fn new(source: Source, most_files: usize) -> Self {
+        let tick_rate = source.machine().tick_rate;
         Self {
             // As much again, for who asks.
             source: source.keeping(most_files / 2),
             answers: Answers::new(most_files),
-            ledgers: Ledgers::new(),
+            ledgers: Ledgers::new(tick_rate),
             loads: Loads::new(),
             triggers: Triggers::new(most_files),
             starts: Starts::new(most_files / 8),
@@ -145,7 +146,7 @@ impl Service {
     ///
     /// # Errors
     /// Where the reader or its cgroup is gone, or the kernel's files can't be read.
-    pub fn text(self: &Arc<Self>, pid: u32, view: &'static dyn View) -> Result<Arc<Text>, Error> {
+    pub fn text(self: &Arc<Self>, pid: u32, view: ViewId) -> Result<Arc<Text>, Error> {
         let (sender, answer) = mpsc::channel();
         let query = TextOf(view);
         let waiter = Waiter { pid, asked: Instant::now(), noted: Noted::nowhere() };
@@ -160,7 +161,7 @@ impl Service {
         self: &Arc<Self>,
         noted: Noted,
         pid: u32,
-        view: &'static dyn View,
+        view: ViewId,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
     ) {
         self.ask_serving(noted, pid, TextOf(view), reply);
@@ -254,7 +255,7 @@ impl Service {
         self: &Arc<Self>,
         noted: Noted,
         (handle, pid): (u64, u32),
-        view: &'static dyn View,
+        view: ViewId,
         trigger: Option<Trigger>,
         reply: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) {
@@ -271,11 +272,11 @@ impl Service {
         &self,
         handle: u64,
         pid: u32,
-        view: &dyn View,
+        view: ViewId,
         trigger: Trigger,
         owner: Option<u64>,
     ) -> Result<(), Error> {
-        let (file, native) = view.pressure().zip(view.native()).ok_or(Error::OfKernel(Errno::ROFS))?;
+        let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::OfKernel(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
             let path = self.source.path(caller.memory)?;
             // Whose pressure it is has to be whose text it reads.
@@ -304,7 +305,7 @@ impl Service {
         self: &Arc<Self>,
         noted: Noted,
         (handle, pid): (u64, u32),
-        view: &'static dyn View,
+        view: ViewId,
         waiter: u64,
         reply: impl FnOnce(Polled) + Send + 'static,
     ) {
@@ -395,7 +396,7 @@ impl Service {
     }
 }
 
-fn render(view: &dyn View, snapshot: &Snapshot, taken: Instant) -> Result<Arc<Text>, Error> {
+fn render(view: ViewId, snapshot: &Snapshot, taken: Instant) -> Result<Arc<Text>, Error> {
     let mut bytes = Vec::with_capacity(2048);
     view.text(snapshot, &mut bytes)?;
     bytes.shrink_to_fit();

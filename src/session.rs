@@ -21,7 +21,7 @@ pub use self::mount::{MountError, Writes, attach, directory, mount, refuse_serve
 
 use crate::fuse::{Gate, ViewFs, answer_again};
 use crate::service::Service;
-use crate::view::View;
+use cgprocfs_core::view::ViewId;
 use fuser::{Config, Session, SessionACL};
 use std::io;
 use std::os::fd::AsFd;
@@ -37,7 +37,7 @@ use std::thread::{self, JoinHandle};
 pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
-    views: &[&'static dyn View],
+    views: &[ViewId],
     gate: &Arc<Gate>,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {

@@ -42,8 +42,9 @@ use self::levels::Levels;
 use self::procfs::{Procfs, with_buffer};
 use crate::error::{Error, printable};
 use crate::namespace_reader::NamespaceReader;
-use crate::parse::proc_status;
-use crate::snapshot::{CgroupFile, Native, Needs, Scope, Snapshot};
+use cgprocfs_core::machine::{Machine, Ticks};
+use cgprocfs_core::parse::proc_status;
+use cgprocfs_core::snapshot::{CgroupFile, HostFile, Needs, Scope, Snapshot};
 use rustix::fs::AtFlags;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -186,8 +187,8 @@ impl Source {
     ///
     /// # Errors
     /// Where it can't be read.
-    pub fn native(&self, file: Native) -> Result<Vec<u8>, Error> {
-        self.host.native(file)
+    pub fn host_file(&self, file: HostFile) -> Result<Vec<u8>, Error> {
+        self.host.host_file(file)
     }
 
     /// A file of a container's pressure, to be looked at again and again; `None` where that is not known.
@@ -202,7 +203,7 @@ impl Source {
     ///
     /// # Errors
     /// Where it can't be opened, as with a kernel that keeps no account.
-    pub fn pressure_of_host(&self, native: Native) -> Result<PressureFile, Error> {
+    pub fn pressure_of_host(&self, native: HostFile) -> Result<PressureFile, Error> {
         PressureFile::of_host(&self.host, native)
     }
 
@@ -267,7 +268,7 @@ impl Source {
             }
         }
         snapshot.boot = self.callers.boot_of(caller);
-        self.add_natives(&mut snapshot, needs)?;
+        self.add_host_files(&mut snapshot, needs)?;
         Ok(snapshot)
     }
 
@@ -285,11 +286,17 @@ impl Source {
         self.callers.life(caller, container, &self.layout, &self.procfs, so_far)
     }
 
-    /// When a process started that waits for us, in clock ticks after the boot.
+    /// Constants of the machine.
+    #[must_use]
+    pub const fn machine(&self) -> Machine {
+        self.host.machine
+    }
+
+    /// When a process started that waits for us, after the boot.
     ///
     /// # Errors
     /// Where it is gone.
-    pub fn start_of_reader(&self, pid: u32) -> Result<u64, Error> {
+    pub fn start_of_reader(&self, pid: u32) -> Result<Ticks, Error> {
         caller::start_of(pid, &self.procfs)
     }
 
@@ -299,20 +306,20 @@ impl Source {
     /// Where the host's files can't be read.
     pub fn load_host(&self, needs: Needs) -> Result<Snapshot, Error> {
         let mut snapshot = with_buffer(|buffer| self.host.load(&self.layout, needs, buffer))?;
-        self.add_natives(&mut snapshot, needs)?;
+        self.add_host_files(&mut snapshot, needs)?;
         Ok(snapshot)
     }
 
-    fn add_natives(&self, snapshot: &mut Snapshot, needs: Needs) -> Result<(), Error> {
-        for file in Native::ALL.into_iter().filter(|file| needs.covers(Needs::native(*file))) {
-            let text = match (self.host.native(file), &snapshot.scope) {
+    fn add_host_files(&self, snapshot: &mut Snapshot, needs: Needs) -> Result<(), Error> {
+        for file in HostFile::ALL.into_iter().filter(|file| needs.covers(Needs::host_file(*file))) {
+            let text = match (self.host.host_file(file), &snapshot.scope) {
                 // Root's alone, which this process need not be, and a container gets nothing of it anyway.
-                (Err(error), Scope::Container(_)) if file == Native::Slabinfo && error.is_denied() => {
+                (Err(error), Scope::Container(_)) if file == HostFile::Slabinfo && error.is_denied() => {
                     Vec::new()
                 }
                 (text, _) => text?,
             };
-            snapshot.natives.push((file, text));
+            snapshot.host_files.push((file, text));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use crate::sandbox;
 use crate::session::handover::socket_path;
 use crate::session::{Anchors, Way, lock_path, unmount};
-use crate::view::View;
+use cgprocfs_core::view::ViewId;
 use nix::sys::signal::SigSet;
 use rustix::thread::CapabilitySet;
 use std::io::{self, Read, Write, stdin};
@@ -50,7 +50,7 @@ impl Steward {
     ///
     /// # Errors
     /// Where no process can be made.
-    pub fn start(directory: &Path, views: &[&'static dyn View]) -> io::Result<Self> {
+    pub fn start(directory: &Path, views: &[ViewId]) -> io::Result<Self> {
         let (ours, theirs) = UnixStream::pair()?;
         let process = Command::new("/proc/self/exe")
             .arg(COMMAND)
@@ -70,7 +70,7 @@ impl Steward {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn stack(&self, anchors: &Anchors, views: &[&'static dyn View]) -> io::Result<()> {
+    pub fn stack(&self, anchors: &Anchors, views: &[ViewId]) -> io::Result<()> {
         self.have_done(Task::Stack, || anchors.stack(views))
     }
 
@@ -167,7 +167,7 @@ fn answer(mut socket: &UnixStream) -> io::Result<i32> {
 ///
 /// # Errors
 /// Where it can't begin, or nobody hears an answer.
-pub fn serve_stdin(directory: &Path, views: &[&'static dyn View]) -> io::Result<()> {
+pub fn serve_stdin(directory: &Path, views: &[ViewId]) -> io::Result<()> {
     // A service manager sends them to all processes of a unit, and the server may still have to ask.
     SigSet::all().thread_block()?;
     sandbox::keep_only(CapabilitySet::SYS_ADMIN).map_err(io::Error::other)?;
@@ -182,7 +182,7 @@ pub fn serve_stdin(directory: &Path, views: &[&'static dyn View]) -> io::Result<
     Ok(())
 }
 
-fn do_task(letter: u8, directory: &Path, views: &[&'static dyn View]) -> io::Result<i32> {
+fn do_task(letter: u8, directory: &Path, views: &[ViewId]) -> io::Result<i32> {
     let is = |task: Task| letter == task as u8;
     if is(Task::ForgetSocket) {
         return std::fs::remove_file(socket_path(directory)).map(|()| 0);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use cgprocfs::parse::CgroupVersion;
+use cgprocfs_core::parse::CgroupVersion;
 use common::daemon::Daemon;
 use common::{Need, field, helper, main as run, test};
 use serde_json::{Value, json};

@@ -7,7 +7,7 @@
 use cgprocfs::capture::{Capture, capture};
 use cgprocfs::service::Service;
 use cgprocfs::source::Source;
-use cgprocfs::view::{VIEWS, View, find};
+use cgprocfs_core::view::{ViewId, find};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
 use std::path::Path;
@@ -23,12 +23,12 @@ fn main() -> ExitCode {
     });
     let trials = cases
         .into_iter()
-        .flat_map(|case| VIEWS.iter().map(move |view| (case.clone(), *view)))
+        .flat_map(|case| ViewId::ALL.iter().map(move |view| (case.clone(), view)))
         // Of most views most trees lack the kernel's own file.
         .filter(|(case, view)| view.path() == "working_set" || case.join("root").join(view.path()).exists())
         .map(|(case, view)| {
             let name = format!("{}/{}", case.file_name().unwrap().to_string_lossy(), view.path());
-            Trial::test(name, move || check(&case, view))
+            Trial::test(name, move || check(&case, *view))
         })
         .chain(captured)
         .chain([
@@ -104,7 +104,7 @@ fn cgroup_without_pressure() -> Result<(), Failed> {
     Ok(())
 }
 
-fn text(case: &Path, view: &'static dyn View) -> Result<String, Failed> {
+fn text(case: &Path, view: ViewId) -> Result<String, Failed> {
     let case = Capture::open(case, None)?;
     let service = Arc::new(Service::new(case.source()?, 1));
     Ok(String::from_utf8(case.text(&service, view)?)?)
@@ -116,16 +116,16 @@ fn check_capture(case: &Path) -> Result<(), Failed> {
     let original = Capture::open(case, None)?;
     let left_out = capture(&original.source()?, original.pid, copy.path())?;
     assert!(left_out.is_empty(), "{left_out:?}");
-    for view in VIEWS {
-        let Ok(expected) = text(case, *view) else { continue };
-        let captured = text(copy.path(), *view)?;
+    for view in ViewId::ALL {
+        let Ok(expected) = text(case, view) else { continue };
+        let captured = text(copy.path(), view)?;
         assert_eq!(captured, expected, "{}", view.path());
         assert_eq!(fs::read_to_string(copy.path().join("expected").join(view.path()))?, captured);
     }
     Ok(())
 }
 
-fn check(case: &Path, view: &'static dyn View) -> Result<(), Failed> {
+fn check(case: &Path, view: ViewId) -> Result<(), Failed> {
     let text = text(case, view)?;
     compare(&case.join("expected").join(view.path()), &text)
 }

@@ -3,11 +3,7 @@
 
 mod common;
 
-use cgprocfs::service::Service;
-use cgprocfs::session::{self, Connection, Writes};
-use cgprocfs::snapshot::{Needs, Snapshot};
-use cgprocfs::source::Source;
-use cgprocfs::view::{VIEWS, View, ViewError, WHOLE_DIRECTORIES};
+use cgprocfs_core::view::{ViewId, WHOLE_DIRECTORIES};
 use common::cgroup::Cgroup;
 use common::daemon::{Daemon, Foreground};
 use common::helper::{self, start};
@@ -20,7 +16,6 @@ use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 fn main() -> ExitCode {
@@ -222,7 +217,7 @@ fn busybox_cat() {
 
 fn stat_and_readdir() {
     let daemon = Daemon::start();
-    for view in VIEWS {
+    for view in ViewId::ALL {
         let metadata = fs::metadata(daemon.path(view.path())).unwrap();
         assert_eq!(
             (metadata.ino(), metadata.size(), metadata.nlink()),
@@ -242,8 +237,9 @@ fn stat_and_readdir() {
     assert_eq!(root, ["proc", "sys", "working_set"]);
     assert_eq!(fs::metadata(daemon.live().join("proc")).unwrap().mode(), 0o040_555);
     let listing = output(Command::new("find").arg(daemon.live()).args(["-type", "f"]));
-    let is_view = |path: &&str| VIEWS.iter().any(|view| daemon.live().join(view.path()) == Path::new(path));
-    assert_eq!(listing.lines().filter(is_view).count(), VIEWS.len());
+    let is_view =
+        |path: &&str| ViewId::ALL.iter().any(|view| daemon.live().join(view.path()) == Path::new(path));
+    assert_eq!(listing.lines().filter(is_view).count(), ViewId::COUNT);
     let others = listing.lines().filter(|path| !is_view(path));
     let directories = WHOLE_DIRECTORIES.map(|path| daemon.live().join(path));
     assert!(others.map(Path::new).all(|path| directories.iter().any(|whole| path.starts_with(whole))));
@@ -621,40 +617,17 @@ fn stopped_while_a_file_is_open() {
     assert_eq!(file.read(&mut [0; 10]).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
 }
 
-struct Panics;
-
-impl View for Panics {
-    fn path(&self) -> &'static str {
-        "panics"
-    }
-    fn ino(&self) -> u64 {
-        1000
-    }
-    fn needs(&self) -> Needs {
-        Needs::USAGE
-    }
-    fn render(&self, _: &Snapshot, _: &mut Vec<u8>) -> Result<(), ViewError> {
-        std::panic::resume_unwind(Box::new("as a test wants it, and without the noise"))
-    }
-}
-
 /// More panics than there are threads, and the mount serves on.
 fn a_panic_is_contained() {
-    let dir = tempfile::tempdir().unwrap();
-    let service = Arc::new(Service::new(Source::open(Path::new("/"), None).unwrap(), 8));
-    let connection =
-        Connection::begin(session::attach(dir.path(), Writes::Nothing).unwrap(), dir.path(), Writes::Nothing)
-            .unwrap();
-    let views: [&'static dyn View; 2] = [&Panics, VIEWS[1]];
-    let session = session::serve(&connection, &service, &views, &Arc::default(), |_| ()).unwrap();
-    let results: Vec<_> = (0..20).map(|_| File::open(dir.path().join("panics")).map(drop)).collect();
-    let served = fs::read_to_string(dir.path().join("working_set"));
-    session::unmount(dir.path()).unwrap();
-    session.join().unwrap();
-    for result in results {
-        assert_eq!(result.unwrap_err().raw_os_error(), Some(libc::EIO));
+    let faults = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_with(&[], &[], &[("CGPROCFS_FAULTS", faults.path().to_str().unwrap())]);
+    fs::write(faults.path().join("unwind"), std::process::id().to_string()).unwrap();
+    for _ in 0..20 {
+        let refused = File::open(daemon.meminfo()).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EIO));
     }
-    assert!(served.unwrap().trim().parse::<u64>().is_ok());
+    fs::remove_file(faults.path().join("unwind")).unwrap();
+    assert!(fs::read_to_string(daemon.path("working_set")).unwrap().trim().parse::<u64>().is_ok());
 }
 
 /// As the kernel's own is, whose mode it has.

@@ -6,8 +6,8 @@ mod common;
 #[path = "processors/load.rs"]
 mod load;
 
-use cgprocfs::parse::CgroupVersion;
 use cgprocfs::source::Layout;
+use cgprocfs_core::parse::CgroupVersion;
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::{MOUNT, Need, PYTHON, cgprocfs, main as run, output, test};

@@ -3,7 +3,7 @@
 
 mod common;
 
-use cgprocfs::view::{CPU_DIRECTORY, NODE_DIRECTORY, VIEWS, bound};
+use cgprocfs_core::view::{CPU_DIRECTORY, NODE_DIRECTORY, ViewId, bound};
 use common::{Need, PYTHON, cgprocfs, finish, main as run, test};
 use std::fs;
 use std::path::Path;
@@ -159,7 +159,7 @@ fn reads_and_shows(program: &Program) {
     }
     let trace = fs::read_to_string(log.path()).unwrap();
     let opened: Vec<String> = trace.lines().filter_map(opened).collect();
-    let read: Vec<&str> = bound(VIEWS)
+    let read: Vec<&str> = bound(&ViewId::ALL)
         .filter(|view| opened.iter().any(|path| Path::new(path).starts_with(format!("/{view}"))))
         .collect();
     assert_eq!(read, program.reads, "{}", program.name);

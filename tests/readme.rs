@@ -3,7 +3,7 @@
 
 mod common;
 
-use cgprocfs::view::meminfo::provenance;
+use cgprocfs_core::view::meminfo::provenance;
 use common::{MOUNT, Need, cgprocfs, finish, main as run, output, readme, test};
 use std::fs;
 use std::path::Path;

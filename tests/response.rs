@@ -3,7 +3,7 @@
 
 mod common;
 
-use cgprocfs::parse::CgroupVersion;
+use cgprocfs_core::parse::CgroupVersion;
 use common::cgroup::Cgroup;
 use common::daemon::Daemon;
 use common::disk::Disk;

@@ -3,10 +3,10 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use cgprocfs::bytes::MAX;
+use cgprocfs_core::units::MAX;
 use cgprocfs::service::Service;
 use cgprocfs::source::Source;
-use cgprocfs::view::VIEWS;
+use cgprocfs_core::view::ViewId;
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashMap;
 use std::fs;
@@ -107,8 +107,8 @@ fuzz_target!(|damage: Damage| {
     }
     if let Ok(source) = Source::open(system.dir.path(), None) {
         let service = Arc::new(Service::new(source, 100));
-        for view in VIEWS {
-            if let Ok(text) = service.text(system.reader, *view) {
+        for view in ViewId::ALL {
+            if let Ok(text) = service.text(system.reader, view) {
                 // A process of the host gets the host's own file, whatever that says.
                 let native = fs::read(system.dir.path().join(view.path())).ok();
                 if native.as_ref() == Some(&text.bytes) {

@@ -1,7 +1,7 @@
 //! Lists of processors: what was understood, written as the kernel does, is understood as the same.
 #![no_main]
 
-use cgprocfs::parse::cpu_list::CpuList;
+use cgprocfs_core::parse::cpu_list::CpuList;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

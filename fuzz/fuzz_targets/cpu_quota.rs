@@ -1,7 +1,7 @@
 //! Limits on bandwidth: both versions understand the same numbers alike.
 #![no_main]
 
-use cgprocfs::parse::cpu_quota::CpuQuota;
+use cgprocfs_core::parse::cpu_quota::CpuQuota;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

@@ -1,8 +1,8 @@
 //! Keys and numbers: a key that is found is a line of the text.
 #![no_main]
 
-use cgprocfs::parse::decimal;
-use cgprocfs::parse::flat_keyed::{flat_keyed, odd_key, value_of};
+use cgprocfs_core::parse::decimal;
+use cgprocfs_core::parse::flat_keyed::{flat_keyed, odd_key, value_of};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

@@ -1,7 +1,7 @@
 //! What devices did: no more devices than lines of v2, and v1 names none twice.
 #![no_main]
 
-use cgprocfs::parse::io_stat;
+use cgprocfs_core::parse::io_stat;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

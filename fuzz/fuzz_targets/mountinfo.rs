@@ -1,7 +1,7 @@
 //! The mount table: what was understood, escaped as the kernel does it, is understood as the same.
 #![no_main]
 
-use cgprocfs::parse::mountinfo::{Mount, mounts};
+use cgprocfs_core::parse::mountinfo::{Mount, mounts};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

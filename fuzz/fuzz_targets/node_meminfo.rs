@@ -1,8 +1,8 @@
 //! A node's meminfo: whatever it is, keys and numbers are its own.
 #![no_main]
 
-use cgprocfs::bytes::MAX;
-use cgprocfs::parse::node_meminfo::node_meminfo;
+use cgprocfs_core::units::MAX;
+use cgprocfs_core::parse::node_meminfo::node_meminfo;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

@@ -1,7 +1,7 @@
 //! `memory.numa_stat`, against a look for the one node.
 #![no_main]
 
-use cgprocfs::parse::numa_stat::NumaStat;
+use cgprocfs_core::parse::numa_stat::NumaStat;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

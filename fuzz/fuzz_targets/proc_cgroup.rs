@@ -1,7 +1,7 @@
 //! `/proc/PID/cgroup`: every line, taken apart, is the line.
 #![no_main]
 
-use cgprocfs::parse::proc_cgroup::memberships;
+use cgprocfs_core::parse::proc_cgroup::memberships;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

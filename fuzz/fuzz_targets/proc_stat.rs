@@ -1,7 +1,7 @@
 //! `/proc/PID/stat`: a program's name has no say in its flags.
 #![no_main]
 
-use cgprocfs::parse::proc_stat::{is_exiting, start_time};
+use cgprocfs_core::parse::proc_stat::{is_exiting, start_time};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

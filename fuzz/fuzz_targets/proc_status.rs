@@ -1,7 +1,7 @@
 //! `/proc/PID/status`: what was understood, written out plainly, is understood as the same.
 #![no_main]
 
-use cgprocfs::parse::proc_status::{Status, parse, state};
+use cgprocfs_core::parse::proc_status::{Status, parse, state};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

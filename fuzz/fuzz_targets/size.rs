@@ -1,7 +1,7 @@
 //! Sizes that people write: what is understood is in bounds, and written out in bytes it is the same.
 #![no_main]
 
-use cgprocfs::bytes::{Bytes, MAX};
+use cgprocfs_core::units::{Bytes, MAX};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {

@@ -1,7 +1,7 @@
 //! Pressure triggers: what is taken has the kernel's limits, and no text of a file makes one go wrong.
 #![no_main]
 
-use cgprocfs::trigger::{Trigger, Watch};
+use cgprocfs_core::psi::{Trigger, PsiWindow};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&[u8], &[u8], Vec<(u32, u32)>)| {
@@ -11,7 +11,7 @@ fuzz_target!(|input: (&[u8], &[u8], Vec<(u32, u32)>)| {
         (500_000..=10_000_000).contains(&trigger.window) && (1..=trigger.window).contains(&trigger.threshold)
     );
     let (mut now, mut stalled) = (0_u64, trigger.stalled(file).unwrap_or(0));
-    let mut watch = Watch::new(trigger, now, stalled);
+    let mut watch = PsiWindow::new(trigger, now, stalled);
     let mut last = None;
     for (time, stall) in steps {
         now += u64::from(time);

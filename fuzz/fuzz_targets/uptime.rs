@@ -1,7 +1,7 @@
 //! `/proc/uptime`: what was understood is what the text begins with.
 #![no_main]
 
-use cgprocfs::parse::uptime::uptime;
+use cgprocfs_core::parse::uptime::uptime;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

@@ -10,7 +10,7 @@ use crate::session::{self, Anchors, Connection, Lock, MountError, Writes, handov
 use crate::source::{CpuView, Layout, Source};
 use crate::steward::Steward;
 use crate::supervisor;
-use crate::view::View;
+use cgprocfs_core::view::ViewId;
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -117,7 +117,7 @@ fn start_namespace_reader(keeper: &Keeper, events: mpsc::Sender<Event>) -> Resul
 }
 
 /// The process that mounts, if that can be done at all.
-fn start_steward(directory: &Path, views: &[&'static dyn View]) -> Result<Steward, Failure> {
+fn start_steward(directory: &Path, views: &[ViewId]) -> Result<Steward, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Ok(Steward::Nobody);
     }

@@ -1,8 +1,8 @@
 //! `cgprocfs run`: one command that sees its own memory.
 
 use super::Failure;
-use crate::bytes::Bytes;
 use crate::run::{MilliCpus, Options, run as run_program};
+use cgprocfs_core::units::Bytes;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use super::{Failure, views};
 use crate::capture::{Capture, CaptureError};
 use crate::service::Service;
 use crate::source::Source;
-use crate::view::{VIEWS, View};
+use cgprocfs_core::view::ViewId;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -44,11 +44,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// Every view under its name. Some kernels lack some files: which those are is said, and is no failure unless nothing is left.
-fn print_all(text: impl Fn(&'static dyn View) -> Result<Vec<u8>, CaptureError>) -> Result<ExitCode, Failure> {
+fn print_all(text: impl Fn(ViewId) -> Result<Vec<u8>, CaptureError>) -> Result<ExitCode, Failure> {
     let mut all = Vec::new();
     let mut failed = Vec::new();
-    for view in VIEWS {
-        match text(*view) {
+    for view in ViewId::ALL {
+        match text(view) {
             Ok(text) => {
                 let gap = if all.is_empty() { "" } else { "\n" };
                 all.extend_from_slice(format!("{gap}==> {} <==\n", view.path()).as_bytes());

@@ -1,6 +1,6 @@
 //! The option that chooses among the views.
 
-use crate::view::{VIEWS, View, find};
+use cgprocfs_core::view::{ViewId, find};
 
 /// An option of every command that lays views over the kernel's files.
 #[derive(Clone, clap::Args)]
@@ -8,13 +8,13 @@ pub(super) struct ViewsArgument {
     /// Show only these views, such as meminfo,working_set,pressure/cpu; at other paths are the kernel's own files. Any
     /// file of sys/devices/system/cpu, or of node, stands for the whole directory
     #[arg(long, value_name = "VIEW", value_delimiter = ',', value_parser = named)]
-    views: Vec<&'static dyn View>,
+    views: Vec<ViewId>,
 }
 
 impl ViewsArgument {
     /// The chosen views, which are all if none was named.
-    pub(super) fn get(&self) -> Vec<&'static dyn View> {
-        if self.views.is_empty() { VIEWS.to_vec() } else { self.views.clone() }
+    pub(super) fn get(&self) -> Vec<ViewId> {
+        if self.views.is_empty() { ViewId::ALL.to_vec() } else { self.views.clone() }
     }
 
     /// As it is written on the command line, unless all are wanted.
@@ -25,9 +25,9 @@ impl ViewsArgument {
 }
 
 /// The view of a path or name.
-pub(super) fn named(name: &str) -> Result<&'static dyn View, String> {
+pub(super) fn named(name: &str) -> Result<ViewId, String> {
     find(name).ok_or_else(|| {
-        let known: Vec<_> = VIEWS.iter().map(|view| view.path()).collect();
+        let known: Vec<_> = ViewId::ALL.iter().map(|view| view.path()).collect();
         format!("there is no view {name:?}; the views are {}", known.join(", "))
     })
 }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::journal::Noted;
 use crate::service::{Service, Text};
-use crate::view::View;
+use cgprocfs_core::view::ViewId;
 use fuser::{OpenAccMode, OpenFlags};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const OF_KERNEL: u64 = 1 << 62;
 #[derive(Clone, Copy)]
 pub(super) enum File {
     /// One of ours.
-    View(&'static dyn View),
+    View(ViewId),
     /// One of the kernel's, by its number.
     OfKernel(u64),
 }
@@ -35,7 +35,7 @@ impl File {
     }
 
     /// The view, if it is one of pressure.
-    pub(super) fn pressure(self) -> Option<&'static dyn View> {
+    pub(super) fn pressure(self) -> Option<ViewId> {
         match self {
             Self::View(view) => view.pressure().map(|_| view),
             Self::OfKernel(_) => None,
@@ -51,7 +51,7 @@ impl File {
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::View(view) => view.path(),
-            Self::OfKernel(_) => crate::view::SYSTEM_DIRECTORY,
+            Self::OfKernel(_) => cgprocfs_core::view::SYSTEM_DIRECTORY,
         }
     }
 

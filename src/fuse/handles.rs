@@ -178,11 +178,11 @@ impl Table {
 mod tests {
     use super::*;
     use crate::service::MAX_AGE;
-    use crate::view::VIEWS;
+    use cgprocfs_core::view::ViewId;
     use std::time::Instant;
 
     fn file() -> File {
-        File::View(VIEWS[0])
+        File::View(ViewId::ALL[0])
     }
 
     fn text(bytes: &str, taken: Instant) -> Arc<Text> {

@@ -1,6 +1,6 @@
 //! The static tree of directories and files, made from the views' paths.
 
-use crate::view::View;
+use cgprocfs_core::view::ViewId;
 use std::ffi::OsStr;
 
 /// Inode number of the root directory, given by FUSE.
@@ -23,7 +23,7 @@ pub(super) struct Node {
     pub(super) parent: u64,
     pub(super) name: &'static str,
     /// `None` for a directory.
-    pub(super) view: Option<&'static dyn View>,
+    pub(super) view: Option<ViewId>,
 }
 
 impl Node {
@@ -38,7 +38,7 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    pub(super) fn new(views: &[&'static dyn View]) -> Self {
+    pub(super) fn new(views: &[ViewId]) -> Self {
         let mut nodes = vec![Node { ino: ROOT, parent: ROOT, name: "", view: None }];
         let used = |path: &str| views.iter().any(|view| view.path().starts_with(&format!("{path}/")));
         for (path, ino) in DIRECTORIES.iter().filter(|(path, _)| used(path)) {
@@ -79,13 +79,13 @@ fn split(path: &'static str) -> (u64, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::view::VIEWS;
+    use cgprocfs_core::view::ViewId;
     use std::collections::HashSet;
 
     #[test]
     fn every_view_is_found_by_walking_its_path() {
-        let tree = Tree::new(VIEWS);
-        for view in VIEWS {
+        let tree = Tree::new(&ViewId::ALL);
+        for view in ViewId::ALL {
             let found = view
                 .path()
                 .split('/')
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn inodes_are_unique_and_parents_exist() {
-        let tree = Tree::new(VIEWS);
+        let tree = Tree::new(&ViewId::ALL);
         let inodes: HashSet<_> = tree.nodes.iter().map(|node| node.ino).collect();
         assert_eq!(inodes.len(), tree.nodes.len());
         assert!(tree.nodes.iter().all(|node| inodes.contains(&node.parent)));

@@ -1,12 +1,12 @@
 //! The program's cgroup: made fresh, limited, and asked for what only the kernel knows.
 
 use super::RunError;
-use crate::bytes::Bytes;
-use crate::parse::CgroupVersion;
-use crate::parse::counter;
-use crate::parse::flat_keyed::value_of;
 use crate::source::Layout;
 use crate::source::events;
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::counter;
+use cgprocfs_core::parse::flat_keyed::value_of;
+use cgprocfs_core::units::Bytes;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;

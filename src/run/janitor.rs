@@ -5,7 +5,7 @@
 //! clean up.
 
 use super::RunError;
-use crate::parse::{decimal, lines};
+use cgprocfs_core::parse::{decimal, lines};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{self, Read};

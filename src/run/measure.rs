@@ -2,14 +2,14 @@
 
 use super::cgroup::RunCgroup;
 use super::{RunError, report};
-use crate::bytes::Bytes;
 use crate::error::Error;
-use crate::parse::memory_stat::MemoryStat;
-use crate::parse::proc_stat::is_exiting;
 use crate::service::Service;
-use crate::snapshot::{Needs, Scope};
 use crate::source::Caller;
-use crate::view::working_set::working_set;
+use cgprocfs_core::parse::memory_stat::MemoryStat;
+use cgprocfs_core::parse::proc_stat::is_exiting;
+use cgprocfs_core::snapshot::{Needs, Scope};
+use cgprocfs_core::units::Bytes;
+use cgprocfs_core::view::working_set::working_set;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};

@@ -3,7 +3,7 @@
 use super::RunError;
 use crate::service::Service;
 use crate::session::{self, Connection, Writes};
-use crate::view::{VIEWS, View, bound};
+use cgprocfs_core::view::{ViewId, bound};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use std::fs::{self, File};
@@ -24,7 +24,7 @@ pub(super) struct Namespace {
 /// Makes the namespace, and serves the views there until this process ends.
 ///
 /// It is made on a thread of its own, for only that thread to leave the namespace of this process.
-pub(super) fn with_views(service: &Arc<Service>, views: &[&'static dyn View]) -> Result<Namespace, RunError> {
+pub(super) fn with_views(service: &Arc<Service>, views: &[ViewId]) -> Result<Namespace, RunError> {
     let make = || make(service, views).map_err(RunError::Mounts);
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("mounts".into()).spawn_scoped(scope, make);
@@ -33,7 +33,7 @@ pub(super) fn with_views(service: &Arc<Service>, views: &[&'static dyn View]) ->
     })
 }
 
-fn make(service: &Arc<Service>, views: &[&'static dyn View]) -> Result<Namespace, String> {
+fn make(service: &Arc<Service>, views: &[ViewId]) -> Result<Namespace, String> {
     unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS).map_err(|e| format!("unshare: {e}"))?;
     // What the host mounts later is still to be seen; what is mounted here is not to be seen there.
     change(Path::new("/"), MsFlags::MS_SLAVE | MsFlags::MS_REC)?;
@@ -43,7 +43,7 @@ fn make(service: &Arc<Service>, views: &[&'static dyn View]) -> Result<Namespace
     let device = session::attach(Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
     let connection =
         Connection::begin(device, Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
-    session::serve(&connection, service, VIEWS, &Arc::default(), drop).map_err(|e| e.to_string())?;
+    session::serve(&connection, service, &ViewId::ALL, &Arc::default(), drop).map_err(|e| e.to_string())?;
     for view in bound(views) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));
         // Some are not the kernel's, and of some this kernel has none.

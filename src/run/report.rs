@@ -2,7 +2,7 @@
 
 use super::cgroup::RunCgroup;
 use super::measure::Sample;
-use crate::bytes::Bytes;
+use cgprocfs_core::units::Bytes;
 use serde::Serialize;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -131,6 +131,6 @@ mod tests {
         assert_eq!(mib(0), "0.0 MiB");
         assert_eq!(mib(1), "0.1 MiB");
         assert_eq!(mib(256 << 20), "256.0 MiB");
-        assert_eq!(mib(crate::bytes::MAX), "8589934592.0 MiB");
+        assert_eq!(mib(cgprocfs_core::units::MAX), "8589934592.0 MiB");
     }
 }

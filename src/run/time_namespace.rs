@@ -2,7 +2,7 @@
 //! started, then count from the same moment.
 
 use super::RunError;
-use crate::parse::time_offsets;
+use cgprocfs_core::parse::time_offsets;
 use nix::sched::{CloneFlags, unshare};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;

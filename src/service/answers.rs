@@ -4,10 +4,10 @@
 use super::share::{Pace, Share};
 use super::{Again, MAX_AGE, Text, render};
 use crate::error::Error;
-use crate::snapshot::{Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath};
-use crate::view::topology::Topology;
-use crate::view::{VIEWS, View};
+use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use cgprocfs_core::topology::Topology;
+use cgprocfs_core::view::ViewId;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -194,15 +194,13 @@ impl Answer {
     }
 
     /// The text of `view`.
-    pub(super) fn text(&mut self, view: &'static dyn View) -> Result<Arc<Text>, Error> {
-        let slot = VIEWS.iter().position(|known| known.ino() == view.ino());
-        if let Some(text) = slot.and_then(|slot| self.texts[slot].as_ref()) {
+    pub(super) fn text(&mut self, view: ViewId) -> Result<Arc<Text>, Error> {
+        let slot = view.index();
+        if let Some(text) = self.texts[slot].as_ref() {
             return Ok(Arc::clone(text));
         }
         let text = render(view, &self.snapshot, self.taken)?;
-        if let Some(slot) = slot {
-            self.texts[slot] = Some(Arc::clone(&text));
-        }
+        self.texts[slot] = Some(Arc::clone(&text));
         Ok(text)
     }
 }
@@ -299,7 +297,7 @@ impl Reading {
             taken: Instant::now(),
             needs,
             snapshot,
-            texts: vec![None; VIEWS.len()],
+            texts: vec![None; ViewId::COUNT],
             topology: None,
         };
         let answered = take(&mut answer);

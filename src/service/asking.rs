@@ -9,11 +9,12 @@ use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
 use crate::journal::Noted;
-use crate::snapshot::{Needs, Scope, Snapshot};
 use crate::source::{Caller, CgroupPath, Life, Reader};
 use crate::sys;
-use crate::view::View;
-use crate::view::topology::{MemoryByNode, Topology};
+use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use cgprocfs_core::topology::{MemoryByNode, Topology};
+use cgprocfs_core::view::ViewId;
 use parking_lot::Mutex;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -76,7 +77,7 @@ pub(super) trait Query: Clone + Send + 'static {
 
 /// The text of a view.
 #[derive(Clone)]
-pub(super) struct TextOf(pub(super) &'static dyn View);
+pub(super) struct TextOf(pub(super) ViewId);
 
 impl Query for TextOf {
     type Found = Arc<Text>;
@@ -653,8 +654,8 @@ impl Service {
 
 /// Since when a container runs.
 struct Started {
-    /// In clock ticks after the boot.
-    at: u64,
+    /// After the boot.
+    at: Ticks,
     /// Whether it can't be longer.
     is_certain: bool,
     /// What was seen of its processes, if nothing hangs that is in the way.

@@ -1,13 +1,15 @@
 //! The ledgers of the containers that were asked for.
 
 use super::places::Places;
-use crate::ledger::{Counters, Ledger, WORDS};
-use crate::parse::uptime::uptime;
 use crate::shared::{Record, Table};
 use crate::shares::Policy;
-use crate::snapshot::{Cpus, Native, Snapshot};
 use crate::source::Life;
-use crate::view::ViewError;
+use cgprocfs_core::cpu::Cpus;
+use cgprocfs_core::cpu::account::{CpuAccount, CpuCounters, MAX_WORDS};
+use cgprocfs_core::error::ViewError;
+use cgprocfs_core::machine::{TickRate, Ticks};
+use cgprocfs_core::parse::uptime::uptime;
+use cgprocfs_core::snapshot::{HostFile, Snapshot};
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
@@ -20,6 +22,7 @@ const PATIENCE: Duration = Duration::from_hours(24);
 
 /// By the number of the container's cgroup, which is never used again.
 pub(super) struct Ledgers {
+    tick_rate: TickRate,
     open: Mutex<Open>,
 }
 
@@ -37,45 +40,46 @@ struct Entry {
 
 /// What is known of the processors of a container.
 pub struct StartedLedger {
-    /// When the container started, in clock ticks after the boot. What is known of that at first stays, so that its age never
+    /// When the container started, after the boot. What is known of that at first stays, so that its age never
     /// goes back when its oldest process ends.
-    start: u64,
+    start: Ticks,
     /// When it was last known to run, in nanoseconds after the boot.
     seen: u64,
     /// Whether it had an init then.
     had_init: bool,
-    ledger: Ledger,
+    ledger: CpuAccount,
 }
 
 impl StartedLedger {
     /// Whether whoever lives in its cgroup now is another container: its init has ended, and all that is there began after it
     /// was last known to run.
-    fn is_over(&self, life: &Life) -> bool {
-        self.had_init && life.start.saturating_mul(nanoseconds_per_tick()) > self.seen
+    fn is_over(&self, life: &Life, rate: TickRate) -> bool {
+        self.had_init && rate.nanoseconds(life.start) > self.seen
     }
 }
 
 impl Record for StartedLedger {
     const VERSION: u64 = 2;
-    const WORDS: usize = 3 + WORDS;
+    const WORDS: usize = 3 + MAX_WORDS;
 
     /// The times alone, which are not restored, where the ledger is too large.
     fn save(&self) -> impl Iterator<Item = u64> {
-        [self.start, self.seen, self.had_init.into()]
+        [self.start.get(), self.seen, self.had_init.into()]
             .into_iter()
             .chain(self.ledger.save().unwrap_or_default())
     }
 
     fn restore(words: &[u64]) -> Option<Self> {
         let (&[start, seen, had_init], ledger) = words.split_first_chunk()?;
-        Some(Self { start, seen, had_init: had_init != 0, ledger: Ledger::restore(ledger.iter().copied())? })
+        let ledger = CpuAccount::restore(ledger.iter().copied())?;
+        Some(Self { start: Ticks::new(start), seen, had_init: had_init != 0, ledger })
     }
 }
 
 impl Ledgers {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(tick_rate: TickRate) -> Self {
         let places = Places::new(LEDGERS, Policy::Replace);
-        Self { open: Mutex::new(Open { by_container: HashMap::new(), places, since: None }) }
+        Self { tick_rate, open: Mutex::new(Open { by_container: HashMap::new(), places, since: None }) }
     }
 
     /// Keeps them in a table, and goes on with those that a predecessor has kept there.
@@ -87,16 +91,16 @@ impl Ledgers {
             .extend(left.into_iter().map(|(container, kept)| (container, Entry { path: None, kept })));
     }
 
-    /// When the container of this number started, in clock ticks after the boot, if that is known, and it is still the one
+    /// When the container of this number started, after the boot, if that is known, and it is still the one
     /// whose processes these are.
-    pub(super) fn start(&self, container: u64, life: Option<&Life>) -> Option<u64> {
+    pub(super) fn start(&self, container: u64, life: Option<&Life>) -> Option<Ticks> {
         let open = self.open.lock();
         let kept = &open.by_container.get(&container)?.kept;
-        (!life.is_some_and(|life| kept.is_over(life))).then_some(kept.start)
+        (!life.is_some_and(|life| kept.is_over(life, self.tick_rate))).then_some(kept.start)
     }
 
     /// The same, if it has no init with which it ends.
-    pub(super) fn start_without_init(&self, container: u64) -> Option<u64> {
+    pub(super) fn start_without_init(&self, container: u64) -> Option<Ticks> {
         let open = self.open.lock();
         let kept = &open.by_container.get(&container)?.kept;
         (!kept.had_init).then_some(kept.start)
@@ -111,9 +115,9 @@ impl Ledgers {
     }
 
     /// What the processors of a container have counted, if it started when it seems to have. Nothing is kept.
-    pub(super) fn provisional_counters(snapshot: &Snapshot) -> Result<Counters, ViewError> {
+    pub(super) fn provisional_counters(snapshot: &Snapshot) -> Result<CpuCounters, ViewError> {
         let moment = Moment::of(snapshot)?;
-        Ok(moment.begin(0).at(moment.now, moment.cpus))
+        Ok(moment.begin(0).advance(moment.now, moment.cpus))
     }
 
     /// What the processors of the container of this number, at this path, have counted by the moment of `snapshot`. `life` is
@@ -123,9 +127,9 @@ impl Ledgers {
         (container, path): (u64, &[u8]),
         snapshot: &Snapshot,
         life: Option<&Life>,
-    ) -> Result<Counters, ViewError> {
+    ) -> Result<CpuCounters, ViewError> {
         let moment = Moment::of(snapshot)?;
-        let Moment { now, cpus, start } = moment;
+        let Moment { now, cpus, start, rate } = moment;
         let mut open = self.open.lock();
         let Open { by_container, places, .. } = &mut *open;
         let begin =
@@ -133,7 +137,7 @@ impl Ledgers {
         let begin_first = || Entry { path: None, kept: begin(moment.ran_before(life, None)) };
         let entry = by_container.entry(container).or_insert_with(begin_first);
         if let Some(life) = life {
-            if entry.kept.is_over(life) {
+            if entry.kept.is_over(life, rate) {
                 entry.kept = begin(moment.ran_before(Some(life), Some(entry.kept.ledger.total())));
             }
             entry.kept.seen = entry.kept.seen.max(now);
@@ -141,7 +145,7 @@ impl Ledgers {
         }
         let is_new = entry.path.is_none();
         let path = entry.path.get_or_insert_with(|| path.to_vec());
-        let counters = entry.kept.ledger.at(now, cpus);
+        let counters = entry.kept.ledger.advance(now, cpus);
         if entry.kept.ledger.can_be_saved() {
             match is_new {
                 // Whoever loses its place goes on with what this process knows.
@@ -187,26 +191,27 @@ struct Moment<'s> {
     /// In nanoseconds after the boot.
     now: u64,
     cpus: &'s Cpus,
-    /// Of the container, in clock ticks after the boot.
-    start: u64,
+    /// Of the container, after the boot.
+    start: Ticks,
+    rate: TickRate,
 }
 
 impl<'s> Moment<'s> {
     fn of(snapshot: &'s Snapshot) -> Result<Self, ViewError> {
         let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
-        let now =
-            uptime(snapshot.native(Native::Uptime)?).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
-        Ok(Self { now: now.saturating_mul(10_000_000), cpus, start })
+        let now = uptime(snapshot.host_file(HostFile::Uptime)?)
+            .map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        Ok(Self { now: now.saturating_mul(10_000_000), cpus, start, rate: snapshot.machine.tick_rate })
     }
 
     /// Of a container whose cgroup had run for so many nanoseconds before.
-    fn begin(&self, before: u64) -> Ledger {
-        Ledger::after(before, self.start_in_nanoseconds(), self.cpus)
+    fn begin(&self, before: u64) -> CpuAccount {
+        CpuAccount::after(before, self.start_in_nanoseconds(), self.cpus)
     }
 
     fn start_in_nanoseconds(&self) -> u64 {
-        self.start.saturating_mul(nanoseconds_per_tick()).min(self.now)
+        self.rate.nanoseconds(self.start).min(self.now)
     }
 
     /// How long the cgroup has run before the container began, in nanoseconds: if there was another in it, which is known or
@@ -217,14 +222,10 @@ impl<'s> Moment<'s> {
         let most = (self.now - self.start_in_nanoseconds()).saturating_mul(processors);
         match life {
             Some(life) if of_another.is_some() || total > most.saturating_add(INEXACT) => {
-                let own = life.ran.saturating_mul(nanoseconds_per_tick()).min(most);
+                let own = self.rate.nanoseconds(life.ran).min(most);
                 total.saturating_sub(own).max(of_another.unwrap_or(0))
             }
             _ => 0,
         }
     }
-}
-
-fn nanoseconds_per_tick() -> u64 {
-    1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)
 }

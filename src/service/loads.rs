@@ -7,20 +7,21 @@
 //! not how many did: three tasks on half a processor look like two. The taskstats interface counts in the kernel, but
 //! only for v1, and not what is below a cgroup.
 //!
-//! Averages start at 0 when the container does, and each look counts for the whole time since the last, as the kernel's do. Over a time in which nobody looked, because nobody asked, the container is said
+//! LoadAverages start at 0 when the container does, and each look counts for the whole time since the last, as the kernel's do. Over a time in which nobody looked, because nobody asked, the container is said
 //! to have had as many tasks running as it has run, and as those that it has now have waited.
 
 use super::beat::{Beat, GLANCE};
 use super::places::Places;
 use crate::error::Error;
-use crate::load::{Averages, Load, LoadRecord, Ran, Tasks};
-use crate::parse::uptime::uptime;
 use crate::shared::{Record, Table};
 use crate::shares::{Policy, Shares};
-use crate::snapshot::{Native, Snapshot};
 use crate::source::{Caller, Depth, Source, TaskLook};
 use crate::sys;
-use crate::view::ViewError;
+use cgprocfs_core::error::ViewError;
+use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages, LoadAvg, LoadState, TaskCounts};
+use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::parse::uptime::uptime;
+use cgprocfs_core::snapshot::{HostFile, Snapshot};
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
@@ -54,9 +55,9 @@ pub(super) struct Loads {
 struct KnownLoads {
     by_container: HashMap<u64, Known>,
     shares: Shares<u64>,
-    places: Places<LoadRecord>,
+    places: Places<LoadState>,
     /// What a predecessor has left.
-    left: HashMap<u64, LoadRecord>,
+    left: HashMap<u64, LoadState>,
     since: Option<Instant>,
     beat: Beat,
     /// Nobody's turn is before.
@@ -67,10 +68,10 @@ struct Known {
     path: Vec<u8>,
     /// The cgroup that accounts for its processor time.
     accounting: Option<Vec<u8>>,
-    record: LoadRecord,
+    record: LoadState,
     /// The averages that are told.
     shown: [f64; 3],
-    tasks: Tasks,
+    tasks: TaskCounts,
     /// When it is to be looked at again; `None` where nobody asked for it in a while.
     due: Option<Instant>,
     asked: Instant,
@@ -88,20 +89,20 @@ pub(super) struct Asked<'s> {
     pub(super) start_is_certain: bool,
 }
 
-impl Record for LoadRecord {
+impl Record for LoadState {
     const VERSION: u64 = 2;
     const WORDS: usize = 7;
 
     fn save(&self) -> impl Iterator<Item = u64> {
         let ran = self.ran.map_or([u64::MAX; 2], |ran| [ran.at, ran.time]);
-        self.averages.save().into_iter().chain([self.at, self.start]).chain(ran)
+        self.averages.save().into_iter().chain([self.at, self.start.get()]).chain(ran)
     }
 
     fn restore(words: &[u64]) -> Option<Self> {
         let (averages, rest) = words.split_first_chunk()?;
         let &[at, start, ran_at, time] = rest.first_chunk()?;
-        let ran = (ran_at != u64::MAX).then_some(Ran { at: ran_at, time });
-        Some(Self { averages: Averages::restore(*averages)?, at, ran, start })
+        let ran = (ran_at != u64::MAX).then_some(CpuUsageAt { at: ran_at, time });
+        Some(Self { averages: LoadAverages::restore(*averages)?, at, ran, start: Ticks::new(start) })
     }
 }
 
@@ -111,8 +112,8 @@ impl Known {
         self.asked.elapsed() >= PATIENCE
     }
 
-    fn told(&self, last_pid: u32) -> Load {
-        Load { averages: self.shown, tasks: self.tasks, last_pid }
+    fn told(&self, last_pid: u32) -> LoadAvg {
+        LoadAvg { averages: self.shown, tasks: self.tasks, last_pid }
     }
 
     /// What accounts for its processor time, where that is to go on from what it has run by now.
@@ -169,7 +170,7 @@ impl Loads {
     }
 
     /// Keeps the averages in a table, and goes on with those that a predecessor has kept there.
-    pub(super) fn keep(&self, table: Table<LoadRecord>) {
+    pub(super) fn keep(&self, table: Table<LoadState>) {
         let mut known = self.known.lock();
         known.left = known.places.resume(table).into_iter().collect();
         known.since = Some(Instant::now());
@@ -179,12 +180,12 @@ impl Loads {
     ///
     /// # Errors
     /// [`Error::TakesLong`] where it has so many cgroups that it is to be asked for by somebody who may take long.
-    pub(super) fn load(&self, asked: &Asked<'_>, source: &Source) -> Result<Load, Error> {
+    pub(super) fn load(&self, asked: &Asked<'_>, source: &Source) -> Result<LoadAvg, Error> {
         let (container, path) = asked.container;
         let last_pid = source.innermost_pid(asked.caller.pid)?;
         let start = asked.snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
         // One that has started later is another one, in the same cgroup.
-        let is_same = |record: &LoadRecord| record.start >= start || !asked.start_is_certain;
+        let is_same = |record: &LoadState| record.start >= start || !asked.start_is_certain;
         let now = Instant::now();
         let (earlier, told) = {
             let mut all = self.known.lock();
@@ -239,7 +240,7 @@ impl Loads {
             is_followed: false,
         };
         all.insert(container, known);
-        Ok(Load { averages: shown, tasks: look.tasks, last_pid })
+        Ok(LoadAvg { averages: shown, tasks: look.tasks, last_pid })
     }
 
     /// Looks at those whose turn it is, and says how long to wait until the next time.
@@ -293,7 +294,7 @@ impl Loads {
                 let pause = pause_after(before).saturating_sub(beat.period() / 2);
                 known.due = Some(beat.after(began + pause));
                 if known.is_left_alone() {
-                    known.record.ran = ran.map(|time| Ran { at, time });
+                    known.record.ran = ran.map(|time| CpuUsageAt { at, time });
                     known.due = None;
                 }
                 places.put(container, &known.record);
@@ -312,7 +313,7 @@ impl Loads {
                 return;
             }
         }
-        let text = source.native(Native::Loadavg).unwrap_or_default();
+        let text = source.host_file(HostFile::Loadavg).unwrap_or_default();
         self.known.lock().beat.observe(Instant::now(), &text);
     }
 
@@ -329,7 +330,7 @@ impl Loads {
     }
 }
 
-fn active(tasks: Tasks) -> f64 {
+fn active(tasks: TaskCounts) -> f64 {
     f64::from(tasks.running) + f64::from(tasks.uninterruptible)
 }
 
@@ -345,31 +346,31 @@ fn pause_after(before: Duration) -> Duration {
 }
 
 /// How long the container has run by the moment of a snapshot.
-fn ran_by(snapshot: &Snapshot) -> Result<Option<Ran>, ViewError> {
+fn ran_by(snapshot: &Snapshot) -> Result<Option<CpuUsageAt>, ViewError> {
     let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
     let at = moment_of(snapshot)?;
-    Ok(cpus.time.map(|time| Ran { at, time: time.total }))
+    Ok(cpus.time.map(|time| CpuUsageAt { at, time: time.total }))
 }
 
 /// In nanoseconds after the boot.
 fn moment_of(snapshot: &Snapshot) -> Result<u64, ViewError> {
-    let now = uptime(snapshot.native(Native::Uptime)?);
+    let now = uptime(snapshot.host_file(HostFile::Uptime)?);
     Ok(now.map_err(|e| ViewError::Malformed("/proc/uptime", e))?.saturating_mul(10_000_000))
 }
 
 /// What the averages go on from at the moment of a snapshot, from what was known last, or from the container's start; and what
 /// they are then. The next look counts for the whole time since the last beat, which was so long ago.
 fn go_on(
-    earlier: Option<LoadRecord>,
+    earlier: Option<LoadState>,
     look: &TaskLook,
     snapshot: &Snapshot,
     since_beat: Duration,
-) -> Result<(LoadRecord, [f64; 3]), ViewError> {
+) -> Result<(LoadState, [f64; 3]), ViewError> {
     let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
     let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
     let (now, ran) = (moment_of(snapshot)?, ran_by(snapshot)?);
     let beat = now.saturating_sub(u64::try_from(since_beat.as_nanos()).unwrap_or(u64::MAX));
-    let nothing = LoadRecord { averages: Averages::default(), at: 0, ran, start };
+    let nothing = LoadState { averages: LoadAverages::default(), at: 0, ran, start };
     let (mut record, since, meanwhile) = match earlier {
         Some(record) => {
             let is_long = now.saturating_sub(record.at) > SHORT;
@@ -379,7 +380,7 @@ fn go_on(
             (record, record.at, meanwhile)
         }
         None => {
-            let since = start.saturating_mul(nanoseconds_per_tick());
+            let since = snapshot.machine.tick_rate.nanoseconds(start);
             let ran = counters.all.user.saturating_add(counters.all.system);
             (nothing, since, Some((ran, now.saturating_sub(since))))
         }
@@ -401,17 +402,14 @@ fn go_on(
     Ok((record, shown.get()))
 }
 
-fn nanoseconds_per_tick() -> u64 {
-    1_000_000_000 / rustix::param::clock_ticks_per_second().max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bytes::Kib;
-    use crate::ledger::{Counted, Counters};
-    use crate::parse::cpu_list::CpuList;
-    use crate::snapshot::{Container, CpuTime, Cpus, Scope};
+    use cgprocfs_core::cpu::account::{CpuCounters, CpuTimes};
+    use cgprocfs_core::cpu::{CpuTime, Cpus};
+    use cgprocfs_core::parse::cpu_list::CpuList;
+    use cgprocfs_core::snapshot::{Container, Scope};
+    use cgprocfs_core::machine::{Machine, TickRate};
 
     const SECOND: u64 = 1_000_000_000;
     /// So long ago.
@@ -420,18 +418,18 @@ mod tests {
     /// At so many seconds after the boot, of a container that started at 1,000 and has run so many by then.
     fn snapshot(now: u64, ran: u64) -> Snapshot {
         let scope = Scope::Container(Container::default());
-        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), scope);
+        let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
         let time = CpuTime { total: ran * SECOND, user: 1, system: 0 };
         snapshot.cpus = Some(Cpus { online: CpuList::first(4), time: Some(time), ..Cpus::default() });
-        let all = Counted { user: ran * SECOND, ..Counted::default() };
-        snapshot.counters = Some(Counters { all, each: vec![all] });
-        snapshot.start = Some(1000 * SECOND / nanoseconds_per_tick());
-        snapshot.natives.push((Native::Uptime, format!("{now}.00 1.00\n").into()));
+        let all = CpuTimes { user: ran * SECOND, ..CpuTimes::default() };
+        snapshot.counters = Some(CpuCounters { all, each: vec![all] });
+        snapshot.start = Some(TickRate::USUAL.ticks(1000 * SECOND));
+        snapshot.host_files.push((HostFile::Uptime, format!("{now}.00 1.00\n").into()));
         snapshot
     }
 
     fn at_rest() -> TaskLook {
-        TaskLook { tasks: Tasks { total: 2, ..Tasks::default() }, ..TaskLook::default() }
+        TaskLook { tasks: TaskCounts { total: 2, ..TaskCounts::default() }, ..TaskLook::default() }
     }
 
     fn assert_near(averages: [f64; 3], expected: [f64; 3]) {
@@ -455,7 +453,7 @@ mod tests {
     #[test]
     fn the_first_look_counts_for_the_time_since_the_last_beat() {
         let (mut record, _) = go_on(None, &at_rest(), &snapshot(1001, 1), BEAT).unwrap();
-        assert_eq!((record.averages, record.at), (Averages::default(), 999 * SECOND));
+        assert_eq!((record.averages, record.at), (LoadAverages::default(), 999 * SECOND));
         record.averages.add(1.0, 5.0);
         assert!((record.averages.get()[0] - 0.08).abs() < 0.001);
         let (record, _) = go_on(None, &at_rest(), &snapshot(1060, 120), BEAT).unwrap();
@@ -465,10 +463,10 @@ mod tests {
 
     #[test]
     fn what_nobody_looked_at_goes_on_from_what_was_known() {
-        let mut averages = Averages::default();
+        let mut averages = LoadAverages::default();
         averages.add(3.0, 3600.0);
-        let ran = Some(Ran { at: 5000 * SECOND, time: 10_800 * SECOND });
-        let then = LoadRecord { averages, at: 5000 * SECOND, ran, start: 0 };
+        let ran = Some(CpuUsageAt { at: 5000 * SECOND, time: 10_800 * SECOND });
+        let then = LoadState { averages, at: 5000 * SECOND, ran, start: Ticks::default() };
         let after = |now, ran, look: &TaskLook| go_on(Some(then), look, &snapshot(now, ran), BEAT).unwrap().1;
         let [one, five, fifteen] = then.averages.get();
         // It was idle for five minutes.
@@ -486,13 +484,13 @@ mod tests {
 
     #[test]
     fn a_record_that_is_kept_is_the_same() {
-        let mut record = LoadRecord { averages: Averages::default(), at: 5, ran: None, start: 9 };
+        let mut record = LoadState { averages: LoadAverages::default(), at: 5, ran: None, start: Ticks::new(9) };
         record.averages.add(2.0, 30.0);
-        for ran in [Some(Ran { at: 7, time: 6 }), None] {
+        for ran in [Some(CpuUsageAt { at: 7, time: 6 }), None] {
             record.ran = ran;
             let words: Vec<u64> = record.save().collect();
-            assert_eq!((words.len(), LoadRecord::restore(&words)), (LoadRecord::WORDS, Some(record)));
+            assert_eq!((words.len(), LoadState::restore(&words)), (LoadState::WORDS, Some(record)));
         }
-        assert_eq!(LoadRecord::restore(&[u64::MAX; 7]), None);
+        assert_eq!(LoadState::restore(&[u64::MAX; 7]), None);
     }
 }

@@ -4,6 +4,7 @@
 
 use super::Again;
 use crate::source::Life;
+use cgprocfs_core::machine::Ticks;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +32,7 @@ enum Start {
     /// Somebody looks: what was found so far, and who waits; `None` once they have waited too long.
     Sought(Arc<AtomicU64>, Option<Vec<Again>>),
     /// The look has failed after it had found this. It is good enough until the next sweep.
-    Failed(u64),
+    Failed(Ticks),
 }
 
 /// What a reader is told.
@@ -39,7 +40,7 @@ pub(super) enum Known {
     /// Its processes were these, and its init has not ended.
     At(Arc<Life>),
     /// Then, or before: the look at it takes too long, or has failed.
-    SoFar(u64),
+    SoFar(Ticks),
     /// Somebody looks.
     Sought,
     /// Somebody has to look.
@@ -58,7 +59,9 @@ impl Starts {
         let life = match self.containers.lock().get(&container) {
             Some(Start::Known(life, _)) => Arc::clone(life),
             Some(Start::Failed(start)) => return Known::SoFar(*start),
-            Some(Start::Sought(so_far, None)) => return Known::SoFar(so_far.load(Ordering::Relaxed)),
+            Some(Start::Sought(so_far, None)) => {
+                return Known::SoFar(Ticks::new(so_far.load(Ordering::Relaxed)));
+            }
             Some(Start::Sought(_, Some(_))) => return Known::Sought,
             None => return Known::Nothing,
         };
@@ -85,7 +88,7 @@ impl Starts {
 
     /// Has `job` done once somebody's look has ended, or has taken too long. Gives back the job if that is so by now, or,
     /// where nobody looks, what has to be filled in by looking; the caller looks then.
-    pub(super) fn wait(&self, container: u64, job: Again, so_far: u64) -> Waiting {
+    pub(super) fn wait(&self, container: u64, job: Again, so_far: Ticks) -> Waiting {
         let mut containers = self.containers.lock();
         match containers.get_mut(&container) {
             Some(Start::Sought(_, Some(waiting))) => {
@@ -94,7 +97,7 @@ impl Starts {
             }
             Some(_) => Waiting::NeedNot(job),
             None => {
-                let so_far = Arc::new(AtomicU64::new(so_far));
+                let so_far = Arc::new(AtomicU64::new(so_far.get()));
                 containers.insert(container, Start::Sought(Arc::clone(&so_far), Some(vec![job])));
                 Waiting::HasToLook(so_far)
             }
@@ -123,7 +126,7 @@ impl Starts {
             });
         }
         let Some(Start::Sought(so_far, waiting)) = containers.remove(&container) else { return Vec::new() };
-        let failed = Start::Failed(so_far.load(Ordering::Relaxed));
+        let failed = Start::Failed(Ticks::new(so_far.load(Ordering::Relaxed)));
         let now = life.map_or(failed, |life| Start::Known(Arc::new(life), path.to_vec()));
         containers.insert(container, now);
         waiting.unwrap_or_default()
@@ -177,7 +180,7 @@ mod tests {
 
     fn life(start: u64) -> Life {
         let mut life = Life::default();
-        life.start = start;
+        life.start = Ticks::new(start);
         life
     }
 
@@ -189,12 +192,12 @@ mod tests {
     fn the_first_looks_for_all() {
         let starts = Starts::new(MOST);
         assert!(matches!(starts.of(7), Known::Nothing));
-        let Waiting::HasToLook(_) = starts.wait(7, job(), 90) else { panic!("nobody looks") };
-        assert!(matches!(starts.wait(7, job(), 95), Waiting::Waits));
+        let Waiting::HasToLook(_) = starts.wait(7, job(), Ticks::new(90)) else { panic!("nobody looks") };
+        assert!(matches!(starts.wait(7, job(), Ticks::new(95)), Waiting::Waits));
         assert!(matches!(starts.of(7), Known::Sought));
         assert_eq!(starts.found(7, b"/c", Some(life(80))).len(), 2);
-        assert!(matches!(starts.of(7), Known::At(life) if life.start == 80));
-        assert!(matches!(starts.wait(7, job(), 99), Waiting::NeedNot(_)));
+        assert!(matches!(starts.of(7), Known::At(life) if life.start.get() == 80));
+        assert!(matches!(starts.wait(7, job(), Ticks::new(99)), Waiting::NeedNot(_)));
         starts.sweep(|_, _| true, |number| assert_eq!(number, 7));
         assert!(matches!(starts.of(7), Known::At(_)));
         starts.sweep(|number, path| (number, path) != (7, b"/c"), |_| panic!("it is gone"));
@@ -204,14 +207,14 @@ mod tests {
     #[test]
     fn what_was_found_so_far_is_told_while_the_look_hangs() {
         let starts = Starts::new(MOST);
-        let Waiting::HasToLook(so_far) = starts.wait(7, job(), 90) else { panic!("nobody looks") };
+        let Waiting::HasToLook(so_far) = starts.wait(7, job(), Ticks::new(90)) else { panic!("nobody looks") };
         assert_eq!(starts.give_up(7, &so_far).len(), 1);
-        assert!(matches!(starts.of(7), Known::SoFar(90)));
+        assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 90));
         so_far.store(85, Ordering::Relaxed);
-        assert!(matches!(starts.of(7), Known::SoFar(85)));
+        assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 85));
         assert!(starts.give_up(7, &so_far).is_empty());
         assert!(starts.found(7, b"/c", None).is_empty());
-        assert!(matches!(starts.of(7), Known::SoFar(85)));
+        assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 85));
         starts.sweep(|_, _| true, |_| {});
         assert!(matches!(starts.of(7), Known::Nothing), "it is looked for again");
     }
@@ -220,7 +223,7 @@ mod tests {
     fn as_many_as_one_likes_are_not_remembered() {
         let starts = Starts::new(MOST);
         for container in 1..3 * MOST as u64 {
-            starts.wait(container, job(), 1);
+            starts.wait(container, job(), Ticks::new(1));
             starts.found(container, b"/c", Some(life(1)));
         }
         assert!(starts.containers.lock().len() <= MOST);

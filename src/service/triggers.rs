@@ -11,7 +11,7 @@ use crate::shared::{Record, Table};
 use crate::shares::Policy;
 use crate::source::PressureFile;
 use crate::sys;
-use crate::trigger::{Line, Trigger, Watch};
+use cgprocfs_core::psi::{Line, PsiWindow, Trigger};
 use log::Level;
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
@@ -81,7 +81,7 @@ struct Armed {
     /// `None` where the container's pressure is not known, and there never is any.
     file: Option<Arc<PressureFile>>,
     trigger: Trigger,
-    watch: Watch,
+    watch: PsiWindow,
     due: Instant,
     has_event: bool,
     /// Its pressure is not looked at any more: its cgroup was removed, or its place is another's.
@@ -155,7 +155,7 @@ impl Triggers {
         }
         let file = file.map(Arc::new);
         let now = Instant::now();
-        let watch = Watch::new(trigger, microseconds(now), stalled);
+        let watch = PsiWindow::new(trigger, microseconds(now), stalled);
         let due = now + Duration::from_micros(trigger.window.into()) / LOOKS_A_WINDOW;
         let armed = Armed { owner, file, trigger, watch, due, has_event: false, is_gone: false, waiter: 0 };
         all.armed.insert(handle, armed);

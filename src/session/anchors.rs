@@ -11,9 +11,9 @@
 
 use super::bound;
 use super::mount::{MountError, unmount};
-use super::native::{FLAGS, Native, bind, change};
-use crate::parse::mountinfo::{Mount, mounts, uppermost};
-use crate::view::{self, VIEWS, View, is_directory};
+use super::native::{FLAGS, HostFile, bind, change};
+use cgprocfs_core::parse::mountinfo::{Mount, mounts, uppermost};
+use cgprocfs_core::view::{self, ViewId, is_directory};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{CWD, FileType, Mode, OFlags, chmod, mknodat, openat};
 use rustix::io::Errno;
@@ -130,7 +130,7 @@ impl Anchors {
             }
             change(&private, MsFlags::MS_PRIVATE)?;
         }
-        for path in view::bound(VIEWS) {
+        for path in view::bound(&ViewId::ALL) {
             let anchor = self.directory.join(path);
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none() {
                 self.native().lay(path, &anchor)?;
@@ -139,8 +139,8 @@ impl Anchors {
         Ok(())
     }
 
-    fn native(&self) -> Native {
-        Native { workplace: self.directory.join(FRESH), nothing: self.directory.join(NOTHING) }
+    fn native(&self) -> HostFile {
+        HostFile { workplace: self.directory.join(FRESH), nothing: self.directory.join(NOTHING) }
     }
 
     fn make_files(&self) -> io::Result<()> {
@@ -148,7 +148,7 @@ impl Anchors {
             make_directory(&self.directory.join(name))?;
         }
         make_file(&self.directory.join(EMPTY))?;
-        for path in view::bound(VIEWS) {
+        for path in view::bound(&ViewId::ALL) {
             let anchor = self.directory.join(path);
             anchor.parent().map_or(Ok(()), make_directory)?;
             if is_directory(path) { make_directory(&anchor)? } else { make_file(&anchor)? }
@@ -161,7 +161,7 @@ impl Anchors {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn stack(&self, views: &[&'static dyn View]) -> io::Result<()> {
+    pub fn stack(&self, views: &[ViewId]) -> io::Result<()> {
         // Its binds on the anchors would be its peers, and what is laid on these be laid on it, too, and be taken from
         // all of them with it.
         change(&self.live(), MsFlags::MS_PRIVATE)?;
@@ -193,7 +193,7 @@ impl Anchors {
         let is_view = |anchor: &PathBuf| {
             uppermost(&table, anchor.as_os_str().as_bytes()).is_some_and(|upper| upper.fs_type == VIEW)
         };
-        let anchors = view::bound(VIEWS).map(|path| self.directory.join(path)).filter(is_view);
+        let anchors = view::bound(&ViewId::ALL).map(|path| self.directory.join(path)).filter(is_view);
         // Only the place is looked up, so that no server is asked.
         let open = |anchor: PathBuf| openat(CWD, &anchor, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
         Laid(anchors.filter_map(open).collect())
@@ -253,7 +253,7 @@ impl Anchors {
     fn lay_native_on(&self, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
         let table = table()?;
         let mut result = Ok(());
-        for path in view::bound(VIEWS).filter(|path| wanted(path)) {
+        for path in view::bound(&ViewId::ALL).filter(|path| wanted(path)) {
             let anchor = self.directory.join(path);
             let is_view = |mount: &Mount| mount.fs_type == VIEW;
             if uppermost(&table, anchor.as_os_str().as_bytes()).is_none_or(|upper| !is_view(upper)) {
@@ -278,7 +278,7 @@ impl Anchors {
         let depth = |anchor: PathBuf| {
             table.iter().filter(|mount| mount.mount_point == anchor.as_os_str().as_bytes()).count()
         };
-        view::bound(VIEWS).map(|path| depth(self.directory.join(path))).max().unwrap_or(0)
+        view::bound(&ViewId::ALL).map(|path| depth(self.directory.join(path))).max().unwrap_or(0)
     }
 
     /// Whether a file system is mounted, be it served or not.

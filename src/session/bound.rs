@@ -1,6 +1,6 @@
 //! Who has bound an anchor: as long as somebody has, what is laid on anchors must not be taken away.
 
-use crate::parse::mountinfo::{Mount, mounts};
+use cgprocfs_core::parse::mountinfo::{Mount, mounts};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};

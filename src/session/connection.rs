@@ -1,9 +1,9 @@
 //! A connection to the kernel, with all that a successor of this process needs to go on serving it.
 
-use crate::load::LoadRecord;
 use crate::service::{Kept, KeptTrigger, LEDGERS, LOADS, StartedLedger, TRIGGERS};
 use crate::shared::{Record, Table, Word};
 use crate::sys;
+use cgprocfs_core::load_average::LoadState;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::ffi::OsStr;
 use std::io;
@@ -53,7 +53,7 @@ const JOURNAL: usize = (place::END * 8).next_multiple_of(4096);
 const LEDGERS_AT: usize = (JOURNAL + journal::WORDS * 8).next_multiple_of(4096);
 const TRIGGERS_AT: usize = (LEDGERS_AT + Table::<StartedLedger>::words(LEDGERS) * 8).next_multiple_of(4096);
 const LOADS_AT: usize = (TRIGGERS_AT + Table::<KeptTrigger>::words(TRIGGERS) * 8).next_multiple_of(4096);
-const REQUESTS: usize = (LOADS_AT + Table::<LoadRecord>::words(LOADS) * 8).next_multiple_of(4096);
+const REQUESTS: usize = (LOADS_AT + Table::<LoadState>::words(LOADS) * 8).next_multiple_of(4096);
 const LENGTH: usize = REQUESTS + request_buffers::LENGTH;
 
 /// Why a connection can't be served.
@@ -111,7 +111,7 @@ impl Connection {
             (place::TRIGGERS, TRIGGERS_AT as u64),
             (place::TRIGGERS + 1, Table::<KeptTrigger>::shape(TRIGGERS)),
             (place::LOADS, LOADS_AT as u64),
-            (place::LOADS + 1, Table::<LoadRecord>::shape(LOADS)),
+            (place::LOADS + 1, Table::<LoadState>::shape(LOADS)),
             (place::REQUESTS, REQUESTS as u64),
             (place::READ_ONLY, u64::from(writes == Writes::Nothing)),
         ] {
@@ -373,8 +373,9 @@ fn map(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::load::{Averages, Ran};
     use crate::service::Service;
+    use cgprocfs_core::machine::Ticks;
+    use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages};
     use std::os::unix::net::UnixDatagram;
 
     /// One whose kernel is at the other end of a pair of sockets.
@@ -423,9 +424,9 @@ pub(super) mod tests {
     #[test]
     fn a_memory_of_another_version_is_gone_on_with() {
         let (_kernel, first) = connection();
-        let mut averages = Averages::default();
+        let mut averages = LoadAverages::default();
         averages.add(1.0, 60.0);
-        let record = LoadRecord { averages, at: 5, ran: Some(Ran { at: 4, time: 2 }), start: 3 };
+        let record = LoadState { averages, at: 5, ran: Some(CpuUsageAt { at: 4, time: 2 }), start: Ticks::new(3) };
         first.kept().unwrap().loads.put(0, 7, &record);
         let next = successor(&first);
         assert_eq!(next.kept().unwrap().loads.get(0), Some((7, record)));

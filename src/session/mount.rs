@@ -1,7 +1,7 @@
 //! Mounting by mount(2), without libfuse or a helper program.
 
 use super::anchors::Anchors;
-use crate::parse::mountinfo::mounts;
+use cgprocfs_core::parse::mountinfo::mounts;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -143,7 +143,7 @@ pub fn unmount(target: &Path) -> io::Result<()> {
 
 fn refuse_fuse_on(path: &Path) -> Result<(), MountError> {
     let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let is_fuse = |mount: &crate::parse::mountinfo::Mount| {
+    let is_fuse = |mount: &cgprocfs_core::parse::mountinfo::Mount| {
         mount.mount_point == path.as_os_str().as_bytes()
             && (mount.fs_type == b"fuse" || mount.fs_type.starts_with(b"fuse."))
     };

@@ -1,8 +1,9 @@
 //! The kernel's own files, as they are laid on anchors.
 
 use super::mount::unmount;
+use crate::masked;
 use crate::sys;
-use crate::view::{CPU_DIRECTORY, topology};
+use cgprocfs_core::view::CPU_DIRECTORY;
 use nix::mount::{MsFlags, mount};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
@@ -18,14 +19,14 @@ pub(super) const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).un
 pub(super) const NO: Option<&str> = None;
 
 /// What the kernel's files are made ready with.
-pub(super) struct Native {
+pub(super) struct HostFile {
     /// A directory, a private mount of its own, where something may be mounted for a moment.
     pub(super) workplace: PathBuf,
     /// An empty directory, a private mount of its own.
     pub(super) nothing: PathBuf,
 }
 
-impl Native {
+impl HostFile {
     /// Lays the kernel's own file, or directory, of a view's path on its anchor. Whether there is one.
     pub(super) fn lay(&self, path: &str, anchor: &Path) -> io::Result<bool> {
         let Some((top, rest)) = path.split_once('/') else { return Ok(false) };
@@ -94,7 +95,7 @@ fn masked_in(path: &str, directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     let place = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
     let mut masked = Vec::new();
     for entry in fs::read_dir(&place)? {
-        let Some(path) = topology::masked(entry?.file_name().as_bytes()) else { continue };
+        let Some(path) = masked::masked(entry?.file_name().as_bytes()) else { continue };
         masked.extend(place.join(&path).is_dir().then_some(path));
     }
     Ok(masked)

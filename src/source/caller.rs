@@ -9,9 +9,10 @@ use super::readers::Readers;
 use super::subtree::{self, Bounds};
 use super::time_namespaces::TimeNamespaces;
 use crate::error::Error;
-use crate::parse::CgroupVersion;
-use crate::parse::proc_stat::{is_exiting, start_time};
-use crate::snapshot::{Boot, Needs};
+use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::proc_stat::{is_exiting, start_time};
+use cgprocfs_core::snapshot::{Boot, Needs};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -251,7 +252,7 @@ impl Callers {
 
 /// When a process started. To ask about one that is in the middle of an exec takes until that is over; a reader that waits for
 /// us is in no exec.
-pub(super) fn start_of(pid: u32, procfs: &Procfs) -> Result<u64, Error> {
+pub(super) fn start_of(pid: u32, procfs: &Procfs) -> Result<Ticks, Error> {
     let mut text = Vec::new();
     procfs.read_of(pid, "stat", &mut text)?;
     start_time(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))

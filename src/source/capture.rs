@@ -15,12 +15,12 @@ use super::host::open_bare;
 use super::huge_pages::size_name;
 use super::layout::Hierarchy;
 use super::procfs::{PATH_DIR, READ, read_whole};
-use crate::bytes::Kib;
 use crate::error::{Error, printable};
-use crate::parse::CgroupVersion;
-use crate::parse::decimal;
-use crate::parse::mountinfo::mounts;
-use crate::snapshot::{Native, Needs};
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::decimal;
+use cgprocfs_core::parse::mountinfo::mounts;
+use cgprocfs_core::snapshot::{HostFile, Needs};
+use cgprocfs_core::units::Kib;
 use rustix::fs::{Dir, FileType, Mode, OFlags, openat, readlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -85,7 +85,7 @@ const OF_HUGE_PAGES: &[&str] = &[
 const BELOW: &[&str] = &["memory.events", "memory.oom_control"];
 /// and of any beside the path whose memory is protected.
 const OF_PROTECTED: &[&str] = &["memory.min", "memory.stat", "memory.current"];
-/// Of the host, besides those of [`Native`].
+/// Of the host, besides those of [`HostFile`].
 const OF_HOST: &[&str] = &["meminfo", "spl/kstat/zfs/arcstats", "sys/vm/swappiness"];
 /// Of its memory nodes.
 const OF_NODES: &[&str] = &["has_memory", "online", "possible"];
@@ -173,11 +173,11 @@ impl Copy<'_> {
             let opened = open_bare(&host.proc, name, READ);
             copy_path(&proc, name, opened.map_err(Into::into).and_then(read))?;
         }
-        for native in Native::ALL {
-            match host.native(native) {
+        for native in HostFile::ALL {
+            match host.host_file(native) {
                 Ok(text) => self.root.write_path(native.path(), &text)?,
                 // Nothing of it is shown in a container.
-                Err(error) if error.is_denied() && native == Native::Slabinfo => {
+                Err(error) if error.is_denied() && native == HostFile::Slabinfo => {
                     if self.copied.container.is_some() {
                         self.root.write_path(native.path(), b"")?;
                     }

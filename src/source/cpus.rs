@@ -7,12 +7,12 @@ use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
 use super::texts::read;
 use crate::error::Error;
-use crate::parse::CgroupVersion;
-use crate::parse::ParseError;
-use crate::parse::counter::number;
-use crate::parse::cpu_quota::CpuQuota;
-use crate::parse::flat_keyed::value_of;
-use crate::snapshot::{CpuTime, Cpus};
+use cgprocfs_core::cpu::{CpuTime, Cpus};
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::ParseError;
+use cgprocfs_core::parse::counter::number;
+use cgprocfs_core::parse::cpu_quota::CpuQuota;
+use cgprocfs_core::parse::flat_keyed::value_of;
 
 /// Reads them. `quota` says whether bandwidth limits count.
 pub(super) fn cpus(

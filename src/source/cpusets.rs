@@ -6,8 +6,8 @@ use super::layout::Hierarchy;
 use super::texts::read;
 use crate::error::Error;
 use crate::log_limit::odd_counter;
-use crate::parse::CgroupVersion;
-use crate::parse::cpu_list::CpuList;
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::cpu_list::CpuList;
 use std::convert::identity;
 
 /// The processors of a reader's container: all that any process in it may run on; `None` where the kernel says of none.

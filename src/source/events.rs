@@ -2,8 +2,8 @@
 //! include/linux/memcontrol.h), on v2 with the mount option `memory_localevents`.
 
 use super::procfs::{PATH_DIR, READ, read_whole};
-use crate::parse::CgroupVersion;
-use crate::parse::flat_keyed::count_of;
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::flat_keyed::count_of;
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;

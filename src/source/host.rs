@@ -6,14 +6,15 @@ use super::huge_pages;
 use super::layout::Layout;
 use super::memory_nodes::MemoryNodes;
 use super::procfs::{PATH_DIR, Procfs, READ, private_instance, read_whole};
-use crate::bytes::{Bytes, Kib};
 use crate::error::Error;
-use crate::parse::arcstats;
-use crate::parse::counter::number;
-use crate::parse::cpu_list::CpuList;
-use crate::parse::meminfo::{Field, Meminfo};
-use crate::parse::memory_stat::MemoryStat;
-use crate::snapshot::{Container, Level, Native, Needs, Scope, Snapshot};
+use cgprocfs_core::machine::{Machine, TickRate};
+use cgprocfs_core::parse::arcstats;
+use cgprocfs_core::parse::counter::number;
+use cgprocfs_core::parse::cpu_list::CpuList;
+use cgprocfs_core::parse::meminfo::{Field, Meminfo};
+use cgprocfs_core::parse::memory_stat::MemoryStat;
+use cgprocfs_core::snapshot::{Container, HostFile, Level, Needs, Scope, Snapshot};
+use cgprocfs_core::units::{Bytes, Kib};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use std::fs::File;
@@ -29,8 +30,7 @@ pub(super) struct HostFiles {
     /// `/proc` and `/sys`.
     pub(super) proc: OwnedFd,
     pub(super) sys: Option<OwnedFd>,
-    /// Size of a page.
-    pub(super) page: Kib,
+    pub(super) machine: Machine,
 }
 
 impl HostFiles {
@@ -40,16 +40,19 @@ impl HostFiles {
             open_bare(&procfs.dir, "meminfo", READ).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
         let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), directory, Mode::empty()).ok();
-        let page = Bytes::new(rustix::param::page_size() as u64).to_kib();
+        let machine = Machine {
+            page: Bytes::new(rustix::param::page_size() as u64).to_kib(),
+            tick_rate: TickRate::new(rustix::param::clock_ticks_per_second()),
+        };
         let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
         let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
         let sys = open_sysfs(root);
         let nodes = MemoryNodes::open(sys.as_ref());
-        Ok(Self { meminfo, hugepages, nodes, proc, sys, page })
+        Ok(Self { meminfo, hugepages, nodes, proc, sys, machine })
     }
 
     /// The text of a file that is a view for containers.
-    pub(super) fn native(&self, file: Native) -> Result<Vec<u8>, Error> {
+    pub(super) fn host_file(&self, file: HostFile) -> Result<Vec<u8>, Error> {
         let unreadable = |e: io::Error| Error::unreadable(format!("/{}", file.path()), e);
         let missing = || unreadable(io::ErrorKind::NotFound.into());
         let (top, rest) = file.path().split_once('/').ok_or_else(missing)?;
@@ -62,8 +65,8 @@ impl HostFiles {
 
     /// The processors that are online.
     pub(super) fn online(&self) -> Result<CpuList, Error> {
-        let file = Native::CpuOnline;
-        CpuList::parse(&self.native(file)?).map_err(|e| Error::malformed(format!("/{}", file.path()), e))
+        let file = HostFile::CpuOnline;
+        CpuList::parse(&self.host_file(file)?).map_err(|e| Error::malformed(format!("/{}", file.path()), e))
     }
 
     /// The host's `/proc/meminfo`.
@@ -127,7 +130,7 @@ impl HostFiles {
         if let (true, Some(meminfo)) = (usage_by_meminfo, &meminfo) {
             root.stat = Some(stat_by_meminfo(meminfo));
         }
-        Ok(Snapshot::of_memory(meminfo, self.page, Scope::Host(Box::new(root))))
+        Ok(Snapshot::of_memory(meminfo, self.machine, Scope::Host(Box::new(root))))
     }
 }
 

@@ -6,13 +6,12 @@ use super::descent::{Descent, downward};
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
 use super::texts::{note_odd, read};
-use crate::bytes::Kib;
 use crate::error::{Error, printable};
-use crate::parse::CgroupVersion;
-use crate::parse::meminfo::{Field, Meminfo};
-use crate::parse::numa_stat::NumaStat;
-use crate::snapshot::{CgroupFile, Container, Level, Needs, Scope, Snapshot, Swap};
-use crate::view::meminfo;
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::meminfo::{Field, Meminfo};
+use cgprocfs_core::parse::numa_stat::NumaStat;
+use cgprocfs_core::snapshot::{CgroupFile, Container, Level, Needs, Scope, Snapshot, Swap};
+use cgprocfs_core::units::Kib;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -167,7 +166,7 @@ impl CgroupPath {
         let Some(shown) = with_controller.position(|level| level.length <= caller.container_length) else {
             if !needs.covers(Needs::USAGE) && !needs.covers(Needs::LEVELS) {
                 // Of other controllers' numbers it may have its own.
-                return Ok(Snapshot::of_memory(None, host.page, Scope::Container(Container::default())));
+                return Ok(Snapshot::of_memory(None, host.machine, Scope::Container(Container::default())));
             }
             return host.load(layout, needs, buffer);
         };
@@ -186,7 +185,7 @@ impl CgroupPath {
         if layout.memory.version == CgroupVersion::V2 && meminfo.as_ref().is_some_and(has_swap) {
             container.swappiness = host.swappiness(buffer);
         }
-        let mut snapshot = Snapshot::of_memory(meminfo, host.page, Scope::Container(container));
+        let mut snapshot = Snapshot::of_memory(meminfo, host.machine, Scope::Container(container));
         if wanted.usage && wanted.text {
             // Where the container has no statistics of its own those of the level above are not its.
             let is_own =
@@ -208,7 +207,7 @@ impl CgroupPath {
         buffer: &mut Vec<u8>,
     ) -> Result<Option<NumaStat>, Error> {
         let Scope::Container(container) = scope else { return Ok(None) };
-        let shown = self.levels.iter().filter(|level| level.has_controller).nth(meminfo::shown(container));
+        let shown = self.levels.iter().filter(|level| level.has_controller).nth(container.effective_level());
         let Some(shown) = shown else { return Ok(None) };
         let (path, mut descent) = (self.path_to(shown), Descent::new(&layout.memory));
         for level in downward(path) {

@@ -3,8 +3,9 @@
 
 use super::procfs::{Procfs, read_whole};
 use crate::error::Error;
-use crate::parse::proc_stat::{run_time, start_time};
-use crate::parse::proc_status;
+use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::parse::proc_stat::{run_time, start_time};
+use cgprocfs_core::parse::proc_status;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,10 +15,10 @@ const OLDEST: usize = 8;
 /// What is known of a container's processes.
 #[derive(Debug, Default)]
 pub struct Life {
-    /// When the oldest of them was started, in clock ticks after the boot.
-    pub start: u64,
-    /// How long they have run, with those that they have waited for, in clock ticks.
-    pub ran: u64,
+    /// When the oldest of them was started, after the boot.
+    pub start: Ticks,
+    /// How long they have run, with those that they have waited for.
+    pub ran: Ticks,
     /// `/proc/PID/status` of its init; `None` where there is none.
     init: Option<OwnedFd>,
 }
@@ -50,7 +51,7 @@ pub(super) struct Search<'s> {
     /// The oldest start so far, for whoever does not wait for the end.
     so_far: &'s AtomicU64,
     /// When they were started, and their ids.
-    oldest: Vec<(u64, u32)>,
+    oldest: Vec<(Ticks, u32)>,
     ran: u64,
     text: Vec<u8>,
 }
@@ -64,8 +65,8 @@ impl<'s> Search<'s> {
         self.procfs.read_of(pid, "stat", &mut self.text)?;
         let malformed = |e| Error::malformed(format!("/proc/{pid}/stat"), e);
         let start = start_time(&self.text).map_err(malformed)?;
-        self.ran = self.ran.saturating_add(run_time(&self.text).map_err(malformed)?);
-        self.so_far.fetch_min(start, Ordering::Relaxed);
+        self.ran = self.ran.saturating_add(run_time(&self.text).map_err(malformed)?.get());
+        self.so_far.fetch_min(start.get(), Ordering::Relaxed);
         let place = self.oldest.partition_point(|known| *known < (start, pid));
         self.oldest.insert(place, (start, pid));
         self.oldest.truncate(OLDEST);
@@ -75,11 +76,12 @@ impl<'s> Search<'s> {
     pub(super) fn end(mut self) -> Life {
         let oldest = std::mem::take(&mut self.oldest);
         let init = oldest.iter().find_map(|&(start, pid)| self.hold_init(start, pid));
-        Life { start: self.so_far.load(Ordering::Relaxed), ran: self.ran, init }
+        let start = Ticks::new(self.so_far.load(Ordering::Relaxed));
+        Life { start, ran: Ticks::new(self.ran), init }
     }
 
     /// If it is the first process of a pid namespace below ours.
-    fn hold_init(&mut self, start: u64, pid: u32) -> Option<OwnedFd> {
+    fn hold_init(&mut self, start: Ticks, pid: u32) -> Option<OwnedFd> {
         let held = self.procfs.open_of(pid, "status").ok()?;
         read_whole(&held, &mut self.text).ok()?;
         let status = proc_status::parse(&self.text).ok()?;
@@ -108,10 +110,10 @@ mod tests {
         let so_far = AtomicU64::new(u64::MAX);
         let mut search = Search::new(&procfs, &so_far);
         search.look_at(younger.id()).unwrap();
-        let only_younger = so_far.load(Ordering::Relaxed);
+        let only_younger = Ticks::new(so_far.load(Ordering::Relaxed));
         search.look_at(older.id()).unwrap();
         let life = search.end();
-        assert!(life.start < only_younger && life.start == so_far.load(Ordering::Relaxed));
+        assert!(life.start < only_younger && life.start == Ticks::new(so_far.load(Ordering::Relaxed)));
         for child in [&mut older, &mut younger] {
             child.kill().unwrap();
             child.wait().unwrap();

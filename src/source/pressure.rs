@@ -7,7 +7,7 @@ use super::levels::relative;
 use super::procfs::READ;
 use super::texts::read;
 use crate::error::{Error, printable};
-use crate::snapshot::{CgroupFile, Native};
+use cgprocfs_core::snapshot::{CgroupFile, HostFile};
 use rustix::fs::{AtFlags, Mode, openat, statat};
 use rustix::io::{Errno, pread};
 use std::os::fd::OwnedFd;
@@ -49,7 +49,7 @@ impl PressureFile {
     }
 
     /// The host's.
-    pub(super) fn of_host(host: &HostFiles, native: Native) -> Result<Self, Error> {
+    pub(super) fn of_host(host: &HostFiles, native: HostFile) -> Result<Self, Error> {
         let unreadable = |e| Error::unreadable(format!("/{}", native.path()), e);
         let below = native.path().strip_prefix("proc/").ok_or_else(|| unreadable(Errno::NOENT))?;
         open_bare(&host.proc, below, READ).map(Self).map_err(unreadable)

@@ -79,9 +79,10 @@ impl Procfs {
         });
         match id {
             Ok(Some(id)) => Ok(id),
-            Ok(None) => {
-                Err(Error::malformed(format!("/proc/{pid}/{file}"), crate::parse::ParseError::MalformedLine))
-            }
+            Ok(None) => Err(Error::malformed(
+                format!("/proc/{pid}/{file}"),
+                cgprocfs_core::parse::ParseError::MalformedLine,
+            )),
             Err(e) => Err(process_error(pid, file, e.into())),
         }
     }
@@ -105,7 +106,7 @@ pub(super) fn private_instance(fs_type: &str) -> rustix::io::Result<OwnedFd> {
 fn number_in_brackets(target: &[u8]) -> Option<u64> {
     let open = target.iter().position(|&b| b == b'[')?;
     let digits = target[open + 1..].strip_suffix(b"]")?;
-    crate::parse::decimal(digits).ok()
+    cgprocfs_core::parse::decimal(digits).ok()
 }
 
 /// Formats `PID/FILE` without touching the heap: every request comes through here.

@@ -5,13 +5,13 @@
 //! nobody else can have. `memory.low` gives way before the kernel kills, so that it does not count here.
 
 use super::procfs::{PATH_DIR, READ, read_whole};
-use crate::bytes::Bytes;
 use crate::error::{Error, printable};
-use crate::parse::CgroupVersion;
-use crate::parse::ParseError;
-use crate::parse::counter::{limit, usage};
-use crate::parse::memory_stat::memory_stat;
 use crate::sys;
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::ParseError;
+use cgprocfs_core::parse::counter::{limit, usage};
+use cgprocfs_core::parse::memory_stat::memory_stat;
+use cgprocfs_core::units::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
 use std::ffi::CString;

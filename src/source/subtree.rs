@@ -3,7 +3,7 @@
 use super::layout::Hierarchy;
 use super::procfs::{PATH_DIR, READ};
 use crate::error::{Error, printable};
-use crate::parse::decimal;
+use cgprocfs_core::parse::decimal;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use rustix::io::Errno;
@@ -207,8 +207,8 @@ mod tests {
         let hierarchy = super::super::layout::Layout::detect(Path::new("/")).map(|layout| layout.memory);
         let Ok(hierarchy) = hierarchy else { return };
         let name = match hierarchy.version {
-            crate::parse::CgroupVersion::V1 => "tasks",
-            crate::parse::CgroupVersion::V2 => "cgroup.threads",
+            cgprocfs_core::parse::CgroupVersion::V1 => "tasks",
+            cgprocfs_core::parse::CgroupVersion::V2 => "cgroup.threads",
         };
         let threads: Vec<_> = (0..4000).map(|_| std::thread::spawn(std::thread::park)).collect();
         let membership = fs::read("/proc/self/cgroup").unwrap();

@@ -7,8 +7,9 @@
 
 use super::host::open_bare;
 use super::procfs::{PATH_DIR, READ};
-use crate::parse::cpu_list::CpuList;
-use crate::view::topology::{self, Link, Topology};
+use crate::masked;
+use cgprocfs_core::parse::cpu_list::CpuList;
+use cgprocfs_core::topology::{self, Link, Topology};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
@@ -96,7 +97,7 @@ impl SystemDirectory {
     }
 
     fn look_at(&self, path: &[u8]) -> Result<Entry, Errno> {
-        if topology::is_masked(path) {
+        if masked::is_masked(path) {
             return Err(Errno::NOENT);
         }
         if let Some(link) = Link::at(path) {

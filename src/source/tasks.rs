@@ -4,9 +4,9 @@ use super::layout::{Hierarchy, Layout};
 use super::procfs::{Procfs, READ, read_whole};
 use super::subtree::{Bounds, ids};
 use crate::error::Error;
-use crate::load::{RunQueue, Tasks};
-use crate::parse::CgroupVersion;
-use crate::parse::{proc_status, schedstat};
+use cgprocfs_core::load_average::{RunQueue, TaskCounts};
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::{proc_status, schedstat};
 use rustix::fs::{Mode, openat};
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use std::collections::HashMap;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TaskLook {
     /// What was seen.
-    pub tasks: Tasks,
+    pub tasks: TaskCounts,
     /// How long they have run and waited, where that was asked for.
     pub run_queue: RunQueue,
     /// Whether all cgroups were looked at.
@@ -60,9 +60,9 @@ struct Looker<'s> {
 }
 
 impl Looker<'_> {
-    fn look(&mut self, ids: &[u32], depth: Depth) -> (Tasks, RunQueue) {
+    fn look(&mut self, ids: &[u32], depth: Depth) -> (TaskCounts, RunQueue) {
         let total = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-        let (mut tasks, mut run_queue) = (Tasks { total, ..Tasks::default() }, RunQueue::default());
+        let (mut tasks, mut run_queue) = (TaskCounts { total, ..TaskCounts::default() }, RunQueue::default());
         // Of too many every so-manieth stands for as many.
         let stride = ids.len().div_ceil(depth.tasks.max(1)).max(1);
         let weight = u32::try_from(stride).unwrap_or(u32::MAX);
@@ -137,7 +137,7 @@ mod tests {
         task
     }
 
-    fn look(root: &Path, ids: &[u32], most: usize, hierarchy: Option<&Hierarchy>) -> (Tasks, RunQueue) {
+    fn look(root: &Path, ids: &[u32], most: usize, hierarchy: Option<&Hierarchy>) -> (TaskCounts, RunQueue) {
         let procfs = Procfs::open(root).unwrap();
         let freezers = Freezers { hierarchy, known: HashMap::new() };
         let depth = Depth { cgroups: 0, tasks: most, with_run_queue: true, asker: Some(301) };

@@ -8,11 +8,11 @@ use super::pressure::no_account;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::error::{Error, printable};
 use crate::log_limit::odd_counter;
-use crate::parse::CgroupVersion;
-use crate::parse::ParseError;
-use crate::parse::flat_keyed::{count_of, odd_key};
-use crate::parse::io_stat::odd_word;
-use crate::snapshot::CgroupFile;
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::ParseError;
+use cgprocfs_core::parse::flat_keyed::{count_of, odd_key};
+use cgprocfs_core::parse::io_stat::odd_word;
+use cgprocfs_core::snapshot::CgroupFile;
 use rustix::fs::{Mode, openat};
 use rustix::io::Errno;
 

@@ -2,8 +2,8 @@
 
 use super::procfs::Procfs;
 use crate::error::Error;
-use crate::parse::time_offsets;
-use crate::snapshot::Boot;
+use cgprocfs_core::parse::time_offsets;
+use cgprocfs_core::snapshot::Boot;
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;

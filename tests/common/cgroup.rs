@@ -1,7 +1,7 @@
 //! Cgroups that are removed, with everybody in them, when they go out of scope.
 
-use cgprocfs::parse::CgroupVersion;
 use cgprocfs::source::Layout;
+use cgprocfs_core::parse::CgroupVersion;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -79,7 +79,7 @@ impl Need {
             Need::Processors(count) => {
                 // Not those that another test has let this process run on.
                 let online = std::fs::read("/sys/devices/system/cpu/online").unwrap();
-                let there = cgprocfs::parse::cpu_list::CpuList::parse(&online).unwrap().len();
+                let there = cgprocfs_core::parse::cpu_list::CpuList::parse(&online).unwrap().len();
                 lacks(there >= count, &format!("needs {count} processors"))
             }
             Need::Emulation => lacks(!is_native(), "needs a guest that may run out of memory"),

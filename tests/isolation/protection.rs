@@ -2,7 +2,7 @@
 
 use cgprocfs::service::Service;
 use cgprocfs::source::Source;
-use cgprocfs::view::find;
+use cgprocfs_core::view::find;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -4,7 +4,7 @@ use super::super::caller::process_is_init_of;
 use super::super::procfs::Procfs;
 use super::CopyError;
 use super::tree::Directory;
-use crate::parse::{decimal, proc_status};
+use cgprocfs_core::parse::{decimal, proc_status};
 use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::thread;
@@ -199,7 +199,7 @@ fn lines(ids: &[u32]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parse::proc_stat::{is_exiting, start_time};
+    use cgprocfs_core::parse::proc_stat::{is_exiting, start_time};
 
     #[test]
     fn no_name_and_no_address_is_copied() {

@@ -1,6 +1,8 @@
 use super::*;
-use crate::bytes::Kib;
-use crate::snapshot::{Container, Cpus, HostNode, Nodes, Scope, Snapshot};
+use cgprocfs_core::cpu::Cpus;
+use cgprocfs_core::machine::Machine;
+use cgprocfs_core::snapshot::{Container, HostNode, Nodes, Scope, Snapshot};
+use cgprocfs_core::units::Kib;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -49,7 +51,7 @@ impl Host {
     fn topology(allowed: &str) -> Topology {
         let list = |text: &str| CpuList::parse(format!("{text}\n").as_bytes()).unwrap();
         let container = Container::default();
-        let mut snapshot = Snapshot::of_memory(None, Kib::new(4), Scope::Container(container));
+        let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, Scope::Container(container));
         snapshot.cpus =
             Some(Cpus { online: list("0,2"), allowed: Some(list(allowed)), quota: None, time: None });
         let node = |number, cpus| HostNode { number, cpus: list(cpus), total: Kib::new(1) };

@@ -1,0 +1,6 @@
+//! Processors: which a container has, and the account of what they have done.
+
+pub mod account;
+mod processors;
+
+pub use self::processors::{CpuTime, Cpus};

@@ -1,0 +1,192 @@
+//! Pressure triggers, as the kernel has them: an event when programs were stalled for so long within a window
+//! (Documentation/accounting/psi.rst, kernel/sched/psi.c).
+
+/// What is watched for, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trigger {
+    /// Which line of the file.
+    pub line: Line,
+    /// So long a stall.
+    pub threshold: u32,
+    /// Within so long a time.
+    pub window: u32,
+}
+
+/// A line of a file of pressure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// At least one task was stalled.
+    Some,
+    /// All were.
+    Full,
+}
+
+/// `WINDOW_MIN_US` and `WINDOW_MAX_US`.
+const SHORTEST: u32 = 500_000;
+const LONGEST: u32 = 10_000_000;
+/// The kernel takes no more of what is written.
+const MOST_BYTES: usize = 32;
+
+impl Trigger {
+    /// Reads what a program writes, such as `some 150000 1000000`, and a NUL or a newline: whatever its last byte is, it
+    /// does not count (`psi_write()`).
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = text
+            .get(..text.len().min(MOST_BYTES).checked_sub(1)?)?
+            .split(|&b| b == 0 || b == b'\n')
+            .next()?;
+        let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
+        let line = match words.next()? {
+            "some" => Line::Some,
+            "full" => Line::Full,
+            _ => return None,
+        };
+        let (threshold, window) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let is_valid = (SHORTEST..=LONGEST).contains(&window) && (1..=window).contains(&threshold);
+        is_valid.then_some(Self { line, threshold, window })
+    }
+
+    /// For how long tasks were stalled in all by the text of a file of pressure, in microseconds.
+    #[must_use]
+    pub fn stalled(self, text: &[u8]) -> Option<u64> {
+        let name: &[u8] = match self.line {
+            Line::Some => b"some ",
+            Line::Full => b"full ",
+        };
+        let line = text.split(|&b| b == b'\n').find(|line| line.starts_with(name))?;
+        let total = line.split(|&b| b == b' ').find_map(|word| word.strip_prefix(b"total="))?;
+        std::str::from_utf8(total).ok()?.parse().ok()
+    }
+}
+
+/// A trigger at work. Times are in microseconds, from any start.
+#[derive(Debug, Clone)]
+pub struct PsiWindow {
+    trigger: Trigger,
+    start: u64,
+    value: u64,
+    /// How much there was in the window before.
+    before: u64,
+    seen: u64,
+    pending: bool,
+    last_event: Option<u64>,
+}
+
+impl PsiWindow {
+    /// Begins now, when tasks were stalled for `stalled` in all.
+    #[must_use]
+    pub const fn new(trigger: Trigger, now: u64, stalled: u64) -> Self {
+        Self {
+            trigger,
+            start: now,
+            value: stalled,
+            before: 0,
+            seen: stalled,
+            pending: false,
+            last_event: None,
+        }
+    }
+
+    /// Whether there is an event, one for each window at most (`update_triggers()`).
+    pub fn look(&mut self, now: u64, stalled: u64) -> bool {
+        let is_new = stalled != self.seen;
+        self.seen = stalled;
+        if !is_new && !self.pending {
+            return false;
+        }
+        if is_new {
+            let growth = self.growth(now, stalled);
+            self.pending |= growth >= u64::from(self.trigger.threshold);
+        }
+        let window = u64::from(self.trigger.window);
+        let is_early = self.last_event.is_some_and(|last| now < last.saturating_add(window));
+        if !self.pending || is_early {
+            return false;
+        }
+        (self.pending, self.last_event) = (false, Some(now));
+        true
+    }
+
+    /// How long tasks were stalled in the window that ends now, as far as that is known (`window_update()`).
+    fn growth(&mut self, now: u64, stalled: u64) -> u64 {
+        let window = u64::from(self.trigger.window);
+        let elapsed = now.saturating_sub(self.start);
+        let growth = stalled.saturating_sub(self.value);
+        if elapsed > window {
+            (self.start, self.value, self.before) = (now, stalled, growth);
+            return growth;
+        }
+        growth.saturating_add(self.before.saturating_mul(window - elapsed) / window)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = 1000;
+
+    #[test]
+    fn what_programs_write() {
+        let trigger = Trigger { line: Line::Some, threshold: 150_000, window: 1_000_000 };
+        for text in [
+            "some 150000 1000000\0",
+            "some 150000 1000000\n",
+            "some  150000 1000000 x\0",
+            "some 150000 10000000",
+        ] {
+            assert_eq!(Trigger::parse(text.as_bytes()), Some(trigger), "{text:?}");
+        }
+        let full = Trigger::parse(b"full 500000 500000\n").map(|trigger| trigger.line);
+        assert_eq!(full, Some(Line::Full));
+        for text in [
+            "",
+            "some\n",
+            "some 1\n",
+            "none 1 500000\n",
+            "some 0 500000\n",
+            "some 1 499999\n",
+            "some 1 10000001\n",
+            "some 500001 500000\n",
+            "some -1 500000\n",
+            "some 1 99999999999\n",
+            "\u{e9}\n",
+        ] {
+            assert_eq!(Trigger::parse(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_s_total() {
+        let trigger = Trigger { line: Line::Full, threshold: 1, window: SHORTEST };
+        let text = b"some avg10=0.00 avg60=0.00 avg300=0.00 total=254707\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=94166\n";
+        assert_eq!(trigger.stalled(text), Some(94_166));
+        assert_eq!(trigger.stalled(b"some total=1\n"), None);
+    }
+
+    /// How many events there are when `stall` of every 100 ms are lost for ten seconds.
+    fn events(threshold: u32, stall: u64) -> usize {
+        let trigger = Trigger { line: Line::Some, threshold, window: 1_000_000 };
+        let mut watch = PsiWindow::new(trigger, 0, 0);
+        (1..=100).filter(|step| watch.look(step * 100 * MS, step * stall)).count()
+    }
+
+    #[test]
+    fn one_event_a_window() {
+        assert_eq!(events(150_000, 20 * MS), 10);
+        assert_eq!(events(150_000, 10 * MS), 0, "100 ms of each second");
+        assert_eq!(events(150_000, 0), 0);
+        assert_eq!(events(1, 1), 10);
+    }
+
+    #[test]
+    fn a_stall_that_ended_is_told_once() {
+        let trigger = Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 };
+        let mut watch = PsiWindow::new(trigger, 0, 0);
+        assert!(watch.look(100 * MS, 100 * MS));
+        assert!(!watch.look(200 * MS, 250 * MS), "another has to wait until the window is over");
+        let told: Vec<_> = (3..=40).filter(|step| watch.look(step * 100 * MS, 250 * MS)).collect();
+        assert_eq!(told, [11]);
+    }
+}

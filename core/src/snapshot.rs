@@ -1,0 +1,112 @@
+//! Everything that was read for one answer: plain data, filled by [`source`](crate::source), consumed
+//! by [`view`](crate::view).
+
+mod files;
+mod memory;
+mod needs;
+mod nodes;
+
+pub use self::files::{CgroupFile, HostFile};
+pub use self::memory::{Container, HugeLevel, HugePool, Level, NodeMemory, Room, Swap};
+pub use self::needs::Needs;
+pub use self::nodes::{HostNode, Nodes};
+
+use crate::cpu::Cpus;
+use crate::cpu::account::CpuCounters;
+use crate::error::ViewError;
+use crate::load_average::LoadAvg;
+use crate::machine::{Machine, Ticks};
+use crate::parse::meminfo::Meminfo;
+use crate::parse::numa_stat::NumaStat;
+
+/// One consistent reading.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The host's `/proc/meminfo`; loaded with [`Needs::LEVELS`].
+    pub meminfo: Option<Meminfo>,
+    /// Whose clock ticks and pages these numbers are in.
+    pub machine: Machine,
+    /// Whose numbers these are.
+    pub scope: Scope,
+    /// Loaded with [`Needs::CPUS`].
+    pub cpus: Option<Cpus>,
+    /// Loaded with [`Needs::NODES`].
+    pub nodes: Option<Nodes>,
+    /// Of the level whose numbers `proc/meminfo` shows, where the kernel keeps them apart by nodes; loaded with
+    /// [`Needs::NUMA_STAT`].
+    pub numa_stat: Option<NumaStat>,
+    /// When the container started, after the host's boot; loaded with [`Needs::START`].
+    pub start: Option<Ticks>,
+    /// Loaded with [`Needs::BOOT`].
+    pub boot: Boot,
+    /// Loaded with [`Needs::COUNTERS`].
+    pub counters: Option<CpuCounters>,
+    /// Loaded with [`Needs::LOAD`].
+    pub load: Option<LoadAvg>,
+    /// The process id of a reader in no container, in its own pid namespace, where that is another than ours; loaded with
+    /// [`Needs::LOAD`].
+    pub last_pid: Option<u32>,
+    /// Texts of files of the container's cgroup, `None` where it has no such file or no cgroup in that hierarchy; loaded
+    /// with [`Needs::cgroup_file`].
+    pub cgroup_files: Vec<(CgroupFile, Option<Vec<u8>>)>,
+    /// Texts of the kernel's own files; loaded with [`Needs::native`].
+    pub host_files: Vec<(HostFile, Vec<u8>)>,
+}
+
+impl Snapshot {
+    /// One with numbers of memory alone.
+    #[must_use]
+    pub const fn of_memory(meminfo: Option<Meminfo>, machine: Machine, scope: Scope) -> Self {
+        Self {
+            meminfo,
+            machine,
+            scope,
+            cpus: None,
+            nodes: None,
+            numa_stat: None,
+            start: None,
+            boot: Boot { offset: 0, at: None },
+            counters: None,
+            load: None,
+            last_pid: None,
+            cgroup_files: Vec::new(),
+            host_files: Vec::new(),
+        }
+    }
+
+    /// The text of a file of the container's cgroup; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it was not loaded.
+    pub fn cgroup_file(&self, file: CgroupFile) -> Result<Option<&[u8]>, ViewError> {
+        let found = self.cgroup_files.iter().find(|(known, _)| *known == file);
+        found.map(|(_, text)| text.as_deref()).ok_or(ViewError::NotLoaded("a file of the container's cgroup"))
+    }
+
+    /// The kernel's own text of a file.
+    ///
+    /// # Errors
+    /// Where it was not loaded.
+    pub fn host_file(&self, file: HostFile) -> Result<&[u8], ViewError> {
+        let found = self.host_files.iter().find(|(known, _)| *known == file);
+        found.map(|(_, text)| &**text).ok_or(ViewError::NotLoaded(file.path()))
+    }
+}
+
+/// The boot as a reader has it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Boot {
+    /// How much longer ago it is in the reader's time namespace than it is here, in nanoseconds.
+    pub offset: i64,
+    /// When it was here, in nanoseconds of the wall clock, where the kernel's own text is not exact enough.
+    pub at: Option<i64>,
+}
+
+/// Whose numbers a snapshot holds.
+#[derive(Debug, Clone)]
+pub enum Scope {
+    /// The reader is in no container: the root cgroup, where the kernel charges nothing to a limit.
+    Host(Box<Level>),
+    /// The reader is in a container.
+    Container(Container),
+}

@@ -1,0 +1,255 @@
+//! Memory of a container: its levels, its swap, its huge pages, and what the machine has for it.
+
+use crate::parse::meminfo::{Field, Meminfo};
+use crate::parse::memory_stat::MemoryStat;
+use crate::units::{Bytes, Kib};
+
+/// A container and every level above it.
+#[derive(Debug, Clone, Default)]
+pub struct Container {
+    /// The cgroups that have the memory controller, from the reader's own up to, not including, the root.
+    pub levels: Vec<Level>,
+    /// Which of `levels` is the container, whose usage and statistics are shown. Levels before it are
+    /// the reader's sub-cgroups: their limits bind the reader too.
+    pub index: usize,
+    /// The machine's pools of huge pages as the container sees them. `None`: neither a hugetlb controller nor a cpuset
+    /// limits the reader, or the host has no huge pages, so that the host's figures are right as they are.
+    pub huge_pages: Option<Vec<HugePool>>,
+    /// `memory.swappiness` of the reader's own cgroup, on cgroup v2 `vm.swappiness`; `None` where it was not needed.
+    pub swappiness: Option<u64>,
+    /// The memory nodes that the reader's cpuset lets it use; `None` where that is all of them.
+    pub nodes: Option<NodeMemory>,
+    /// What a cache of the host outside of its page cache would give back: ZFS's ARC, which `MemAvailable` leaves out.
+    pub given_back: Kib,
+}
+
+/// What some nodes of a machine have together.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NodeMemory {
+    /// `MemTotal`.
+    pub total: Kib,
+    /// `MemFree`.
+    pub free: Kib,
+    /// Page cache and slabs that can be reclaimed.
+    pub reclaimable: Kib,
+}
+
+/// What there is of memory where no cgroup limits it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// All of it.
+    pub total: Kib,
+    /// What can be allocated without swapping.
+    pub available: Kib,
+}
+
+impl Container {
+    /// Which level's usage and statistics are shown: the container's, but where a cgroup of the reader below
+    /// that has a smaller limit than all from the container up. Its limit is the total then, and what else is
+    /// in the container is not what fills it.
+    #[must_use]
+    pub fn effective_level(&self) -> usize {
+        let least = |levels: &[Level]| {
+            levels.iter().enumerate().filter_map(|(index, level)| Some((level.limit?, index))).min()
+        };
+        let (inner, outer) = self.levels.split_at(self.index.min(self.levels.len()));
+        match (least(inner), least(outer)) {
+            (Some((limit, index)), outer) if outer.is_none_or(|(outer, _)| limit < outer) => {
+                match self.levels[index].stat {
+                    Some(_) => index,
+                    // A limit above the host's memory: it binds nothing, and was not read further.
+                    None => self.index,
+                }
+            }
+            _ => self.index,
+        }
+    }
+
+    /// What the machine has for this container: the least of the host's and of the nodes that it may use.
+    #[must_use]
+    pub fn room(&self, host: &Meminfo) -> Room {
+        let total = host.kib(Field::MemTotal);
+        let room = Room { total, available: (host.available() + self.given_back).min(total) };
+        let Some(nodes) = self.nodes else { return room };
+        let available = (nodes.available(host) + self.given_back) - nodes.kept(host);
+        Room { total: room.total.min(nodes.total), available: room.available.min(available).min(nodes.total) }
+    }
+}
+
+impl NodeMemory {
+    /// What is free or can be reclaimed.
+    fn available(&self, host: &Meminfo) -> Kib {
+        // Before Linux 3.14 the host's own figure is what is free.
+        if host.count(Field::MemAvailable).is_none() { self.free } else { self.free + self.reclaimable }
+    }
+
+    /// Not all of that is available: the kernel keeps some back (`si_mem_available()`, mm/show_mem.c). How much, only the
+    /// host says, for all nodes together; these keep their share.
+    fn kept(&self, host: &Meminfo) -> Kib {
+        let Some(available) = host.count(Field::MemAvailable).map(Kib::new) else { return Kib::ZERO };
+        let reclaimable =
+            host.kib(Field::ActiveFile) + host.kib(Field::InactiveFile) + host.reclaimable_slab();
+        let kept = (host.kib(Field::MemFree) + reclaimable) - available;
+        let whole = u128::from(host.kib(Field::MemTotal).get()).max(1);
+        let share = u128::from(kept.get()) * u128::from(self.total.get()) / whole;
+        Kib::new(u64::try_from(share).unwrap_or(u64::MAX))
+    }
+}
+
+/// One cgroup with the memory controller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Level {
+    /// `memory.max` or `memory.limit_in_bytes`; `None` is no limit.
+    pub limit: Option<Bytes>,
+    /// `memory.current` or `memory.usage_in_bytes`. `None` where it was not needed, and in the root of
+    /// cgroup v2, which has no such file.
+    pub usage: Option<Bytes>,
+    /// `memory.stat`, where needed: not of a level that has more left below its limit, even without them, than another.
+    pub stat: Option<MemoryStat>,
+    /// Caches of children off the reader's path that `memory.min` protects: within `stat`, and yet not
+    /// reclaimable from here.
+    pub protected: Bytes,
+    /// Swap of this level.
+    pub swap: Swap,
+}
+
+impl Level {
+    /// The limit on memory, if it is below the `total` that there is anyway.
+    #[must_use]
+    pub fn limit_below(&self, total: Kib) -> Option<Kib> {
+        self.limit.map(Bytes::to_kib).filter(|limit| *limit < total)
+    }
+
+    /// What is left below [such a limit](Self::limit_below) without any reclaim; `None` without one, or where usage is not
+    /// known.
+    #[must_use]
+    pub fn unused_below(&self, total: Kib) -> Option<Kib> {
+        Some(self.limit_below(total)? - self.usage?.to_kib())
+    }
+
+    /// What is left below it once the caches of this level are reclaimed, but for those that are
+    /// [`protected`](Self::protected); `None` where statistics are not known either.
+    #[must_use]
+    pub fn headroom_below(&self, total: Kib) -> Option<Kib> {
+        Some(self.limit_below(total)? + self.obtainable_caches()? - self.usage?.to_kib())
+    }
+
+    /// What is left below the limit of cgroup v1 on memory and swap together, without any reclaim; `None` without one.
+    #[must_use]
+    pub fn unused_with_swap(&self) -> Option<Kib> {
+        let (limit, usage) = self.with_swap()?;
+        Some(limit - usage)
+    }
+
+    /// Likewise once the caches of this level are reclaimed; to swap gains nothing there. `None` where statistics are not
+    /// known.
+    #[must_use]
+    pub fn headroom_with_swap(&self) -> Option<Kib> {
+        let (limit, usage) = self.with_swap()?;
+        Some(limit + self.obtainable_caches()? - usage)
+    }
+
+    fn with_swap(&self) -> Option<(Kib, Kib)> {
+        match self.swap {
+            Swap::V1 { limit, usage } => Some((limit?.to_kib(), usage.to_kib())),
+            Swap::V2 { .. } | Swap::Unaccounted | Swap::Odd => None,
+        }
+    }
+
+    fn obtainable_caches(&self) -> Option<Kib> {
+        Some((self.stat.as_ref()?.reclaimable() - self.protected).to_kib())
+    }
+}
+
+/// Limits on swap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Swap {
+    /// The kernel does not account for swap, or the host has none: only the host's figures bind.
+    #[default]
+    Unaccounted,
+    /// cgroup v1, where limit and usage are of memory and swap together.
+    V1 {
+        /// `memory.memsw.limit_in_bytes`.
+        limit: Option<Bytes>,
+        /// `memory.memsw.usage_in_bytes`.
+        usage: Bytes,
+    },
+    /// cgroup v2.
+    V2 {
+        /// `memory.swap.max`.
+        limit: Option<Bytes>,
+        /// `memory.swap.current`.
+        usage: Bytes,
+    },
+    /// The kernel's limit made no sense: nothing is promised.
+    Odd,
+}
+
+/// The huge pages of one size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HugePool {
+    /// Size of a page.
+    pub size: Kib,
+    /// Pages in the host's pool, or in those of the nodes that the reader may use.
+    pub host_total: u64,
+    /// How many of them nobody has taken, where that is another number than the host's.
+    pub nodes_free: Option<u64>,
+    /// The reader's cgroups in the hugetlb controller's hierarchy, leaf first, without the root.
+    pub levels: Vec<HugeLevel>,
+    /// Which of `levels` is the container; `None` where it has no cgroup of its own there.
+    pub container: Option<usize>,
+}
+
+/// Huge pages of one size in one cgroup.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HugeLevel {
+    /// `hugetlb.SIZE.max` or `.limit_in_bytes`: of pages that are in use.
+    pub limit: Option<Bytes>,
+    /// `hugetlb.SIZE.current` or `.usage_in_bytes`.
+    pub usage: Bytes,
+    /// `hugetlb.SIZE.rsvd.max` or `.rsvd.limit_in_bytes`: of pages that were promised to a mapping, whether or not they
+    /// are in use by now.
+    pub reserved_limit: Option<Bytes>,
+    /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`; 0 on kernels without it.
+    pub reserved: Bytes,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> Meminfo {
+        let text = "MemTotal: 1000 kB\nMemFree: 500 kB\nMemAvailable: 580 kB\nActive(file): 60 kB\n\
+            Inactive(file): 40 kB\nSReclaimable: 30 kB\nKReclaimable: 40 kB\n";
+        Meminfo::parse(text.as_bytes().to_vec()).unwrap()
+    }
+
+    fn room(nodes: Option<NodeMemory>, given_back: u64) -> (u64, u64) {
+        let container = Container { nodes, given_back: Kib::new(given_back), ..Container::default() };
+        let room = container.room(&host());
+        (room.total.get(), room.available.get())
+    }
+
+    #[test]
+    fn what_the_machine_has() {
+        assert_eq!(room(None, 0), (1000, 580));
+        assert_eq!(room(None, 300), (1000, 880));
+        assert_eq!(room(None, 3000), (1000, 1000));
+    }
+
+    /// 60 of 640 are kept back, of which a node with half of the memory has half.
+    #[test]
+    fn what_some_nodes_have() {
+        let node = |free, reclaimable| {
+            Some(NodeMemory {
+                total: Kib::new(500),
+                free: Kib::new(free),
+                reclaimable: Kib::new(reclaimable),
+            })
+        };
+        assert_eq!(room(node(300, 100), 0), (500, 370));
+        assert_eq!(room(node(10, 10), 0), (500, 0));
+        assert_eq!(room(node(10, 10), 50), (500, 40));
+        assert_eq!(room(node(500, 500), 0), (500, 500));
+    }
+}

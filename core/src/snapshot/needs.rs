@@ -1,0 +1,75 @@
+//! What of a [`Snapshot`](super::Snapshot) has to be loaded.
+
+use super::files::{CgroupFile, HostFile};
+
+/// Which parts of a [`Snapshot`] a view wants loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs(u64);
+
+impl Needs {
+    /// Usage and statistics of the container itself.
+    pub const USAGE: Self = Self(1);
+    /// The host's `/proc/meminfo`, and limits and headroom of every level: memory, swap, huge pages.
+    pub const LEVELS: Self = Self(2);
+    /// Processors, and how long the container has used them.
+    pub const CPUS: Self = Self(4);
+    /// When the container started.
+    pub const START: Self = Self(8);
+    /// What the container's processors have counted, which takes processors, start and the host's uptime.
+    pub const COUNTERS: Self = Self(16 | Self::CPUS.0 | Self::START.0 | Self::host_file(HostFile::Uptime).0);
+
+    /// When the host was booted for the reader.
+    pub const BOOT: Self = Self(1 << 31);
+    /// The host's memory nodes, and which of them the reader may use.
+    pub const NODES: Self = Self(1 << 32);
+    /// How much of the container's memory is on which node.
+    pub const NUMA_STAT: Self = Self(1 << 33 | Self::USAGE.0 | Self::LEVELS.0);
+
+    /// How many tasks the container has, and had.
+    pub const LOAD: Self = Self(1 << 11 | Self::COUNTERS.0);
+
+    /// A file of the container's cgroup.
+    #[must_use]
+    pub const fn cgroup_file(file: CgroupFile) -> Self {
+        Self(1 << (5 + file as u32))
+    }
+
+    /// The kernel's own text of a file.
+    #[must_use]
+    pub const fn host_file(file: HostFile) -> Self {
+        Self(1 << (12 + file as u32))
+    }
+
+    /// Both of two needs.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What of this is not `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Whether all of `other` is within this.
+    #[must_use]
+    pub const fn covers(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_need_is_another_bit() {
+        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START, Needs::BOOT, Needs::NODES];
+        all.extend(CgroupFile::ALL.map(Needs::cgroup_file));
+        all.extend(HostFile::ALL.map(Needs::host_file));
+        for (index, need) in all.iter().enumerate() {
+            assert!(all.iter().skip(index + 1).all(|other| !need.covers(*other) && !other.covers(*need)));
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! What every served file is.
+
+use crate::error::ViewError;
+use crate::snapshot::{CgroupFile, HostFile, Needs, Scope, Snapshot};
+
+/// One served file.
+pub trait View: Sync {
+    /// Path below the mount point, such as `proc/meminfo`.
+    fn path(&self) -> &'static str;
+
+    /// Who may read it, as the kernel's own file has it.
+    fn mode(&self) -> u16 {
+        0o444
+    }
+
+    /// The size that the file claims; no text is longer. Programs that go by it read no further.
+    fn claimed_size(&self) -> u64 {
+        4096
+    }
+
+    /// What has to be in the snapshot.
+    fn needs(&self) -> Needs;
+
+    /// The file of pressure that a program may have watched by writing to the view, if it is one.
+    fn pressure(&self) -> Option<CgroupFile> {
+        None
+    }
+
+    /// The kernel's own file that a reader in no container is to get.
+    fn host_file(&self) -> Option<HostFile> {
+        None
+    }
+
+    /// Appends the file's text to `out`.
+    ///
+    /// # Errors
+    /// Where the snapshot lacks a part that [`needs`](View::needs) asks for.
+    fn text(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        match (self.host_file(), &snapshot.scope) {
+            (Some(native), Scope::Host(_)) => self.host_text(snapshot.host_file(native)?, snapshot, out),
+            _ => self.render(snapshot, out),
+        }
+    }
+
+    /// The text for a reader in no container: the kernel's own, but for what the kernel makes for the reader's namespaces.
+    ///
+    /// # Errors
+    /// As [`text`](View::text).
+    fn host_text(&self, native: &[u8], _: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        out.extend_from_slice(native);
+        Ok(())
+    }
+
+    /// The text that is not the kernel's own: for a reader in a container, and for others where there is no
+    /// [`native`](View::native).
+    ///
+    /// # Errors
+    /// As [`text`](View::text).
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError>;
+}

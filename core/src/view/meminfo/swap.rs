@@ -1,0 +1,88 @@
+//! Swap: the smallest limit of all levels, and what is left below it.
+
+use super::memory::Left;
+use super::values::{Values, kib};
+use crate::error::ViewError;
+use crate::parse::meminfo::{Field, Meminfo};
+use crate::snapshot::{Container, Level, Swap};
+use crate::units::{Bytes, Kib};
+
+pub(super) fn fill(
+    values: &mut Values,
+    host: &Meminfo,
+    container: &Container,
+    level: &Level,
+    left: Left,
+) -> Result<(), ViewError> {
+    let stat = level.stat.as_ref().ok_or(ViewError::NotLoaded("the container's memory.stat"))?;
+    let host_total = host.kib(Field::SwapTotal);
+    let host_free = host.kib(Field::SwapFree).min(host_total);
+
+    let used = used(host, level).min(host_total);
+    let (total, free) = if container.levels.iter().any(|level| level.swap == Swap::Odd) {
+        (Kib::ZERO, Kib::ZERO)
+    } else {
+        match level.swap {
+            Swap::V1 { .. } => {
+                let total = v1_limit(host, container).map_or(host_total, |limit| limit.min(host_total));
+                // What others have filled of a limit on both together can be had neither as memory nor as swap.
+                (total, (total - used).min(left.with_swap - left.memory))
+            }
+            Swap::V2 { .. } => {
+                let (limit, headroom) = v2_limit_and_headroom(container);
+                let total = limit.map_or(host_total, |limit| limit.min(host_total));
+                (total, headroom.map_or(total - used, |headroom| headroom.min(total - used)))
+            }
+            Swap::Unaccounted | Swap::Odd => (host_total, host_free),
+        }
+    };
+    // With a swappiness of 0 the kernel swaps nothing, be it for the sake of a cgroup's limit or of the host, and kills
+    // (`get_scan_count()`, mm/vmscan.c): what was swapped before is all there is.
+    let (total, free) = match level.swap {
+        _ if container.swappiness != Some(0) => (total, free.min(host_free)),
+        Swap::V1 { .. } | Swap::V2 { .. } => (total.min(used), Kib::ZERO),
+        Swap::Unaccounted | Swap::Odd => (Kib::ZERO, Kib::ZERO),
+    };
+
+    values.set(Field::SwapTotal, total);
+    values.set(Field::SwapFree, free);
+    values.set(Field::SwapCached, kib(stat.swapcached).min(total - free));
+    values.set(Field::Zswap, kib(stat.zswap).min(values.get(Field::MemTotal)));
+    values.set(Field::Zswapped, kib(stat.zswapped).min(total - free));
+    Ok(())
+}
+
+/// How much of the container is swapped out. What is free may be less than the rest: others use the host's swap too.
+pub(super) fn used(host: &Meminfo, level: &Level) -> Kib {
+    match level.swap {
+        Swap::Unaccounted => host.kib(Field::SwapTotal) - host.kib(Field::SwapFree),
+        Swap::V1 { .. } => kib(level.stat.as_ref().and_then(|stat| stat.swap)),
+        Swap::V2 { usage, .. } => usage.to_kib(),
+        Swap::Odd => Kib::ZERO,
+    }
+}
+
+/// v1 limits memory and swap together: what may be swapped is that less the memory limit, each the
+/// smallest of all levels (`hierarchical_memsw_limit` and `hierarchical_memory_limit` of `memory.stat`). Where there is less
+/// memory than its limit allows, more of both can be swap.
+fn v1_limit(host: &Meminfo, container: &Container) -> Option<Kib> {
+    let both = |level: &Level| match level.swap {
+        Swap::V1 { limit, .. } => limit,
+        Swap::V2 { .. } | Swap::Unaccounted | Swap::Odd => None,
+    };
+    let both = container.levels.iter().filter_map(both).min()?;
+    let memory = container.levels.iter().filter_map(|level| level.limit).map(Bytes::to_kib);
+    Some(both.to_kib() - memory.fold(container.room(host).total, Kib::min))
+}
+
+fn v2_limit_and_headroom(container: &Container) -> (Option<Kib>, Option<Kib>) {
+    let bounds = || {
+        container.levels.iter().filter_map(|level| match level.swap {
+            Swap::V2 { limit: Some(limit), usage } => Some((limit, usage)),
+            _ => None,
+        })
+    };
+    let limit = bounds().map(|(limit, _)| limit.to_kib()).min();
+    let headroom = bounds().map(|(limit, usage)| (limit - usage).to_kib()).min();
+    (limit, headroom)
+}

@@ -1,0 +1,33 @@
+//! A value for each line that is known.
+
+use crate::parse::meminfo::Field;
+use crate::units::{Bytes, Kib, MAX};
+
+/// A value for every field: kibibytes, or a plain count for the `HugePages_…` lines.
+pub(super) struct Values([u64; Field::ALL.len()]);
+
+impl Values {
+    /// Nothing of anything.
+    pub(super) const fn new() -> Self {
+        Self([0; Field::ALL.len()])
+    }
+
+    pub(super) fn set(&mut self, field: Field, value: Kib) {
+        self.0[field as usize] = value.get();
+    }
+
+    /// For the lines without a unit.
+    pub(super) fn set_count(&mut self, field: Field, value: u64) {
+        self.0[field as usize] = value.min(MAX);
+    }
+
+    pub(super) fn get(&self, field: Field) -> Kib {
+        Kib::new(self.0[field as usize])
+    }
+}
+
+/// Of a counter of `memory.stat`, 0 where this kernel has none. Rounded down one by one, before anything is
+/// added: not all counters are whole pages.
+pub(super) fn kib(counter: Option<Bytes>) -> Kib {
+    counter.map_or(Kib::ZERO, Bytes::to_kib)
+}

@@ -1,0 +1,113 @@
+//! `proc/uptime`: how long the container runs, and how long its processors were idle.
+
+use super::contract::View;
+use crate::error::ViewError;
+use crate::parse::uptime::uptime;
+use crate::snapshot::{HostFile, Needs, Snapshot};
+use std::io::Write;
+
+/// The first number is the age of the container's first process; in a time namespace that has a boot of its own, how long that
+/// is ago, from which `/proc/PID/stat` counts there. The second is what it could have run, by its processors
+/// or its bandwidth limit, and did not, summed over all of them as the kernel does (`uptime_proc_show()`, fs/proc/uptime.c); 0 where the time that
+/// the container has run is not accounted for.
+pub struct Uptime;
+
+impl View for Uptime {
+    fn path(&self) -> &'static str {
+        HostFile::Uptime.path()
+    }
+
+    fn host_file(&self) -> Option<HostFile> {
+        Some(HostFile::Uptime)
+    }
+
+    fn needs(&self) -> Needs {
+        Needs::COUNTERS.and(Needs::BOOT).and(Needs::host_file(HostFile::Uptime))
+    }
+
+    fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        let native = snapshot.host_file(HostFile::Uptime)?;
+        let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
+        let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+        let now = uptime(native).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        let age = match snapshot.boot.offset {
+            0 => now.saturating_sub(snapshot.machine.tick_rate.hundredths(start)),
+            offset => shifted(now, offset),
+        };
+        let is_counted = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.time.is_some());
+        let idle = if is_counted { counters.all.idle / 10_000_000 } else { 0 };
+        // Writing to a Vec never fails.
+        let _ = writeln!(out, "{}.{:02} {}.{:02}", age / 100, age % 100, idle / 100, idle % 100);
+        Ok(())
+    }
+
+    fn host_text(&self, native: &[u8], snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
+        if snapshot.boot.offset == 0 {
+            out.extend_from_slice(native);
+            return Ok(());
+        }
+        let now = uptime(native).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        let now = shifted(now, snapshot.boot.offset);
+        let _ = write!(out, "{}.{:02}", now / 100, now % 100);
+        // The kernel shifts the first number alone.
+        out.extend(native.iter().skip_while(|&&byte| byte != b' '));
+        Ok(())
+    }
+}
+
+/// Hundredths of a second, and so many nanoseconds more.
+fn shifted(hundredths: u64, offset: i64) -> u64 {
+    let nanoseconds = i128::from(hundredths) * 10_000_000 + i128::from(offset);
+    u64::try_from(nanoseconds / 10_000_000).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::account::{CpuCounters, CpuTimes};
+    use crate::cpu::{CpuTime, Cpus};
+    use crate::machine::{Machine, Ticks};
+    use crate::snapshot::{Container, Scope};
+
+    fn shown(native: &str, start: u64, idle: u64, time: Option<CpuTime>) -> String {
+        let scope = Scope::Container(Container::default());
+        let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
+        snapshot.cpus = Some(Cpus { time, ..Cpus::default() });
+        snapshot.counters = Some(CpuCounters { all: CpuTimes { idle, ..CpuTimes::default() }, each: vec![] });
+        snapshot.start = Some(Ticks::new(start));
+        snapshot.host_files.push((HostFile::Uptime, native.into()));
+        let mut out = Vec::new();
+        Uptime.render(&snapshot, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn age_and_idle_time() {
+        let idle = 169_505_000_000;
+        assert_eq!(shown("1000.00 5.00\n", 90_000, idle, Some(CpuTime::default())), "100.00 169.50\n");
+        assert_eq!(shown("1000.07 5.00\n", 90_000, idle, None), "100.07 0.00\n");
+    }
+
+    #[test]
+    fn in_a_time_namespace_it_is_the_kernels() {
+        assert_eq!(shifted(100_000, 1_000_000_000_000), 200_000);
+        assert_eq!(shifted(100_000, -999_995_000_000), 0);
+        assert_eq!(shifted(100_000, -1_000_000_000_001), 0);
+        let scope = Scope::Host(Box::default());
+        let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
+        snapshot.host_files.push((HostFile::Uptime, b"1000.00 1999.99\n".to_vec()));
+        let mut shown = |offset| {
+            snapshot.boot.offset = offset;
+            let mut out = Vec::new();
+            Uptime.text(&snapshot, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        assert_eq!(shown(0), "1000.00 1999.99\n");
+        assert_eq!(shown(-500_000_000), "999.50 1999.99\n");
+    }
+
+    #[test]
+    fn never_negative() {
+        assert_eq!(shown("1.00 5.00\n", u64::MAX, 0, None), "0.00 0.00\n");
+    }
+}
