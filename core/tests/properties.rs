@@ -1,6 +1,7 @@
 //! What holds for every snapshot, however wild, and for every text that the parsers are given.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+use cgprocfs_core::machine::Machine;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
 use cgprocfs_core::parse::memory_stat::{MemoryStat, memory_stat};
@@ -11,7 +12,6 @@ use cgprocfs_core::snapshot::{
     CgroupFile, Container, HostFile, HugeLevel, HugePool, Level, NodeMemory, Scope, Snapshot, Swap,
 };
 use cgprocfs_core::units::{Bytes, Kib, MAX};
-use cgprocfs_core::machine::Machine;
 use cgprocfs_core::view::ViewId;
 use cgprocfs_core::view::working_set::working_set;
 use proptest::collection::vec;

@@ -407,9 +407,9 @@ mod tests {
     use super::*;
     use cgprocfs_core::cpu::account::{CpuCounters, CpuTimes};
     use cgprocfs_core::cpu::{CpuTime, Cpus};
+    use cgprocfs_core::machine::{Machine, TickRate};
     use cgprocfs_core::parse::cpu_list::CpuList;
     use cgprocfs_core::snapshot::{Container, Scope};
-    use cgprocfs_core::machine::{Machine, TickRate};
 
     const SECOND: u64 = 1_000_000_000;
     /// So long ago.
@@ -484,7 +484,8 @@ mod tests {
 
     #[test]
     fn a_record_that_is_kept_is_the_same() {
-        let mut record = LoadState { averages: LoadAverages::default(), at: 5, ran: None, start: Ticks::new(9) };
+        let mut record =
+            LoadState { averages: LoadAverages::default(), at: 5, ran: None, start: Ticks::new(9) };
         record.averages.add(2.0, 30.0);
         for ran in [Some(CpuUsageAt { at: 7, time: 6 }), None] {
             record.ran = ran;

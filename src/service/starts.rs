@@ -207,7 +207,9 @@ mod tests {
     #[test]
     fn what_was_found_so_far_is_told_while_the_look_hangs() {
         let starts = Starts::new(MOST);
-        let Waiting::HasToLook(so_far) = starts.wait(7, job(), Ticks::new(90)) else { panic!("nobody looks") };
+        let Waiting::HasToLook(so_far) = starts.wait(7, job(), Ticks::new(90)) else {
+            panic!("nobody looks")
+        };
         assert_eq!(starts.give_up(7, &so_far).len(), 1);
         assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 90));
         so_far.store(85, Ordering::Relaxed);

@@ -374,8 +374,8 @@ fn map(
 pub(super) mod tests {
     use super::*;
     use crate::service::Service;
-    use cgprocfs_core::machine::Ticks;
     use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages};
+    use cgprocfs_core::machine::Ticks;
     use std::os::unix::net::UnixDatagram;
 
     /// One whose kernel is at the other end of a pair of sockets.
@@ -426,7 +426,8 @@ pub(super) mod tests {
         let (_kernel, first) = connection();
         let mut averages = LoadAverages::default();
         averages.add(1.0, 60.0);
-        let record = LoadState { averages, at: 5, ran: Some(CpuUsageAt { at: 4, time: 2 }), start: Ticks::new(3) };
+        let record =
+            LoadState { averages, at: 5, ran: Some(CpuUsageAt { at: 4, time: 2 }), start: Ticks::new(3) };
         first.kept().unwrap().loads.put(0, 7, &record);
         let next = successor(&first);
         assert_eq!(next.kept().unwrap().loads.get(0), Some((7, record)));
