@@ -1,4 +1,4 @@
-//! The views in containers of a real runtime, bound as the README says.
+//! The views in containers of a real runtime, bound as the documentation says.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;

@@ -1,7 +1,7 @@
 //! What a tenant can do to other containers: what their reads take beside each attack is held against what they take
 //! with the kernel's own file beside the same.
 //!
-//! `UPDATE_README=1 cargo test --test isolation` writes the README's table of it anew.
+//! `UPDATE_DOCS=1 cargo test --test isolation` writes the documentation's table of it anew.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
         alone("aborted_again_and_again", MOUNT, aborted_again_and_again),
         alone("masks_stay", MOUNT, masks_stay),
     ]);
-    if status == ExitCode::SUCCESS && std::env::var_os("UPDATE_README").is_some() {
+    if status == ExitCode::SUCCESS && std::env::var_os("UPDATE_DOCS").is_some() {
         table::write();
     }
     status

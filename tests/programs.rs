@@ -1,4 +1,4 @@
-//! Which views real programs read, and what they show then: the README's table of programs.
+//! Which views real programs read, and what they show then: the documentation's table of programs.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     const NEEDS: &[Need] =
         &[Need::Root, Need::Fuse, Need::Speed, Need::Program("strace"), Need::PythonModule("psutil")];
     let trials = PROGRAMS.iter().map(|program| test(program.name, NEEDS, || reads_and_shows(program)));
-    run(trials.chain([test("the_readme_has_them", &[], the_readme_has_them)]).collect())
+    run(trials.chain([test("the_documentation_has_them", &[], the_documentation_has_them)]).collect())
 }
 
 /// A program in a container of half a processor and 256 MiB.
@@ -184,7 +184,7 @@ fn table() -> String {
         .collect()
 }
 
-/// `UPDATE_README=1` writes it anew.
-fn the_readme_has_them() {
-    common::readme::check("programs", &table());
+/// `UPDATE_DOCS=1` writes it anew.
+fn the_documentation_has_them() {
+    common::documentation::check("programs", &table());
 }

@@ -1,10 +1,10 @@
 //! The tests of the real kernel once more, on other kernels: cgroup v2, v1 and hybrid, in guests under software
 //! emulation. `CGPROCFS_VM=all` runs all of them; by default it is one that most hosts are like, and some with one thing to show. With
-//! `UPDATE_README=1` the README's table of what they proved is written anew.
+//! `UPDATE_DOCS=1` the documentation's table of what they proved is written anew.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "common/readme.rs"]
-mod readme;
+#[path = "common/documentation.rs"]
+mod documentation;
 #[path = "vm/table.rs"]
 mod table;
 
@@ -115,7 +115,7 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(processors * 2);
     let conclusion = libtest_mimic::run(&arguments, trials);
     let all_passed = u64::try_from(guests.len() + others.len() + 3) == Ok(conclusion.num_passed);
-    if all && all_passed && std::env::var_os("UPDATE_README").is_some() {
+    if all && all_passed && std::env::var_os("UPDATE_DOCS").is_some() {
         table::write(&TESTS);
     }
     conclusion.exit_code()

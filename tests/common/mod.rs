@@ -4,9 +4,9 @@
 pub mod cgroup;
 pub mod daemon;
 pub mod disk;
+pub mod documentation;
 pub mod helper;
 pub mod load;
-pub mod readme;
 pub mod storm;
 pub mod trigger;
 pub mod victim;

@@ -1,6 +1,6 @@
-//! The README's table of what others notice.
+//! The documentation's table of what others notice.
 
-use crate::common::readme;
+use crate::common::documentation;
 use crate::common::victim::{Beside, Seen};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -43,7 +43,7 @@ pub fn write() {
     let rows: Option<String> = ROWS.iter().zip(seen.iter()).map(row).collect();
     const HEAD: &str = "| beside a container with | our view: median, 99 %, longest | the kernel's own file |\n|---|---|---|\n";
     if let Some(rows) = rows {
-        readme::write("isolation", &(HEAD.to_string() + &rows));
+        documentation::write("isolation", &(HEAD.to_string() + &rows));
     }
 }
 

@@ -1,6 +1,6 @@
-//! The README's table of what was proven on which kernel, made from what the guests print.
+//! The documentation's table of what was proven on which kernel, made from what the guests print.
 
-use super::readme;
+use super::documentation;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
@@ -13,14 +13,14 @@ pub fn note(place: usize, said: String) {
     GUESTS.lock().unwrap_or_else(PoisonError::into_inner).insert(place, said);
 }
 
-/// Writes the table into the README.
+/// Writes the table into the documentation.
 pub fn write(tests: &[&str]) {
     let mut table = format!("| Linux, cgroups | {} | predicted less allocatable |\n", tests.join(" | "));
     table += &format!("|---|{}---|\n", "---|".repeat(tests.len()));
     for said in GUESTS.lock().unwrap_or_else(PoisonError::into_inner).values() {
         table += &row(tests, said);
     }
-    readme::write("guests", &table);
+    documentation::write("guests", &table);
 }
 
 fn row(tests: &[&str], said: &str) -> String {

@@ -1,10 +1,11 @@
-//! The README says what the code does, and shows what it prints.
+//! The README and `docs/` say what the code does, and show what it prints.
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod common;
 
 use cgprocfs_core::view::meminfo::provenance;
-use common::{MOUNT, Need, cgprocfs, finish, main as run, output, readme, test};
+use common::documentation::{self, pages};
+use common::{MOUNT, Need, cgprocfs, finish, main as run, output, test};
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
@@ -12,6 +13,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     const SCREEN: &[Need] = &[Need::Root, Need::Fuse, Need::Program("free")];
     run(vec![
+        test("the_readme_is_short", &[], the_readme_is_short),
+        test("links_lead_somewhere", &[], links_lead_somewhere),
+        test("every_page_is_linked", &[], every_page_is_linked),
         test("table_of_lines_is_the_codes", &[], table_of_lines_is_the_codes),
         test("commands_are_understood", &[], commands_are_understood),
         test("options_are_understood", &[], options_are_understood),
@@ -21,13 +25,61 @@ fn main() -> ExitCode {
     ])
 }
 
-/// `UPDATE_README=1 cargo test --test readme` writes the table anew.
+/// `UPDATE_DOCS=1 cargo test --test documentation` writes the table anew.
 fn table_of_lines_is_the_codes() {
-    readme::check("lines", &provenance::markdown());
+    documentation::check("lines", &provenance::markdown());
 }
 
 fn text() -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap()
+    pages().into_iter().map(|(_, page)| page).collect()
+}
+
+fn readme() -> String {
+    pages().swap_remove(0).1
+}
+
+/// A newcomer reads it to its end.
+fn the_readme_is_short() {
+    assert!(readme().len() <= 8 << 10, "{} bytes", readme().len());
+}
+
+/// The name of a heading in a link to it.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+/// Every link within these pages leads to a file, and to a heading in it.
+fn links_lead_somewhere() {
+    let mut found = 0;
+    for (path, page) in pages() {
+        let targets = page.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for target in targets.filter(|target| !target.contains("://")) {
+            found += 1;
+            let (file, heading) =
+                target.split_once('#').map_or((target, None), |(file, heading)| (file, Some(heading)));
+            let file = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
+            let there =
+                fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {target}: {e}", path.display()));
+            if let Some(heading) = heading {
+                let is_there = there.lines().any(|line| line.starts_with('#') && anchor(line) == heading);
+                assert!(is_there, "{}: {target}", path.display());
+            }
+        }
+    }
+    assert!(found > 20, "{found}");
+}
+
+/// Every page of `docs/` can be found from the README.
+fn every_page_is_linked() {
+    for (path, _) in pages().iter().skip(1) {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let mentioned = readme().contains(&format!("{name})"));
+        assert!(mentioned, "{name}");
+    }
 }
 
 /// What is written as code within a line, and each command of a console.
@@ -47,6 +99,7 @@ fn arguments(command: &str) -> Option<Vec<String>> {
 fn filled_in(word: &str) -> String {
     match word {
         "VIEW" => "meminfo",
+        "DIR" => "/tmp",
         "PID" => "1",
         "SIZE" => "64M",
         "NUMBER" => "1.5",
@@ -119,7 +172,7 @@ fn files_and_tests_are_there() {
 
 /// The first command prints what is shown, but for the numbers.
 fn first_screen() {
-    let text = text();
+    let text = readme();
     let (command, rest) = text.split_once("```console\n$ ").unwrap().1.split_once('\n').unwrap();
     let (shown, _) = rest.split_once("```").unwrap();
     let output = finish(cgprocfs().args(arguments(command).unwrap()).env("LC_ALL", "C"));
