@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod capture;
+mod generate;
 mod logging;
 mod mount;
 mod run;
@@ -10,7 +11,7 @@ mod unmount;
 mod views;
 
 use crate::source::CpuView;
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,6 +32,8 @@ enum Command {
     Show(show::Arguments),
     Capture(capture::Arguments),
     Run(run::Arguments),
+    #[command(hide = true)]
+    Generate(generate::Arguments),
     /// What `run` leaves behind to clean up after it
     #[command(name = crate::run::JANITOR, hide = true)]
     CleanUp {
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Capture(arguments) => capture::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Generate(arguments) => generate::run(&arguments, Arguments::command()),
         Command::CleanUp { cgroups } => clean_up(&cgroups),
         Command::ReadNamespaces => helper(crate::namespace_reader::answer_stdin()),
         Command::KeepMounts { directory, views } => helper(crate::steward::serve_stdin(&directory, &views)),
@@ -169,7 +173,22 @@ fn usage(error: &clap::Error) -> ExitCode {
         _ => first.trim_start_matches("error: ").to_string(),
     };
     let command = std::env::args().nth(1).filter(|word| Arguments::command().find_subcommand(word).is_some());
+    let meant = meant(error).map(|meant| format!("; did you mean `{meant}`?")).unwrap_or_default();
     let of_command = command.map(|command| format!(" {command}")).unwrap_or_default();
-    eprintln!("cgprocfs: {what}; see `cgprocfs{of_command} --help`");
+    eprintln!("cgprocfs: {what}{meant}; see `cgprocfs{of_command} --help`");
     ExitCode::from(2)
+}
+
+/// What is written almost like that.
+fn meant(error: &clap::Error) -> Option<String> {
+    let program = Arguments::command();
+    let is_shown =
+        |name: &&String| program.find_subcommand(name).is_none_or(|command| !command.is_hide_set());
+    [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(|kind| match error.get(kind)? {
+            ContextValue::String(name) => Some(name).filter(is_shown).cloned(),
+            ContextValue::Strings(names) => names.iter().find(is_shown).cloned(),
+            _ => None,
+        })
 }

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         test("help_and_version", &[], help_and_version),
         test("show_own_view", &[], show_own_view),
         test("show_errors", &[], show_errors),
+        test("manual_pages_and_completions", &[], manual_pages_and_completions),
         test("capture_says_what_show_says", &[Need::Root], capture_says_what_show_says),
         test("capture_is_bounded", &[Need::Root], capture_is_bounded),
         test("capture_errors", &[], capture_errors),
@@ -37,6 +38,24 @@ fn main() -> ExitCode {
     ])
 }
 
+/// A page for every command that a person uses, and completions that know its options.
+fn manual_pages_and_completions() {
+    let directory = tempfile::tempdir().unwrap();
+    for what in ["man", "completions"] {
+        output(cgprocfs().arg("generate").arg(what).arg(directory.path()));
+    }
+    for command in ["mount", "unmount", "show", "capture", "run"] {
+        let page = fs::read_to_string(directory.path().join(format!("cgprocfs-{command}.1"))).unwrap();
+        assert!(page.contains(".SH SYNOPSIS") && page.contains(command), "{page}");
+    }
+    for file in ["cgprocfs.bash", "_cgprocfs", "cgprocfs.fish"] {
+        let text = fs::read_to_string(directory.path().join(file)).unwrap();
+        assert!(text.contains("supervise"), "{file}: {text}");
+    }
+    fails(cgprocfs().args(["generate", "man", "/nonexistent"]), 1, "name a directory that can be written to");
+    fails(cgprocfs().args(["generate", "completions", "/nonexistent"]), 1, "cannot write to /nonexistent");
+}
+
 /// Runs it and expects one line on stderr that begins with the program's name.
 fn fails(command: &mut Command, code: i32, message: &str) {
     let output = finish(command);
@@ -51,6 +70,13 @@ fn usage_errors() {
     for (arguments, message) in [
         (&["--nonsense"][..], "unexpected argument '--nonsense'"),
         (&["nonsense"], "unrecognized subcommand 'nonsense'"),
+        (&["mout"], "'mout'; did you mean `mount`?; see `cgprocfs --help`"),
+        (&["run", "--memry", "1M", "--", "true"], "'--memry' found; did you mean `--memory`?"),
+        (&["show", "--cpu-view", "quot"], "did you mean `quota`?"),
+        (
+            &["run", "--views", "memnfo", "--", "true"],
+            "there is no view \"memnfo\"; did you mean `proc/meminfo`?",
+        ),
         (&[], "a command is missing"),
         (&["run"], "missing: <COMMAND>...; see `cgprocfs run --help`"),
         (&["run", "--memory", "12Q", "--", "true"], "'12Q' for '--memory <SIZE>': not a size: write"),

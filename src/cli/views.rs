@@ -26,8 +26,25 @@ impl ViewsArgument {
 
 /// The view of a path or name.
 pub(super) fn named(name: &str) -> Result<ViewId, String> {
-    find(name).ok_or_else(|| {
-        let known: Vec<_> = ViewId::ALL.iter().map(|view| view.path()).collect();
-        format!("there is no view {name:?}; the views are {}", known.join(", "))
+    find(name).ok_or_else(|| match almost(name) {
+        Some(view) => format!("there is no view {name:?}; did you mean `{}`?", view.path()),
+        None => {
+            let known: Vec<_> = ViewId::ALL.iter().map(|view| view.path()).collect();
+            format!("there is no view {name:?}; the views are {}", known.join(", "))
+        }
     })
+}
+
+/// The view whose path, or the end of it, is written almost like that.
+fn almost(name: &str) -> Option<ViewId> {
+    let likeness = |view: &ViewId| {
+        let path = view.path();
+        let end = path.rsplit('/').next().unwrap_or(path);
+        strsim::jaro_winkler(path, name).max(strsim::jaro_winkler(end, name))
+    };
+    let views = ViewId::ALL.into_iter().map(|view| (likeness(&view), view));
+    views
+        .filter(|(likeness, _)| *likeness > 0.85)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, view)| view)
 }
