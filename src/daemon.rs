@@ -18,7 +18,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long nothing need be looked after where nobody keeps the mount.
-const LONG: Duration = Duration::from_hours(1);
+const LONG: Duration = Duration::from_secs(3600);
 /// How long a file system that containers still bind may keep the end waiting.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long to wait before another attempt to hear somebody who wants to take over.

@@ -35,7 +35,7 @@ use std::time::{Duration, SystemTime};
 
 /// How long the kernel may keep look-ups and attributes: nothing of ours ever changes, and of what the kernel takes away, as
 /// with a processor, an open says that it is stale.
-const FOR_EVER: Duration = Duration::from_hours(24 * 365);
+const FOR_EVER: Duration = Duration::from_secs(8760 * 3600);
 
 /// Whatever is served is never cached by the kernel, which would show one container's text to another; and
 /// closing a file needs no word from us, so that no reader's close() waits for the daemon.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 /// So long is waited for a container that keeps whoever looks at it.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Copy just the files that the views of a process are made from, to report a wrong number; `show --root` reads the copy
 ///

@@ -24,7 +24,10 @@ pub(super) fn start() {
 fn log_panic(panic: &PanicHookInfo<'_>) {
     static LIMIT: LogLimit = LogLimit::new();
     let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
-    let what = panic.payload_as_str().unwrap_or("panic");
+    let payload = panic.payload();
+    let what =
+        payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let what = what.unwrap_or("panic");
     LIMIT.message("panic", Level::Error, format_args!("defect{place}: {what}; please report it"));
 }
 

@@ -29,7 +29,7 @@ const ATTEMPTS: usize = 3;
 const TOGETHER: usize = 4;
 
 /// So long a container is served aside after a server has ended over it.
-const LEFT_ASIDE: Duration = Duration::from_mins(1);
+const LEFT_ASIDE: Duration = Duration::from_secs(60);
 
 /// To ask once more.
 pub(super) type Again = Box<dyn FnOnce(Asker) + Send>;

@@ -11,7 +11,7 @@ const USUAL: Duration = Duration::from_millis(250);
 /// How often it is looked at whether the kernel's averages have changed, for a whole period at most,
 pub(super) const GLANCE: Duration = Duration::from_millis(10);
 /// and how soon that is tried again.
-const PAUSE: Duration = Duration::from_mins(1);
+const PAUSE: Duration = Duration::from_secs(60);
 
 /// The moments just after the kernel has its new averages.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// So many are kept in memory that outlives this process. What is never touched of that costs nothing.
 pub const LEDGERS: usize = 1024;
 /// What a predecessor left and nobody asked for in so long is a container that is gone.
-const PATIENCE: Duration = Duration::from_hours(24);
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// By the number of the container's cgroup, which is never used again.
 pub(super) struct Ledgers {

@@ -37,9 +37,9 @@ const SAMPLE: Depth = Depth { cgroups: 4_000, tasks: 1_000, with_run_queue: fals
 /// And so much by who needs the thread that asks for others.
 const FIRST: Depth = Depth { cgroups: 100, tasks: 200, with_run_queue: true, asker: None };
 /// What nobody asked for in so long is not looked at until somebody does.
-const PATIENCE: Duration = Duration::from_mins(15);
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// What a predecessor left and nobody asked for in so long is a container that is gone.
-const LONG: Duration = Duration::from_hours(24);
+const LONG: Duration = Duration::from_secs(24 * 3600);
 /// Over so short a time without a look it was as it is now: the kernel does not look more often either.
 const SHORT: u64 = 10_000_000_000;
 /// So many containers are known. Where there are more, tenants share them.

@@ -20,7 +20,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
-const FOR_EVER: Duration = Duration::from_hours(1);
+const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// A file system with one file, `file`, that can be opened, and not be closed.
 struct Hangs;
