@@ -69,6 +69,8 @@ pub struct Text {
     pub taken: Instant,
     /// What the file says.
     pub bytes: Vec<u8>,
+    /// The cgroup of who reads it.
+    pub cgroup: Arc<[u8]>,
 }
 
 impl Text {
@@ -199,7 +201,7 @@ impl Service {
                     topology.text(&path, read(&native)?, viewer.memory, read)?
                 }
             };
-            Ok(Arc::new(Text { taken, bytes }))
+            Ok(Arc::new(Text { taken, bytes, cgroup: viewer.cgroup.into() }))
         };
         self.ask_files(noted, pid, needs, make, reply);
     }
@@ -396,9 +398,9 @@ impl Service {
     }
 }
 
-fn render(view: ViewId, snapshot: &Snapshot, taken: Instant) -> Result<Arc<Text>, Error> {
+fn render(view: ViewId, snapshot: &Snapshot, taken: Instant, cgroup: &Arc<[u8]>) -> Result<Arc<Text>, Error> {
     let mut bytes = Vec::with_capacity(2048);
     view.text(snapshot, &mut bytes)?;
     bytes.shrink_to_fit();
-    Ok(Arc::new(Text { taken, bytes }))
+    Ok(Arc::new(Text { taken, bytes, cgroup: Arc::clone(cgroup) }))
 }

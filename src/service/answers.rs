@@ -60,6 +60,7 @@ struct Desk {
 
 /// What was read for some of a cgroup's readers.
 pub(super) struct Answer {
+    cgroup: Owner,
     container_length: usize,
     /// Of all hierarchies.
     membership: Vec<u8>,
@@ -202,7 +203,7 @@ impl Answer {
         if let Some(text) = self.texts[slot].as_ref() {
             return Ok(Arc::clone(text));
         }
-        let text = render(view, &self.snapshot, self.taken)?;
+        let text = render(view, &self.snapshot, self.taken, &self.cgroup)?;
         self.texts[slot] = Some(Arc::clone(&text));
         Ok(text)
     }
@@ -292,6 +293,7 @@ impl Reading {
         take: impl FnOnce(&mut Answer) -> T,
     ) -> T {
         let mut answer = Answer {
+            cgroup: Arc::clone(&self.answers.cgroup),
             container_length: caller.container_length,
             membership: caller.membership.to_vec(),
             pid_namespace: caller.pid_namespace,

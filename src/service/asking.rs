@@ -95,7 +95,7 @@ impl Query for TextOf {
     fn of_unseen(&self, service: &Service) -> Result<Arc<Text>, Error> {
         service.warn_of_unseen();
         let snapshot = service.source.load_host(self.needs())?;
-        render(self.0, &snapshot, Instant::now())
+        render(self.0, &snapshot, Instant::now(), &Owner::default())
     }
 
     fn finish(&self, _: &Service, text: Arc<Text>, _: &[u8]) -> Result<Arc<Text>, Error> {
