@@ -233,6 +233,11 @@ pub(super) enum Found<T> {
 }
 
 impl CgroupAnswers {
+    /// The path of the cgroup.
+    pub(super) fn cgroup(&self) -> &Owner {
+        &self.cgroup
+    }
+
     pub(super) fn path(&self) -> &CgroupPath {
         &self.path
     }
