@@ -10,14 +10,18 @@ pub use self::record::{Fetched, What};
 
 use self::record::{Request, SINCE, State, WAITING};
 use crate::shared::{Table, Word};
+use crate::shares::excess;
 use parking_lot::Mutex;
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// So many requests are in flight at most, whether a thread is about them or they wait for one. More are not noted.
 const SLOTS: usize = 4096;
+/// So many are left free by those that wait, for those that threads begin with: any number may wait for a tenant that is slow.
+const SPARE: usize = SLOTS / 4;
 /// One for each thread that fetches, and some to spare: a line of cache each.
 const THREADS: usize = 16;
 const THREAD_WORDS: usize = 8;
@@ -51,6 +55,8 @@ struct Inner {
 #[derive(Default)]
 struct Slots {
     free: Vec<usize>,
+    /// Where requests are that wait, and for which cgroup.
+    waiting: HashMap<usize, Arc<[u8]>>,
     /// Where requests are that a predecessor has fetched and the kernel gives out again, by their numbers.
     again: HashMap<u64, (usize, u32)>,
     /// When that was asked for, by the clock of [`now`].
@@ -90,27 +96,40 @@ impl Left {
 #[must_use]
 pub struct Noted {
     journal: Option<Journal>,
-    slot: usize,
+    /// Where it is noted, if that has its number.
+    slot: AtomicUsize,
+    fetched: Fetched,
     attempts: u32,
 }
 
 impl Noted {
     /// Of a request that is nobody's but this process's.
     pub fn nowhere() -> Self {
-        Self { journal: None, slot: 0, attempts: 0 }
+        let fetched = Fetched { unique: 0, pid: 0, ino: 0, what: What::Other };
+        Self { journal: None, slot: AtomicUsize::new(0), fetched, attempts: 0 }
     }
 
     /// No thread is about it any more, and it waits for one: what happens meanwhile is not its fault.
-    pub fn wait(&self) {
+    ///
+    /// Where too many wait those of the heaviest branch of the hierarchy are noted no more until they begin: they are what a
+    /// server that ends may leave unanswered, and nobody else's.
+    pub fn wait(&self, cgroup: &Arc<[u8]>) {
         if let Some(journal) = &self.journal {
-            journal.0.table.replace(self.slot, SINCE, WAITING);
+            journal.wait(self, Some(cgroup));
+        }
+    }
+
+    /// The same for what a predecessor has left, for which there is room.
+    pub fn wait_again(&self) {
+        if let Some(journal) = &self.journal {
+            journal.wait(self, None);
         }
     }
 
     /// A thread begins with it, which only waited until now.
     pub fn begin(&self) {
         if let Some(journal) = &self.journal {
-            journal.0.table.replace(self.slot, SINCE, now());
+            journal.begin(self);
         }
     }
 
@@ -124,7 +143,16 @@ impl Noted {
 impl Drop for Noted {
     fn drop(&mut self) {
         if let Some(journal) = &self.journal {
-            journal.answered_one(self.slot);
+            journal.answered_one(self);
+        }
+    }
+}
+
+impl Slots {
+    fn stop_waiting(&mut self, slot: usize) {
+        // Nearly always nobody waits.
+        if !self.waiting.is_empty() && self.waiting.remove(&slot).is_some() && self.waiting.is_empty() {
+            self.waiting.shrink_to_fit();
         }
     }
 }
@@ -172,7 +200,50 @@ impl Journal {
         thread[word::SEEN].store(since, Ordering::Relaxed);
         // Last: from here on nobody looks for it in the buffer that it was read to.
         thread[word::LATEST].store(fetched.unique, Ordering::Release);
-        Noted { journal: Some(*self), slot, attempts }
+        Noted { journal: Some(*self), slot: AtomicUsize::new(slot), fetched, attempts }
+    }
+
+    fn wait(&self, noted: &Noted, cgroup: Option<&Arc<[u8]>>) {
+        let mut slots = self.0.slots.lock();
+        let Some(slot) = self.slot_of(noted) else { return };
+        self.0.table.replace(slot, SINCE, WAITING);
+        let Some(cgroup) = cgroup else { return };
+        slots.waiting.insert(slot, Arc::clone(cgroup));
+        if slots.free.len() >= SPARE {
+            return;
+        }
+        let held = slots.waiting.iter().map(|(&slot, cgroup)| (slot, &**cgroup, 1));
+        // Some more than need be, so that this is seldom done.
+        let most = (slots.waiting.len() + slots.free.len()).saturating_sub(SPARE) * 7 / 8;
+        for slot in excess(held, most) {
+            self.release(slot, &mut slots);
+        }
+    }
+
+    fn begin(&self, noted: &Noted) {
+        let since = now();
+        let mut slots = self.0.slots.lock();
+        if let Some(slot) = self.slot_of(noted) {
+            slots.stop_waiting(slot);
+            return self.0.table.replace(slot, SINCE, since);
+        }
+        let Some(slot) = slots.free.pop() else { return };
+        let Noted { fetched, attempts, .. } = *noted;
+        let request = Request { fetched, since, attempts, state: State::Fetched };
+        self.0.table.put(slot, fetched.unique, &request);
+        noted.slot.store(slot, Ordering::Relaxed);
+    }
+
+    /// Where it is noted, if it is. To be called with `slots` locked.
+    fn slot_of(&self, noted: &Noted) -> Option<usize> {
+        let slot = noted.slot.load(Ordering::Relaxed);
+        (self.0.table.key(slot) == noted.fetched.unique).then_some(slot)
+    }
+
+    fn release(&self, slot: usize, slots: &mut Slots) {
+        slots.stop_waiting(slot);
+        self.0.table.remove(slot);
+        slots.free.push(slot);
     }
 
     /// Notes a request as long as `answer` takes. A poisoned one is not answered: `answer` is dropped.
@@ -221,7 +292,7 @@ impl Journal {
         let Inner { table, slots, again, .. } = self.0;
         let mut slots = slots.lock();
         let mut found: HashMap<u64, usize> = HashMap::new();
-        slots.free = Vec::with_capacity(table.len());
+        (slots.free, slots.waiting) = (Vec::with_capacity(table.len()), HashMap::new());
         // The first slots are given out first, so that few pages are touched.
         for slot in (0..table.len()).rev() {
             let key = table.key(slot);
@@ -279,9 +350,12 @@ impl Journal {
         self.0.threads.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
-    fn answered_one(&self, slot: usize) {
-        self.0.table.remove(slot);
-        self.0.slots.lock().free.push(slot);
+    fn answered_one(&self, noted: &Noted) {
+        let mut slots = self.0.slots.lock();
+        if let Some(slot) = self.slot_of(noted) {
+            self.release(slot, &mut slots);
+        }
+        drop(slots);
         self.own_words()[word::ANSWERED].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -329,6 +403,10 @@ mod tests {
         Fetched { unique, pid: 1, ino: 1, what: What::Other }
     }
 
+    fn cgroup(path: &str) -> Arc<[u8]> {
+        path.as_bytes().into()
+    }
+
     /// The server is gone at once, and what it was about is not answered.
     fn dies(noted: Noted) {
         std::mem::forget(noted);
@@ -355,7 +433,7 @@ mod tests {
         // More threads than there is room for do no harm either.
         std::thread::scope(|scope| {
             for noted in all {
-                if noted.slot % 64 == 0 {
+                if noted.fetched.unique % 64 == 0 {
                     scope.spawn(move || drop(noted));
                 }
             }
@@ -409,9 +487,10 @@ mod tests {
         let words = words();
         let (first, _) = server(words);
         let noted = first.note(fetched(70));
-        let mut request = first.0.table.get(noted.slot).unwrap().1;
+        let slot = noted.slot.load(Ordering::Relaxed);
+        let mut request = first.0.table.get(slot).unwrap().1;
         request.since -= 3_500_000_000;
-        first.0.table.put(noted.slot, 70, &request);
+        first.0.table.put(slot, 70, &request);
         dies(noted);
         first.beat();
         for _ in 0..2 {
@@ -438,8 +517,8 @@ mod tests {
         let words = words();
         let (journal, _) = server(words);
         let (waiting, begun) = (journal.note(fetched(70)), journal.note(fetched(72)));
-        waiting.wait();
-        begun.wait();
+        waiting.wait(&cgroup("/c"));
+        begun.wait(&cgroup("/c"));
         begun.begin();
         assert_eq!(journal.fetched(), [fetched(72)]);
         std::thread::sleep(PATIENCE + Duration::from_millis(100));
@@ -450,6 +529,41 @@ mod tests {
         left.sort_by_key(|left| left.fetched.unique);
         assert_eq!([left[0].attempts, left[1].attempts], [0, 1]);
         assert_eq!([left[0].is_poisoned(), left[1].is_poisoned()], [false, true]);
+    }
+
+    #[test]
+    fn whoever_has_many_wait_leaves_room_for_others() {
+        let words = words();
+        let (journal, _) = server(words);
+        let wait = |unique: u64, path: &str| {
+            let noted = journal.note(fetched(unique));
+            noted.wait(&cgroup(path));
+            noted
+        };
+        let before: Vec<_> = (1..=50).map(|unique| wait(unique, "/pods/other")).collect();
+        let many: Vec<_> = (1001..=6000).map(|unique| wait(unique, "/pods/slow")).collect();
+        let after: Vec<_> = (51..=100).map(|unique| wait(unique, &format!("/pods/{unique}"))).collect();
+        let noted = |journal: &Journal| {
+            let mut all: Vec<_> = journal.left().iter().map(|left| left.fetched.unique).collect();
+            all.sort_unstable();
+            all
+        };
+        let all = noted(&journal);
+        assert!(all.iter().copied().filter(|unique| *unique <= 100).eq(1..=100));
+        assert!(all.len() > SLOTS / 2 && all.len() <= SLOTS - SPARE, "{}", all.len());
+        // What is no more noted is so again when a thread begins with it.
+        let gone = (1001..=6000).find(|unique| !all.contains(unique)).unwrap();
+        let again = many.iter().find(|noted| noted.fetched.unique == gone).unwrap();
+        again.begin();
+        assert_eq!(journal.fetched(), [fetched(gone)]);
+        again.wait(&cgroup("/pods/slow"));
+        // What is answered leaves others' places alone.
+        drop(many);
+        assert!(noted(&journal).into_iter().eq(1..=100));
+        drop((before, after));
+        assert!(journal.is_empty() && journal.0.slots.lock().free.len() == SLOTS);
+        assert!(journal.0.slots.lock().waiting.is_empty());
+        assert_eq!(journal.answered(), 5100);
     }
 
     #[test]

@@ -40,6 +40,7 @@ use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
 use log::Level;
 use rustix::io::Errno;
+use rustix::process::setpriority_process;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
@@ -69,6 +70,8 @@ pub struct Text {
     pub taken: Instant,
     /// What the file says.
     pub bytes: Vec<u8>,
+    /// The cgroup of who reads it.
+    pub cgroup: Arc<[u8]>,
 }
 
 impl Text {
@@ -199,7 +202,7 @@ impl Service {
                     topology.text(&path, read(&native)?, viewer.memory, read)?
                 }
             };
-            Ok(Arc::new(Text { taken, bytes }))
+            Ok(Arc::new(Text { taken, bytes, cgroup: viewer.cgroup.into() }))
         };
         self.ask_files(noted, pid, needs, make, reply);
     }
@@ -233,13 +236,16 @@ impl Service {
         self.triggers.keep(kept.triggers)
     }
 
-    /// Follows the load of containers, on a thread of its own that ends with this service.
+    /// Follows the load of containers, on a thread of its own that ends with this service, and that is less important than those
+    /// that answer.
     ///
     /// # Errors
     /// Where no thread can be made.
     pub fn follow_loads(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::downgrade(self);
         let follow = move || {
+            // What is not allowed to be less important is as important as it was.
+            let _ = setpriority_process(None, aside::NICE);
             while let Some(service) = service.upgrade() {
                 let pause = service.loads.look(&service.source);
                 drop(service);
@@ -396,9 +402,39 @@ impl Service {
     }
 }
 
-fn render(view: ViewId, snapshot: &Snapshot, taken: Instant) -> Result<Arc<Text>, Error> {
+fn render(view: ViewId, snapshot: &Snapshot, taken: Instant, cgroup: &Arc<[u8]>) -> Result<Arc<Text>, Error> {
     let mut bytes = Vec::with_capacity(2048);
     view.text(snapshot, &mut bytes)?;
     bytes.shrink_to_fit();
-    Ok(Arc::new(Text { taken, bytes }))
+    Ok(Arc::new(Text { taken, bytes, cgroup: Arc::clone(cgroup) }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::process::{Pid, getpriority_process};
+    use std::fs;
+    use std::path::Path;
+
+    #[test]
+    fn who_follows_loads_is_less_important() {
+        let source = Source::open(Path::new("tests/fixtures/v1-docker/root"), None).unwrap();
+        let service = Arc::new(Service::new(source, 100));
+        service.follow_loads().unwrap();
+        let nice = || {
+            let threads = fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
+            let is_it = |thread: &fs::DirEntry| {
+                fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name == "load\n")
+            };
+            let thread = threads.into_iter().find(is_it)?;
+            let number = thread.file_name().to_str().unwrap().parse().unwrap();
+            getpriority_process(Pid::from_raw(number)).ok()
+        };
+        let own = getpriority_process(None).unwrap();
+        let until = Instant::now() + Duration::from_secs(10);
+        while nice().is_none_or(|nice| nice <= own && nice < 19) {
+            assert!(Instant::now() < until, "{:?} is as important as {own}", nice());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }

@@ -5,6 +5,10 @@
 //! counted at every level of the holders' paths, and where a place is needed it is the heaviest branch that gives one,
 //! seen from the top down. One tenant may have all that nobody else wants, and whoever has nothing yet gets a place at once.
 
+mod excess;
+
+pub use self::excess::excess;
+
 use std::collections::HashMap;
 use std::hash::Hash;
 

@@ -2,12 +2,14 @@
 
 use super::file::File;
 use crate::service::Text;
+use crate::shares::excess;
 use parking_lot::Mutex;
 use slab::Slab;
-use std::collections::HashMap;
+use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often, in opens, texts that nobody needs any more are looked for.
 const SWEEP: usize = 4096;
@@ -17,8 +19,13 @@ const SWEEP_BYTES: usize = 16 << 20;
 const BYTES_A_FILE: usize = 256;
 /// How long a reader may take over one text. Whoever reads on after that reads a newer one.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Where all texts together are larger than this, readers may take less time: a tenant can begin many and never go on.
+/// Where all texts together are larger than this, those who have most of it may take less time: a tenant can begin many and
+/// never go on.
 const MOST_BYTES: usize = 16 << 20;
+/// Texts of a cgroup that were begun within so long go together,
+const STEP: Duration = Duration::from_secs(15);
+/// as far as they are not more than this.
+const TOGETHER: usize = 256 << 10;
 
 /// The open files of one server of a connection, and those that it has from its predecessors.
 pub(super) struct Handles {
@@ -150,9 +157,8 @@ impl Table {
         // To go through all of them has to be worth it.
         if many || self.bytes_since_sweep >= SWEEP_BYTES.max(self.open.len() * BYTES_A_FILE) {
             (self.opens_since_sweep, self.bytes_since_sweep) = (0, 0);
-            let mut patience = PATIENCE;
-            while self.sweep(patience) > MOST_BYTES && !patience.is_zero() {
-                patience = Duration::from_secs(patience.as_secs() / 4);
+            if self.sweep(PATIENCE) > MOST_BYTES {
+                self.sweep_excess(MOST_BYTES);
             }
         }
     }
@@ -161,17 +167,63 @@ impl Table {
     /// made anew anyway go, and those that were begun more than `patience` ago. About how many bytes are left.
     fn sweep(&mut self, patience: Duration) -> usize {
         let mut left = 0;
-        for handle in self.open.iter_mut().map(|(_, handle)| handle).chain(self.inherited.values_mut()) {
+        for handle in self.all() {
             let is_needed = |text: &Arc<Text>| match handle.begun {
                 true => text.taken.elapsed() < patience,
                 false => text.is_fresh(),
             };
             handle.text.take_if(|text| !is_needed(text));
-            // Of one that several files share each has its part.
-            left += handle.text.as_ref().map_or(0, |text| text.bytes.len() / Arc::strong_count(text));
+            left += handle.text.as_ref().map_or(0, weight);
         }
         left
     }
+
+    /// Drops what is more than so many bytes: the oldest texts of the heaviest branch of the hierarchy, so that nobody's reader
+    /// reads on in another text for what other containers have begun.
+    fn sweep_excess(&mut self, most: usize) {
+        // There may be very many files, which others wait for meanwhile: texts of the same cgroup and about the same age are
+        // one.
+        let mut heaps: Vec<Heap> = Vec::new();
+        let mut latest: HashMap<(*const u8, u64), usize> = HashMap::new();
+        let (mut heap_of, now) = (Vec::with_capacity(self.open.len()), Instant::now());
+        for text in self.all().map(|handle| handle.text.as_ref()) {
+            heap_of.push(text.map(|text| {
+                let age = now.saturating_duration_since(text.taken).as_secs() / STEP.as_secs();
+                let heap = latest.entry((text.cgroup.as_ptr(), age)).or_insert(usize::MAX);
+                if heaps.get(*heap).is_none_or(|heap| heap.weight >= TOGETHER) {
+                    *heap = heaps.len();
+                    heaps.push(Heap { cgroup: Arc::clone(&text.cgroup), age, weight: 0 });
+                }
+                heaps[*heap].weight += weight(text);
+                *heap
+            }));
+        }
+        let mut by_age: Vec<_> = heaps.iter().enumerate().collect();
+        by_age.sort_by_key(|(_, heap)| Reverse(heap.age));
+        let held = by_age.into_iter().map(|(number, heap)| (number, &*heap.cgroup, heap.weight));
+        let excess: HashSet<usize> = excess(held, most).into_iter().collect();
+        for (handle, heap) in self.all().zip(heap_of) {
+            if heap.is_some_and(|heap| excess.contains(&heap)) {
+                handle.text = None;
+            }
+        }
+    }
+
+    fn all(&mut self) -> impl Iterator<Item = &mut Handle> {
+        self.open.iter_mut().map(|(_, handle)| handle).chain(self.inherited.values_mut())
+    }
+}
+
+/// Texts of a cgroup.
+struct Heap {
+    cgroup: Arc<[u8]>,
+    age: u64,
+    weight: usize,
+}
+
+/// How many bytes a text takes. Of one that several files share each has its part.
+fn weight(text: &Arc<Text>) -> usize {
+    text.bytes.len() / Arc::strong_count(text)
 }
 
 #[cfg(test)]
@@ -179,14 +231,13 @@ mod tests {
     use super::*;
     use crate::service::MAX_AGE;
     use cgprocfs_core::view::ViewId;
-    use std::time::Instant;
 
     fn file() -> File {
         File::View(ViewId::ALL[0])
     }
 
     fn text(bytes: &str, taken: Instant) -> Arc<Text> {
-        Arc::new(Text { taken, bytes: bytes.into() })
+        Arc::new(Text { taken, bytes: bytes.into(), cgroup: Arc::default() })
     }
 
     fn read(handles: &Handles, handle: u64, offset: u64, now: &str) -> String {
@@ -280,6 +331,28 @@ mod tests {
         // So do those that are made anew.
         opened.into_iter().for_each(begin);
         assert!(held() <= MOST_BYTES + SWEEP_BYTES, "{} bytes", held());
+    }
+
+    #[test]
+    fn whoever_begins_many_leaves_room_for_others() {
+        let (handles, now) = (Handles::new(0), Instant::now());
+        let begin = |tenant: &str, bytes: &str, ago: u64| {
+            let taken = now.checked_sub(Duration::from_secs(ago)).unwrap();
+            let cgroup: Arc<[u8]> = tenant.as_bytes().into();
+            let handle = handles.open(file(), text("", now));
+            let text = Arc::new(Text { taken, bytes: bytes.into(), cgroup });
+            handles.put(handle, file(), &text);
+            handle
+        };
+        let others: Vec<_> =
+            (0..10).map(|number| begin(&format!("/pods/other/{number}"), "the first", 50)).collect();
+        let long = "x".repeat(1 << 20);
+        let many: Vec<_> =
+            (0..200).map(|number| begin(&format!("/pods/tenant/{number}"), &long, 1 + number % 5)).collect();
+        handles.table.lock().sweep_excess(MOST_BYTES);
+        assert!(others.iter().all(|handle| read(&handles, *handle, 4, "another") == "the first"));
+        let left = many.iter().filter(|handle| read(&handles, **handle, 4, "another") != "another").count();
+        assert!((10..=16).contains(&left), "{left}");
     }
 
     #[test]

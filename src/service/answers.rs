@@ -1,9 +1,11 @@
 //! What was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
 //! it.
 
+use super::aside::Owner;
 use super::share::{Pace, Share};
 use super::{Again, MAX_AGE, Text, render};
 use crate::error::Error;
+use crate::shares::excess;
 use crate::source::{Caller, CgroupPath};
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use cgprocfs_core::topology::Topology;
@@ -18,7 +20,8 @@ use std::time::Instant;
 /// with a reading of its own.
 const READINGS: usize = 64;
 
-/// A cache that is bounded by the files it keeps open; what was not used for the longest time goes first.
+/// A cache that is bounded by the files it keeps open. Of what is in the heaviest branch of the hierarchy what was not used for
+/// the longest time goes first.
 pub(super) struct Answers {
     most_files: usize,
     clock: AtomicU64,
@@ -28,12 +31,13 @@ pub(super) struct Answers {
 
 #[derive(Default)]
 struct Cache {
-    by_cgroup: HashMap<Vec<u8>, Arc<CgroupAnswers>>,
+    by_cgroup: HashMap<Owner, Arc<CgroupAnswers>>,
     open_files: usize,
 }
 
 /// The answers for the readers in one cgroup.
 pub(super) struct CgroupAnswers {
+    cgroup: Owner,
     path: CgroupPath,
     last_used: AtomicU64,
     /// Of those for whom it is the container.
@@ -56,6 +60,7 @@ struct Desk {
 
 /// What was read for some of a cgroup's readers.
 pub(super) struct Answer {
+    cgroup: Owner,
     container_length: usize,
     /// Of all hierarchies.
     membership: Vec<u8>,
@@ -89,6 +94,7 @@ impl Answers {
             return Ok(Arc::clone(known));
         }
         let opened = Arc::new(CgroupAnswers {
+            cgroup: cgroup.into(),
             path: open()?,
             last_used: AtomicU64::new(now),
             share: Arc::default(),
@@ -98,10 +104,10 @@ impl Answers {
         });
         let mut cache = self.cache.lock();
         let evicted = match cache.open_files > self.most_files {
-            true => cache.remove_eldest(),
+            true => cache.remove_excess(self.most_files - self.most_files / 8),
             false => Vec::new(),
         };
-        cache.insert(cgroup, Arc::clone(&opened));
+        cache.insert(Arc::clone(&opened));
         drop(cache);
         // Closing takes a while, and nobody should wait for it.
         drop(evicted);
@@ -140,7 +146,7 @@ impl Answers {
             .by_cgroup
             .iter()
             .filter(|(_, answers)| is_gone(answers))
-            .map(|(name, _)| name.clone())
+            .map(|(name, _)| Arc::clone(name))
             .collect();
         let removed: Vec<_> = names.iter().map(|name| cache.remove(name)).collect();
         let in_use = cache.by_cgroup.len();
@@ -151,10 +157,10 @@ impl Answers {
 }
 
 impl Cache {
-    fn insert(&mut self, cgroup: &[u8], answers: Arc<CgroupAnswers>) {
-        self.remove(cgroup);
+    fn insert(&mut self, answers: Arc<CgroupAnswers>) {
+        self.remove(&answers.cgroup);
         self.open_files += answers.path.open_files();
-        self.by_cgroup.insert(cgroup.to_vec(), answers);
+        self.by_cgroup.insert(Arc::clone(&answers.cgroup), answers);
     }
 
     fn remove(&mut self, cgroup: &[u8]) -> Option<Arc<CgroupAnswers>> {
@@ -163,18 +169,16 @@ impl Cache {
         Some(removed)
     }
 
-    /// Removes the eighth that was not used for the longest time, so that the search for it is rare.
-    fn remove_eldest(&mut self) -> Vec<Option<Arc<CgroupAnswers>>> {
+    /// Removes what has more than so many files open.
+    fn remove_excess(&mut self, most_files: usize) -> Vec<Option<Arc<CgroupAnswers>>> {
         let last_used = |answers: &Arc<CgroupAnswers>| answers.last_used.load(Ordering::Relaxed);
-        let mut ages: Vec<u64> = self.by_cgroup.values().map(last_used).collect();
-        if ages.is_empty() {
-            return Vec::new();
-        }
-        let eighth = ages.len() / 8;
-        let (_, &mut limit, _) = ages.select_nth_unstable(eighth);
-        let eldest = self.by_cgroup.iter().filter(|(_, answers)| last_used(answers) <= limit);
-        let eldest: Vec<_> = eldest.map(|(cgroup, _)| cgroup.clone()).collect();
-        eldest.iter().map(|cgroup| self.remove(cgroup)).collect()
+        let mut all: Vec<_> = self.by_cgroup.values().map(|answers| (last_used(answers), answers)).collect();
+        all.sort_unstable_by_key(|(last_used, _)| *last_used);
+        let held = all
+            .iter()
+            .map(|(_, answers)| (Arc::clone(&answers.cgroup), &*answers.cgroup, answers.path.open_files()));
+        let excess = excess(held, most_files);
+        excess.iter().map(|cgroup| self.remove(cgroup)).collect()
     }
 }
 
@@ -199,7 +203,7 @@ impl Answer {
         if let Some(text) = self.texts[slot].as_ref() {
             return Ok(Arc::clone(text));
         }
-        let text = render(view, &self.snapshot, self.taken)?;
+        let text = render(view, &self.snapshot, self.taken, &self.cgroup)?;
         self.texts[slot] = Some(Arc::clone(&text));
         Ok(text)
     }
@@ -229,6 +233,11 @@ pub(super) enum Found<T> {
 }
 
 impl CgroupAnswers {
+    /// The path of the cgroup.
+    pub(super) fn cgroup(&self) -> &Owner {
+        &self.cgroup
+    }
+
     pub(super) fn path(&self) -> &CgroupPath {
         &self.path
     }
@@ -289,6 +298,7 @@ impl Reading {
         take: impl FnOnce(&mut Answer) -> T,
     ) -> T {
         let mut answer = Answer {
+            cgroup: Arc::clone(&self.answers.cgroup),
             container_length: caller.container_length,
             membership: caller.membership.to_vec(),
             pid_namespace: caller.pid_namespace,
@@ -324,5 +334,42 @@ impl Drop for Reading {
         if !self.has_ended {
             drop(self.release());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Source;
+    use std::path::Path;
+
+    #[test]
+    fn whoever_opens_many_leaves_room_for_others() {
+        let root = Path::new("tests/fixtures/v1-docker/root");
+        let source = Source::open(root, None).unwrap();
+        let files = source.path(b"/docker").unwrap().open_files();
+        let answers = Answers::new(100 * files);
+        let ask = |cgroup: &str| {
+            let mut is_opened = false;
+            let open = || {
+                is_opened = true;
+                source.path(b"/docker")
+            };
+            answers.of_cgroup(cgroup.as_bytes(), open).unwrap();
+            is_opened
+        };
+        let others: Vec<_> = (0..5).map(|number| format!("/pods/other/{number}")).collect();
+        assert!(others.iter().all(|other| ask(other)));
+        for number in 0..1000 {
+            assert!(ask(&format!("/pods/tenant/{number}/{number}")));
+            let cache = answers.cache.lock();
+            assert!(cache.open_files <= 101 * files);
+            assert_eq!(cache.open_files, cache.by_cgroup.len() * files);
+        }
+        assert!(others.iter().all(|other| !ask(other)), "they are still open");
+        // Of its own it loses what it has not used for the longest time.
+        assert!(!ask("/pods/tenant/950/950") && ask("/pods/tenant/0/0"));
+        // Nor does one lose more than it has who is alone.
+        assert!(answers.cache.lock().by_cgroup.len() > 80);
     }
 }

@@ -22,7 +22,7 @@ const STUCK: Duration = Duration::from_millis(50);
 /// A thread with nothing to do ends after so long.
 const IDLE: Duration = Duration::from_secs(5);
 /// The nice value of those that are less important, see setpriority(2).
-const NICE: i32 = 5;
+pub(super) const NICE: i32 = 5;
 
 /// Who waits for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -95,7 +95,7 @@ impl Query for TextOf {
     fn of_unseen(&self, service: &Service) -> Result<Arc<Text>, Error> {
         service.warn_of_unseen();
         let snapshot = service.source.load_host(self.needs())?;
-        render(self.0, &snapshot, Instant::now())
+        render(self.0, &snapshot, Instant::now(), &Owner::default())
     }
 
     fn finish(&self, _: &Service, text: Arc<Text>, _: &[u8]) -> Result<Arc<Text>, Error> {
@@ -247,7 +247,10 @@ impl Service {
     ) {
         let waiter = Waiter { pid, asked: Instant::now(), noted };
         match self.known_aside.owner(pid) {
-            Some(owner) => self.put_aside(Lane::Slow, owner, self.again(waiter, query, reply)),
+            Some(owner) => {
+                let again = self.again(&owner, waiter, query, reply);
+                self.put_aside(Lane::Slow, owner, again);
+            }
             None => self.ask(Asker::Serving, waiter, query, reply),
         }
     }
@@ -267,16 +270,20 @@ impl Service {
                 self.go_on(asker, next);
             }
             Attempt::Aside(lane, owner, next) => {
-                self.put_aside(lane, owner, self.again(waiter, query, reply));
+                let again = self.again(&owner, waiter, query, reply);
+                self.put_aside(lane, owner, again);
                 self.put_all_aside(next);
             }
             Attempt::IsRead(answers) => {
                 // It may have been read meanwhile.
-                if let Some(again) = answers.park(self.again(waiter, query, reply)) {
+                if let Some(again) = answers.park(self.again(answers.cgroup(), waiter, query, reply)) {
                     again(asker);
                 }
             }
-            Attempt::Start(seeker) => self.seek_start(asker, seeker, self.again(waiter, query, reply)),
+            Attempt::Start(seeker) => {
+                let again = self.again(&Owner::from(&*seeker.memory), waiter, query, reply);
+                self.seek_start(asker, seeker, again);
+            }
         }
     }
 
@@ -288,13 +295,13 @@ impl Service {
         pid: u32,
         work: impl FnOnce(&Arc<Self>, Noted) + Send + 'static,
     ) {
-        let service = Arc::clone(self);
-        noted.wait();
+        let (service, owner) = (Arc::clone(self), of_process(pid));
+        noted.wait(&owner);
         let job = move || {
             noted.begin();
             work(&service, noted);
         };
-        self.push_aside(lane, of_process(pid), Box::new(job));
+        self.push_aside(lane, owner, Box::new(job));
     }
 
     /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.
@@ -339,12 +346,13 @@ impl Service {
 
     fn again<Q: Query>(
         self: &Arc<Self>,
+        owner: &Owner,
         waiter: Waiter,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) -> Again {
         let service = Arc::clone(self);
-        waiter.noted.wait();
+        waiter.noted.wait(owner);
         Box::new(move |asker| {
             waiter.noted.begin();
             service.ask(asker, waiter, query, reply);

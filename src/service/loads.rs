@@ -1,7 +1,8 @@
 //! The load of the containers that were asked for it.
 //!
 //! No cgroup counts its tasks by state, so each of a container's tasks is looked at, every five seconds, just after the kernel has
-//! counted its own, or, where that would take more than a hundredth of one processor, as much more seldom. Of more than 1,000
+//! counted its own, or, where that would take more than a hundredth of one processor, as much more seldom; and where all of them
+//! would take more than a tenth of one, those whose tenants have most of them are looked at more seldom. Of more than 1,000
 //! tasks some stand for all, lest one container have the others wait. To reckon the load from processor time and
 //! `cpu.pressure` instead would take one read for each container, but pressure tells for how long *some* task waited and
 //! not how many did: three tasks on half a processor look like two. The taskstats interface counts in the kernel, but
@@ -12,6 +13,7 @@
 
 use super::beat::{Beat, GLANCE};
 use super::places::Places;
+use super::turns::Turns;
 use crate::error::Error;
 use crate::shared::{Record, Table};
 use crate::shares::{Policy, Shares};
@@ -31,6 +33,8 @@ use std::time::{Duration, Instant};
 const PAUSE_PER_WORK: u32 = 100;
 /// but no longer, however long they ran: what a tenant makes dear must not be what all others wait for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The looks at all of them take no more than a tenth of a processor: a tenant may make dear any number of containers.
+const PERIOD_PER_WORK: u32 = 10;
 /// So much of a container is looked at, at most: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes
 /// some 10 ms for the tasks, and 50 ms for the cgroups.
 const SAMPLE: Depth = Depth { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
@@ -132,6 +136,19 @@ impl KnownLoads {
             }
         }
         self.by_container.insert(container, known);
+    }
+
+    /// Those whose turn it is. Of those of a tenant it is first that of which has waited for the longest time.
+    fn due(&self, now: Instant) -> Turns<Due> {
+        let due = |known: &Known| known.due.filter(|due| *due <= now);
+        let all = self.by_container.iter().filter_map(|(number, known)| Some((due(known)?, *number, known)));
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable_by_key(|(due, number, _)| (*due, *number));
+        let mut turns = Turns::default();
+        for (_, number, known) in all {
+            turns.push(&known.path, (number, known.path.clone(), known.left_alone()));
+        }
+        turns
     }
 
     /// How long there is nothing to do.
@@ -247,19 +264,17 @@ impl Loads {
     pub(super) fn look(&self, source: &Source) -> Duration {
         let started = Instant::now();
         self.seek_beat(source, started);
-        let due: Vec<_> = {
+        let (due, most) = {
             let mut known = self.known.lock();
             if started < known.next {
                 return known.pause(started);
             }
             known.forget_what_is_gone();
-            let due = |known: &Known| known.due.is_some_and(|due| due <= started);
-            let due = known.by_container.iter().filter(|(_, known)| due(known));
-            due.map(|(&container, known)| (container, known.path.clone(), known.left_alone())).collect()
+            (known.due(started), known.beat.period() / PERIOD_PER_WORK)
         };
-        for (container, path, left_alone) in due {
+        in_turn(due, most, sys::thread_time, |(container, path, left_alone)| {
             self.look_at((container, &path), left_alone, SAMPLE, source);
-        }
+        });
         let (mut known, now) = (self.known.lock(), Instant::now());
         known.next = known.beat.after(now);
         known.pause(now)
@@ -327,6 +342,20 @@ impl Loads {
         for (container, _) in left.into_iter().filter(|(number, path)| !exists(*number, path)) {
             self.known.lock().remove(container);
         }
+    }
+}
+
+/// The number and the path of a container, and what accounts for its processor time where it is to be
+/// [left alone](Known::left_alone).
+type Due = (u64, Vec<u8>, Option<Vec<u8>>);
+
+/// Has tenants looked at in turn, until that has `run` for `most`. For the others it is another time.
+fn in_turn<T>(mut turns: Turns<T>, most: Duration, run: impl Fn() -> Duration, mut look: impl FnMut(T)) {
+    let before = run();
+    while run().saturating_sub(before) < most
+        && let Some(next) = turns.pop()
+    {
+        look(next);
     }
 }
 
@@ -480,6 +509,88 @@ mod tests {
         let mut two = at_rest();
         two.tasks.running = 2;
         assert_near(after(5005, 10_800, &two), [2.920, 2.983, 2.940]);
+    }
+
+    #[test]
+    fn what_a_thread_waits_for_does_not_count() {
+        let tenants = || {
+            let mut turns = Turns::default();
+            (0..100).for_each(|number| turns.push(b"/c", number));
+            turns
+        };
+        let (most, each) = (Duration::from_millis(20), Duration::from_millis(2));
+        let mut looks = 0;
+        in_turn(tenants(), most, sys::thread_time, |_: i32| {
+            let until = sys::thread_time() + each;
+            while sys::thread_time() < until {}
+            looks += 1;
+        });
+        assert!((1..=11).contains(&looks), "{looks}");
+        let mut looks = 0;
+        in_turn(tenants(), most, sys::thread_time, |_: i32| {
+            std::thread::sleep(Duration::from_millis(1));
+            looks += 1;
+        });
+        assert_eq!(looks, 100);
+    }
+
+    /// A container that nobody has looked at for so many seconds.
+    fn waiting(path: &str, seconds: u64, now: Instant) -> Known {
+        let averages = LoadAverages::default();
+        Known {
+            path: path.into(),
+            accounting: None,
+            record: LoadState { averages, at: 0, ran: None, start: Ticks::default() },
+            shown: [0.0; 3],
+            tasks: TaskCounts::default(),
+            due: now.checked_sub(Duration::from_secs(seconds)),
+            asked: now,
+            is_followed: true,
+        }
+    }
+
+    #[test]
+    fn many_that_are_dear_take_a_tenth_of_a_processor_and_delay_nobody() {
+        const DEAR: Duration = Duration::from_millis(60);
+        const CHEAP: Duration = Duration::from_micros(200);
+        const TENANTS: u64 = 1000;
+        let (loads, now) = (Loads::new(), Instant::now());
+        let is_tenants = |number: u64| number < TENANTS;
+        let mut known = loads.known.lock();
+        for number in 0..TENANTS {
+            let path = format!("/pods/tenant{}", format!("/{number}").repeat(10));
+            known.insert(number, waiting(&path, 100, now));
+        }
+        for number in TENANTS..TENANTS + 100 {
+            known.insert(number, waiting(&format!("/pods/{number}"), 0, now));
+        }
+        let period = known.beat.period();
+        let mut looked_at = Vec::new();
+        for beat in 0..100 {
+            let ran = std::cell::Cell::new(Duration::ZERO);
+            let now = now + beat * period;
+            let mut others = 0;
+            let due = known.due(now);
+            in_turn(
+                due,
+                period / PERIOD_PER_WORK,
+                || ran.get(),
+                |(number, ..)| {
+                    ran.set(ran.get() + if is_tenants(number) { DEAR } else { CHEAP });
+                    if let Some(known) = known.by_container.get_mut(&number) {
+                        known.due = Some(now + period);
+                    }
+                    if is_tenants(number) { looked_at.push(number) } else { others += 1 }
+                },
+            );
+            assert!(ran.get() < period / PERIOD_PER_WORK + DEAR, "{:?}", ran.get());
+            assert_eq!(others, 100, "each is looked at each time");
+        }
+        // Nor is one of the tenant's looked at twice before another.
+        assert!(looked_at.len() > 700, "{}", looked_at.len());
+        looked_at.sort_unstable();
+        looked_at.dedup();
+        assert!(looked_at.len() > 700, "{}", looked_at.len());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! How much of the serving threads one container takes, and whether others have to be kept from waiting for it.
 
+use crate::shares::excess;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -145,7 +146,14 @@ impl ContainerShares {
             return Arc::clone(share);
         }
         if shares.len() >= MOST_SHARES {
-            shares.clear();
+            // Who is not served aside has no more than a tenth of a second's account to lose.
+            let now = Instant::now();
+            shares.retain(|_, share| share.is_aside(now));
+            let held: Vec<_> = shares.keys().cloned().collect();
+            let held = held.iter().map(|container| (container, &**container, 1));
+            for container in excess(held, MOST_SHARES - MOST_SHARES / 8) {
+                shares.remove(container);
+            }
         }
         Arc::clone(shares.entry(container.into()).or_default())
     }
@@ -241,5 +249,20 @@ mod tests {
             shares.of(number.to_string().as_bytes());
         }
         assert!(shares.shares.lock().len() <= MOST_SHARES);
+    }
+    #[test]
+    fn whoever_has_many_containers_ends_nobody_s_time_aside() {
+        let (shares, now) = (ContainerShares::default(), Instant::now());
+        let slow: Vec<_> = (0..10).map(|number| format!("/pods/slow/{number}")).collect();
+        slow.iter().for_each(|slow| shares.of(slow.as_bytes()).put_aside(now + 100 * ASIDE));
+        for number in 0..2 * MOST_SHARES {
+            shares.of(format!("/pods/tenant/{number}").as_bytes());
+        }
+        let are_aside = || slow.iter().all(|slow| shares.of(slow.as_bytes()).is_aside(now));
+        assert!(are_aside());
+        for number in 0..2 * MOST_SHARES {
+            shares.of(format!("/pods/tenant/{number}").as_bytes()).put_aside(now + 100 * ASIDE);
+        }
+        assert!(are_aside() && shares.shares.lock().len() <= MOST_SHARES);
     }
 }

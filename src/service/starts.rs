@@ -3,6 +3,7 @@
 //! waits for a moment.
 
 use super::Again;
+use crate::shares::excess;
 use crate::source::Life;
 use cgprocfs_core::machine::Ticks;
 use parking_lot::Mutex;
@@ -118,12 +119,7 @@ impl Starts {
     pub(super) fn found(&self, container: u64, path: &[u8], life: Option<Life>) -> Vec<Again> {
         let mut containers = self.containers.lock();
         if containers.len() >= self.most {
-            // Any half of them: their numbers tell nothing of who asks next.
-            let mut is_kept = false;
-            containers.retain(|_, start| {
-                is_kept = !is_kept;
-                is_kept || matches!(start, Start::Sought(..))
-            });
+            forget_excess(&mut containers, self.most - self.most / 8);
         }
         let Some(Start::Sought(so_far, waiting)) = containers.remove(&container) else { return Vec::new() };
         let failed = Start::Failed(Ticks::new(so_far.load(Ordering::Relaxed)));
@@ -162,6 +158,18 @@ impl Starts {
         let in_use = containers.len();
         containers.shrink_to(in_use * 2);
     }
+}
+
+/// Forgets all that have failed, and of those that are known what is more than `most`: any of those in the heaviest branch of the
+/// hierarchy, for their numbers tell nothing of who asks next.
+fn forget_excess(containers: &mut HashMap<u64, Start>, most: usize) {
+    let known = containers.iter().filter_map(|(&number, start)| match start {
+        Start::Known(_, path) => Some((number, path.as_slice(), 1)),
+        _ => None,
+    });
+    let excess = excess(known, most);
+    excess.iter().for_each(|number| drop(containers.remove(number)));
+    containers.retain(|_, start| !matches!(start, Start::Failed(_)));
 }
 
 /// What becomes of somebody who wants to wait.
@@ -229,5 +237,25 @@ mod tests {
             starts.found(container, b"/c", Some(life(1)));
         }
         assert!(starts.containers.lock().len() <= MOST);
+    }
+    #[test]
+    fn whoever_has_many_leaves_room_for_others() {
+        let starts = Starts::new(MOST);
+        let find = |container: u64, path: &str, life| {
+            starts.wait(container, job(), Ticks::new(1));
+            starts.found(container, path.as_bytes(), life);
+        };
+        (1..=100).for_each(|other| find(other, "/pods/other", Some(life(1))));
+        for container in 1000..1000 + 3 * MOST as u64 {
+            find(container, &format!("/pods/tenant/{container}"), Some(life(1)));
+        }
+        assert!((1..=100).all(|other| matches!(starts.of(other), Known::At(_))));
+        // Nor does it help to have looks that fail, or that hang.
+        (100_000..100_000 + 3 * MOST as u64).for_each(|container| find(container, "/pods/tenant", None));
+        for container in 200_000..200_000 + 3 * MOST as u64 {
+            starts.wait(container, job(), Ticks::new(1));
+        }
+        (300_000..300_100).for_each(|container| find(container, "/pods/tenant", Some(life(1))));
+        assert!((1..=100).all(|other| matches!(starts.of(other), Known::At(_))));
     }
 }

@@ -74,7 +74,7 @@ fn answer(
         let noted = Arc::new(journal.note(fetched));
         let is_poisoned = noted.is_poisoned();
         // Should this process end before it has begun, it has not died of it.
-        noted.wait();
+        noted.wait_again();
         let (device, until_told) = (Arc::clone(&device), Arc::clone(&noted));
         let tell = move |answer: Result<Vec<u8>, i32>| {
             let (error, body) = match answer {

@@ -138,7 +138,7 @@ impl Callers {
         let own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
         // Who asks how old a container is asks for its init.
         let asks_pid = |number| needs.covers(Needs::START) || own_cgroup_namespace(number);
-        let mut namespaces = self.readers.read(procfs, pid, text, asks_pid)?;
+        let mut namespaces = self.readers.read(procfs, pid, text, asks_pid, &layout.memory)?;
         let mut by_cgroup_namespace = None;
         if !own_cgroup_namespace(namespaces.cgroup) {
             let path = layout.memory.path_in(text, pid)?;
@@ -151,7 +151,7 @@ impl Callers {
             )?;
             if by_cgroup_namespace.is_none_or(|length| length <= 1) {
                 // That rule does not apply: the next one needs what was not asked for at first.
-                namespaces = self.readers.read(procfs, pid, text, |_| true)?;
+                namespaces = self.readers.read(procfs, pid, text, |_| true, &layout.memory)?;
             }
         }
         let boot_offset = match needs.covers(Needs::BOOT) {

@@ -8,6 +8,7 @@ use super::caller::Caller;
 use super::layout::{Hierarchy, is_at_or_below};
 use super::procfs::{PATH_DIR, Procfs, READ, process_error, read_whole};
 use crate::error::{Error, printable};
+use crate::shares::excess;
 use crate::sys;
 use cgprocfs_core::parse::proc_status;
 use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
@@ -39,6 +40,8 @@ struct CgroupNamespace {
 
 struct PidNamespace {
     _held: OwnedFd,
+    /// The cgroup of who has asked first.
+    cgroup: Box<[u8]>,
     /// `/proc/INIT/cgroup` of its init: it answers ESRCH when that is dead, and with it the namespace.
     init: OwnedFd,
     init_pid: u32,
@@ -180,12 +183,37 @@ fn retain<T>(cache: &Mutex<HashMap<u64, Arc<T>>>, mut keep: impl FnMut(&T) -> bo
     }
 }
 
-/// Of too many any half goes, to be closed by the caller: their numbers tell nothing of who asks next.
-fn insert<T>(cache: &mut HashMap<u64, Arc<T>>, capacity: usize, id: u64, namespace: &Arc<T>) -> Vec<Arc<T>> {
+/// What is held of whom.
+trait Held {
+    /// The path of a cgroup whose tenant has made it, most likely.
+    fn cgroup(&self) -> &[u8];
+}
+
+impl Held for CgroupNamespace {
+    fn cgroup(&self) -> &[u8] {
+        &self.root
+    }
+}
+
+impl Held for PidNamespace {
+    fn cgroup(&self) -> &[u8] {
+        &self.cgroup
+    }
+}
+
+/// Of too many an eighth goes, to be closed by the caller: any of those in the heaviest branch of the hierarchy, for their numbers
+/// tell nothing of who asks next.
+fn insert<T: Held>(
+    cache: &mut HashMap<u64, Arc<T>>,
+    capacity: usize,
+    id: u64,
+    namespace: &Arc<T>,
+) -> Vec<Arc<T>> {
     let mut removed = Vec::new();
     if cache.len() >= capacity {
-        let half: Vec<u64> = cache.keys().copied().step_by(2).collect();
-        removed.extend(half.iter().filter_map(|id| cache.remove(id)));
+        let held = cache.iter().map(|(id, namespace)| (*id, namespace.cgroup(), 1));
+        let excess = excess(held, capacity - capacity.div_ceil(8));
+        removed.extend(excess.iter().filter_map(|id| cache.remove(id)));
     }
     cache.insert(id, Arc::clone(namespace));
     removed
@@ -270,7 +298,10 @@ impl PidNamespace {
         };
         let Some(init_pid) = init_pid else { return Ok(None) };
         match procfs.open_of(init_pid, "cgroup") {
-            Ok(init) => Ok(Some(Self { _held: held, init, init_pid, place: Mutex::new(None) })),
+            Ok(init) => {
+                let cgroup = reader.memory.into();
+                Ok(Some(Self { _held: held, cgroup, init, init_pid, place: Mutex::new(None) }))
+            }
             Err(Error::ProcessGone(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -410,5 +441,29 @@ mod tests {
         procfs.read_of(1, "cgroup", &mut text).unwrap();
         let path = layout.memory.path_in(&text, 1).unwrap();
         assert_eq!(search_all(id, own.nesting, path, &procfs, &layout.memory).unwrap(), Some(1));
+    }
+    #[test]
+    fn whoever_makes_many_leaves_room_for_others() {
+        let null = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let namespace =
+            |cgroup: &str| Arc::new(CgroupNamespace { _held: null(), root: cgroup.as_bytes().to_vec() });
+        let pid_namespace = |cgroup: &str| {
+            let (cgroup, place) = (cgroup.as_bytes().into(), Mutex::new(None));
+            Arc::new(PidNamespace { _held: null(), cgroup, init: null(), init_pid: 1, place })
+        };
+        fn fill<T: Held>(of: impl Fn(&str) -> Arc<T>) {
+            const CAPACITY: usize = 64;
+            let mut cache = HashMap::new();
+            for id in 0..10 {
+                insert(&mut cache, CAPACITY, id, &of(&format!("/pods/other/{id}")));
+            }
+            for id in 1000..1500 {
+                insert(&mut cache, CAPACITY, id, &of(&format!("/pods/tenant/{id}")));
+                assert!(cache.len() <= CAPACITY && cache.contains_key(&id));
+            }
+            assert!((0..10).all(|id| cache.contains_key(&id)));
+        }
+        fill(namespace);
+        fill(pid_namespace);
     }
 }

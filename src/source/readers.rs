@@ -4,19 +4,23 @@
 //! to another process meanwhile: the open file belongs to one process and answers ESRCH once that is dead,
 //! so as long as it answers, the pid is still that process's.
 
+use super::layout::Hierarchy;
 use super::procfs::{Procfs, process_error, read_whole};
 use crate::error::Error;
+use crate::shares::excess;
 use crate::sys;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// How many are remembered at most.
 const CAPACITY: usize = 1024;
 
-/// The open files, by process id, in two generations: when the younger is full the elder is closed, with as few system
-/// calls as its numbers allow instead of one for every command that a shell script starts, and who reads again stays.
+/// The open files, by process id. Where there are too many an eighth is closed, with as few system calls as their numbers allow
+/// instead of one for every command that a shell script starts: of the readers in the heaviest branch of the hierarchy those
+/// who have not read for the longest time.
 pub(super) struct Readers {
     capacity: usize,
     recent: Mutex<Recent>,
@@ -24,8 +28,8 @@ pub(super) struct Readers {
 
 #[derive(Default)]
 struct Recent {
-    younger: HashMap<u32, Arc<Reader>>,
-    elder: HashMap<u32, Arc<Reader>>,
+    by_pid: HashMap<u32, Arc<Reader>>,
+    clock: u64,
 }
 
 impl Default for Readers {
@@ -36,6 +40,10 @@ impl Default for Readers {
 
 struct Reader {
     membership: OwnedFd,
+    /// Where it was when it read first.
+    cgroup: Box<[u8]>,
+    /// When it read last: the later the greater.
+    used: AtomicU64,
     /// Known once it was asked for. A process never changes its own pid namespace (`pid_namespaces`(7)).
     pid_namespace: OnceLock<u64>,
 }
@@ -57,28 +65,29 @@ impl Readers {
         pid: u32,
         text: &mut Vec<u8>,
         asks_pid: impl Fn(u64) -> bool,
+        memory: &Hierarchy,
     ) -> Result<Namespaces, Error> {
-        let known = {
-            let recent = self.recent.lock();
-            let younger = recent.younger.get(&pid).map(|reader| (Arc::clone(reader), true));
-            younger.or_else(|| recent.elder.get(&pid).map(|reader| (Arc::clone(reader), false)))
-        };
-        if let Some((reader, is_younger)) = known {
+        if let Some(reader) = self.known(pid) {
             match reader.read(procfs, pid, text, &asks_pid) {
                 Err(Error::ProcessGone(_)) => self.forget(pid),
-                answer => {
-                    if !is_younger {
-                        self.remember(pid, reader);
-                    }
-                    return answer;
-                }
+                answer => return answer,
             }
         }
         let membership = procfs.open_of(pid, "cgroup")?;
-        let reader = Arc::new(Reader { membership, pid_namespace: OnceLock::new() });
+        let (cgroup, used) = (Box::default(), AtomicU64::new(0));
+        let mut reader = Reader { membership, cgroup, used, pid_namespace: OnceLock::new() };
         let namespaces = reader.read(procfs, pid, text, &asks_pid)?;
+        reader.cgroup = memory.path_in(text, pid).unwrap_or_default().into();
         self.remember(pid, reader);
         Ok(namespaces)
+    }
+
+    fn known(&self, pid: u32) -> Option<Arc<Reader>> {
+        let mut recent = self.recent.lock();
+        recent.clock += 1;
+        let reader = recent.by_pid.get(&pid)?;
+        reader.used.store(recent.clock, Ordering::Relaxed);
+        Some(Arc::clone(reader))
     }
 
     /// Keeps no more than about so many files open.
@@ -86,36 +95,44 @@ impl Readers {
         self.capacity = most_files.clamp(2, CAPACITY);
     }
 
-    fn remember(&self, pid: u32, reader: Arc<Reader>) {
+    fn remember(&self, pid: u32, reader: Reader) {
         let mut recent = self.recent.lock();
-        recent.elder.remove(&pid);
-        recent.younger.insert(pid, reader);
-        if recent.younger.len() >= self.capacity / 2 {
-            let younger = std::mem::take(&mut recent.younger);
-            let elder = std::mem::replace(&mut recent.elder, younger);
-            drop(recent);
-            close(elder);
-        }
+        let excess = match recent.by_pid.len() >= self.capacity {
+            true => recent.remove_excess(self.capacity - self.capacity.div_ceil(8)),
+            false => Vec::new(),
+        };
+        reader.used.store(recent.clock, Ordering::Relaxed);
+        let before = recent.by_pid.insert(pid, Arc::new(reader));
+        drop(recent);
+        drop(before);
+        close(excess);
     }
 
     fn forget(&self, pid: u32) {
-        let mut recent = self.recent.lock();
-        let forgotten = (recent.younger.remove(&pid), recent.elder.remove(&pid));
-        drop(recent);
+        let forgotten = self.recent.lock().by_pid.remove(&pid);
         drop(forgotten);
     }
 
     /// Forgets everybody.
     pub(super) fn clear(&self) {
-        let Recent { younger, elder } = std::mem::take(&mut *self.recent.lock());
-        close(younger);
-        close(elder);
+        let readers = std::mem::take(&mut self.recent.lock().by_pid);
+        close(readers.into_values());
+    }
+}
+
+impl Recent {
+    /// Removes those who are more than `most`.
+    fn remove_excess(&mut self, most: usize) -> Vec<Arc<Reader>> {
+        let mut all: Vec<_> = self.by_pid.iter().collect();
+        all.sort_unstable_by_key(|(_, reader)| reader.used.load(Ordering::Relaxed));
+        let excess = excess(all.into_iter().map(|(pid, reader)| (*pid, &*reader.cgroup, 1)), most);
+        excess.iter().filter_map(|pid| self.by_pid.remove(pid)).collect()
     }
 }
 
 /// One that another thread is reading through right now closes itself after that.
-fn close(readers: HashMap<u32, Arc<Reader>>) {
-    let readers = readers.into_values().filter_map(Arc::into_inner);
+fn close(readers: impl IntoIterator<Item = Arc<Reader>>) {
+    let readers = readers.into_iter().filter_map(Arc::into_inner);
     sys::close_all(readers.map(|reader| reader.membership));
 }
 
@@ -151,31 +168,39 @@ mod tests {
     #[test]
     fn a_dead_reader_is_not_mistaken_for_a_living_one() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
+        let memory = Hierarchy::for_test("memory");
         let readers = Readers::default();
         let mut text = Vec::new();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        readers.read(&procfs, child.id(), &mut text, |_| true).unwrap();
-        readers.read(&procfs, child.id(), &mut text, |_| true).unwrap();
+        readers.read(&procfs, child.id(), &mut text, |_| true, &memory).unwrap();
+        readers.read(&procfs, child.id(), &mut text, |_| true, &memory).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(matches!(readers.read(&procfs, child.id(), &mut text, |_| true), Err(Error::ProcessGone(_))));
-        assert!(readers.recent.lock().younger.is_empty());
+        assert!(matches!(
+            readers.read(&procfs, child.id(), &mut text, |_| true, &memory),
+            Err(Error::ProcessGone(_))
+        ));
+        assert!(readers.recent.lock().by_pid.is_empty());
+    }
+
+    fn reader(procfs: &Procfs, cgroup: &str) -> Reader {
+        Reader {
+            membership: procfs.open_of(std::process::id(), "cgroup").unwrap(),
+            cgroup: cgroup.as_bytes().into(),
+            used: AtomicU64::new(0),
+            pid_namespace: OnceLock::new(),
+        }
     }
 
     #[test]
     fn descriptors_are_bounded() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
-        let readers = Readers::default();
-        let reader = |pid| {
-            Arc::new(Reader {
-                membership: procfs.open_of(std::process::id(), "cgroup").unwrap(),
-                pid_namespace: OnceLock::from(pid),
-            })
-        };
-        for pid in 0..3 * u32::try_from(CAPACITY).unwrap() {
-            readers.remember(pid, reader(u64::from(pid)));
-            let recent = readers.recent.lock();
-            assert!(recent.younger.len() + recent.elder.len() <= CAPACITY);
+        for capacity in [2, 7, CAPACITY] {
+            let readers = Readers { capacity, recent: Mutex::default() };
+            for pid in 0..3 * u32::try_from(CAPACITY).unwrap() {
+                readers.remember(pid, reader(&procfs, "/"));
+                assert!(readers.recent.lock().by_pid.len() <= capacity);
+            }
         }
     }
 
@@ -183,23 +208,28 @@ mod tests {
     fn as_many_pollers_as_there_is_room_for_stay() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
         let readers = Readers::default();
-        let me = std::process::id();
-        let membership = || procfs.open_of(me, "cgroup").unwrap();
-        let reader = || Arc::new(Reader { membership: membership(), pid_namespace: OnceLock::new() });
-        readers.remember(me, reader());
         let capacity = u32::try_from(CAPACITY).unwrap();
-        for other in 0..capacity / 2 - 2 {
-            readers.remember(10_000_000 + other, reader());
+        for poller in 0..capacity / 2 {
+            readers.remember(poller, reader(&procfs, "/"));
         }
-        let kept = Arc::clone(&readers.recent.lock().younger[&me]);
         for other in 0..10 * capacity {
-            readers.remember(20_000_000 + other, reader());
+            readers.remember(20_000_000 + other, reader(&procfs, "/"));
             if other.is_multiple_of(capacity / 4) {
-                readers.read(&procfs, me, &mut Vec::new(), |_| false).unwrap();
+                assert!((0..capacity / 2).all(|poller| readers.known(poller).is_some()), "{other}");
             }
         }
-        let recent = readers.recent.lock();
-        let now = recent.younger.get(&me).or_else(|| recent.elder.get(&me)).unwrap();
-        assert!(Arc::ptr_eq(now, &kept), "it was opened once");
+    }
+
+    #[test]
+    fn whoever_starts_many_leaves_room_for_others() {
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        let readers = Readers::default();
+        for other in 0..100 {
+            readers.remember(other, reader(&procfs, "/pods/other"));
+        }
+        for pid in 1000..1000 + 3 * u32::try_from(CAPACITY).unwrap() {
+            readers.remember(pid, reader(&procfs, &format!("/pods/tenant/{}", pid % 500)));
+        }
+        assert!((0..100).all(|other| readers.known(other).is_some()));
     }
 }
