@@ -20,7 +20,7 @@ use common::cgroup::Cgroup;
 use common::daemon::{Daemon, Deadline, supervised};
 use common::helper::{self, Running};
 use common::load::bound;
-use common::victim::{LIMIT, Pair, Victim};
+use common::victim::{Beside, LIMIT, Pair, Victim};
 use common::{MOUNT, Need, allowed, main as run, output, test, wait_at_most};
 use hang::HeldExec;
 use libtest_mimic::Trial;
@@ -301,15 +301,20 @@ fn aborted_again_and_again() {
     const MOST_MOUNTS: usize = 300;
     let (mut daemon, other, tenant) = (supervised(), Cgroup::new().limit(LIMIT), Cgroup::new().limit(64));
     let before = daemon.mounts();
-    let victim = Victim::start(&other, &daemon.meminfo(), None);
+    let victims = [&daemon.meminfo(), "/proc/meminfo"].map(|path| Victim::start(&other, path, None));
     let load = bound(&[], &tenant, &daemon.meminfo(), &helper::command("abort", &["/proc/meminfo"]));
     std::thread::sleep(3 * LOAD);
     drop(load);
-    let seen = victim.end(&daemon);
-    println!("isolation: beside `umount --force` again and again, with the kernel's file in between: {seen}");
+    let [ours, kernels] = victims.map(|victim| victim.end(&daemon));
+    let beside = Beside { ours, kernels };
+    println!(
+        "isolation: beside `umount --force` again and again, with the kernel's file in between: {beside}"
+    );
     println!("isolation: mounts: {before} before, {} after", daemon.mounts());
     // Some between each loss of the connection and the kernel's file.
+    let seen = &beside.ours;
     assert!(seen.errors * 20 <= seen.reads, "{seen}");
+    beside.is_quick(seen);
     assert!(daemon.is_running(), "the supervisor has given up");
     let own = format!("MemTotal:       {:8} kB\n", LIMIT << 10);
     let read = || common::finish(&mut other.command(&["head", "-n1", &daemon.meminfo()])).stdout;
