@@ -1,7 +1,8 @@
 //! What reading a view costs: open, read to the end, close.
 //!
 //! Measured in one run against the kernel's own `/proc/meminfo`; the floor, a FUSE file system with the
-//! same flags that does nothing; and lxcfs, where it is installed. Times depend on the machine and on who
+//! same flags that does nothing; lxcfs, where it is installed; and another build of cgprocfs, if `CGPROCFS_OTHER_BUILD`
+//! names one, as that from before a change. Times depend on the machine and on who
 //! else uses it: the ratios are what counts. `cargo bench --bench read`, as root; `-- --seconds 1` makes
 //! each cell shorter.
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -23,6 +24,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 const ROUNDS: usize = 3;
+/// The other build.
+const BEFORE: &str = "before";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -119,6 +122,10 @@ fn subjects() -> Vec<Subject> {
         "live/proc/meminfo",
         Server::start(|dir| command(OsStr::new(ours), &["mount"], dir), "live/proc/meminfo"),
     );
+    if let Some(before) = std::env::var_os("CGPROCFS_OTHER_BUILD") {
+        let start = |dir: &Path| command(&before, &["mount"], dir);
+        add(BEFORE, "live/proc/meminfo", Server::start(start, "live/proc/meminfo"));
+    }
     add(
         "lxcfs",
         "proc/meminfo",
@@ -173,10 +180,15 @@ fn measure(seconds: f64) {
 /// Every view, by one reader, with everything on one CPU.
 fn measure_views(subjects: &[Subject], cgroup: &Container, seconds: f64) {
     println!("\nevery view, {}", SETTINGS[0].name);
-    println!("{:32} {:>9} {:>12} {:>9} {:>9}", "p50 us", "kernel", "cgprocfs", "lxcfs", "lxcfs/us");
+    println!(
+        "{:32} {:>9} {:>12} {:>9} {:>9} {:>9}",
+        "p50 us", "kernel", "cgprocfs", BEFORE, "lxcfs", "lxcfs/us"
+    );
     for view in cgprocfs_core::view::ViewId::ALL {
         let path_of = |subject: &Subject| match &subject.server {
-            Some(server) if subject.name == "cgprocfs" => server.dir.path().join("live").join(view.path()),
+            Some(server) if ["cgprocfs", BEFORE].contains(&subject.name) => {
+                server.dir.path().join("live").join(view.path())
+            }
             Some(server) => server.dir.path().join(view.path()),
             None => Path::new("/").join(view.path()),
         };
@@ -187,14 +199,15 @@ fn measure_views(subjects: &[Subject], cgroup: &Container, seconds: f64) {
             let cell = || one_cell(subject, &path, &SETTINGS[0], cgroup, seconds / 2.0).p50;
             exists.then(|| (0..ROUNDS).map(|_| cell()).fold(f64::MAX, f64::min))
         };
-        let [kernel, ours, lxcfs] = ["kernel", "cgprocfs", "lxcfs"].map(median);
+        let [kernel, ours, before, lxcfs] = ["kernel", "cgprocfs", BEFORE, "lxcfs"].map(median);
         let shown = |number: Option<f64>| number.map_or_else(|| "-".into(), |number| format!("{number:.1}"));
         let ratio = lxcfs.zip(ours).map(|(lxcfs, ours)| lxcfs / ours);
         println!(
-            "{:32} {:>9} {:>12} {:>9} {:>9}",
+            "{:32} {:>9} {:>12} {:>9} {:>9} {:>9}",
             view.path(),
             shown(kernel),
             shown(ours),
+            shown(before),
             shown(lxcfs),
             shown(ratio)
         );
@@ -205,19 +218,20 @@ fn print_table(setting: &Setting, subjects: &[Subject], figures: &[Figures]) {
     let p50_of = |name| subjects.iter().zip(figures).find(|(s, _)| s.name == name).map(|(_, f)| f.p50);
     println!("\n{}", setting.name);
     println!(
-        "{:10} {:>9} {:>9} {:>10} {:>10} {:>9} {:>9}",
-        "", "p50 us", "p99 us", "reads/s", "x kernel", "x floor", "x lxcfs"
+        "{:10} {:>9} {:>9} {:>10} {:>10} {:>9} {:>9} {:>9}",
+        "", "p50 us", "p99 us", "reads/s", "x kernel", "x floor", "x before", "x lxcfs"
     );
     for (subject, f) in subjects.iter().zip(figures) {
         let ratio = |name| p50_of(name).map_or_else(String::new, |p50: f64| format!("{:.2}", f.p50 / p50));
         println!(
-            "{:10} {:9.1} {:9.1} {:10.0} {:>10} {:>9} {:>9}",
+            "{:10} {:9.1} {:9.1} {:10.0} {:>10} {:>9} {:>9} {:>9}",
             subject.name,
             f.p50,
             f.p99,
             f.per_second,
             ratio("kernel"),
             ratio("floor"),
+            ratio(BEFORE),
             ratio("lxcfs")
         );
     }

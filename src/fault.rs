@@ -73,6 +73,22 @@ pub fn slow_file() {
 #[cfg(not(debug_assertions))]
 pub const fn slow_file() {}
 
+/// Takes so many milliseconds as the file `slow-cgroup` says, as the kernel does over a cgroup that has much to add up, and puts
+/// a file `reading` beside it. What was read was read before.
+#[cfg(debug_assertions)]
+pub fn slow_cgroup() {
+    let Some(directory) = directory() else { return };
+    let took = std::fs::read_to_string(directory.join("slow-cgroup")).ok().and_then(|text| text.parse().ok());
+    if let Some(milliseconds) = took {
+        let _ = std::fs::write(directory.join("reading"), "");
+        std::thread::sleep(std::time::Duration::from_millis(milliseconds));
+    }
+}
+
+/// Nothing.
+#[cfg(not(debug_assertions))]
+pub const fn slow_cgroup() {}
+
 /// The name of the directory that container runtimes mask: `usual`, or what the file `masked` has, for few machines have
 /// the usual one.
 #[cfg(debug_assertions)]

@@ -11,6 +11,7 @@ mod calls;
 
 use self::calls::Calls;
 use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
@@ -35,7 +36,8 @@ pub enum SandboxError {
 }
 
 /// Gives up all capabilities of this thread but those of `keep` that it has, and for ever all ways to get them back. What
-/// threads and processes it makes after that have no more than it; those that are there already keep what they have.
+/// threads and processes it makes after that have no more than it; those that are there already keep what they have. Who
+/// else is of its user can't trace it, nor look into its memory.
 ///
 /// # Errors
 /// The kernel's.
@@ -55,7 +57,9 @@ pub fn keep_only(keep: CapabilitySet) -> Result<(), SandboxError> {
     }
     let kept = capabilities(None).map_err(failed)?.permitted & keep;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
-    set_capabilities(None, sets).map_err(failed)
+    set_capabilities(None, sets).map_err(failed)?;
+    // Processes of one user may look into each other, and two of ours need not have the same capabilities.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)
 }
 
 /// Leaves the whole process, with all its threads, the system calls that serving takes.

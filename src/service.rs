@@ -21,6 +21,7 @@ use self::asking::{Again, FilesOf, KnownAside, TextOf, Waiter};
 pub use self::ledgers::{LEDGERS, StartedLedger};
 pub use self::loads::LOADS;
 use self::share::{Busyness, ContainerShares};
+pub use self::starts::PATIENCE as PATIENCE_FOR_AGE;
 use self::starts::Starts;
 pub use self::triggers::{KeptTrigger, Polled, TRIGGERS};
 
@@ -98,7 +99,7 @@ pub struct Service {
     answers: Answers,
     ledgers: Ledgers,
     loads: Loads,
-    triggers: Triggers,
+    triggers: Arc<Triggers>,
     starts: Starts,
     /// Those who are not known to be slow wait here,
     quick: Arc<Aside>,
@@ -114,6 +115,12 @@ pub struct Service {
     log: LogLimit,
 }
 
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.triggers.end();
+    }
+}
+
 impl Service {
     /// A service that reads `source` and keeps about `most_files` files of cgroups open at most.
     #[must_use]
@@ -125,7 +132,7 @@ impl Service {
             answers: Answers::new(most_files),
             ledgers: Ledgers::new(tick_rate),
             loads: Loads::new(),
-            triggers: Triggers::new(most_files),
+            triggers: Arc::new(Triggers::new(most_files)),
             starts: Starts::new(most_files / 8),
             quick: Arc::new(Aside::quick()),
             slow: Arc::new(Aside::slow()),
@@ -337,12 +344,9 @@ impl Service {
     /// # Errors
     /// Where no thread can be made.
     pub fn follow_triggers(self: &Arc<Self>, wake: impl Fn(u64) + Send + 'static) -> io::Result<()> {
-        let service = Arc::downgrade(self);
-        let follow = move || {
-            while let Some(service) = service.upgrade() {
-                service.triggers.look(&wake);
-            }
-        };
+        // Not the service: while nothing is armed this waits without end.
+        let triggers = Arc::clone(&self.triggers);
+        let follow = move || while triggers.look(&wake) {};
         thread::Builder::new().name("pressure".into()).spawn(follow).map(drop)
     }
 

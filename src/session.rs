@@ -67,6 +67,19 @@ pub fn serve(
     thread::Builder::new().name("session".into()).spawn(move || ended(session.run()))
 }
 
+/// `FUSE_ASYNC_DIO`, which is not to be asked for: the kernel would let a process have its direct reads answered while it does
+/// something else (io_submit(2)), an exec say. That waits for the reads (`exit_aio()`, fs/aio.c), and whoever looks at the
+/// process, as this one does to know who reads, for the exec. Without it who waits for our answer does nothing else.
+const ASYNC_DIO: u32 = 1 << 15;
+
+/// Whether an answer to the kernel's greeting asks for what one of the first 32 flags stands for.
+fn asks_for(answer: &[u8], flag: u32) -> bool {
+    /// Where flags are in `struct fuse_init_out` behind `struct fuse_out_header` (include/uapi/linux/fuse.h).
+    const AT: usize = 16 + 12;
+    let flags = answer.get(AT..AT + 4).and_then(|flags| flags.try_into().ok());
+    flags.is_some_and(|flags| u32::from_ne_bytes(flags) & flag != 0)
+}
+
 /// A session that was greeted through a pair of sockets with what the kernel once said, and goes on with the
 /// connection itself. Only the first server's answer is news to the kernel.
 fn greeted(connection: &Connection, fs: ViewFs, threads: usize) -> io::Result<Session<ViewFs>> {
@@ -80,7 +93,26 @@ fn greeted(connection: &Connection, fs: ViewFs, threads: usize) -> io::Result<Se
     let session = Session::from_fd(fs, server.into(), SessionACL::All, config)?;
     let mut answer = [0; 4096];
     let length = kernel.recv(&mut answer)?;
+    if asks_for(&answer[..length], ASYNC_DIO) {
+        return Err(io::Error::other("the answer to the kernel's greeting asks for FUSE_ASYNC_DIO"));
+    }
     crate::sys::replace(session.as_fd(), connection.device())?;
     resend::reply(connection.device(), &answer[..length])?;
     Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_of_an_answer() {
+        // FUSE_INIT of protocol 7.31, with FUSE_ASYNC_READ (1 << 0) and FUSE_BIG_WRITES (1 << 5).
+        let mut answer = vec![0; 16 + 64];
+        answer[28..32].copy_from_slice(&0x21_u32.to_ne_bytes());
+        assert!(asks_for(&answer, 1) && asks_for(&answer, 1 << 5) && !asks_for(&answer, ASYNC_DIO));
+        answer[28..32].copy_from_slice(&0x8021_u32.to_ne_bytes());
+        assert!(asks_for(&answer, ASYNC_DIO));
+        assert!(!asks_for(&answer[..24], ASYNC_DIO), "it has no flags");
+    }
 }

@@ -1,6 +1,7 @@
 //! Reads the kernel, and nothing else does: which cgroup hierarchy has a controller, who a reader is,
 //! and the numbers of a cgroup and of every level above it.
 
+mod bare;
 mod caller;
 mod capture;
 mod cgroup_files;

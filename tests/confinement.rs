@@ -11,24 +11,26 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 use nix::sys::uio::{RemoteIoVec, process_vm_writev};
 use nix::unistd::Pid;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags};
 use rustix::net::{AddressFamily, SocketType};
 use rustix::process::{Signal, kill_process};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, IoSlice};
+use std::io::{self, BufRead, BufReader, IoSlice, Seek, SeekFrom, Write};
 use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 const TRY: &str = "--try";
 const CONFINED: &[Need] = &[Need::Root, Need::Program("unshare")];
+const OTHERS: &[Need] = &[Need::Root, Need::Program("unshare"), Need::Program("setpriv")];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
@@ -39,6 +41,14 @@ fn main() -> ExitCode {
     }
     run(vec![
         test("server_is_refused", CONFINED, server_is_refused),
+        test("server_of_another_user_is_refused", OTHERS, server_of_another_user_is_refused),
+        test("server_that_may_not_change_its_bounds_is_refused", OTHERS, server_without_setpcap_is_refused),
+        test(
+            "confined_processes_are_closed_to_their_user",
+            OTHERS,
+            confined_processes_are_closed_to_their_user,
+        ),
+        release_test(),
         test("server_can_do_its_work", CONFINED, server_can_do_its_work),
         test("namespace_reader_is_refused", CONFINED, namespace_reader_is_refused),
         test("all_threads_are_confined", MOUNT, all_threads_are_confined),
@@ -48,9 +58,15 @@ fn main() -> ExitCode {
     ])
 }
 
+const WRITE_MEMORY_FILE: &str = "write to /proc/PID/mem";
+/// What no list of system calls sees the flags of.
+const OPENAT2_MEMORY_FILE: &str = "write to /proc/PID/mem, opened by openat2";
+
 /// What is tried; each works for root who is not confined.
 const FORBIDDEN: &[&str] = &[
     "write another process's memory",
+    WRITE_MEMORY_FILE,
+    OPENAT2_MEMORY_FILE,
     "trace",
     "make a process",
     "execute",
@@ -75,7 +91,10 @@ const FORBIDDEN: &[&str] = &[
 /// Tries one thing, `confined` or `free`, and says how it went. What it needs is prepared before.
 fn try_it(arguments: &[String]) -> ExitCode {
     let [how, what, target, address, directory] = arguments else { panic!("{arguments:?}") };
-    if how == "target" {
+    if let "target" | "confined target" = how.as_str() {
+        if how == "confined target" {
+            sandbox::keep_only(CapabilitySet::empty()).unwrap();
+        }
         // To be written to, traced and killed.
         let memory = Box::new(0_u64);
         println!("{:p}", &raw const *memory);
@@ -86,9 +105,13 @@ fn try_it(arguments: &[String]) -> ExitCode {
     let address = usize::from_str_radix(address.trim_start_matches("0x"), 16).unwrap();
     let directory = Path::new(directory);
     let file = directory.join("file");
-    let tree = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
-    rustix::mount::fsconfig_create(&tree).unwrap();
-    let tree = rustix::mount::fsmount(&tree, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).unwrap();
+    // Only root gets one.
+    let tree = || {
+        let tree = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        rustix::mount::fsconfig_create(&tree)?;
+        rustix::mount::fsmount(&tree, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+    };
+    let tree = tree();
     let [cgroup, mounts] = ["cgroup", "mnt"].map(|name| File::open(format!("/proc/self/ns/{name}")).unwrap());
     match how.as_str() {
         "server" => {
@@ -96,7 +119,7 @@ fn try_it(arguments: &[String]) -> ExitCode {
             sandbox::restrict_server().unwrap();
         }
         "namespace reader" => {
-            sandbox::keep_only(rustix::thread::CapabilitySet::SYS_ADMIN).unwrap();
+            sandbox::keep_only(CapabilitySet::SYS_ADMIN).unwrap();
             sandbox::restrict_namespace_reader().unwrap();
         }
         _ => {}
@@ -105,6 +128,16 @@ fn try_it(arguments: &[String]) -> ExitCode {
         "write another process's memory" => {
             let remote = [RemoteIoVec { base: address, len: 8 }];
             process_vm_writev(target, &[IoSlice::new(&[1; 8])], &remote).map(drop).map_err(Into::into)
+        }
+        WRITE_MEMORY_FILE => {
+            let file = File::options().write(true).open(format!("/proc/{target}/mem"));
+            file.and_then(|file| write_at(&file, address))
+        }
+        OPENAT2_MEMORY_FILE => {
+            let (path, flags) = (format!("/proc/{target}/mem"), OFlags::RDWR | OFlags::CLOEXEC);
+            let opened =
+                rustix::fs::openat2(rustix::fs::CWD, path, flags, Mode::empty(), ResolveFlags::empty());
+            opened.map_err(Into::into).and_then(|file| write_at(&File::from(file), address))
         }
         "trace" => nix::sys::ptrace::attach(target).map_err(Into::into),
         "make a process" => Command::new("/bin/true").status().map(drop),
@@ -118,7 +151,8 @@ fn try_it(arguments: &[String]) -> ExitCode {
         }
         "move a mount" => {
             let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            rustix::mount::move_mount(&tree, "", rustix::fs::CWD, directory, flags).map_err(Into::into)
+            rustix::mount::move_mount(tree.unwrap(), "", rustix::fs::CWD, directory, flags)
+                .map_err(Into::into)
         }
         "enter a namespace" => {
             move_into_link_name_space(cgroup.as_fd(), Some(LinkNameSpaceType::ControlGroup))
@@ -161,26 +195,62 @@ fn try_it(arguments: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// A process that others try things on, as another user.
+/// By calls that the server has anyway.
+fn write_at(mut file: &File, address: usize) -> io::Result<()> {
+    file.seek(SeekFrom::Start(address as u64))?;
+    file.write_all(&[1; 8])
+}
+
+/// Words that a command begins with to run as a user who owns nothing, with no capability but those named.
+fn as_nobody(capabilities: &str) -> Vec<String> {
+    let mut words =
+        ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"].map(String::from).to_vec();
+    if !capabilities.is_empty() {
+        words.extend(["--inh-caps", capabilities, "--ambient-caps", capabilities].map(String::from));
+    }
+    words
+}
+
+/// A process that others try things on.
 struct Target {
     process: Child,
     address: String,
     directory: tempfile::TempDir,
+    /// What tries: this very program, or a copy of it.
+    program: PathBuf,
+    /// Words that whoever tries begins with.
+    by: Vec<String>,
+    is_release: bool,
 }
 
 impl Target {
     fn new() -> Self {
-        let program = std::env::current_exe().unwrap();
-        let mut process = Command::new(program)
-            .args([TRY, "target", "", "0", "0", "/"])
+        Self::start(std::env::current_exe().unwrap(), "target", &[], Vec::new())
+    }
+
+    /// One that is started by a launcher, as what tries things on it is.
+    fn start(program: PathBuf, what: &str, launcher: &[String], by: Vec<String>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let program = if launcher.is_empty() && by.is_empty() {
+            program
+        } else {
+            // Whoever it is may come there.
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            let copy = directory.path().join("program");
+            common::copy_program(program, &copy);
+            copy
+        };
+        let words: Vec<&OsStr> = launcher.iter().map(OsStr::new).chain([program.as_os_str()]).collect();
+        let mut process = Command::new(words[0])
+            .args(&words[1..])
+            .args([TRY, what, "", "0", "0", "/"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut address = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        Self { process, address: address.trim().to_string(), directory }
+        Self { process, address: address.trim().to_string(), directory, program, by, is_release: false }
     }
 
     /// What became of it: `done`, an error, or the signal that it died of.
@@ -190,7 +260,8 @@ impl Target {
         let mut command = Command::new("unshare");
         command
             .arg("--mount")
-            .arg(std::env::current_exe().unwrap())
+            .args(&self.by)
+            .arg(&self.program)
             .args([TRY, how, what, &pid, &self.address])
             .arg(self.directory.path())
             .env_remove("NOTIFY_SOCKET");
@@ -205,8 +276,15 @@ impl Target {
     fn refuses(&self, how: &str, what: &str) {
         let tried = self.tried(how, what);
         let denied = io::Error::from_raw_os_error(libc::EPERM).to_string();
+        let absent = io::Error::from_raw_os_error(libc::ENOSYS).to_string();
         let killed = format!("signal {}", libc::SIGSYS);
-        assert!([denied, killed].contains(&tried), "{how}: {what}: {tried}");
+        let is_refused = match what {
+            OPENAT2_MEMORY_FILE if how == "server" => tried == absent,
+            // In other builds whoever tries it dies.
+            _ if self.is_release => tried == denied,
+            _ => tried == denied || tried == killed,
+        };
+        assert!(is_refused, "{how}: {what}: {tried}");
     }
 }
 
@@ -223,6 +301,71 @@ fn server_is_refused() {
         assert_eq!(target.tried("free", what), "done", "{what}: it proves nothing to refuse this");
         target.refuses("server", what);
     }
+}
+
+/// As under the unit, where the server has a capability and is not root: what looks into namespaces has another one, and the
+/// same user.
+fn server_of_another_user_is_refused() {
+    let program = std::env::current_exe().unwrap();
+    let target = Target::start(program, "target", &as_nobody("+sys_admin"), as_nobody("+sys_ptrace"));
+    for what in ["write another process's memory", "trace", WRITE_MEMORY_FILE, OPENAT2_MEMORY_FILE] {
+        assert_eq!(target.tried("free", what), "done", "{what}: it proves nothing to refuse this");
+        target.refuses("server", what);
+    }
+    for what in ["make a thread", "read a file", "see a namespace"] {
+        assert_eq!(target.tried("server", what), "done", "{what}");
+    }
+}
+
+/// As in a pod that is given no more than it needs.
+fn server_without_setpcap_is_refused() {
+    let without =
+        ["setpriv", "--bounding-set", "-setpcap", "--inh-caps", "-setpcap"].map(String::from).to_vec();
+    let target = Target::start(std::env::current_exe().unwrap(), "target", &[], without);
+    for what in FORBIDDEN {
+        assert_eq!(target.tried("free", what), "done", "{what}: it proves nothing to refuse this");
+        target.refuses("server", what);
+    }
+    assert_eq!(target.tried("server", "see a namespace"), "done");
+}
+
+/// What looks into namespaces, or serves, can't be traced by whoever else is of its user.
+fn confined_processes_are_closed_to_their_user() {
+    let [open, closed] = ["target", "confined target"]
+        .map(|what| Target::start(std::env::current_exe().unwrap(), what, &as_nobody(""), as_nobody("")));
+    if open.tried("free", "trace") != "done" {
+        println!("confinement: nobody traces another process here anyway");
+    }
+    assert_eq!(closed.tried("free", "trace"), io::Error::from_raw_os_error(libc::EPERM).to_string());
+    let denied = io::Error::from_raw_os_error(libc::EACCES).to_string();
+    assert_eq!(closed.tried("free", WRITE_MEMORY_FILE), denied);
+}
+
+/// What a release refuses is an error, and not the end of the server for all.
+fn release_test() -> libtest_mimic::Trial {
+    const NAME: &str = "release_refuses_with_an_error";
+    match release_build() {
+        Some(program) => test(NAME, CONFINED, || {
+            let mut target = Target::start(program, "target", &[], Vec::new());
+            target.is_release = true;
+            FORBIDDEN.iter().for_each(|what| target.refuses("server", what));
+        }),
+        None => libtest_mimic::Trial::ignorable_test(NAME, || {
+            const WHY: &str = "needs a build of `cargo test --release --test confinement --no-run`";
+            Ok(libtest_mimic::Completion::ignored_with(WHY))
+        }),
+    }
+}
+
+/// This program as a release, the newest one.
+fn release_build() -> Option<PathBuf> {
+    let built = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/deps")).ok()?;
+    let is_program = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.starts_with("confinement-") && !name.contains('.')
+    };
+    let built = built.filter_map(|entry| Some(entry.ok()?.path())).filter(is_program);
+    built.max_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
 }
 
 fn server_can_do_its_work() {

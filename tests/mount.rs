@@ -38,6 +38,13 @@ fn main() -> ExitCode {
             &[Need::Root, Need::Fuse, Need::Speed, Need::Program("strace")],
             cost_in_system_calls,
         ),
+        test("an_idle_daemon_sleeps", MOUNT, an_idle_daemon_sleeps),
+        test("who_asks_later_is_read_for_anew", MOUNT, who_asks_later_is_read_for_anew),
+        test(
+            "limit_on_open_files_is_raised",
+            &[Need::Root, Need::Fuse, Need::Program("prlimit")],
+            limit_on_open_files_is_raised,
+        ),
         test("closing_asks_nobody", MOUNT, closing_asks_nobody),
         test("show_is_what_the_mount_serves", MOUNT, show_is_what_the_mount_serves),
         test("signals_unmount", MOUNT, signals_unmount),
@@ -390,6 +397,58 @@ fn median_cost(trace: &str) -> usize {
     assert!(costs.len() >= 30, "only {} cats seen:\n{trace}", costs.len());
     costs.sort_unstable();
     costs[costs.len() / 2]
+}
+
+/// With nothing to do none of its threads runs but seldom.
+fn an_idle_daemon_sleeps() {
+    let daemon = Daemon::start_with(&[], &["--triggers"], &[]);
+    // Of all threads, how often they had waited for something.
+    let waits = || {
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+        let of_task = |task: std::io::Result<fs::DirEntry>| {
+            let status = fs::read_to_string(task.ok()?.path().join("status")).ok()?;
+            let waits = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            waits.trim().parse::<u32>().ok()
+        };
+        tasks.filter_map(of_task).sum::<u32>()
+    };
+    std::thread::sleep(Duration::from_secs(2));
+    let before = waits();
+    std::thread::sleep(Duration::from_secs(10));
+    let woken = waits() - before;
+    println!("an idle daemon: {woken} wake-ups in 10 s");
+    assert!(woken < 10, "{woken}");
+}
+
+/// The kernel takes long over a cgroup, and what it has read of it is old by the time that is done: too old for whoever has
+/// asked meanwhile.
+fn who_asks_later_is_read_for_anew() {
+    let faults = tempfile::tempdir().unwrap();
+    fs::write(faults.path().join("slow-cgroup"), "400").unwrap();
+    let daemon = Daemon::start_with(&[], &[], &[("CGPROCFS_FAULTS", faults.path().to_str().unwrap())]);
+    let cgroup = Cgroup::new().limit(64);
+    let ask = || {
+        let mut reader = cgroup.command(&["cat", &daemon.meminfo()]);
+        reader.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap()
+    };
+    let total = |reader: std::process::Child| {
+        let text = String::from_utf8(reader.wait_with_output().unwrap().stdout).unwrap();
+        field(&text, "MemTotal")
+    };
+    let first = ask();
+    wait_until("it is read", || faults.path().join("reading").exists());
+    // Longer than numbers are given out.
+    std::thread::sleep(Duration::from_millis(60));
+    cgroup.set_limit(128 << 20);
+    let second = ask();
+    assert_eq!([first, second].map(total), [64 << 10, 128 << 10]);
+}
+
+fn limit_on_open_files_is_raised() {
+    let daemon = Daemon::start_by(&["prlimit", "--nofile=256:4096"]);
+    let limits = read(Path::new(&format!("/proc/{}/limits", daemon.pid())));
+    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap();
+    assert_eq!(files.split_whitespace().take(2).collect::<Vec<_>>(), ["4096", "4096"]);
 }
 
 /// A reader's close() must not wait for the daemon, not even for the first one ever.

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    MOUNT, Need, cgprocfs, field, helper, host_total, main as run, output, test, wait_for, wait_until,
+    MOUNT, Need, cgprocfs, field, helper, host_total, main as run, output, test, wait_at_most, wait_for,
+    wait_until,
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
 
 const FREE: &[Need] = &[Need::Root, Need::Fuse, Need::Program("free")];
+
+const LIMITED: &[Need] = &[Need::Root, Need::Fuse, Need::Program("prlimit")];
 
 fn main() -> ExitCode {
     run(vec![
@@ -32,6 +35,8 @@ fn main() -> ExitCode {
         test("killed_run_leaves_nothing", MOUNT, killed_run_leaves_nothing),
         test("background_processes_and_subcgroups_go", MOUNT, background_processes_and_subcgroups_go),
         test("subcgroups_are_part_of_the_container", MOUNT, subcgroups_are_part_of_the_container),
+        test("limit_on_open_files_is_the_callers", LIMITED, limit_on_open_files_is_the_callers),
+        test("files_of_removed_cgroups_are_closed", MOUNT, files_of_removed_cgroups_are_closed),
         test("nobody_reads_the_report", MOUNT, nobody_reads_the_report),
         test("inside_a_chroot", &[Need::Root, Need::Fuse, Need::Program("busybox")], inside_a_chroot),
         test("two_at_once", MOUNT, two_at_once),
@@ -300,6 +305,35 @@ fn subcgroups_are_part_of_the_container() {
     let output = output(&mut run_command(&arguments));
     assert_eq!(field(&output, "MemTotal"), 64 << 10);
     assert!(field(&output, "AnonPages") >= 20 << 10, "{output}");
+}
+
+/// The program's is what it would have without us, whatever we need.
+fn limit_on_open_files_is_the_callers() {
+    const SCRIPT: &str = "ulimit -Sn; ulimit -Hn; grep 'Max open files' /proc/$PPID/limits";
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=256:1024").arg(common::cgprocfs_path()).args(["run", "--", "sh", "-c", SCRIPT]);
+    let text = output(&mut command);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert_eq!(words, ["256", "1024", "Max", "open", "files", "1024", "1024", "files"]);
+}
+
+/// The views are read in cgroups of the program's own making, which are gone then.
+fn files_of_removed_cgroups_are_closed() {
+    const COUNT: usize = 40;
+    let layout = cgprocfs::source::Layout::detect(std::path::Path::new("/")).unwrap();
+    let top = layout.memory.mount_point.display();
+    let script = format!(
+        "top=$(ls -d {top}/cgprocfs-run-$PPID-*); for i in $(seq {COUNT}); do mkdir $top/$i; \
+         sh -c 'echo 0 > $0/cgroup.procs && cat /proc/meminfo > /dev/null' $top/$i; done; \
+         echo ready; exec sleep 60"
+    );
+    let mut run = start(&script);
+    let open = || fs::read_dir(format!("/proc/{}/fd", run.id())).unwrap().count();
+    let (before, cgroup) = (open(), cgroup_dir(run.id()).unwrap());
+    (1..=COUNT).for_each(|number| fs::remove_dir(cgroup.join(number.to_string())).unwrap());
+    wait_at_most(30, "their files are closed", || open() + COUNT <= before);
+    send(&run, Signal::TERM);
+    wait_for(&mut run);
 }
 
 /// The exit status is the program's even if stderr is a closed pipe.

@@ -10,14 +10,15 @@ use common::cgroup::Cgroup;
 use common::daemon::{Daemon, Deadline, server, supervised};
 use common::helper;
 use common::load::{self, LIMIT, Load};
+use common::victim::BOUND;
 use common::{
-    MOUNT, Need, Stopped, cgprocfs, copy_program, field, finish, main as run, output, test, times,
+    Busy, MOUNT, Need, Stopped, cgprocfs, copy_program, field, finish, main as run, output, test, times,
     wait_at_most, wait_until,
 };
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         test("killed_in_the_middle_of_an_open", MOUNT, killed_in_the_middle_of_an_open),
         test("killed_in_the_middle_of_a_read", MOUNT, killed_in_the_middle_of_a_read),
         test("a_request_that_hangs_is_answered_once", MOUNT, a_request_that_hangs_is_answered_once),
+        test("a_container_that_hung_is_left_aside", MOUNT, a_container_that_hung_is_left_aside),
         test("a_request_that_crashes_is_answered_once", MOUNT, a_request_that_crashes_is_answered_once),
         test("replaced_by_sighup", MOUNT, replaced_by_sighup),
         upgraded_test(),
@@ -67,8 +69,9 @@ fn upgraded_test() -> libtest_mimic::Trial {
 }
 
 /// What no reader waits longer than for another daemon.
-fn assert_short(longest: Duration) {
-    assert!(longest < common::however_busy(1), "a read took {longest:?}");
+fn assert_short(longest: Duration, busy: Busy) {
+    let bound = busy.stretches(Duration::from_secs(1));
+    assert!(longest < bound, "a read took {longest:?}, longer than {bound:?}");
 }
 
 fn signal(pid: u32, signal: Signal) {
@@ -92,10 +95,11 @@ fn killed(count: usize) {
         is_served(&daemon);
     }
     assert_eq!(depth(), before, "a daemon that resumes a connection lays nothing");
+    let busy = load.busy;
     let (reads, longest) = load.end();
     println!("survival: killed {count} times: {reads} reads, none failed, the longest took {longest:?}");
     assert!(reads > count as u64);
-    assert_short(longest);
+    assert_short(longest, busy);
     assert_eq!(daemon.log().matches("starting it again").count(), count, "{}", daemon.log());
 }
 
@@ -223,6 +227,47 @@ fn a_request_that_hangs_is_answered_once() {
     assert_eq!(daemon.log().matches("get an error").count(), 1, "{}", daemon.log());
 }
 
+/// The container of a request that a server has ended over is served by threads that serve nobody else.
+fn a_container_that_hung_is_left_aside() {
+    let (faults, daemon, _deadline) = faulty();
+    let pid = server(&daemon, &[]);
+    let cgroup = Cgroup::new().limit(LIMIT);
+    // It lives on, for it is looked at after its answer, perhaps.
+    let script = "read go; read line < \"$0\"; echo told; exec sleep 60";
+    let mut command = cgroup.command(&["sh", "-c", script, &daemon.meminfo()]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut reader = command.spawn().unwrap();
+    fs::write(faults.path().join("hang"), reader.id().to_string()).unwrap();
+    let hang = Hang(faults.path().join("hang"));
+    reader.stdin.take().unwrap().write_all(b"\n").unwrap();
+    wait_for_hanging(&faults);
+    std::thread::sleep(Duration::from_millis(4500));
+    signal(pid, Signal::KILL);
+    reader.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    drop(hang);
+
+    let server = server(&daemon, &[pid]);
+    let aside = || {
+        let tasks = fs::read_dir(format!("/proc/{server}/task")).unwrap();
+        let name =
+            |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.ok()?.path().join("comm")).ok();
+        tasks.filter_map(name).any(|name| name.trim() == "aside")
+    };
+    // Threads that have nothing to do end after five seconds.
+    wait_until("it was looked for", || !aside());
+    let other = Cgroup::new().limit(LIMIT);
+    let read = |cgroup: &Cgroup| {
+        let text = output(&mut cgroup.command(&["cat", &daemon.meminfo()]));
+        assert_eq!(field(&text, "MemTotal"), LIMIT << 10);
+    };
+    read(&other);
+    assert!(!aside(), "others are served as ever");
+    read(&cgroup);
+    assert!(aside(), "{}", daemon.log());
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+}
+
 /// Three servers die of it, and the fourth lives.
 fn a_request_that_crashes_is_answered_once() {
     let (faults, daemon, _deadline) = faulty();
@@ -250,13 +295,14 @@ fn replaced_by_sighup() {
         pid = server(&daemon, &[pid]);
         wait_until("it serves", || daemon.log().matches("serving").count() > round);
     }
+    let busy = load.busy;
     let (reads, longest) = load.end();
     println!(
         "survival: replaced {} times: {reads} reads, none failed, the longest took {longest:?}",
         times(20)
     );
     assert!(daemon.log().contains("leaving"), "{}", daemon.log());
-    assert_short(longest);
+    assert_short(longest, busy);
 }
 
 /// The program is replaced by that of another build, and back, as a package is upgraded.
@@ -280,12 +326,13 @@ fn upgraded() {
         wait_until("it serves", || daemon.log().matches("serving").count() > round);
         std::thread::sleep(Duration::from_millis(100));
     }
+    let busy = load.busy;
     let (reads, longest) = load.end();
     println!(
         "survival: upgraded {} times: {reads} reads, none failed, the longest took {longest:?}",
         times(10)
     );
-    assert_short(longest);
+    assert_short(longest, busy);
 }
 
 /// A build that is not the one under test: of a release, where that was built.
@@ -302,13 +349,14 @@ fn taken_over() {
         std::thread::sleep(Duration::from_millis(50));
         daemon = daemon.taken_over();
     }
+    let busy = load.busy;
     let (reads, longest) = load.end();
     println!(
         "survival: taken over {} times: {reads} reads, none failed, the longest took {longest:?}",
         times(20)
     );
     assert!(daemon.is_mounted());
-    assert_short(longest);
+    assert_short(longest, busy);
 }
 
 /// In either direction: only root is given the connection, and only root's is taken.
@@ -427,8 +475,9 @@ fn silent_successors() {
     passing::send(&fickle, &Message::Taken).unwrap();
     drop(fickle);
     wait_until("it serves on", || daemon.log().contains("serving on"));
+    let busy = load.busy;
     let (_, longest) = load.end();
-    assert_short(longest);
+    assert_short(longest, busy);
     daemon.taken_over();
 }
 
@@ -458,7 +507,7 @@ fn nobody_to_take_over_from() {
 /// A request hangs: whoever asked waits, all others are served, and nobody has a reason to replace the daemon.
 fn stuck_thread() {
     let (faults, daemon, _deadline) = faulty();
-    let pid = server(&daemon, &[]);
+    let (pid, bound) = (server(&daemon, &[]), Busy::now().stretches(BOUND));
     let mut reader = Reader::new(&daemon.meminfo());
     reader.has(&faults, "hang");
     let hang = Hang(faults.path().join("hang"));
@@ -474,6 +523,7 @@ fn stuck_thread() {
         std::thread::sleep(Duration::from_millis(50));
     }
     println!("survival: beside a request that hangs: the longest read took {longest:?}");
+    assert!(longest < bound, "a read took {longest:?}, longer than {bound:?}");
     assert_eq!((daemon.children(), reader.0.try_wait().unwrap()), (vec![pid], None), "{}", daemon.log());
     drop(hang);
     let Reader(reader, _cgroup) = reader;
@@ -488,9 +538,10 @@ fn stopped_daemon() {
     let stopped = Stopped::new(pid);
     wait_at_most(30, "the stopped daemon is killed", || daemon.log().contains("no sign of life"));
     assert_ne!(server(&daemon, &[pid]), pid);
+    let busy = load.busy;
     let (_, longest) = load.end();
     println!("survival: stopped: the longest read took {longest:?}");
-    assert!(longest < common::patience(10) + common::however_busy(1), "{longest:?}");
+    assert!(longest < common::patience(10) + busy.stretches(Duration::from_secs(1)), "{longest:?}");
     std::mem::forget(stopped);
 }
 

@@ -165,13 +165,9 @@ impl Calls {
             self.allow(&[libc::SYS_openat]);
         }
         self.allow_if(libc::SYS_openat, &[Argument::has(2, WRITES, libc::O_RDONLY)])?;
-        // Its flags are in memory. Only who has a procfs and a sysfs of its own, with nothing laid over them, can do
-        // without it; who has not is no root, and may open nothing for writing anyway.
-        if rustix::process::geteuid().is_root() {
-            self.deny_existence(libc::SYS_openat2);
-        } else {
-            self.allow(&[libc::SYS_openat2]);
-        }
+        // Its flags are in memory, and no permission stands in for them: who may trace may open the memory of another
+        // process of the same user for writing.
+        self.deny_existence(libc::SYS_openat2);
         Ok(())
     }
 
@@ -240,6 +236,7 @@ mod tests {
             libc::SYS_execve,
             libc::SYS_execveat,
             libc::SYS_clone3,
+            libc::SYS_openat2,
             libc::SYS_unshare,
             libc::SYS_mount,
             libc::SYS_umount2,

@@ -497,6 +497,7 @@ impl Service {
         self.answers.forget_now_and_then();
         let before = answers.pace.is_to_be_measured().then(sys::thread_time);
         let read = self.load(answers.path(), caller, query.needs());
+        crate::fault::slow_cgroup();
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         if let Some(aside) = answers.pace.was_read(reading.began.elapsed(), ran) {
             share.put_aside(Instant::now() + aside);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// So long a reader waits for the look at its container to end. It takes a millisecond, but a machine that has much to do may
 /// let the thread wait that looks.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 /// So many are remembered, a file for each; more are looked for anew.
 const MOST: usize = 4096;
 /// And so many however few files there may be.

@@ -44,6 +44,8 @@ struct All {
     places: Places<KeptTrigger>,
     /// Who waits for a trigger that has lost its place, and was not told yet.
     displaced: Vec<u64>,
+    /// Nobody is to look any more.
+    has_ended: bool,
 }
 
 /// What a successor has to know of a trigger.
@@ -105,7 +107,13 @@ impl Triggers {
     /// Of an eighth of so many open files at most.
     pub(super) fn new(most_files: usize) -> Self {
         let places = Places::new(TRIGGERS.min(most_files / 8), Policy::Refuse);
-        let all = All { armed: HashMap::new(), left: HashMap::new(), places, displaced: Vec::new() };
+        let all = All {
+            armed: HashMap::new(),
+            left: HashMap::new(),
+            places,
+            displaced: Vec::new(),
+            has_ended: false,
+        };
         Self { all: Mutex::new(all), armed: Condvar::new(), log: LogLimit::new() }
     }
 
@@ -199,16 +207,29 @@ impl Triggers {
         }
     }
 
-    /// Waits until there is something to look at, at most a second, looks, and has `wake` tell who waits.
-    pub(super) fn look(&self, wake: impl Fn(u64)) {
+    /// Ends the [looking](Self::look).
+    pub(super) fn end(&self) {
+        self.all.lock().has_ended = true;
+        self.armed.notify_one();
+    }
+
+    /// Waits until there is something to look at, looks, and has `wake` tell who waits. Returns whether to go on.
+    pub(super) fn look(&self, wake: impl Fn(u64)) -> bool {
         let began = sys::thread_time();
         let (due, displaced): (Vec<_>, _) = {
             let mut all = self.all.lock();
             let now = Instant::now();
             let next = all.armed.values().filter(|armed| !armed.is_gone).map(|armed| armed.due).min();
-            let wait = next.map_or(Duration::from_secs(1), |next| next.saturating_duration_since(now));
-            if !wait.is_zero() && all.displaced.is_empty() {
-                self.armed.wait_for(&mut all, wait.min(Duration::from_secs(1)));
+            if all.displaced.is_empty() && !all.has_ended {
+                match next.map(|next| next.saturating_duration_since(now)) {
+                    // An idle daemon has no reason to run.
+                    None => self.armed.wait(&mut all),
+                    Some(Duration::ZERO) => {}
+                    Some(wait) => drop(self.armed.wait_for(&mut all, wait)),
+                }
+            }
+            if all.has_ended {
+                return false;
             }
             let now = Instant::now();
             let due = all.armed.iter_mut().filter(|(_, armed)| armed.due <= now);
@@ -247,6 +268,7 @@ impl Triggers {
         }
         let took = sys::thread_time().saturating_sub(began);
         std::thread::sleep((took * PAUSE_PER_WORK).min(PAUSE));
+        true
     }
 }
 

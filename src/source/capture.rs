@@ -11,7 +11,6 @@ use self::tree::Directory;
 use super::Source;
 use super::caller::{Caller, Reader};
 use super::descent::{Descent, downward};
-use super::host::open_bare;
 use super::huge_pages::size_name;
 use super::layout::Hierarchy;
 use super::procfs::{PATH_DIR, READ, read_whole};
@@ -170,7 +169,7 @@ impl Copy<'_> {
         let host = &self.source.host;
         let proc = self.root.below("proc")?;
         for name in OF_HOST {
-            let opened = open_bare(&host.proc, name, READ);
+            let opened = host.proc.open(name, READ);
             copy_path(&proc, name, opened.map_err(Into::into).and_then(read))?;
         }
         for native in HostFile::ALL {

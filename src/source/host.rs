@@ -1,5 +1,6 @@
 //! The host's own files.
 
+use super::bare::Bare;
 use super::caller::Caller;
 use super::cgroup_files::CgroupFiles;
 use super::huge_pages;
@@ -15,8 +16,7 @@ use cgprocfs_core::parse::meminfo::{Field, Meminfo};
 use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::snapshot::{Container, HostFile, Level, Needs, Scope, Snapshot};
 use cgprocfs_core::units::{Bytes, Kib};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -28,24 +28,25 @@ pub(super) struct HostFiles {
     hugepages: Option<OwnedFd>,
     nodes: MemoryNodes,
     /// `/proc` and `/sys`.
-    pub(super) proc: OwnedFd,
-    pub(super) sys: Option<OwnedFd>,
+    pub(super) proc: Bare,
+    pub(super) sys: Option<Bare>,
     pub(super) machine: Machine,
 }
 
 impl HostFiles {
     /// Opens the files below `root`.
     pub(super) fn open(procfs: &Procfs, root: &Path) -> Result<Self, Error> {
-        let meminfo =
-            open_bare(&procfs.dir, "meminfo", READ).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
+        let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
+        let proc =
+            proc.and_then(|dir| if procfs.is_own { Ok(Bare::of_own(dir)) } else { Bare::among_others(dir) });
+        let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
+        let meminfo = proc.open("meminfo", READ).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
         let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), directory, Mode::empty()).ok();
         let machine = Machine {
             page: Bytes::new(rustix::param::page_size() as u64).to_kib(),
             tick_rate: TickRate::new(rustix::param::clock_ticks_per_second()),
         };
-        let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
-        let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
         let sys = open_sysfs(root);
         let nodes = MemoryNodes::open(sys.as_ref());
         Ok(Self { meminfo, hugepages, nodes, proc, sys, machine })
@@ -57,7 +58,7 @@ impl HostFiles {
         let missing = || unreadable(io::ErrorKind::NotFound.into());
         let (top, rest) = file.path().split_once('/').ok_or_else(missing)?;
         let directory = if top == "sys" { self.sys.as_ref().ok_or_else(missing)? } else { &self.proc };
-        let opened = open_bare(directory, rest, READ).map_err(|e| unreadable(e.into()))?;
+        let opened = directory.open(rest, READ).map_err(|e| unreadable(e.into()))?;
         let mut text = Vec::new();
         File::from(opened).read_to_end(&mut text).map_err(unreadable)?;
         Ok(text)
@@ -134,25 +135,14 @@ impl HostFiles {
     }
 }
 
-/// Opens a file, and not a view that somebody has laid over it: that would be waiting for ourselves.
-pub(super) fn open_bare(directory: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV;
-    match openat2(directory, path, flags, Mode::empty(), resolve) {
-        // Before Linux 5.6, or behind a filter that knows no openat2(2); an instance of our own has nothing laid over
-        // it anyway. Who is refused for want of a right is refused again.
-        Err(Errno::NOSYS | Errno::PERM) => openat(directory, path, flags, Mode::empty()),
-        opened => opened,
-    }
-}
-
 /// Of the real root an instance of our own, as with procfs: somebody may lay our views over this one.
-fn open_sysfs(root: &Path) -> Option<OwnedFd> {
+fn open_sysfs(root: &Path) -> Option<Bare> {
     if root == Path::new("/")
         && let Ok(directory) = private_instance("sysfs")
     {
-        return Some(directory);
+        return Some(Bare::of_own(directory));
     }
-    openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()
+    Bare::among_others(openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()?).ok()
 }
 
 /// Before Linux 5.8 the root of cgroup v2 has no `memory.stat`; the host's meminfo has the same counters.

@@ -1,8 +1,8 @@
 //! The host's memory nodes, and which of them a reader's cpuset lets it use.
 
+use super::bare::Bare;
 use super::caller::Caller;
 use super::cpusets;
-use super::host::open_bare;
 use super::layout::Hierarchy;
 use super::procfs::{READ, read_whole};
 use crate::error::Error;
@@ -10,9 +10,7 @@ use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::parse::node_meminfo;
 use cgprocfs_core::snapshot::{HostNode, Nodes};
 use parking_lot::Mutex;
-use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,7 +27,7 @@ impl HostNodes {
     /// Those of a reader. A system that knows of no nodes has none.
     pub(super) fn of(
         &self,
-        sys: Option<&OwnedFd>,
+        sys: Option<&Bare>,
         cpuset: Option<&Hierarchy>,
         caller: &Caller<'_>,
         buffer: &mut Vec<u8>,
@@ -43,7 +41,7 @@ impl HostNodes {
         Ok(Nodes { host, allowed })
     }
 
-    fn host(&self, sys: Option<&OwnedFd>, buffer: &mut Vec<u8>) -> Result<Arc<Vec<HostNode>>, Error> {
+    fn host(&self, sys: Option<&Bare>, buffer: &mut Vec<u8>) -> Result<Arc<Vec<HostNode>>, Error> {
         if let Some((at, nodes)) = &*self.known.lock()
             && at.elapsed() < PAUSE
         {
@@ -55,7 +53,7 @@ impl HostNodes {
     }
 }
 
-fn nodes(sys: &OwnedFd, buffer: &mut Vec<u8>) -> Result<Vec<HostNode>, Error> {
+fn nodes(sys: &Bare, buffer: &mut Vec<u8>) -> Result<Vec<HostNode>, Error> {
     let mut nodes = Vec::new();
     let Some(online) = whole(sys, "online", buffer)? else { return Ok(nodes) };
     let malformed = |file: &str, error| Error::malformed(format!("/sys/devices/system/node/{file}"), error);
@@ -75,10 +73,10 @@ fn nodes(sys: &OwnedFd, buffer: &mut Vec<u8>) -> Result<Vec<HostNode>, Error> {
 }
 
 /// The text of a file about nodes; `None` where there is none.
-fn whole(sys: &OwnedFd, file: &str, buffer: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
+fn whole(sys: &Bare, file: &str, buffer: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
     let path = format!("devices/system/node/{file}");
     let unreadable = |error: std::io::Error| Error::unreadable(format!("/sys/{path}"), error);
-    match open_bare(sys, &path, READ | OFlags::CLOEXEC) {
+    match sys.open(&path, READ) {
         Ok(file) => {
             read_whole(file, buffer).map_err(unreadable)?;
             Ok(Some(buffer.clone()))

@@ -1,8 +1,8 @@
 //! The machine's memory nodes, of which a cpuset may have some only.
 
+use super::bare::Bare;
 use super::caller::Caller;
 use super::cpusets;
-use super::host::open_bare;
 use super::layout::Hierarchy;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::error::Error;
@@ -19,8 +19,8 @@ use std::os::fd::OwnedFd;
 pub(super) struct MemoryNodes(Option<OwnedFd>);
 
 impl MemoryNodes {
-    pub(super) fn open(sys: Option<&OwnedFd>) -> Self {
-        let directory = sys.and_then(|sys| open_bare(sys, "devices/system/node", PATH_DIR).ok());
+    pub(super) fn open(sys: Option<&Bare>) -> Self {
+        let directory = sys.and_then(|sys| sys.open("devices/system/node", PATH_DIR).ok());
         let several = |directory: &OwnedFd| {
             let list = |name| list(directory, name, &mut Vec::new());
             list("possible").or_else(|| list("online")).is_some_and(|nodes| nodes.len() > 1)

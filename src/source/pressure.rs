@@ -1,7 +1,7 @@
 //! Files of pressure that stay open to be looked at again and again.
 
 use super::caller::Caller;
-use super::host::{HostFiles, open_bare};
+use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
 use super::levels::relative;
 use super::procfs::READ;
@@ -52,7 +52,7 @@ impl PressureFile {
     pub(super) fn of_host(host: &HostFiles, native: HostFile) -> Result<Self, Error> {
         let unreadable = |e| Error::unreadable(format!("/{}", native.path()), e);
         let below = native.path().strip_prefix("proc/").ok_or_else(|| unreadable(Errno::NOENT))?;
-        open_bare(&host.proc, below, READ).map(Self).map_err(unreadable)
+        host.proc.open(below, READ).map(Self).map_err(unreadable)
     }
 }
 

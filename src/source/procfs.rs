@@ -20,6 +20,8 @@ pub(super) const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(
 /// A directory that is, or looks like, `/proc`.
 pub(super) struct Procfs {
     pub(super) dir: OwnedFd,
+    /// Whether it is an instance of our own, over which nothing is laid.
+    pub(super) is_own: bool,
     /// Who looks into namespaces, where this process may not.
     pub(super) namespace_reader: Option<NamespaceReader>,
 }
@@ -35,11 +37,11 @@ impl Procfs {
         if root == Path::new("/")
             && let Ok(dir) = private_instance("proc")
         {
-            return Ok(Self { dir, namespace_reader: None });
+            return Ok(Self { dir, is_own: true, namespace_reader: None });
         }
         let dir = rustix::fs::open(&path, PATH_DIR, Mode::empty())
             .map_err(|e| Error::unreadable(path.display().to_string(), e))?;
-        Ok(Self { dir, namespace_reader: None })
+        Ok(Self { dir, is_own: false, namespace_reader: None })
     }
 
     /// Opens `/proc/PID/FILE`.

@@ -5,7 +5,7 @@
 //! number is, which is offline perhaps. So whatever any processor has, all have. What of it is listed and can be read
 //! is the [`Topology`]'s to say.
 
-use super::host::open_bare;
+use super::bare::Bare;
 use super::procfs::{PATH_DIR, READ};
 use crate::masked;
 use cgprocfs_core::parse::cpu_list::CpuList;
@@ -67,8 +67,8 @@ pub struct Entry {
 }
 
 impl SystemDirectory {
-    pub(super) fn open(sys: Option<&OwnedFd>) -> Self {
-        let directory = sys.and_then(|sys| open_bare(sys, "devices/system", PATH_DIR).ok());
+    pub(super) fn open(sys: Option<&Bare>) -> Self {
+        let directory = sys.and_then(|sys| sys.open("devices/system", PATH_DIR).ok());
         Self {
             directory,
             paths: Mutex::default(),

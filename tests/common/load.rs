@@ -2,7 +2,7 @@
 
 use super::cgroup::Cgroup;
 use super::helper::{self, Running};
-use super::wait_for;
+use super::{Busy, wait_for};
 use std::io::Read;
 use std::time::Duration;
 
@@ -17,18 +17,20 @@ pub fn total() -> String {
 /// Containers that read as fast as they can, four by a bind mount and four at the anchor.
 pub struct Load {
     readers: Vec<Running>,
+    /// How busy the machine was before these.
+    pub busy: Busy,
     _cgroup: Cgroup,
 }
 
 impl Load {
     /// `enter` are the words that a command there begins with, `anchor` is what is read.
     pub fn start(enter: &[String], anchor: &str) -> Self {
-        let cgroup = Cgroup::new().limit(LIMIT);
+        let (cgroup, busy) = (Cgroup::new().limit(LIMIT), Busy::now());
         let reader = |index| {
             let path = if index % 2 == 0 { "/proc/meminfo" } else { anchor };
             bound(enter, &cgroup, anchor, &helper::command("enduring", &[path, &total()]))
         };
-        Self { readers: (0..8).map(reader).collect(), _cgroup: cgroup }
+        Self { readers: (0..8).map(reader).collect(), busy, _cgroup: cgroup }
     }
 
     /// Ends them: none may have failed. How often they have read, and how long the longest took.

@@ -208,12 +208,22 @@ pub fn allowed(elsewhere: Duration) -> Duration {
     elsewhere * std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap())
 }
 
-/// What so many seconds on an idle machine may be on this one: each processor that more than one wants is shared.
-pub fn however_busy(seconds: u64) -> Duration {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap();
-    let load: f64 = load.split_whitespace().next().unwrap().parse().unwrap();
-    let processors = std::thread::available_parallelism().unwrap().get() as f64;
-    patience(seconds).mul_f64((load / processors).max(1.0))
+/// How busy the machine is with other things: to be asked before a test loads it.
+#[derive(Clone, Copy)]
+pub struct Busy(f64);
+
+impl Busy {
+    pub fn now() -> Self {
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+        let load: f64 = load.split_whitespace().next().unwrap().parse().unwrap();
+        let processors = std::thread::available_parallelism().unwrap().get() as f64;
+        Self((load / processors).max(1.0))
+    }
+
+    /// What so long on an idle machine may be on this one: each processor that more than one wants is shared.
+    pub fn stretches(self, idle: Duration) -> Duration {
+        allowed(idle).mul_f64(self.0)
+    }
 }
 
 /// Waits until `done`, at most ten seconds.

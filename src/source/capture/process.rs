@@ -154,7 +154,7 @@ enum Answer {
 fn ask(procfs: &Procfs, reader: u32, aged: BTreeSet<u32>, inits: Vec<u32>) -> mpsc::Receiver<Answer> {
     let (sender, receiver) = mpsc::channel();
     let Ok(dir) = procfs.dir.try_clone() else { return receiver };
-    let procfs = Procfs { dir, namespace_reader: None };
+    let procfs = Procfs { dir, is_own: procfs.is_own, namespace_reader: None };
     let ask = move || {
         let init = inits.into_iter().find(|&id| process_is_init_of(id, reader, &procfs));
         if let Some(id) = init {

@@ -44,7 +44,7 @@ impl Host {
     }
 
     fn open(&self) -> SystemDirectory {
-        SystemDirectory::open(Some(&OwnedFd::from(File::open(self.root.path()).unwrap())))
+        SystemDirectory::open(Some(&Bare::of_own(File::open(self.root.path()).unwrap().into())))
     }
 
     /// Of a container with some of its processors.
