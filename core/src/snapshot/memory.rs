@@ -19,7 +19,8 @@ pub struct Container {
     pub swappiness: Option<u64>,
     /// The memory nodes that the reader's cpuset lets it use; `None` where that is all of them.
     pub nodes: Option<NodeMemory>,
-    /// What a cache of the host outside of its page cache would give back: ZFS's ARC, which `MemAvailable` leaves out.
+    /// What a cache of the host outside of its page cache would give back: ZFS's ARC, which `MemAvailable` leaves out. On which
+    /// nodes it is, nobody says.
     pub given_back: Kib,
 }
 
@@ -71,7 +72,7 @@ impl Container {
         let total = host.kib(Field::MemTotal);
         let room = Room { total, available: (host.available() + self.given_back).min(total) };
         let Some(nodes) = self.nodes else { return room };
-        let available = (nodes.available(host) + self.given_back) - nodes.kept(host);
+        let available = (nodes.available(host) + nodes.share(self.given_back, host)) - nodes.kept(host);
         Room { total: room.total.min(nodes.total), available: room.available.min(available).min(nodes.total) }
     }
 }
@@ -89,9 +90,13 @@ impl NodeMemory {
         let Some(available) = host.count(Field::MemAvailable).map(Kib::new) else { return Kib::ZERO };
         let reclaimable =
             host.kib(Field::ActiveFile) + host.kib(Field::InactiveFile) + host.reclaimable_slab();
-        let kept = (host.kib(Field::MemFree) + reclaimable) - available;
+        self.share((host.kib(Field::MemFree) + reclaimable) - available, host)
+    }
+
+    /// Of what only the host tells, as much as these nodes have of its memory.
+    fn share(&self, of_host: Kib, host: &Meminfo) -> Kib {
         let whole = u128::from(host.kib(Field::MemTotal).get()).max(1);
-        let share = u128::from(kept.get()) * u128::from(self.total.get()) / whole;
+        let share = u128::from(of_host.get()) * u128::from(self.total.get()) / whole;
         Kib::new(u64::try_from(share).unwrap_or(u64::MAX))
     }
 }
@@ -249,7 +254,8 @@ mod tests {
         };
         assert_eq!(room(node(300, 100), 0), (500, 370));
         assert_eq!(room(node(10, 10), 0), (500, 0));
-        assert_eq!(room(node(10, 10), 50), (500, 40));
+        // Of what a cache would give back as well.
+        assert_eq!(room(node(10, 10), 50), (500, 15));
         assert_eq!(room(node(500, 500), 0), (500, 500));
     }
 }
