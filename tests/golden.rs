@@ -4,6 +4,9 @@
 //! to say anew; read the difference before you commit it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "golden/altered.rs"]
+mod altered;
+
 use cgprocfs::capture::{Capture, capture};
 use cgprocfs::service::Service;
 use cgprocfs::source::Source;
@@ -35,6 +38,9 @@ fn main() -> ExitCode {
             Trial::test("a_kernel_without_pressure", without_pressure),
             Trial::test("a_cgroup_without_pressure", cgroup_without_pressure),
         ])
+        .chain(
+            altered::CASES.iter().map(|case| Trial::test(format!("altered/{}", case.name), || case.check())),
+        )
         .chain(
             OF_NODES.iter().map(|file| Trial::test(format!("v2-two-nodes/{file}"), || check_of_nodes(file))),
         )
@@ -106,8 +112,11 @@ fn cgroup_without_pressure() -> Result<(), Failed> {
 
 fn text(case: &Path, view: ViewId) -> Result<String, Failed> {
     let case = Capture::open(case, None)?;
-    let service = Arc::new(Service::new(case.source()?, 1));
-    Ok(String::from_utf8(case.text(&service, view)?)?)
+    Ok(String::from_utf8(case.text(&service(&case)?, view)?)?)
+}
+
+fn service(case: &Capture) -> Result<Arc<Service>, Failed> {
+    Ok(Arc::new(Service::new(case.source()?, 1)))
 }
 
 /// What is copied of a tree says what the tree says.

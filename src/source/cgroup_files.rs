@@ -4,7 +4,7 @@ use super::layout::Hierarchy;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use super::protection::Protected;
 use crate::error::{Error, printable};
-use crate::log_limit::odd_counter;
+use crate::log_limit::{odd_counter, odd_value};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::{limit, number, usage};
@@ -138,7 +138,28 @@ impl CgroupFiles {
         }
     }
 
-    /// Reads statistics, then usage, into `level`: in that order as Kubernetes' programs do, so that page
+    /// Likewise where no more is asked than what is left below a limit. Of a usage that makes no sense that is nothing, as
+    /// with [swap](Swap::of): one counter is not to deny all containers below it their own numbers.
+    pub(super) fn charged_below(
+        &self,
+        limit: Option<Bytes>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Bytes>, Error> {
+        match self.charged(buffer) {
+            Err(Error::Malformed { .. }) => {
+                odd_value(&self.path, names(self.version).usage);
+                Ok(limit)
+            }
+            charged => charged,
+        }
+    }
+
+    /// Reads the statistics of such a level,
+    pub(super) fn statistics(&self, buffer: &mut Vec<u8>) -> Result<Option<MemoryStat>, Error> {
+        self.memory.as_ref().map(|memory| self.stat(memory, buffer)).transpose()
+    }
+
+    /// and statistics, then usage, into one that is shown: in that order as Kubernetes' programs do, so that page
     /// cache that grows meanwhile makes the working set larger, not smaller.
     pub(super) fn usage(&self, level: &mut Level, buffer: &mut Vec<u8>) -> Result<(), Error> {
         self.usage_and_text(level, None, buffer)
@@ -185,7 +206,7 @@ impl CgroupFiles {
     fn stat(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<MemoryStat, Error> {
         let stat = self.read(&memory.stat, "memory.stat", buffer, |text| memory_stat(self.version, text))?;
         for key in &stat.odd {
-            odd_counter(&format!("{}/memory.stat", printable(&self.path)), key.as_bytes());
+            odd_counter(&self.path, "memory.stat", key.as_bytes());
         }
         Ok(stat)
     }
@@ -210,30 +231,29 @@ impl CgroupFiles {
             }
         };
         let Some(files) = files else { return Ok(Swap::Unaccounted) };
-        let odd = |name: &str| odd_counter(&format!("{}/{name}", printable(&self.path)), name.as_bytes());
-        let Ok(limit) = self.read(&files.limit, names[0], buffer, |text| Ok(limit(text)))? else {
-            odd(names[0]);
-            return Ok(Swap::Odd);
+        let limit = self.read(&files.limit, names[0], buffer, |text| Ok(limit(text)))?;
+        let usage = match (&files.usage, self.version) {
+            (Some(file), _) => self.read(file, names[1], buffer, |text| Ok(usage(text)))?,
+            (None, CgroupVersion::V2) => return Ok(Swap::Unaccounted),
+            (None, CgroupVersion::V1) if limit == Ok(None) => Ok(Bytes::ZERO),
+            (None, CgroupVersion::V1) => Ok(self.memory_and_swap(memory, limit.ok().flatten(), buffer)?),
         };
-        let read = match &files.usage {
-            Some(file) => self.read(file, names[1], buffer, |text| Ok(usage(text)))?,
-            None if self.version == CgroupVersion::V2 => return Ok(Swap::Unaccounted),
-            None if limit.is_none() => Ok(Bytes::ZERO),
-            None => Ok(self.memory_and_swap(memory, buffer)?),
-        };
-        let usage = read.unwrap_or_else(|_| {
-            odd(names[1]);
-            Bytes::ZERO
-        });
-        Ok(match self.version {
-            CgroupVersion::V1 => Swap::V1 { limit, usage },
-            CgroupVersion::V2 => Swap::V2 { limit, usage },
-        })
+        for (name, is_odd) in [(names[0], limit.is_err()), (names[1], usage.is_err())] {
+            if is_odd {
+                odd_value(&self.path, name);
+            }
+        }
+        Ok(Swap::of(self.version, limit.ok(), usage.ok()))
     }
 
-    fn memory_and_swap(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<Bytes, Error> {
+    fn memory_and_swap(
+        &self,
+        memory: &MemoryFiles,
+        limit: Option<Bytes>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Bytes, Error> {
         let swapped = self.stat(memory, buffer)?.swap.unwrap_or_default();
-        Ok(self.charged(buffer)?.unwrap_or_default() + swapped)
+        Ok(self.charged_below(limit, buffer)?.unwrap_or_default() + swapped)
     }
 
     fn open_swap(&self, names: [&str; 2]) -> Result<Option<SwapFiles>, Error> {

@@ -1,8 +1,9 @@
 //! Memory of a container: its levels, its swap, its huge pages, and what the machine has for it.
 
+use crate::parse::CgroupVersion;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::parse::memory_stat::MemoryStat;
-use crate::units::{Bytes, Kib};
+use crate::units::{Bytes, Kib, MAX};
 
 /// A container and every level above it.
 #[derive(Debug, Clone, Default)]
@@ -190,6 +191,21 @@ pub enum Swap {
     Odd,
 }
 
+impl Swap {
+    /// `None` is what made no sense: of such a limit nothing is promised, and of such a usage nothing is left. It has drifted
+    /// below 0, and the kernel compares it without a sign (`page_counter_try_charge()`, mm/page_counter.c): until something is
+    /// given back it refuses all.
+    #[must_use]
+    pub fn of(version: CgroupVersion, limit: Option<Option<Bytes>>, usage: Option<Bytes>) -> Self {
+        let Some(limit) = limit else { return Self::Odd };
+        let usage = usage.or(limit).unwrap_or(Bytes::new(MAX));
+        match version {
+            CgroupVersion::V1 => Self::V1 { limit, usage },
+            CgroupVersion::V2 => Self::V2 { limit, usage },
+        }
+    }
+}
+
 /// The huge pages of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HugePool {
@@ -210,13 +226,13 @@ pub struct HugePool {
 pub struct HugeLevel {
     /// `hugetlb.SIZE.max` or `.limit_in_bytes`: of pages that are in use.
     pub limit: Option<Bytes>,
-    /// `hugetlb.SIZE.current` or `.usage_in_bytes`.
-    pub usage: Bytes,
+    /// `hugetlb.SIZE.current` or `.usage_in_bytes`; `None` where it made no sense, and nothing is left of a limit.
+    pub usage: Option<Bytes>,
     /// `hugetlb.SIZE.rsvd.max` or `.rsvd.limit_in_bytes`: of pages that were promised to a mapping, whether or not they
     /// are in use by now.
     pub reserved_limit: Option<Bytes>,
-    /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`; 0 on kernels without it.
-    pub reserved: Bytes,
+    /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`, 0 on kernels without it; `None` likewise.
+    pub reserved: Option<Bytes>,
 }
 
 #[cfg(test)]
