@@ -98,19 +98,24 @@ impl CgroupFiles {
 
     /// Checks that the controller was not enabled since, which nothing else would show.
     pub(super) fn verify_controller(&self) -> Result<(), Error> {
-        let usage = names(self.version).usage;
-        if self.memory.is_none() && accessat(&self.dir, usage, Access::EXISTS, AtFlags::empty()).is_ok() {
+        if self.memory.is_none() && self.has_file_of_controller() {
             return Err(Error::CgroupGone(printable(&self.path)));
         }
         Ok(())
     }
 
+    /// The kernel makes and removes its files together. Where a tree of files has one of them and lacks the other, its numbers
+    /// are not those of the level above.
+    fn has_file_of_controller(&self) -> bool {
+        let names = names(self.version);
+        let exists = |name| accessat(&self.dir, name, Access::EXISTS, AtFlags::empty()).is_ok();
+        exists(names.usage) || exists(names.limit)
+    }
+
     /// Whether opening it again by the same way would give the same.
     pub(super) fn is_current(&self, hierarchy: &Hierarchy, place: Place<'_>) -> bool {
         let is_host = self.path == b"/" && hierarchy.top_is_host;
-        let enabled =
-            || accessat(&self.dir, names(self.version).usage, Access::EXISTS, AtFlags::empty()).is_ok();
-        self.verify_name(place).is_ok() && (is_host || self.memory.is_some() == enabled())
+        self.verify_name(place).is_ok() && (is_host || self.memory.is_some() == self.has_file_of_controller())
     }
 
     /// Checks that the path still leads here. A cgroup may be removed and another made in its place, and v1
@@ -234,7 +239,7 @@ impl CgroupFiles {
         let limit = self.read(&files.limit, names[0], buffer, |text| Ok(limit(text)))?;
         let usage = match (&files.usage, self.version) {
             (Some(file), _) => self.read(file, names[1], buffer, |text| Ok(usage(text)))?,
-            (None, CgroupVersion::V2) => return Ok(Swap::Unaccounted),
+            (None, CgroupVersion::V2) => return Err(self.lacks(names[1])),
             (None, CgroupVersion::V1) if limit == Ok(None) => Ok(Bytes::ZERO),
             (None, CgroupVersion::V1) => Ok(self.memory_and_swap(memory, limit.ok().flatten(), buffer)?),
         };
@@ -258,8 +263,16 @@ impl CgroupFiles {
 
     fn open_swap(&self, names: [&str; 2]) -> Result<Option<SwapFiles>, Error> {
         let open = |name| open_file(&self.dir, name, &self.path);
-        let Some(limit) = open(names[0])? else { return Ok(None) };
-        Ok(Some(SwapFiles { limit, usage: open(names[1])? }))
+        match (open(names[0])?, open(names[1])?) {
+            (Some(limit), usage) => Ok(Some(SwapFiles { limit, usage })),
+            (None, Some(_)) => Err(self.lacks(names[0])),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Every kernel has the one that has the other.
+    fn lacks(&self, name: &str) -> Error {
+        Error::unreadable(format!("{}/{name}", printable(&self.path)), Errno::NOENT)
     }
 
     fn read<T>(
