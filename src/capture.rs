@@ -7,6 +7,7 @@ use crate::service::Service;
 use crate::source::{CopyError, LayoutError, Source};
 use cgprocfs_core::parse::mountinfo::mounts;
 use cgprocfs_core::view::ViewId;
+use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -80,8 +81,17 @@ pub fn capture(source: &Source, pid: u32, directory: &Path) -> Result<Vec<String
             write(&format!("expected/{}", view.path()), &text)?;
         }
     }
+    for path in capture.of_nodes() {
+        // Some are of nodes that the reader has not.
+        if let Ok(text) = capture.system_text(&service, &path) {
+            write(&format!("expected/{SYSTEM}{path}"), &text)?;
+        }
+    }
     Ok(copied.left_out)
 }
+
+/// What is served as whole directories is below.
+pub const SYSTEM: &str = "sys/devices/system/";
 
 /// One that was made before.
 pub struct Capture {
@@ -140,6 +150,40 @@ impl Capture {
     /// Where a file is missing that it is made from, or makes no sense.
     pub fn text(&self, service: &Arc<Service>, view: ViewId) -> Result<Vec<u8>, CaptureError> {
         service.text(self.pid, view).map(|text| text.bytes.clone()).map_err(|error| self.explain(error))
+    }
+
+    /// What the reader is told in a file below `sys/devices/system` that is no view.
+    ///
+    /// # Errors
+    /// Likewise, and where the reader has no such file.
+    pub fn system_text(&self, service: &Arc<Service>, path: &str) -> Result<Vec<u8>, CaptureError> {
+        match service.system_text(self.pid, path) {
+            Ok(text) => Ok(text.bytes.clone()),
+            Err(Error::OfKernel(Errno::NOENT)) if !self.root.join(SYSTEM).join(path).exists() => {
+                Err(self.lacks(format!("{SYSTEM}{path}")))
+            }
+            Err(Error::OfKernel(errno)) => Err(CaptureError::Read(Error::OfKernel(errno))),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// The files of memory nodes that are in it, below `sys/devices/system`.
+    #[must_use]
+    pub fn of_nodes(&self) -> Vec<String> {
+        let names = |path: &Path| -> Vec<String> {
+            let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        };
+        let top = self.root.join(SYSTEM).join("node");
+        let nodes = names(&top).into_iter().filter(|name| top.join(name).is_dir());
+        let files = nodes.flat_map(|node| {
+            let files =
+                names(&top.join(&node)).into_iter().filter(|name| top.join(&node).join(name).is_file());
+            files.map(|name| format!("node/{node}/{name}")).collect::<Vec<_>>()
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort_unstable();
+        files
     }
 
     fn lacks(&self, what: impl Into<String>) -> CaptureError {

@@ -250,3 +250,27 @@ impl Altered {
         Ok(copy)
     }
 }
+
+/// In an archive without links, or a repository on a system that has none, those to namespaces are files.
+pub fn links_became_files() -> Result<(), Failed> {
+    for name in ["v1-processors", "v2-two-nodes", "v1-time-namespace"] {
+        let case = Altered { name: "", case: "", odd: &[], as_if: &[], views: &[] };
+        let tree = Altered { case: name, ..case }.tree(&[])?;
+        let proc = tree.path().join("root/proc");
+        let mut files = 0;
+        for process in fs::read_dir(proc)? {
+            let Ok(links) = fs::read_dir(process?.path().join("ns")) else { continue };
+            for link in links {
+                let link = link?.path();
+                let target = fs::read_link(&link)?;
+                fs::remove_file(&link)?;
+                fs::write(&link, target.as_os_str().as_encoded_bytes())?;
+                files += 1;
+            }
+        }
+        assert!(files > 2, "{name}");
+        super::check_views(tree.path())?;
+        super::check_capture(tree.path())?;
+    }
+    Ok(())
+}
