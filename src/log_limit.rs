@@ -127,6 +127,13 @@ mod tests {
     }
 
     #[test]
+    fn whose_file_is_odd_is_said_once() {
+        assert_eq!(path(b"/pod", "memory.current"), "/pod/memory.current");
+        assert_eq!(path(b"/", "memory.current"), "/memory.current");
+        assert_eq!(path(b"/a\nb", "hugetlb.2MB.current"), "/a\\nb/hugetlb.2MB.current");
+    }
+
+    #[test]
     fn an_odd_counter_is_said_once() {
         let mut said = BTreeSet::new();
         assert_eq!(["a", "b", "a"].map(|key| is_new(&mut said, key.as_bytes())), [true, true, false]);

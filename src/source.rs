@@ -14,6 +14,7 @@ mod huge_pages;
 pub mod layout;
 mod levels;
 mod life;
+mod memory_files;
 mod memory_nodes;
 mod namespaces;
 mod node_files;

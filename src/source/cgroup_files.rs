@@ -1,7 +1,8 @@
 //! The open files of one cgroup. They are read by `pread`, which costs a tenth of opening anew.
 
 use super::layout::Hierarchy;
-use super::procfs::{PATH_DIR, READ, read_whole};
+use super::memory_files::{MemoryFiles, SwapFiles, names, open_file};
+use super::procfs::{PATH_DIR, read_whole};
 use super::protection::Protected;
 use crate::error::{Error, printable};
 use crate::log_limit::{odd_counter, odd_value};
@@ -15,7 +16,6 @@ use rustix::fs::{Access, AtFlags, Mode, accessat, fstat, openat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::OnceLock;
 
 /// A way to a cgroup: a directory, and a path from there.
 pub(super) type Place<'p> = (BorrowedFd<'p>, &'p Path);
@@ -29,43 +29,6 @@ pub(super) struct CgroupFiles {
     protected: Protected,
     /// `None`: the controller is not enabled in this cgroup, its numbers are within its parent's.
     memory: Option<MemoryFiles>,
-}
-
-struct MemoryFiles {
-    stat: OwnedFd,
-    /// The root of cgroup v2 has neither.
-    usage: Option<OwnedFd>,
-    limit: Option<OwnedFd>,
-    swap: OnceLock<Option<SwapFiles>>,
-}
-
-/// v1: limit and usage of memory and swap together. v2: of swap.
-struct SwapFiles {
-    limit: OwnedFd,
-    /// Every kernel has it that has the limit; `None` is what a tree of files may lack.
-    usage: Option<OwnedFd>,
-}
-
-/// Names of the memory controller's files in one version.
-struct Names {
-    usage: &'static str,
-    limit: &'static str,
-    swap: [&'static str; 2],
-}
-
-const fn names(version: CgroupVersion) -> Names {
-    match version {
-        CgroupVersion::V1 => Names {
-            usage: "memory.usage_in_bytes",
-            limit: "memory.limit_in_bytes",
-            swap: ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"],
-        },
-        CgroupVersion::V2 => Names {
-            usage: "memory.current",
-            limit: "memory.max",
-            swap: ["memory.swap.max", "memory.swap.current"],
-        },
-    }
 }
 
 impl CgroupFiles {
@@ -285,34 +248,5 @@ impl CgroupFiles {
         let path = || format!("{}/{name}", printable(&self.path));
         read_whole(file, buffer).map_err(|e| Error::unreadable(path(), e))?;
         parse(buffer).map_err(|e| Error::malformed(path(), e))
-    }
-}
-
-impl MemoryFiles {
-    /// The controller is there if both usage and statistics are: without it a v2 cgroup still has
-    /// `memory.pressure`.
-    fn open(
-        version: CgroupVersion,
-        is_root: bool,
-        dir: &OwnedFd,
-        path: &[u8],
-    ) -> Result<Option<Self>, Error> {
-        let names = names(version);
-        let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };
-        let usage = open_file(dir, names.usage, path)?;
-        let limit = open_file(dir, names.limit, path)?;
-        if !is_root && (usage.is_none() || limit.is_none()) {
-            return Ok(None);
-        }
-        Ok(Some(Self { stat, usage, limit, swap: OnceLock::new() }))
-    }
-}
-
-/// Opens a file of a cgroup; `None` if there is none of that name.
-fn open_file(dir: &OwnedFd, name: &str, path: &[u8]) -> Result<Option<OwnedFd>, Error> {
-    match openat(dir, name, READ, Mode::empty()) {
-        Ok(file) => Ok(Some(file)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(e) => Err(Error::unreadable(format!("{}/{name}", printable(path)), e)),
     }
 }

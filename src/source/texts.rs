@@ -68,10 +68,11 @@ pub(super) fn text_of(
 /// Says which counters of a view's make no sense, if some do.
 pub(super) fn note_odd(file: CgroupFile, container: &[u8], text: &[u8]) {
     let note = |name: &str, odd: &[u8]| odd_counter(container, name, odd);
+    let of_io = |word: &[u8]| if word.contains(&b'=') { "io.stat" } else { "blkio.throttle.*" };
     match file {
         CgroupFile::MemoryStat => odd_keys(text).for_each(|key| note("memory.stat", key)),
         CgroupFile::MemoryEvents => odd_keys(text).for_each(|key| note("memory.events", key)),
-        CgroupFile::Io => odd_words(text).for_each(|word| note("block I/O", word)),
+        CgroupFile::Io => odd_words(text).for_each(|word| note(of_io(word), word)),
         CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => {}
     }
 }
