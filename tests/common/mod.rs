@@ -35,6 +35,8 @@ pub enum Need {
     Pressure,
     /// Swap, to whatever device.
     Swap,
+    /// Swap that is held compressed in memory first.
+    Zswap,
     /// Huge pages of 2 MiB, and the controller that limits them.
     HugePages,
     /// More than one memory node, and cpusets.
@@ -73,6 +75,10 @@ impl Need {
             Need::Swap => {
                 let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
                 lacks(field(&meminfo, "SwapTotal") > 0, "needs swap")
+            }
+            Need::Zswap => {
+                let enabled = std::fs::read_to_string("/sys/module/zswap/parameters/enabled");
+                lacks(enabled.is_ok_and(|enabled| enabled.starts_with('Y')), "needs zswap")
             }
             Need::HugePages => {
                 let has_pool = std::path::Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists();
