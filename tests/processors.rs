@@ -345,8 +345,8 @@ fn time_under_contention() {
         // Each part is cut off to whole ticks.
         assert!((before * 0.99 - 2.0..=after * 1.01).contains(&(user + system)), "{name}: {said}");
         // Of short runs most is what the shell does for a program that sleeps; on an emulated processor the shell beside has a
-        // part in all of them. There sums and system calls can be told from each other, and no more.
-        let differ_by = if common::is_native() { 5.0 } else { 35.0 };
+        // part in all of them. It is about 11 % there.
+        let differ_by = if common::is_native() { 5.0 } else { 20.0 };
         assert!(name == "short runs" || (shares[0] - shares[1]).abs() < differ_by, "{name}: {shares:?}");
     }
 }
