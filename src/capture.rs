@@ -7,6 +7,7 @@ use crate::service::Service;
 use crate::source::{CopyError, LayoutError, Source};
 use cgprocfs_core::parse::mountinfo::mounts;
 use cgprocfs_core::view::ViewId;
+use rustix::io::Errno;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -80,8 +81,17 @@ pub fn capture(source: &Source, pid: u32, directory: &Path) -> Result<Vec<String
             write(&format!("expected/{}", view.path()), &text)?;
         }
     }
+    for path in capture.of_nodes() {
+        // Some are of nodes that the reader has not.
+        if let Ok(text) = capture.system_text(&service, &path) {
+            write(&format!("expected/{SYSTEM}{path}"), &text)?;
+        }
+    }
     Ok(copied.left_out)
 }
+
+/// What is served as whole directories is below.
+pub const SYSTEM: &str = "sys/devices/system/";
 
 /// One that was made before.
 pub struct Capture {
@@ -142,6 +152,40 @@ impl Capture {
         service.text(self.pid, view).map(|text| text.bytes.clone()).map_err(|error| self.explain(error))
     }
 
+    /// What the reader is told in a file below `sys/devices/system` that is no view.
+    ///
+    /// # Errors
+    /// Likewise, and where the reader has no such file.
+    pub fn system_text(&self, service: &Arc<Service>, path: &str) -> Result<Vec<u8>, CaptureError> {
+        match service.system_text(self.pid, path) {
+            Ok(text) => Ok(text.bytes.clone()),
+            Err(Error::OfKernel(Errno::NOENT)) if !self.root.join(SYSTEM).join(path).exists() => {
+                Err(self.lacks(format!("{SYSTEM}{path}")))
+            }
+            Err(Error::OfKernel(errno)) => Err(CaptureError::Read(Error::OfKernel(errno))),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    /// The files of memory nodes that are in it, below `sys/devices/system`.
+    #[must_use]
+    pub fn of_nodes(&self) -> Vec<String> {
+        let names = |path: &Path| -> Vec<String> {
+            let entries = fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+        };
+        let top = self.root.join(SYSTEM).join("node");
+        let nodes = names(&top).into_iter().filter(|name| top.join(name).is_dir());
+        let files = nodes.flat_map(|node| {
+            let files =
+                names(&top.join(&node)).into_iter().filter(|name| top.join(&node).join(name).is_file());
+            files.map(|name| format!("node/{node}/{name}")).collect::<Vec<_>>()
+        });
+        let mut files: Vec<_> = files.collect();
+        files.sort_unstable();
+        files
+    }
+
     fn lacks(&self, what: impl Into<String>) -> CaptureError {
         CaptureError::Lacks(self.shown.clone(), what.into())
     }
@@ -157,7 +201,10 @@ impl Capture {
                 Some(path) => self.lacks(path),
                 None => CaptureError::Read(error),
             },
-            Error::CgroupGone(path) => self.lacks(format!("the cgroup {path}, or a file of it")),
+            Error::CgroupGone(path) => self.lacks(match self.missing_of_cgroup(&path) {
+                Some(file) => file,
+                None => format!("the cgroup {path}, or a file of it"),
+            }),
             Error::Unreadable { path, source } if source.kind() == io::ErrorKind::NotFound => {
                 let root = self.root.display().to_string();
                 let path = path.strip_prefix(&root).unwrap_or(&path).trim_start_matches('/');
@@ -175,19 +222,42 @@ impl Capture {
         files.into_iter().map(|file| format!("proc/{pid}{file}")).find(is_missing)
     }
 
+    /// The file of the memory controller that is missing in a cgroup which has others.
+    fn missing_of_cgroup(&self, cgroup: &str) -> Option<String> {
+        let files = |is_v2: bool| match is_v2 {
+            true => ["memory.stat", "memory.current", "memory.max"],
+            false => ["memory.stat", "memory.usage_in_bytes", "memory.limit_in_bytes"],
+        };
+        self.hierarchies_of_memory().into_iter().find_map(|(top, is_v2)| {
+            let path = |file: &str| top.join(cgroup.trim_start_matches('/')).join(file);
+            let (there, missing): (Vec<_>, Vec<_>) =
+                files(is_v2).into_iter().map(path).partition(|path| self.root.join(path).exists());
+            let missing = missing.first().filter(|_| !there.is_empty())?;
+            Some(printable(missing.as_os_str().as_bytes()))
+        })
+    }
+
     /// What it is by which a hierarchy of the mount table is known to be there.
     fn missing_hierarchy(&self) -> String {
+        let missing = self.hierarchies_of_memory().into_iter().find_map(|(top, is_v2)| {
+            let path = top.join(if is_v2 { "cgroup.controllers" } else { "cgroup.procs" });
+            (!self.root.join(&path).exists()).then(|| printable(path.as_os_str().as_bytes()))
+        });
+        missing.unwrap_or_else(|| "a hierarchy with the memory controller in proc/self/mountinfo".into())
+    }
+
+    /// The mount points that may have the memory controller, and whether they are of cgroup v2.
+    fn hierarchies_of_memory(&self) -> Vec<(PathBuf, bool)> {
         let table = fs::read(self.root.join("proc/self/mountinfo")).unwrap_or_default();
-        let of_memory = mounts(&table).unwrap_or_default().into_iter().find_map(|mount| {
-            let file = match &*mount.fs_type {
-                b"cgroup" if mount.has_super_option("memory") => "cgroup.procs",
-                b"cgroup2" => "cgroup.controllers",
+        let of_memory = mounts(&table).unwrap_or_default().into_iter().filter_map(|mount| {
+            let is_v2 = match &*mount.fs_type {
+                b"cgroup" if mount.has_super_option("memory") => false,
+                b"cgroup2" => true,
                 _ => return None,
             };
             let top = Path::new(std::ffi::OsStr::from_bytes(mount.mount_point.trim_ascii_start()));
-            let path = top.strip_prefix("/").unwrap_or(top).join(file);
-            (!self.root.join(&path).exists()).then(|| printable(path.as_os_str().as_bytes()))
+            Some((top.strip_prefix("/").unwrap_or(top).to_path_buf(), is_v2))
         });
-        of_memory.unwrap_or_else(|| "a hierarchy with the memory controller in proc/self/mountinfo".into())
+        of_memory.collect()
     }
 }

@@ -1,7 +1,7 @@
 //! A log that readers can't fill: each cause is logged once a minute at most, with a count of what was left
 //! out.
 
-use crate::error::Error;
+use crate::error::{Error, printable};
 use cgprocfs_core::error::ViewError;
 use log::Level;
 use parking_lot::Mutex;
@@ -77,11 +77,29 @@ impl LogLimit {
     }
 }
 
-/// Says, once for each counter, that the kernel's value of it made no sense.
-pub(crate) fn odd_counter(file: &str, key: &[u8]) {
+/// Says, once for each counter, that the kernel's value of it in a cgroup's file made no sense.
+pub(crate) fn odd_counter(cgroup: &[u8], file: &str, key: &[u8]) {
+    say_odd(key, || format!("{}: {}", path(cgroup, file), key.escape_ascii()));
+}
+
+/// Likewise of a file that has one value,
+pub(crate) fn odd_value(cgroup: &[u8], file: &str) {
+    say_odd(file.as_bytes(), || path(cgroup, file));
+}
+
+/// and of one that belongs to no cgroup.
+pub(crate) fn odd_host_value(path: &str) {
+    say_odd(path.as_bytes(), || path.to_string());
+}
+
+fn path(cgroup: &[u8], file: &str) -> String {
+    format!("{}/{file}", printable(cgroup.strip_suffix(b"/").unwrap_or(cgroup)))
+}
+
+fn say_odd(key: &[u8], what: impl FnOnce() -> String) {
     static SAID: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
     if is_new(&mut SAID.lock(), key) {
-        log::warn!("{file}: {} makes no sense and is taken for 0; this is said once", key.escape_ascii());
+        log::warn!("{} makes no sense and is left out; this is said once", what());
     }
 }
 
@@ -106,6 +124,13 @@ mod tests {
         assert_eq!(limit.admit("b", start), Some(0));
         assert_eq!(limit.admit("a", start + INTERVAL), Some(59));
         assert_eq!(limit.admit("a", start + INTERVAL), None);
+    }
+
+    #[test]
+    fn whose_file_is_odd_is_said_once() {
+        assert_eq!(path(b"/pod", "memory.current"), "/pod/memory.current");
+        assert_eq!(path(b"/", "memory.current"), "/memory.current");
+        assert_eq!(path(b"/a\nb", "hugetlb.2MB.current"), "/a\\nb/hugetlb.2MB.current");
     }
 
     #[test]

@@ -15,8 +15,10 @@ mod huge_pages;
 pub mod layout;
 mod levels;
 mod life;
+mod memory_files;
 mod memory_nodes;
 mod namespaces;
+mod node_files;
 mod pressure;
 mod procfs;
 mod protection;
@@ -180,7 +182,8 @@ impl Source {
     #[must_use]
     pub fn run_time(&self, cgroup: &[u8]) -> Option<u64> {
         let cpuacct = self.layout.cpuacct.as_ref()?;
-        let time = with_buffer(|buffer| cpus::time_of(cpuacct, cgroup, buffer));
+        let rate = self.host.machine.tick_rate;
+        let time = with_buffer(|buffer| cpus::time_of(cpuacct, rate, cgroup, buffer));
         time.ok().flatten().map(|time| time.total)
     }
 

@@ -269,6 +269,22 @@ fn captures_that_lack_something() {
         let message = message.replace("PID", &pid);
         fails(cgprocfs().args(["show", "stat", "--root"]).arg(copy.path()), 1, &message);
     }
+    let swap = fixture.parent().unwrap().join("v2-swap-taken-by-sibling");
+    for level in ["pod", "pod/ctr"] {
+        let at = format!("sys/fs/cgroup/{level}");
+        for (file, message) in [
+            ("memory.current", format!("lacks {at}/memory.current; add it, or capture it again")),
+            ("memory.max", format!("lacks {at}/memory.max")),
+            ("memory.stat", format!("lacks {at}/memory.stat")),
+            ("memory.swap.current", format!("lacks the cgroup's file {level}/memory.swap.current")),
+            ("memory.swap.max", format!("lacks the cgroup's file {level}/memory.swap.max")),
+        ] {
+            let copy = tempfile::tempdir().unwrap();
+            output(Command::new("cp").arg("-a").arg(swap.join(".")).arg(copy.path()));
+            fs::remove_file(copy.path().join("root").join(&at).join(file)).unwrap();
+            fails(cgprocfs().args(["show", "meminfo", "--root"]).arg(copy.path()), 1, &message);
+        }
+    }
     let copy = tempfile::tempdir().unwrap();
     output(Command::new("cp").arg("-a").arg(fixture.join(".")).arg(copy.path()));
     fs::write(copy.path().join("page-size"), "12345\n").unwrap();

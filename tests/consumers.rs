@@ -19,6 +19,7 @@ use tempfile::TempDir;
 
 const PROCPS: &[Need] =
     &[Need::Root, Need::Fuse, Need::Program("free"), Need::Program("top"), Need::Program("vmstat")];
+const DISKS: &[Need] = &[Need::Root, Need::Fuse, Need::Disks, Need::PythonModule("psutil")];
 const HTOP: &[Need] = &[Need::Root, Need::Fuse, Need::Program("htop"), Need::Program("script")];
 const BTOP: &[Need] = &[Need::Root, Need::Fuse, Need::Program("btop"), Need::Program("script")];
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
         test("htop", HTOP, htop),
         test("btop", BTOP, btop),
         test("psutil", &[Need::Root, Need::Fuse, Need::PythonModule("psutil")], psutil),
-        test("psutil_disks", &[Need::Root, Need::Fuse, Need::PythonModule("psutil")], psutil_disks),
+        test("psutil_disks", DISKS, psutil_disks),
         test("glances", &[Need::Root, Need::Fuse, Need::Program("glances")], glances),
         test("node", &[Need::Root, Need::Fuse, Need::Program("node")], node),
     ])
@@ -490,5 +491,6 @@ fn psutil_disks() {
         (words.next().unwrap(), words.next().unwrap())
     };
     let (ours, native) = (disks(daemon.path("proc").to_str().unwrap()), disks("/proc"));
+    assert!(native.0 > 0, "psutil sees no disks of the host");
     assert_eq!(ours, (native.0, 0));
 }

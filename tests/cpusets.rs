@@ -18,17 +18,19 @@ fn main() -> ExitCode {
     const PARTITIONS: &[Need] = &[Need::Root, Need::Fuse, Need::CgroupV2, Need::Processors(4)];
     // What one has in a partition no other can have.
     static PROCESSORS: Mutex<()> = Mutex::new(());
-    let alone = |name: &str, body: fn()| {
-        test(name, PARTITIONS, move || {
+    const EXCLUSIVE: &[Need] =
+        &[Need::Root, Need::Fuse, Need::CgroupV2, Need::Processors(4), Need::Kernel(6, 7)];
+    let alone = |name: &str, needs, body: fn()| {
+        test(name, needs, move || {
             let _alone = PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner);
             body();
         })
     };
     run(vec![
-        alone("some_are_given_away", some_are_given_away),
-        alone("all_are_given_away", all_are_given_away),
-        alone("some_are_given_away_by_no_partition", some_are_given_away_by_no_partition),
-        alone("a_sub_cgroup_of_crun_is_isolated", a_sub_cgroup_of_crun_is_isolated),
+        alone("some_are_given_away", PARTITIONS, some_are_given_away),
+        alone("all_are_given_away", PARTITIONS, all_are_given_away),
+        alone("some_are_given_away_by_no_partition", EXCLUSIVE, some_are_given_away_by_no_partition),
+        alone("a_sub_cgroup_of_crun_is_isolated", PARTITIONS, a_sub_cgroup_of_crun_is_isolated),
     ])
 }
 
@@ -127,9 +129,6 @@ fn all_are_given_away() {
 
 /// Since Linux 6.7 partitions may be further down, with what their ancestors put aside for that.
 fn some_are_given_away_by_no_partition() {
-    if !kernel_is_at_least(6, 7) {
-        return;
-    }
     let mut container = Container::new("1-3", &["rest", "given"]);
     container.cgroup.write("cpuset.cpus.exclusive", "2-3");
     container.check(3);

@@ -4,12 +4,16 @@
 //! to say anew; read the difference before you commit it.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "golden/altered.rs"]
+mod altered;
+
 use cgprocfs::capture::{Capture, capture};
 use cgprocfs::service::Service;
-use cgprocfs::source::Source;
+use cgprocfs::source::{Depth, Source};
 use cgprocfs_core::view::{ViewId, find};
 use libtest_mimic::{Arguments, Failed, Trial};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -34,7 +38,13 @@ fn main() -> ExitCode {
         .chain([
             Trial::test("a_kernel_without_pressure", without_pressure),
             Trial::test("a_cgroup_without_pressure", cgroup_without_pressure),
+            Trial::test("links_that_became_files", altered::links_became_files),
+            Trial::test("files_of_nodes_are_shown", show_of_nodes),
+            Trial::test("frozen_tasks_do_not_wait", frozen_tasks),
         ])
+        .chain(
+            altered::CASES.iter().map(|case| Trial::test(format!("altered/{}", case.name), || case.check())),
+        )
         .chain(
             OF_NODES.iter().map(|file| Trial::test(format!("v2-two-nodes/{file}"), || check_of_nodes(file))),
         )
@@ -65,6 +75,44 @@ fn check_of_nodes(file: &str) -> Result<(), Failed> {
         text => String::from_utf8(text?.bytes.clone())?,
     };
     compare(&case.join("expected/sys/devices/system").join(file), &text)
+}
+
+/// Of five tasks that seem to wait for a disk four are frozen, one of them elsewhere: so it is in a copy as well.
+fn frozen_tasks() -> Result<(), Failed> {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1-frozen-tasks");
+    let copy = tempfile::tempdir()?;
+    let original = Capture::open(&case, None)?;
+    capture(&original.source()?, original.pid, copy.path())?;
+    for root in [case.join("root"), copy.path().join("root")] {
+        let number = fs::metadata(root.join("sys/fs/cgroup/memory/ctr"))?.ino();
+        let depth = Depth { cgroups: 9, tasks: 99, with_run_queue: false, asker: None };
+        let tasks = Source::open(&root, None)?.tasks((number, b"/ctr"), depth)?.tasks;
+        assert_eq!((tasks.total, tasks.uninterruptible), (6, 1), "{}", root.display());
+    }
+    // Names of others' cgroups are nobody's business.
+    assert!(!copy.path().join("root/sys/fs/cgroup/freezer/elsewhere").exists());
+    Ok(())
+}
+
+/// Of the container's nodes; those that it has not are no fault of the capture's.
+fn show_of_nodes() -> Result<(), Failed> {
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-two-nodes");
+    let show = |path: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_cgprocfs"));
+        command.args(["show", path, "--root"]).arg(&case).output().unwrap()
+    };
+    let path = "sys/devices/system/node/node0/meminfo";
+    assert_eq!(show(path).stdout, fs::read(case.join("expected").join(path))?);
+    for (path, message) in [
+        ("sys/devices/system/node/node2/meminfo", "No such file"),
+        ("sys/devices/system/node/node7/meminfo", "lacks sys/devices/system/node/node7/meminfo"),
+        ("sys/devices/system/memory/x", "there is no view"),
+    ] {
+        let output = show(path);
+        let stderr = String::from_utf8(output.stderr)?;
+        assert!(!output.status.success() && stderr.contains(message), "{path}: {stderr}");
+    }
+    Ok(())
 }
 
 /// A reader is told what the kernel says of its own file.
@@ -106,8 +154,22 @@ fn cgroup_without_pressure() -> Result<(), Failed> {
 
 fn text(case: &Path, view: ViewId) -> Result<String, Failed> {
     let case = Capture::open(case, None)?;
-    let service = Arc::new(Service::new(case.source()?, 1));
-    Ok(String::from_utf8(case.text(&service, view)?)?)
+    Ok(String::from_utf8(case.text(&service(&case)?, view)?)?)
+}
+
+fn service(case: &Capture) -> Result<Arc<Service>, Failed> {
+    Ok(Arc::new(Service::new(case.source()?, 1)))
+}
+
+/// All that are there say what is expected.
+fn check_views(case: &Path) -> Result<(), Failed> {
+    for view in ViewId::ALL {
+        let expected = case.join("expected").join(view.path());
+        if expected.exists() {
+            assert_eq!(text(case, view)?, fs::read_to_string(expected)?, "{}", view.path());
+        }
+    }
+    Ok(())
 }
 
 /// What is copied of a tree says what the tree says.
@@ -121,6 +183,14 @@ fn check_capture(case: &Path) -> Result<(), Failed> {
         let captured = text(copy.path(), view)?;
         assert_eq!(captured, expected, "{}", view.path());
         assert_eq!(fs::read_to_string(copy.path().join("expected").join(view.path()))?, captured);
+    }
+    let of_nodes = original.of_nodes();
+    let copied = Capture::open(copy.path(), None)?;
+    let (before, after) = (service(&original)?, service(&copied)?);
+    for file in of_nodes {
+        let Ok(expected) = original.system_text(&before, &file) else { continue };
+        let captured = copied.system_text(&after, &file)?;
+        assert_eq!(String::from_utf8(captured)?, String::from_utf8(expected)?, "{file}");
     }
     Ok(())
 }

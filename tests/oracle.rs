@@ -56,8 +56,11 @@ fn main() -> ExitCode {
         alone("swappiness_0_of_a_pod", SWAP, swappiness_0_of_a_pod),
         alone("swappiness_0_after_some_was_swapped", SWAP, swappiness_0_after_some_was_swapped),
         alone("swappiness_0_without_a_limit", SWAP_GUEST, swappiness_0_without_a_limit),
+        alone("zswap", ZSWAP, zswap),
     ])
 }
+
+const ZSWAP: &[Need] = &[Need::Root, Need::Fuse, Need::CgroupV2, Need::Swap, Need::Zswap, Need::Emulation];
 
 /// Whether the host's memory may be used by others meanwhile.
 static HOST: RwLock<()> = RwLock::new(());
@@ -310,6 +313,8 @@ fn one_memory_node() {
 
 fn swap() {
     let (daemon, container) = (Daemon::start(), Cgroup::new().limit_with_swap(40, 24));
+    // What kernels have where nobody says, and what the others of these tests are made with.
+    let _swappiness = Swappiness::set(&[&container], "60");
     let _actor = actor(&container, &["anon 8"]);
     check_with_swap("swap", &daemon, &container, 52..=57);
 }
@@ -433,6 +438,23 @@ fn swappiness_0_without_a_limit() {
     let text = output(&mut container.command(&["cat", &daemon.meminfo()]));
     assert_eq!((field(&text, "SwapTotal"), field(&text, "SwapFree")), (0, 0), "{text}");
     wait_until("the memory is given back", || container.usage() < 64 << 20);
+}
+
+/// What zswap holds is swapped out, and takes memory of the container all the same: of these pages, which are all but empty, as
+/// good as none. Of others it is as much as is left of them, which nobody knows before.
+fn zswap() {
+    let (daemon, container) = (Daemon::start(), Cgroup::new().limit_with_swap(40, 24));
+    let mut actor = actor(&container, &["anon 50"]);
+    settle();
+    let text = actor.tell(&format!("show {}", daemon.meminfo()));
+    let [swapped, takes] = ["zswapped", "zswap"].map(|key| container.stat("", key) >> 10);
+    assert!(swapped > 8 * MIB && takes > 64, "{swapped} kB in {takes} kB: {text}");
+    assert!(field(&text, "Zswapped").abs_diff(swapped) < MIB, "{swapped} kB: {text}");
+    assert!(field(&text, "Zswap").abs_diff(takes) < 64, "{takes} kB: {text}");
+    let used = field(&text, "SwapTotal") - field(&text, "SwapFree");
+    assert!(field(&text, "Zswapped") <= used && used.abs_diff(container.swapped() >> 10) < MIB, "{text}");
+    drop(actor);
+    check_with_swap("zswap", &daemon, &container, 58..=64);
 }
 
 /// A file in memory, removed when it goes out of scope.

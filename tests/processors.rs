@@ -39,10 +39,14 @@ fn main() -> ExitCode {
         test("uptime", MOUNT, uptime),
         test("uptime_of_a_second_life", &[Need::Root, Need::Fuse, Need::Program("unshare")], second_life),
         test("elapsed_times", ELAPSED, elapsed_times),
-        test("time_namespaces", &[Need::Root, Need::Fuse, Need::Program("unshare")], time_namespaces),
+        test("time_namespaces", TIME_NAMESPACES, time_namespaces),
         test("load_average", TOP, load::average),
         test("load_of_a_young_container", TOP, load::of_a_young_container),
-        test("load_without_frozen_tasks", MOUNT, load::without_frozen_tasks),
+        test(
+            "load_without_frozen_tasks",
+            &[Need::Root, Need::Fuse, Need::Freezer],
+            load::without_frozen_tasks,
+        ),
         test("load_of_seven_hundred_cgroups", TOP, load::of_seven_hundred_cgroups),
         test("load_of_five_hundred_containers", TOP, load::of_five_hundred_containers),
         test("load_is_the_kernels", &[Need::Root, Need::Fuse, Need::Solitude], load::is_the_kernels),
@@ -51,10 +55,12 @@ fn main() -> ExitCode {
 }
 
 const TOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("top")];
+const TIME_NAMESPACES: &[Need] = &[Need::Root, Need::Fuse, Need::TimeNamespaces, Need::Program("unshare")];
 const ELAPSED: &[Need] = &[
     Need::Root,
     Need::Fuse,
     Need::Speed,
+    Need::TimeNamespaces,
     Need::Program("ps"),
     Need::Program("top"),
     Need::Program("vmstat"),
@@ -339,9 +345,9 @@ fn time_under_contention() {
         // Each part is cut off to whole ticks.
         assert!((before * 0.99 - 2.0..=after * 1.01).contains(&(user + system)), "{name}: {said}");
         // Of short runs most is what the shell does for a program that sleeps; on an emulated processor the shell beside has a
-        // part in all of them.
-        let is_its_own = name != "short runs" && common::is_native();
-        assert!(!is_its_own || (shares[0] - shares[1]).abs() < 5.0, "{name}: {shares:?}");
+        // part in all of them. It is about 11 % there.
+        let differ_by = if common::is_native() { 5.0 } else { 20.0 };
+        assert!(name == "short runs" || (shares[0] - shares[1]).abs() < differ_by, "{name}: {shares:?}");
     }
 }
 
@@ -409,9 +415,6 @@ fn second_life() {
 /// What programs make of when a process was started agrees with the clock and with the uptime, and shares of processor time
 /// since the start with what it has run.
 fn elapsed_times() {
-    if !common::kernel_is_at_least(5, 6) {
-        return;
-    }
     let script = "date +%s; while :; do :; done & sleep 4; ps -o etimes=,pcpu= $!; date -d \"$(ps -o lstart= $!)\" +%s; \
         cut -d. -f1 /proc/uptime; sed -n 's/^btime //p' /proc/stat; date -d \"$(uptime -s)\" +%s; top -b -n 1 | head -1; \
         head -1 /proc/stat; vmstat | tail -1; LC_ALL=C iostat -c | grep -A 1 avg; \
@@ -447,9 +450,6 @@ fn elapsed_times() {
 /// A reader whose time namespace has a boot of its own is told what the kernel would tell it, whether it is in a container
 /// or not, and others of its cgroup what they were told before.
 fn time_namespaces() {
-    if !Path::new("/proc/self/ns/time").exists() {
-        return;
-    }
     let daemon = Daemon::start();
     let pod = Cgroup::new();
     let (uptime, stat) = (daemon.path("proc/uptime"), daemon.path("proc/stat"));

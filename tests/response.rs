@@ -322,7 +322,7 @@ fn block_devices() {
     let disk = Disk::new();
     let file = disk.file("written", 0);
     let device = std::fs::metadata(&file).unwrap().dev();
-    // With cgroup v1 Linux 6.10 and newer count nothing until somebody throttles the device (block/blk-throttle.c).
+    // With cgroup v1 some kernels (6.1, and 6.10 and newer) count only for a cgroup that has a limit itself (block/blk-throttle.c).
     let script = "limit=/sys/fs/cgroup/blkio$(sed -n s/^.*:blkio://p /proc/self/cgroup)/blkio.throttle.write_bps_device; \
         [ ! -e $limit ] || echo $1 1000000000000 > $limit; \
         dd if=/dev/zero of=$0 bs=1M count=8 oflag=direct conv=notrunc 2>/dev/null && cat /proc/diskstats /proc/vmstat";

@@ -64,7 +64,8 @@ fn main() -> ExitCode {
     trials.insert(0, survival.with_ignored_flag(!all));
     // Four processors make some boots crash, so that few guests have them, and are booted once more. The last ones are not run by default.
     const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
-    let others: [(_, _, _, &[&str], &[&str]); 12] = [
+    const ZSWAP: &[&str] = &["zswap.enabled=1", "guest.swap=yes", "guest.filter=zswap"];
+    let others: [(_, _, _, &[&str], &[&str]); 13] = [
         ("linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
         ("linux_6.12_v2_topology", "6.12", "v2", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
         ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
@@ -76,6 +77,7 @@ fn main() -> ExitCode {
         ("linux_6.12_v2_nodes", "6.12", "v2", &["oracle"], NODES),
         ("linux_6.1_v1_nodes", "6.1", "v1", &["oracle"], NODES),
         ("linux_6.1_v1_topology", "6.1", "v1", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
+        ("linux_6.1_v2_zswap", "6.1-full", "v2", &["oracle"], ZSWAP),
         (
             "linux_6.12_v2_smt_off",
             "6.12",

@@ -7,6 +7,7 @@ pub mod arcstats;
 pub mod counter;
 pub mod cpu_list;
 pub mod cpu_quota;
+pub mod cpu_time;
 pub mod flat_keyed;
 pub mod io_stat;
 pub mod meminfo;

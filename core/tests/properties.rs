@@ -1,12 +1,13 @@
 //! What holds for every snapshot, however wild, and for every text that the parsers are given.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-use cgprocfs_core::machine::Machine;
+use cgprocfs_core::machine::{Machine, TickRate};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
 use cgprocfs_core::parse::memory_stat::{MemoryStat, memory_stat};
 use cgprocfs_core::parse::{
-    counter, cpu_list, cpu_quota, flat_keyed, io_stat, mountinfo, proc_cgroup, proc_stat, proc_status, uptime,
+    counter, cpu_list, cpu_quota, cpu_time, flat_keyed, io_stat, mountinfo, proc_cgroup, proc_stat,
+    proc_status, uptime,
 };
 use cgprocfs_core::snapshot::{
     CgroupFile, Container, HostFile, HugeLevel, HugePool, Level, NodeMemory, Scope, Snapshot, Swap,
@@ -60,6 +61,18 @@ fn swaps() -> impl Strategy<Value = Vec<Swap>> {
     ]
 }
 
+/// No counter of a kernel's.
+fn odd() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "-[0-9]{1,19}",
+        "[a-z]{1,9}",
+        Just(String::new()),
+        "1 [0-9]",
+        (1u64 << 63..=u64::MAX).prop_map(|n| n.to_string()),
+        Just("99999999999999999999".to_string()),
+    ]
+}
+
 prop_compose! {
     fn level()(limit in limit(), usage in bytes(), stat in stat(), protected in bytes()) -> Level {
         Level { limit, usage: Some(usage), stat: Some(stat), protected, swap: Swap::Unaccounted }
@@ -71,7 +84,7 @@ prop_compose! {
         size in prop_oneof![Just(64), Just(2048), Just(1 << 20)],
         host_total in 0..1u64 << 20,
         nodes_free in prop::option::of(0..1u64 << 20),
-        levels in vec((limit(), bytes(), limit(), bytes()), 0..3),
+        levels in vec((limit(), prop::option::of(bytes()), limit(), prop::option::of(bytes())), 0..3),
         container in prop::option::of(0..3usize),
     ) -> HugePool {
         let level = |(limit, usage, reserved_limit, reserved)| HugeLevel { limit, usage, reserved_limit, reserved };
@@ -405,10 +418,7 @@ proptest! {
     fn an_odd_counter_makes_its_own_line_0(
         version in prop_oneof![Just(CgroupVersion::V1), Just(CgroupVersion::V2)],
         line in any::<prop::sample::Index>(),
-        odd in prop_oneof![
-            "-[0-9]{1,19}", "[a-z]{1,9}", Just(String::new()), "1 [0-9]", (1u64 << 63..=u64::MAX).prop_map(|n| n.to_string()),
-            Just("99999999999999999999".to_string()),
-        ],
+        odd in odd(),
     ) {
         let lines: Vec<&str> = STATISTICS[usize::from(version == CgroupVersion::V2)].lines().collect();
         let line = line.index(lines.len());
@@ -423,6 +433,69 @@ proptest! {
         prop_assert_eq!(shown(&odd), shown("0"), "{}", key);
         let whole = lines.join("\n") + "\n";
         prop_assert_eq!(all_views(version, &format!("{whole}unused {odd}\n")), all_views(version, &whole));
+    }
+
+    /// Of the times of a cgroup the parts are odd at most: the other one says what such a part is.
+    #[test]
+    fn an_odd_part_of_a_time_is_the_rest_of_the_whole(user in 0..1u64 << 38, system in 0..1u64 << 38, odd in odd(), is_user in any::<bool>()) {
+        let whole = user + system;
+        let lines = |user: &str, system: &str| {
+            format!("usage_usec {whole}\nuser_usec {user}\nsystem_usec {system}\nnr_throttled {odd}\n")
+        };
+        let (user, system) = (user.to_string(), system.to_string());
+        let (user_odd, system_odd) = if is_user { (&odd, &system) } else { (&user, &odd) };
+        let (time, none) = cpu_time::v2(lines(&user, &system).as_bytes()).unwrap();
+        let (with_odd, keys) = cpu_time::v2(lines(user_odd, system_odd).as_bytes()).unwrap();
+        prop_assert_eq!((time, none), (with_odd, Vec::new()));
+        prop_assert_eq!(keys, [if is_user { "user_usec" } else { "system_usec" }]);
+        let of_v1 = |user: &str, system: &str| {
+            let text = format!("user {user}\nsystem {system}\n");
+            cpu_time::v1(whole * 10_000_000, text.as_bytes(), TickRate::USUAL).unwrap()
+        };
+        prop_assert_eq!(of_v1(user_odd, system_odd).0, of_v1(&user, &system).0);
+        let senseless = format!("usage_usec {odd}\nuser_usec 1\nsystem_usec 1\n");
+        prop_assert!(cpu_time::v2(senseless.as_bytes()).is_err());
+    }
+
+    /// An odd usage of swap leaves none of it, and makes no other line another one than swap that is all taken.
+    #[test]
+    fn an_odd_usage_of_swap_leaves_none(snapshot in snapshot(), limit in limit(), odd in odd(), is_v1 in any::<bool>()) {
+        let version = if is_v1 { CgroupVersion::V1 } else { CgroupVersion::V2 };
+        let usage = |text: &str| counter::usage(format!("{text}\n").as_bytes()).ok();
+        let with = |swap: Swap| {
+            let mut snapshot = snapshot.clone();
+            of_reader(&mut snapshot).swap = swap;
+            snapshot
+        };
+        let snapshot = with(Swap::of(version, Some(limit), usage(&odd)));
+        check_invariants(&snapshot)?;
+        // With one limit on both together, memory that is given back can be swap.
+        let is_real = snapshot.meminfo.as_ref().unwrap().kib(Field::SwapTotal) <= Bytes::new(MAX).to_kib();
+        prop_assert!(is_v1 || !is_real || printed(&snapshot)["SwapFree"] == 0);
+        if let Some(limit) = limit {
+            let full = with(Swap::of(version, Some(Some(limit)), usage(&limit.to_string())));
+            prop_assert_eq!(render("proc/meminfo", &snapshot), render("proc/meminfo", &full));
+        }
+    }
+
+    /// Likewise huge pages.
+    #[test]
+    fn an_odd_usage_of_huge_pages_leaves_none(snapshot in snapshot(), pool in pool(), level in any::<prop::sample::Index>(), is_reserved in any::<bool>()) {
+        let mut snapshot = snapshot;
+        let mut pool = HugePool { size: Kib::new(2048), ..pool };
+        prop_assume!(!pool.levels.is_empty());
+        let index = level.index(pool.levels.len());
+        let level = &mut pool.levels[index];
+        if is_reserved { level.reserved = None } else { level.usage = None };
+        let is_limited = if is_reserved { level.reserved_limit } else { level.limit }.is_some();
+        let is_container = pool.container == Some(index);
+        let Scope::Container(container) = &mut snapshot.scope else { unreachable!() };
+        container.huge_pages = Some(vec![pool.clone()]);
+        check_invariants(&snapshot)?;
+        let p = printed(&snapshot);
+        // What is promised to the container is its own still.
+        prop_assert!(!is_limited || is_reserved && !is_container && pool.container.is_some() || p["HugePages_Free"] == 0);
+        prop_assert!(!is_container || p["HugePages_Rsvd"] == 0);
     }
 
     /// Any bytes give a value or an error.

@@ -5,7 +5,7 @@ use cgprocfs_core::parse::io_stat;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
-    let _ = io_stat::odd_word(text);
+    let _ = io_stat::odd_words(text).count();
     if let Ok(devices) = io_stat::v2(text) {
         let whole =
             text.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n") && line.len() > 1);

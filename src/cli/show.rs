@@ -1,7 +1,7 @@
 //! `cgprocfs show`: a view as some process reads it, without any mount.
 
 use super::{Failure, views};
-use crate::capture::{Capture, CaptureError};
+use crate::capture::{Capture, CaptureError, SYSTEM};
 use crate::service::Service;
 use crate::source::Source;
 use cgprocfs_core::view::ViewId;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// Print what a process reads in a view; needs no mount and no daemon, nor root for your own processes
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The view, such as proc/stat or working_set; by default proc/meminfo, or all of a capture
+    /// The view, such as proc/stat or working_set, or a file below sys/devices/system/cpu or node; by default proc/meminfo, or all of a capture
     view: Option<String>,
     /// The process or thread; by default this one, or the one that was captured
     #[arg(long)]
@@ -26,21 +26,45 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let view = arguments.view.as_deref().map(views::named).transpose().map_err(Failure::Other)?;
+    let shown = arguments.view.as_deref().map(Shown::named).transpose().map_err(Failure::Other)?;
     let pid = process(arguments.pid)?;
     let service = |source: Source| Arc::new(Service::new(source.counting_by(arguments.cpu_view.get()), 1));
     if let Some(root) = &arguments.root {
         let capture = Capture::open(root, pid)?;
         say_left_out(&capture.left_out);
         let service = service(capture.source()?);
-        return match view {
-            Some(view) => print(&capture.text(&service, view)?),
+        return match shown {
+            Some(Shown::View(view)) => print(&capture.text(&service, view)?),
+            Some(Shown::SystemFile(path)) => print(&capture.system_text(&service, path)?),
             None => print_all(|view| capture.text(&service, view)),
         };
     }
-    let view = view.map_or_else(|| views::named("proc/meminfo"), Ok).map_err(Failure::Other)?;
+    let shown = shown.map_or_else(|| Shown::named("proc/meminfo"), Ok).map_err(Failure::Other)?;
     let service = service(Source::open(Path::new("/"), None)?);
-    print(&service.text(pid.unwrap_or_else(std::process::id), view)?.bytes)
+    let pid = pid.unwrap_or_else(std::process::id);
+    let text = match shown {
+        Shown::View(view) => service.text(pid, view)?,
+        Shown::SystemFile(path) => service.system_text(pid, path)?,
+    };
+    print(&text.bytes)
+}
+
+/// What is to be shown.
+enum Shown<'a> {
+    View(ViewId),
+    /// Below `sys/devices/system`.
+    SystemFile(&'a str),
+}
+
+impl<'a> Shown<'a> {
+    fn named(name: &'a str) -> Result<Self, String> {
+        let view = views::named(name);
+        let path = name.trim_start_matches('/').strip_prefix(SYSTEM);
+        match path.filter(|path| path.starts_with("cpu/") || path.starts_with("node/")) {
+            Some(path) if view.is_err() => Ok(Self::SystemFile(path)),
+            _ => view.map(Self::View),
+        }
+    }
 }
 
 /// Every view under its name. Some kernels lack some files: which those are is said, and is no failure unless nothing is left.

@@ -44,6 +44,12 @@ impl Bare {
         Ok(Self { directory, mount, lasting: Default::default() })
     }
 
+    /// A directory in it.
+    pub(super) fn below(&self, path: &str) -> Result<Self> {
+        let directory = self.open(path, PATH_DIR)?;
+        Ok(Self { directory, mount: self.mount, lasting: Default::default() })
+    }
+
     /// Opens what is at a path without links; EXDEV where something is laid over it, or over a directory on the way.
     pub(super) fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let Some(mount) = self.mount else { return openat(&self.directory, path, flags, Mode::empty()) };

@@ -1,10 +1,11 @@
 //! The open files of one cgroup. They are read by `pread`, which costs a tenth of opening anew.
 
 use super::layout::Hierarchy;
-use super::procfs::{PATH_DIR, READ, read_whole};
+use super::memory_files::{MemoryFiles, SwapFiles, names, open_file};
+use super::procfs::{PATH_DIR, read_whole};
 use super::protection::Protected;
 use crate::error::{Error, printable};
-use crate::log_limit::odd_counter;
+use crate::log_limit::{odd_counter, odd_value};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::{limit, number, usage};
@@ -15,7 +16,6 @@ use rustix::fs::{Access, AtFlags, Mode, accessat, fstat, openat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::OnceLock;
 
 /// A way to a cgroup: a directory, and a path from there.
 pub(super) type Place<'p> = (BorrowedFd<'p>, &'p Path);
@@ -29,43 +29,6 @@ pub(super) struct CgroupFiles {
     protected: Protected,
     /// `None`: the controller is not enabled in this cgroup, its numbers are within its parent's.
     memory: Option<MemoryFiles>,
-}
-
-struct MemoryFiles {
-    stat: OwnedFd,
-    /// The root of cgroup v2 has neither.
-    usage: Option<OwnedFd>,
-    limit: Option<OwnedFd>,
-    swap: OnceLock<Option<SwapFiles>>,
-}
-
-/// v1: limit and usage of memory and swap together. v2: of swap.
-struct SwapFiles {
-    limit: OwnedFd,
-    /// Every kernel has it that has the limit; `None` is what a tree of files may lack.
-    usage: Option<OwnedFd>,
-}
-
-/// Names of the memory controller's files in one version.
-struct Names {
-    usage: &'static str,
-    limit: &'static str,
-    swap: [&'static str; 2],
-}
-
-const fn names(version: CgroupVersion) -> Names {
-    match version {
-        CgroupVersion::V1 => Names {
-            usage: "memory.usage_in_bytes",
-            limit: "memory.limit_in_bytes",
-            swap: ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"],
-        },
-        CgroupVersion::V2 => Names {
-            usage: "memory.current",
-            limit: "memory.max",
-            swap: ["memory.swap.max", "memory.swap.current"],
-        },
-    }
 }
 
 impl CgroupFiles {
@@ -98,19 +61,24 @@ impl CgroupFiles {
 
     /// Checks that the controller was not enabled since, which nothing else would show.
     pub(super) fn verify_controller(&self) -> Result<(), Error> {
-        let usage = names(self.version).usage;
-        if self.memory.is_none() && accessat(&self.dir, usage, Access::EXISTS, AtFlags::empty()).is_ok() {
+        if self.memory.is_none() && self.has_file_of_controller() {
             return Err(Error::CgroupGone(printable(&self.path)));
         }
         Ok(())
     }
 
+    /// The kernel makes and removes its files together. Where a tree of files has one of them and lacks the other, its numbers
+    /// are not those of the level above.
+    fn has_file_of_controller(&self) -> bool {
+        let names = names(self.version);
+        let exists = |name| accessat(&self.dir, name, Access::EXISTS, AtFlags::empty()).is_ok();
+        exists(names.usage) || exists(names.limit)
+    }
+
     /// Whether opening it again by the same way would give the same.
     pub(super) fn is_current(&self, hierarchy: &Hierarchy, place: Place<'_>) -> bool {
         let is_host = self.path == b"/" && hierarchy.top_is_host;
-        let enabled =
-            || accessat(&self.dir, names(self.version).usage, Access::EXISTS, AtFlags::empty()).is_ok();
-        self.verify_name(place).is_ok() && (is_host || self.memory.is_some() == enabled())
+        self.verify_name(place).is_ok() && (is_host || self.memory.is_some() == self.has_file_of_controller())
     }
 
     /// Checks that the path still leads here. A cgroup may be removed and another made in its place, and v1
@@ -138,7 +106,28 @@ impl CgroupFiles {
         }
     }
 
-    /// Reads statistics, then usage, into `level`: in that order as Kubernetes' programs do, so that page
+    /// Likewise where no more is asked than what is left below a limit. Of a usage that makes no sense that is nothing, as
+    /// with [swap](Swap::of): one counter is not to deny all containers below it their own numbers.
+    pub(super) fn charged_below(
+        &self,
+        limit: Option<Bytes>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Option<Bytes>, Error> {
+        match self.charged(buffer) {
+            Err(Error::Malformed { .. }) => {
+                odd_value(&self.path, names(self.version).usage);
+                Ok(limit)
+            }
+            charged => charged,
+        }
+    }
+
+    /// Reads the statistics of such a level,
+    pub(super) fn statistics(&self, buffer: &mut Vec<u8>) -> Result<Option<MemoryStat>, Error> {
+        self.memory.as_ref().map(|memory| self.stat(memory, buffer)).transpose()
+    }
+
+    /// and statistics, then usage, into one that is shown: in that order as Kubernetes' programs do, so that page
     /// cache that grows meanwhile makes the working set larger, not smaller.
     pub(super) fn usage(&self, level: &mut Level, buffer: &mut Vec<u8>) -> Result<(), Error> {
         self.usage_and_text(level, None, buffer)
@@ -185,7 +174,7 @@ impl CgroupFiles {
     fn stat(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<MemoryStat, Error> {
         let stat = self.read(&memory.stat, "memory.stat", buffer, |text| memory_stat(self.version, text))?;
         for key in &stat.odd {
-            odd_counter(&format!("{}/memory.stat", printable(&self.path)), key.as_bytes());
+            odd_counter(&self.path, "memory.stat", key.as_bytes());
         }
         Ok(stat)
     }
@@ -210,36 +199,43 @@ impl CgroupFiles {
             }
         };
         let Some(files) = files else { return Ok(Swap::Unaccounted) };
-        let odd = |name: &str| odd_counter(&format!("{}/{name}", printable(&self.path)), name.as_bytes());
-        let Ok(limit) = self.read(&files.limit, names[0], buffer, |text| Ok(limit(text)))? else {
-            odd(names[0]);
-            return Ok(Swap::Odd);
+        let limit = self.read(&files.limit, names[0], buffer, |text| Ok(limit(text)))?;
+        let usage = match (&files.usage, self.version) {
+            (Some(file), _) => self.read(file, names[1], buffer, |text| Ok(usage(text)))?,
+            (None, CgroupVersion::V2) => return Err(self.lacks(names[1])),
+            (None, CgroupVersion::V1) if limit == Ok(None) => Ok(Bytes::ZERO),
+            (None, CgroupVersion::V1) => Ok(self.memory_and_swap(memory, limit.ok().flatten(), buffer)?),
         };
-        let read = match &files.usage {
-            Some(file) => self.read(file, names[1], buffer, |text| Ok(usage(text)))?,
-            None if self.version == CgroupVersion::V2 => return Ok(Swap::Unaccounted),
-            None if limit.is_none() => Ok(Bytes::ZERO),
-            None => Ok(self.memory_and_swap(memory, buffer)?),
-        };
-        let usage = read.unwrap_or_else(|_| {
-            odd(names[1]);
-            Bytes::ZERO
-        });
-        Ok(match self.version {
-            CgroupVersion::V1 => Swap::V1 { limit, usage },
-            CgroupVersion::V2 => Swap::V2 { limit, usage },
-        })
+        for (name, is_odd) in [(names[0], limit.is_err()), (names[1], usage.is_err())] {
+            if is_odd {
+                odd_value(&self.path, name);
+            }
+        }
+        Ok(Swap::of(self.version, limit.ok(), usage.ok()))
     }
 
-    fn memory_and_swap(&self, memory: &MemoryFiles, buffer: &mut Vec<u8>) -> Result<Bytes, Error> {
+    fn memory_and_swap(
+        &self,
+        memory: &MemoryFiles,
+        limit: Option<Bytes>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Bytes, Error> {
         let swapped = self.stat(memory, buffer)?.swap.unwrap_or_default();
-        Ok(self.charged(buffer)?.unwrap_or_default() + swapped)
+        Ok(self.charged_below(limit, buffer)?.unwrap_or_default() + swapped)
     }
 
     fn open_swap(&self, names: [&str; 2]) -> Result<Option<SwapFiles>, Error> {
         let open = |name| open_file(&self.dir, name, &self.path);
-        let Some(limit) = open(names[0])? else { return Ok(None) };
-        Ok(Some(SwapFiles { limit, usage: open(names[1])? }))
+        match (open(names[0])?, open(names[1])?) {
+            (Some(limit), usage) => Ok(Some(SwapFiles { limit, usage })),
+            (None, Some(_)) => Err(self.lacks(names[0])),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Every kernel has the one that has the other.
+    fn lacks(&self, name: &str) -> Error {
+        Error::unreadable(format!("{}/{name}", printable(&self.path)), Errno::NOENT)
     }
 
     fn read<T>(
@@ -252,34 +248,5 @@ impl CgroupFiles {
         let path = || format!("{}/{name}", printable(&self.path));
         read_whole(file, buffer).map_err(|e| Error::unreadable(path(), e))?;
         parse(buffer).map_err(|e| Error::malformed(path(), e))
-    }
-}
-
-impl MemoryFiles {
-    /// The controller is there if both usage and statistics are: without it a v2 cgroup still has
-    /// `memory.pressure`.
-    fn open(
-        version: CgroupVersion,
-        is_root: bool,
-        dir: &OwnedFd,
-        path: &[u8],
-    ) -> Result<Option<Self>, Error> {
-        let names = names(version);
-        let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };
-        let usage = open_file(dir, names.usage, path)?;
-        let limit = open_file(dir, names.limit, path)?;
-        if !is_root && (usage.is_none() || limit.is_none()) {
-            return Ok(None);
-        }
-        Ok(Some(Self { stat, usage, limit, swap: OnceLock::new() }))
-    }
-}
-
-/// Opens a file of a cgroup; `None` if there is none of that name.
-fn open_file(dir: &OwnedFd, name: &str, path: &[u8]) -> Result<Option<OwnedFd>, Error> {
-    match openat(dir, name, READ, Mode::empty()) {
-        Ok(file) => Ok(Some(file)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(e) => Err(Error::unreadable(format!("{}/{name}", printable(path)), e)),
     }
 }

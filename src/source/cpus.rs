@@ -5,14 +5,15 @@ use super::cpusets;
 use super::descent::{Descent, downward};
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
-use super::texts::read;
+use super::texts::{read, read_sound};
 use crate::error::Error;
+use crate::log_limit::odd_counter;
 use cgprocfs_core::cpu::{CpuTime, Cpus};
+use cgprocfs_core::machine::TickRate;
 use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::number;
 use cgprocfs_core::parse::cpu_quota::CpuQuota;
-use cgprocfs_core::parse::flat_keyed::value_of;
+use cgprocfs_core::parse::cpu_time;
 
 /// Reads them. `quota` says whether bandwidth limits count.
 pub(super) fn cpus(
@@ -22,7 +23,7 @@ pub(super) fn cpus(
     quota: bool,
     buffer: &mut Vec<u8>,
 ) -> Result<Cpus, Error> {
-    let online = host.online()?;
+    let (online, rate) = (host.online()?, host.machine.tick_rate);
     let allowed = |cpuset| cpusets::processors(cpuset, caller, &online, buffer);
     Ok(Cpus {
         allowed: layout.cpuset.as_ref().map_or(Ok(None), allowed)?,
@@ -31,7 +32,7 @@ pub(super) fn cpus(
             Some(cpu) if quota => least_quota(cpu, caller, buffer)?,
             _ => None,
         },
-        time: layout.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, caller, buffer))?,
+        time: layout.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, rate, caller, buffer))?,
     })
 }
 
@@ -41,12 +42,13 @@ fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Re
     let container = caller.limited_in(cpu)?;
     for level in downward(container).filter(|&level| level != b"/" || !cpu.top_is_host) {
         let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
+        // One that makes no sense is no limit: whoever needs the number of processors has no other.
         let quota = match cpu.version {
-            CgroupVersion::V2 => read(level, place, "cpu.max", buffer, CpuQuota::v2)?.flatten(),
+            CgroupVersion::V2 => read_sound(level, place, "cpu.max", buffer, CpuQuota::v2)?.flatten(),
             CgroupVersion::V1 => {
                 let text = read(level, place, "cpu.cfs_quota_us", buffer, |text| Ok(text.to_vec()))?;
                 let Some(text) = text else { continue };
-                read(level, place, "cpu.cfs_period_us", buffer, |period| CpuQuota::v1(&text, period))?
+                read_sound(level, place, "cpu.cfs_period_us", buffer, |period| CpuQuota::v1(&text, period))?
                     .flatten()
             }
         };
@@ -56,32 +58,36 @@ fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Re
 }
 
 /// The root's time is the host's.
-fn time(cpuacct: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<CpuTime>, Error> {
-    caller.container_in(cpuacct)?.map_or(Ok(None), |container| time_of(cpuacct, container, buffer))
+fn time(
+    cpuacct: &Hierarchy,
+    rate: TickRate,
+    caller: &Caller<'_>,
+    buffer: &mut Vec<u8>,
+) -> Result<Option<CpuTime>, Error> {
+    caller.container_in(cpuacct)?.map_or(Ok(None), |container| time_of(cpuacct, rate, container, buffer))
 }
 
 /// How long a cgroup has run; `None` where it is gone.
 pub(super) fn time_of(
     cpuacct: &Hierarchy,
+    rate: TickRate,
     container: &[u8],
     buffer: &mut Vec<u8>,
 ) -> Result<Option<CpuTime>, Error> {
     let place = cpuacct.place(container);
-    match cpuacct.version {
-        CgroupVersion::V2 => read(container, place, "cpu.stat", buffer, |text| {
-            let get = |key: &'static str| value_of(text, key)?.ok_or(ParseError::Missing(key));
-            let total = get("usage_usec")?.saturating_mul(1000);
-            Ok(CpuTime { total, user: get("user_usec")?, system: get("system_usec")? })
-        }),
+    let (name, read) = match cpuacct.version {
+        CgroupVersion::V2 => ("cpu.stat", read(container, place, "cpu.stat", buffer, cpu_time::v2)?),
         // `cpuacct.usage_user` and `usage_sys` are counted by the tick: they are not what the whole is made of, and a
         // program that sleeps between ticks has too little of them.
         CgroupVersion::V1 => {
             let total = read(container, place, "cpuacct.usage", buffer, number)?;
-            let parts = read(container, place, "cpuacct.stat", buffer, |text| {
-                let get = |key: &'static str| value_of(text, key)?.ok_or(ParseError::Missing(key));
-                Ok((get("user")?, get("system")?))
-            })?;
-            Ok(total.zip(parts).map(|(total, (user, system))| CpuTime { total, user, system }))
+            let Some(total) = total else { return Ok(None) };
+            let parts = |text: &[u8]| cpu_time::v1(total, text, rate);
+            ("cpuacct.stat", read(container, place, "cpuacct.stat", buffer, parts)?)
         }
-    }
+    };
+    Ok(read.map(|(time, odd)| {
+        odd.iter().for_each(|key| odd_counter(container, name, key.as_bytes()));
+        time
+    }))
 }

@@ -3,9 +3,8 @@
 use super::caller::Caller;
 use super::descent::{Descent, downward};
 use super::layout::Hierarchy;
-use super::texts::read;
+use super::texts::{read, read_sound};
 use crate::error::Error;
-use crate::log_limit::odd_counter;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::cpu_list::CpuList;
 use std::convert::identity;
@@ -46,18 +45,11 @@ pub(super) fn nodes(
         CgroupVersion::V1 => "cpuset.effective_mems",
         CgroupVersion::V2 => "cpuset.mems.effective",
     };
-    match nearest(cpuset, caller.own_in(cpuset)?, name, buffer) {
-        // Memory has better limits than this: nobody is refused the rest.
-        Err(Error::Malformed { path, .. }) => {
-            odd_counter(&path, name.as_bytes());
-            Ok(None)
-        }
-        nodes => nodes,
-    }
+    nearest(cpuset, caller.own_in(cpuset)?, name, buffer)
 }
 
-/// The list of the nearest cgroup, from this one up, that has the controller and a list that is not empty: an empty one is
-/// that of a cgroup that nothing can run in, and never means all.
+/// The list of the nearest cgroup, from this one up, that has the controller and a list that makes sense and is not empty: an
+/// empty one is that of a cgroup that nothing can run in, and never means all.
 fn nearest(
     cpuset: &Hierarchy,
     cgroup: &[u8],
@@ -71,7 +63,7 @@ fn nearest(
     let (mut nearest, mut descent) = (None, Descent::new(cpuset));
     for level in downward(cgroup) {
         let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
-        let list = read(level, place, name, buffer, CpuList::parse)?;
+        let list = read_sound(level, place, name, buffer, CpuList::parse)?;
         nearest = list.filter(|list| !list.is_empty()).or(nearest);
     }
     Ok(nearest)
@@ -83,7 +75,7 @@ fn list(
     name: &str,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<CpuList>, Error> {
-    read(cgroup, cpuset.place(cgroup), name, buffer, CpuList::parse)
+    read_sound(cgroup, cpuset.place(cgroup), name, buffer, CpuList::parse)
 }
 
 /// Partitions of processors (`cpuset.cpus.partition`) in a cgroup of v2 and those above it.
@@ -133,7 +125,7 @@ impl Partitions<'_> {
         let (mut common, mut descent) = (online.clone(), Descent::new(self.cpuset));
         for level in downward(self.cgroup) {
             let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
-            let asked = read(level, place, "cpuset.cpus", buffer, CpuList::parse)?;
+            let asked = read_sound(level, place, "cpuset.cpus", buffer, CpuList::parse)?;
             if let Some(asked) = asked.filter(|asked| !asked.is_empty()) {
                 common = common.within(&asked);
             }

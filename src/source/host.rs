@@ -87,7 +87,10 @@ impl HostFiles {
     ) -> Result<(), Error> {
         container.given_back = self.given_back(buffer);
         let allowed = self.nodes.allowed(layout.cpuset.as_ref(), caller, buffer)?;
-        container.nodes = allowed.as_ref().map(|allowed| self.nodes.memory(allowed, buffer)).transpose()?;
+        container.nodes = match &allowed {
+            Some(allowed) => self.nodes.memory(allowed, buffer)?,
+            None => None,
+        };
         if let Some(directory) = &self.hugepages {
             let nodes = allowed.as_ref().map(|allowed| (&self.nodes, allowed));
             container.huge_pages = huge_pages::pools(directory, meminfo, layout, caller, nodes)?;

@@ -4,13 +4,11 @@ use super::bare::Bare;
 use super::caller::Caller;
 use super::cpusets;
 use super::layout::Hierarchy;
-use super::procfs::{READ, read_whole};
+use super::node_files::NodeFiles;
 use crate::error::Error;
-use cgprocfs_core::parse::cpu_list::CpuList;
-use cgprocfs_core::parse::node_meminfo;
+use cgprocfs_core::parse::meminfo::Field;
 use cgprocfs_core::snapshot::{HostNode, Nodes};
 use parking_lot::Mutex;
-use rustix::io::Errno;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -55,33 +53,13 @@ impl HostNodes {
 
 fn nodes(sys: &Bare, buffer: &mut Vec<u8>) -> Result<Vec<HostNode>, Error> {
     let mut nodes = Vec::new();
-    let Some(online) = whole(sys, "online", buffer)? else { return Ok(nodes) };
-    let malformed = |file: &str, error| Error::malformed(format!("/sys/devices/system/node/{file}"), error);
-    let online = CpuList::parse(&online).map_err(|e| malformed("online", e))?;
+    let Some(files) = NodeFiles::open(sys) else { return Ok(nodes) };
+    let Some(online) = files.list("online", buffer)? else { return Ok(nodes) };
     for number in online.iter() {
-        let (list, meminfo) = (format!("node{number}/cpulist"), format!("node{number}/meminfo"));
         // What goes meanwhile is not there.
-        let Some(cpus) = whole(sys, &list, buffer)? else { continue };
-        let Some(total) = whole(sys, &meminfo, buffer)? else { continue };
-        nodes.push(HostNode {
-            number,
-            cpus: CpuList::parse(&cpus).map_err(|e| malformed(&list, e))?,
-            total: node_meminfo::total(&total).map_err(|e| malformed(&meminfo, e))?,
-        });
+        let Some(cpus) = files.list(&format!("node{number}/cpulist"), buffer)? else { continue };
+        let Some(meminfo) = files.meminfo(number, buffer)? else { continue };
+        nodes.push(HostNode { number, cpus, total: meminfo.kib(Field::MemTotal) });
     }
     Ok(nodes)
-}
-
-/// The text of a file about nodes; `None` where there is none.
-fn whole(sys: &Bare, file: &str, buffer: &mut Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
-    let path = format!("devices/system/node/{file}");
-    let unreadable = |error: std::io::Error| Error::unreadable(format!("/sys/{path}"), error);
-    match sys.open(&path, READ) {
-        Ok(file) => {
-            read_whole(file, buffer).map_err(unreadable)?;
-            Ok(Some(buffer.clone()))
-        }
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(unreadable(error.into())),
-    }
 }

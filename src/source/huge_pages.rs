@@ -6,7 +6,7 @@ use super::layout::{Hierarchy, Layout};
 use super::memory_nodes::MemoryNodes;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::error::Error;
-use crate::log_limit::odd_counter;
+use crate::log_limit::odd_value;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::{limit, number, usage};
@@ -76,16 +76,29 @@ fn levels(
         let dir =
             openat(place.0, place.1, PATH_DIR, Mode::empty()).map_err(|e| Error::of_cgroup(level, e))?;
         let file = |name: &str| format!("{prefix}.{name}");
-        // Without the controller there are no such files; the level above has the numbers. A limit that makes no sense
-        // promises nothing, a counter that makes none is 0: the rest of meminfo does not depend on them.
-        let limit = |name| read_or(&dir, &file(name), limit, Some(Bytes::ZERO));
-        let usage = |name| read_or(&dir, &file(name), usage, Bytes::ZERO);
+        // Without the controller there are no such files; the level above has the numbers. The rest of meminfo does not
+        // depend on them: of a limit that makes no sense nothing is promised, and of such a usage nothing is left.
+        let sound = |name: &str, error| match error {
+            Error::Malformed { .. } => {
+                odd_value(level, &file(name));
+                Ok(())
+            }
+            error => Err(error),
+        };
+        let limit = |name| match read_number(&dir, &file(name), limit) {
+            Err(error) => sound(name, error).map(|()| Some(Some(Bytes::ZERO))),
+            limit => limit,
+        };
+        let usage = |name| match read_number(&dir, &file(name), usage) {
+            Err(error) => sound(name, error).map(|()| Some(None)),
+            usage => Ok(usage?.map(Some)),
+        };
         let (Some(limited), Some(used)) = (limit(limit_file)?, usage(usage_file)?) else { continue };
         let it = HugeLevel {
             limit: limited,
             usage: used,
             reserved_limit: limit(reserved_limit_file)?.flatten(),
-            reserved: usage(reserved_file)?.unwrap_or_default(),
+            reserved: usage(reserved_file)?.unwrap_or(Some(Bytes::ZERO)),
         };
         levels.push((it, Some(level) == container));
     }
@@ -117,22 +130,6 @@ fn read_number<T>(
     let mut text = Vec::new();
     read_whole(opened, &mut text).map_err(|e| Error::unreadable(file, e))?;
     parse(&text).map(Some).map_err(|e| Error::malformed(file, e))
-}
-
-/// Likewise, with another value for what makes no sense.
-fn read_or<T>(
-    dir: &OwnedFd,
-    file: &str,
-    parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
-    otherwise: T,
-) -> Result<Option<T>, Error> {
-    match read_number(dir, file, parse) {
-        Err(Error::Malformed { path, .. }) => {
-            odd_counter(&path, file.as_bytes());
-            Ok(Some(otherwise))
-        }
-        read => read,
-    }
 }
 
 #[cfg(test)]

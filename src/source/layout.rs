@@ -71,8 +71,9 @@ pub struct Hierarchy {
 impl Layout {
     /// All of them; one that has several controllers more than once.
     pub(super) fn all(&self) -> impl Iterator<Item = &Hierarchy> {
-        let others = [&self.hugetlb, &self.cpu, &self.cpuset, &self.cpuacct, &self.io, &self.pressure];
-        std::iter::once(&self.memory).chain(others.into_iter().flatten())
+        let of_cpu = [&self.cpu, &self.cpuset, &self.cpuacct, &self.freezer];
+        let others = [&self.hugetlb, &self.io, &self.pressure];
+        std::iter::once(&self.memory).chain(of_cpu.into_iter().chain(others).flatten())
     }
 
     /// Finds the hierarchies in the mount table of the system below `root`, `/` but in tests.

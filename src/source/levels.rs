@@ -239,7 +239,7 @@ impl CgroupPath {
             if index == 0 && bounds.as_ref().is_some_and(|bounds| bounds.has_swap) {
                 *swappiness = files.swappiness(buffer)?;
             }
-            read_level(files, below, shown, bounds.as_mut(), buffer)
+            read_level(files, below, index > wanted.shown, shown, bounds.as_mut(), buffer)
         };
         let mut levels = Vec::with_capacity(self.levels.len());
         if self.levels.iter().all(|level| level.files.is_some()) {
@@ -328,7 +328,7 @@ fn name(path: &[u8]) -> &[u8] {
     path.rsplit(|&b| b == b'/').next().unwrap_or_default()
 }
 
-/// `below` is the name of the next level toward the reader. Of one that is `shown` usage and statistics are wanted, and their
+/// `below` is the name of the next level toward the reader; `is_above` says that it is above the container. Of one that is `shown` usage and statistics are wanted, and their
 /// text where there is room for it.
 ///
 /// Statistics are what takes longest to read, above all high up, where they are many cgroups' sum. They can only add to
@@ -336,12 +336,18 @@ fn name(path: &[u8]) -> &[u8] {
 fn read_level(
     files: &CgroupFiles,
     below: &[u8],
+    is_above: bool,
     shown: Option<Option<&mut Vec<u8>>>,
     bounds: Option<&mut Bounds>,
     buffer: &mut Vec<u8>,
 ) -> Result<Level, Error> {
     let mut level = Level::default();
     let is_shown = shown.is_some();
+    // What is the reader's own may come to be shown.
+    let charged = |level: &Level, buffer: &mut Vec<u8>| match is_above {
+        true => files.charged_below(level.limit, buffer),
+        false => files.charged(buffer),
+    };
     if let Some(text) = shown {
         files.usage_and_text(&mut level, text, buffer)?;
     }
@@ -350,11 +356,12 @@ fn read_level(
     // A host without swap has none to limit.
     level.swap = if bounds.has_swap { files.swap(buffer)? } else { Swap::Unaccounted };
     if level.limit_below(bounds.total).is_some() && !is_shown {
-        level.usage = files.charged(buffer)?;
+        level.usage = charged(&level, buffer)?;
     }
     if bounds.may_be_bound_by(&level) {
         if !is_shown {
-            files.usage(&mut level, buffer)?;
+            level.stat = files.statistics(buffer)?;
+            level.usage = charged(&level, buffer)?;
         }
         level.protected = files.protected(below, bounds.may_take_long, buffer)?;
         bounds.lower_to(&level);

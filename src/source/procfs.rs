@@ -3,7 +3,8 @@
 use crate::error::Error;
 use crate::namespace_reader::NamespaceReader;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -66,9 +67,23 @@ impl Procfs {
 
     /// The number of a namespace of this process; `None` if the kernel has no such namespaces.
     pub(super) fn own_namespace_id(&self, file: &str) -> Option<u64> {
-        let mut target = [0u8; 64];
-        let length = rustix::fs::readlinkat_raw(&self.dir, format!("self/{file}"), &mut target[..]).ok()?;
-        number_in_brackets(&target[..length])
+        number_in_brackets(&self.link(&format!("self/{file}")).ok()?)
+    }
+
+    /// Where a symbolic link leads.
+    pub(super) fn link(&self, path: &str) -> rustix::io::Result<Vec<u8>> {
+        match readlinkat(&self.dir, path, Vec::new()) {
+            Ok(target) => Ok(target.into_bytes()),
+            Err(Errno::INVAL) => self.text_of_link(path),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// In a tree that was in an archive, a repository or on a file system without links they are files. In procfs they are not.
+    fn text_of_link(&self, path: impl rustix::path::Arg) -> rustix::io::Result<Vec<u8>> {
+        let mut text = [0u8; 64];
+        let length = rustix::io::read(openat(&self.dir, path, READ, Mode::empty())?, &mut text)?;
+        Ok(text[..length].trim_ascii_end().to_vec())
     }
 
     /// The number of a namespace of a process, as in `ls -l /proc/PID/ns`. The kernel gives a number
@@ -76,8 +91,11 @@ impl Procfs {
     pub(super) fn namespace_id(&self, pid: u32, file: &str) -> Result<u64, Error> {
         let mut target = [0u8; 64];
         let id = with_pid_path(pid, file, |path| {
-            rustix::fs::readlinkat_raw(&self.dir, path, &mut target[..])
-                .map(|length| number_in_brackets(&target[..length]))
+            match rustix::fs::readlinkat_raw(&self.dir, path, &mut target[..]) {
+                Ok(length) => Ok(number_in_brackets(&target[..length])),
+                Err(Errno::INVAL) => Ok(number_in_brackets(&self.text_of_link(path)?)),
+                Err(e) => Err(e),
+            }
         });
         match id {
             Ok(Some(id)) => Ok(id),
@@ -170,6 +188,24 @@ mod tests {
         assert_eq!(number_in_brackets(b"cgroup:[4026531835]"), Some(4_026_531_835));
         assert_eq!(number_in_brackets(b"cgroup:4026531835"), None);
         assert_eq!(number_in_brackets(b"pid:[]"), None);
+    }
+
+    #[test]
+    fn links_that_became_files() {
+        let tree = tempfile::tempdir().unwrap();
+        for who in ["self", "7"] {
+            let ns = tree.path().join(format!("proc/{who}/ns"));
+            std::fs::create_dir_all(&ns).unwrap();
+            std::fs::write(ns.join("pid"), "pid:[4026531836]").unwrap();
+            std::fs::write(ns.join("cgroup"), "cgroup:[4026531835]\n").unwrap();
+            std::fs::write(ns.join("time"), "odd").unwrap();
+        }
+        let procfs = Procfs::open(tree.path()).unwrap();
+        assert_eq!(procfs.namespace_id(7, "ns/pid").unwrap(), 4_026_531_836);
+        assert_eq!(procfs.own_namespace_id("ns/cgroup"), Some(4_026_531_835));
+        assert_eq!(procfs.own_namespace_id("ns/time"), None);
+        assert!(matches!(procfs.namespace_id(7, "ns/time"), Err(Error::Malformed { .. })));
+        assert!(matches!(procfs.namespace_id(7, "ns/uts"), Err(Error::ProcessGone(7))));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::layout::{Hierarchy, Layout};
 use super::pressure::no_account;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::error::{Error, printable};
-use crate::log_limit::odd_counter;
+use crate::log_limit::{odd_counter, odd_value};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
-use cgprocfs_core::parse::flat_keyed::{count_of, odd_key};
-use cgprocfs_core::parse::io_stat::odd_word;
+use cgprocfs_core::parse::flat_keyed::{count_of, odd_keys};
+use cgprocfs_core::parse::io_stat::odd_words;
 use cgprocfs_core::snapshot::CgroupFile;
 use rustix::fs::{Mode, openat};
 use rustix::io::Errno;
@@ -65,16 +65,15 @@ pub(super) fn text_of(
     Ok(Some(text))
 }
 
-/// Says which counter of a view's makes no sense, if one does.
+/// Says which counters of a view's make no sense, if some do.
 pub(super) fn note_odd(file: CgroupFile, container: &[u8], text: &[u8]) {
-    let (name, odd) = match file {
-        CgroupFile::MemoryStat => ("memory.stat", odd_key(text)),
-        CgroupFile::MemoryEvents => ("memory.events", odd_key(text)),
-        CgroupFile::Io => ("block I/O", odd_word(text)),
-        CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => return,
-    };
-    if let Some(odd) = odd {
-        odd_counter(&format!("{}: {name}", printable(container)), odd);
+    let note = |name: &str, odd: &[u8]| odd_counter(container, name, odd);
+    let of_io = |word: &[u8]| if word.contains(&b'=') { "io.stat" } else { "blkio.throttle.*" };
+    match file {
+        CgroupFile::MemoryStat => odd_keys(text).for_each(|key| note("memory.stat", key)),
+        CgroupFile::MemoryEvents => odd_keys(text).for_each(|key| note("memory.events", key)),
+        CgroupFile::Io => odd_words(text).for_each(|word| note(of_io(word), word)),
+        CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => {}
     }
 }
 
@@ -116,4 +115,21 @@ pub(super) fn read<T>(
     };
     read_whole(file, buffer).map_err(|e| Error::unreadable(path(), e))?;
     parse(buffer).map(Some).map_err(|e| Error::malformed(path(), e))
+}
+
+/// Likewise; `None` also where it makes no sense, which is said in the log.
+pub(super) fn read_sound<T>(
+    cgroup: &[u8],
+    place: Place<'_>,
+    name: &str,
+    buffer: &mut Vec<u8>,
+    parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+) -> Result<Option<T>, Error> {
+    match read(cgroup, place, name, buffer, parse) {
+        Err(Error::Malformed { .. }) => {
+            odd_value(cgroup, name);
+            Ok(None)
+        }
+        read => read,
+    }
 }

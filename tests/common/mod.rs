@@ -35,6 +35,8 @@ pub enum Need {
     Pressure,
     /// Swap, to whatever device.
     Swap,
+    /// Swap that is held compressed in memory first.
+    Zswap,
     /// Huge pages of 2 MiB, and the controller that limits them.
     HugePages,
     /// More than one memory node, and cpusets.
@@ -47,6 +49,14 @@ pub enum Need {
     Solitude,
     /// A kernel that knows of memory nodes.
     Nodes,
+    /// A kernel as new as this.
+    Kernel(u32, u32),
+    /// A kernel with time namespaces.
+    TimeNamespaces,
+    /// The freezer of cgroup v1, or cgroups of v2, which have it all.
+    Freezer,
+    /// Disks in `/proc/diskstats`.
+    Disks,
 }
 
 impl Need {
@@ -65,6 +75,10 @@ impl Need {
             Need::Swap => {
                 let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
                 lacks(field(&meminfo, "SwapTotal") > 0, "needs swap")
+            }
+            Need::Zswap => {
+                let enabled = std::fs::read_to_string("/sys/module/zswap/parameters/enabled");
+                lacks(enabled.is_ok_and(|enabled| enabled.starts_with('Y')), "needs zswap")
             }
             Need::HugePages => {
                 let has_pool = std::path::Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists();
@@ -90,6 +104,21 @@ impl Need {
             Need::Nodes => {
                 let is_there = std::path::Path::new("/sys/devices/system/node").exists();
                 lacks(is_there, "needs a kernel that knows of memory nodes")
+            }
+            Need::Kernel(major, minor) => {
+                lacks(kernel_is_at_least(major, minor), &format!("needs Linux {major}.{minor}"))
+            }
+            Need::TimeNamespaces => {
+                let is_there = std::path::Path::new("/proc/self/ns/time").exists();
+                lacks(is_there, "needs a kernel with time namespaces")
+            }
+            Need::Freezer => {
+                let is_v1 = cgroup::layout().is_some_and(|layout| layout.freezer.is_some());
+                lacks(is_v1 || cgroup::version() == Some(2), "needs a freezer")
+            }
+            Need::Disks => {
+                let disks = std::fs::read_to_string("/proc/diskstats").unwrap_or_default();
+                lacks(!disks.is_empty(), "needs disks in /proc/diskstats")
             }
             Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
             Need::PythonModule(name) => {

@@ -103,8 +103,8 @@ struct Freezer {
 }
 
 impl Freezer {
-    /// Of cgroup v1, where there is one; else a cgroup of v2, which has to be below `pod`. `None` where the kernel has neither.
-    fn below(pod: &Cgroup) -> Option<Self> {
+    /// Of cgroup v1, where there is one; else a cgroup of v2, which has to be below `pod`.
+    fn below(pod: &Cgroup) -> Self {
         let name = format!("cgprocfs-test-{}", std::process::id());
         let (directory, file, words) = match Layout::detect(Path::new("/")).unwrap().freezer {
             Some(freezer) => (freezer.mount_point.join(name), "freezer.state", ["FROZEN", "THAWED"]),
@@ -112,7 +112,8 @@ impl Freezer {
         };
         fs::create_dir(&directory).unwrap();
         let freezer = Self { file: directory.join(file), directory, words };
-        freezer.file.exists().then_some(freezer)
+        assert!(freezer.file.exists(), "{}", freezer.file.display());
+        freezer
     }
 }
 
@@ -132,7 +133,7 @@ impl Drop for Freezer {
 pub fn without_frozen_tasks() {
     let daemon = Daemon::start();
     let pod = Cgroup::new();
-    let Some(freezer) = Freezer::below(&pod) else { return };
+    let freezer = Freezer::below(&pod);
     let is_in_pod = freezer.directory.starts_with(&pod.dir);
     let sleepers =
         Sleepers::start(20, |_| if is_in_pod { freezer.directory.clone() } else { pod.dir.clone() });

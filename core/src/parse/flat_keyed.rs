@@ -29,10 +29,10 @@ pub fn count_of(text: &[u8], key: &str) -> u64 {
     found.and_then(|(_, value)| count(value)).unwrap_or(0)
 }
 
-/// The first key whose value is no [`count`].
-#[must_use]
-pub fn odd_key(text: &[u8]) -> Option<&[u8]> {
-    flat_keyed(text).ok()?.find(|(_, value)| count(value).is_none()).map(|(key, _)| key)
+/// The keys whose values are no [`count`]s.
+pub fn odd_keys(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let lines = flat_keyed(text).ok().into_iter().flatten();
+    lines.filter(|(_, value)| count(value).is_none()).map(|(key, _)| key)
 }
 
 #[cfg(test)]
@@ -50,13 +50,20 @@ mod tests {
     }
 
     #[test]
+    fn all_that_are_odd_are_told() {
+        let odd: Vec<_> = odd_keys(b"a -1\nb 2\nc 18446744073709551611\n").collect();
+        assert_eq!(odd, [&b"a"[..], b"c"]);
+        assert_eq!(odd_keys(b"a -1\nb").count(), 0);
+    }
+
+    #[test]
     fn an_odd_line_denies_nobody_the_rest() {
         for odd in ["a", "a -1", "a 18446744073709551616", "a 1 2", "a ", " 1", ""] {
             let text = format!("{odd}\nb 2\n");
             assert_eq!(value_of(text.as_bytes(), "b"), Ok(Some(2)), "{odd}");
             assert_eq!((count_of(text.as_bytes(), "b"), count_of(text.as_bytes(), "a")), (2, 0), "{odd}");
             let is_told = !matches!(odd, "a" | " 1" | "");
-            assert_eq!(odd_key(text.as_bytes()).is_some(), is_told, "{odd}");
+            assert_eq!(odd_keys(text.as_bytes()).next().is_some(), is_told, "{odd}");
         }
     }
 }

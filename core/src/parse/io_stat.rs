@@ -103,9 +103,8 @@ fn device(word: &[u8]) -> Option<(u32, u32)> {
     Some((number(&word[..colon])?, number(&word[colon + 1..])?))
 }
 
-/// The first word of either version's file that has a counter which makes no sense.
-#[must_use]
-pub fn odd_word(text: &[u8]) -> Option<&[u8]> {
+/// The words of either version's file that have a counter which makes no sense.
+pub fn odd_words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_odd = |word: &&[u8]| {
         let value = word.iter().position(|&b| b == b'=').map(|equals| &word[equals + 1..]);
         // Controllers that are set up for it print more than numbers.
@@ -116,7 +115,7 @@ pub fn odd_word(text: &[u8]) -> Option<&[u8]> {
             None => word.iter().all(|b| b.is_ascii_digit() || *b == b'-') && count(word).is_none(),
         }
     };
-    text.split(|&b| b == b' ' || b == b'\n').filter(|word| !word.is_empty()).find(is_odd)
+    text.split(|&b| b == b' ' || b == b'\n').filter(|word| !word.is_empty()).filter(is_odd)
 }
 
 #[cfg(test)]
@@ -154,11 +153,11 @@ mod tests {
         let none = DeviceIo { device: (8, 0), ..DeviceIo::default() };
         let odd = b"8:0 rbytes=-4096 wbytes=18446744073709551615 rios=x wios=3\n";
         assert_eq!(v2(odd).unwrap(), [DeviceIo { writes: 3, ..none }]);
-        assert_eq!(odd_word(odd), Some(&b"rbytes=-4096"[..]));
+        assert!(odd_words(odd).eq([&b"rbytes=-4096"[..], b"wbytes=18446744073709551615", b"rios=x"]));
         let odd = b"8:0 Read -1\n8:0 Write 7\n8:0\nTotal 6\nTotal 0\n";
         assert_eq!(v1(odd).unwrap(), [DeviceIo { written_bytes: 7, ..none }]);
-        assert_eq!(odd_word(odd), Some(&b"-1"[..]));
-        assert_eq!(odd_word(b"8:0 rbytes=1 cost.usage=x\n"), None);
+        assert!(odd_words(odd).eq([&b"-1"[..]]));
+        assert_eq!(odd_words(b"8:0 rbytes=1 cost.usage=x\n").count(), 0);
     }
 
     #[test]

@@ -140,10 +140,10 @@ impl Meminfo {
         }
     }
 
-    /// Parses a node's file, whose lines begin with `Node 0 ` (drivers/base/node.c).
+    /// Parses a node's file, whose lines begin with `Node 0 ` (drivers/base/node.c). A node may be without memory.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse).
+    /// Where the text is cut short, or `MemTotal` is missing or above 2^53.
     pub fn parse_of_node(text: &[u8]) -> Result<Self, ParseError> {
         let plain = |line: &[u8]| {
             let mut words = line.splitn(3, |&b| b == b' ');
@@ -151,7 +151,11 @@ impl Meminfo {
             (node == b"Node").then(|| rest.to_vec())
         };
         let plain: Vec<Vec<u8>> = lines(text)?.filter_map(plain).collect();
-        Self::parse([plain.join(&b'\n'), b"\n".to_vec()].concat())
+        let text = [plain.join(&b'\n'), b"\n".to_vec()].concat();
+        let lines = self::lines(&text)?.filter_map(line).collect();
+        let meminfo = Self { text, lines };
+        meminfo.count(Field::MemTotal).ok_or(ParseError::Missing(Field::MemTotal.key()))?;
+        Ok(meminfo)
     }
 
     /// The file as it was read.
@@ -171,6 +175,12 @@ impl Meminfo {
     #[must_use]
     pub fn count(&self, field: Field) -> Option<u64> {
         self.lines.iter().find(|line| line.key == Key::Known(field)).and_then(|line| line.value)
+    }
+
+    /// Whether this kernel has such a line, and made no sense in it.
+    #[must_use]
+    pub fn is_odd(&self, field: Field) -> bool {
+        self.lines.iter().any(|line| line.key == Key::Known(field) && line.value.is_none())
     }
 
     /// A line in kibibytes, 0 where this kernel has no such line.
@@ -233,6 +243,9 @@ mod tests {
         let node = Meminfo::parse_of_node(text).unwrap();
         assert_eq!(node.kib(Field::MemTotal), Kib::new(134_217_728));
         assert_eq!((node.kib(Field::MemFree).get(), node.count(Field::HugePagesTotal)), (7, Some(3)));
+        let none = Meminfo::parse_of_node(b"Node 1 MemTotal: 0 kB\nNode 1 MemFree: -1 kB\n").unwrap();
+        assert_eq!((none.kib(Field::MemTotal), none.kib(Field::MemFree)), (Kib::ZERO, Kib::ZERO));
+        assert!(none.is_odd(Field::MemFree) && !none.is_odd(Field::MemTotal) && !none.is_odd(Field::Zswap));
         assert_eq!(Meminfo::parse_of_node(b"MemTotal: 1 kB\n"), Err(ParseError::Missing("MemTotal")));
         assert_eq!(Meminfo::parse_of_node(b""), Err(ParseError::Missing("MemTotal")));
     }

@@ -1,7 +1,7 @@
 //! `/sys/devices/system/node/nodeN/meminfo` (`node_read_meminfo()`, drivers/base/node.c).
 
 use super::{ParseError, decimal, lines};
-use crate::units::{Kib, MAX};
+use crate::units::MAX;
 
 /// A line such as `Node 0 MemTotal:       24683656 kB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,17 +18,17 @@ pub struct Line<'t> {
     pub in_kib: bool,
 }
 
-/// The lines of the file.
+/// The lines of the file. What is no line `Node N Key: number` is left out, as in that of the whole machine.
 ///
 /// # Errors
-/// Where it is cut short; and each item fails where a line is not `Node N Key: number`.
-pub fn node_meminfo(text: &[u8]) -> Result<impl Iterator<Item = Result<Line<'_>, ParseError>>, ParseError> {
-    Ok(lines(text)?.map(line))
+/// Where it is cut short.
+pub fn node_meminfo(text: &[u8]) -> Result<impl Iterator<Item = Line<'_>>, ParseError> {
+    Ok(lines(text)?.filter_map(line))
 }
 
-fn line(line: &[u8]) -> Result<Line<'_>, ParseError> {
-    let colon = line.iter().position(|&b| b == b':').ok_or(ParseError::MalformedLine)?;
-    let space = line[..colon].iter().rposition(|&b| b == b' ').ok_or(ParseError::MalformedLine)?;
+fn line(line: &[u8]) -> Option<Line<'_>> {
+    let colon = line.iter().position(|&b| b == b':')?;
+    let space = line[..colon].iter().rposition(|&b| b == b' ')?;
     let rest = line[colon + 1..].trim_ascii_end();
     let (field, in_kib) = match rest.strip_suffix(b" kB") {
         Some(field) => (field, true),
@@ -39,15 +39,7 @@ fn line(line: &[u8]) -> Result<Line<'_>, ParseError> {
     // `%8lu kB`, `%5u`: longer ones take more.
     let usual = if in_kib { 8 } else { 5 };
     let width = field.len() - number.len().saturating_sub(usual);
-    Ok(Line { head: &line[..=space], key: &line[space + 1..colon], value, width, in_kib })
-}
-
-/// How much memory the node has; none where it says nothing of it.
-///
-/// # Errors
-/// As [`node_meminfo`].
-pub fn total(text: &[u8]) -> Result<Kib, ParseError> {
-    count(text, "MemTotal").map(Kib::new)
+    Some(Line { head: &line[..=space], key: &line[space + 1..colon], value, width, in_kib })
 }
 
 /// The number of a line, 0 where there is none.
@@ -55,14 +47,8 @@ pub fn total(text: &[u8]) -> Result<Kib, ParseError> {
 /// # Errors
 /// As [`node_meminfo`].
 pub fn count(text: &[u8], key: &str) -> Result<u64, ParseError> {
-    let mut found = 0;
-    for line in node_meminfo(text)? {
-        let line = line?;
-        if line.key == key.as_bytes() {
-            found = line.value.unwrap_or(0);
-        }
-    }
-    Ok(found)
+    let found = node_meminfo(text)?.find(|line| line.key == key.as_bytes());
+    Ok(found.and_then(|line| line.value).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -73,20 +59,21 @@ mod tests {
     fn lines_of_a_node() {
         let text =
             b"Node 12 MemTotal:       24683656 kB\nNode 12 HugePages_Total:     3\nNode 12 MemFree: -1 kB\n";
-        let lines: Vec<_> = node_meminfo(text).unwrap().map(Result::unwrap).collect();
+        let lines: Vec<_> = node_meminfo(text).unwrap().collect();
         assert_eq!((lines[0].head, lines[0].key), (&b"Node 12 "[..], &b"MemTotal"[..]));
         assert_eq!((lines[0].value, lines[0].width, lines[0].in_kib), (Some(24_683_656), 15, true));
         assert_eq!((lines[1].value, lines[1].width, lines[1].in_kib), (Some(3), 6, false));
         let large = b"Node 0 MemTotal:       1234567890 kB\n";
-        assert_eq!(node_meminfo(large).unwrap().next().unwrap().unwrap().width, 15);
-        assert_eq!(total(text), Ok(Kib::new(24_683_656)));
+        assert_eq!(node_meminfo(large).unwrap().next().unwrap().width, 15);
+        assert_eq!(count(text, "MemTotal"), Ok(24_683_656));
         assert_eq!((count(text, "MemFree"), count(text, "Mem")), (Ok(0), Ok(0)));
     }
 
     #[test]
-    fn what_is_no_line_is_an_error() {
-        for text in ["MemTotal: 1 kB\n", "Node 0 MemTotal 1 kB\n", "Node 0 MemTotal: 1 kB"] {
-            assert!(total(text.as_bytes()).is_err(), "{text}");
+    fn what_is_no_line_is_left_out() {
+        for odd in ["MemTotal: 1 kB\n", "Node 0 MemTotal 1 kB\n", "odd\n"] {
+            assert_eq!(count(format!("{odd}Node 0 MemTotal: 2 kB\n").as_bytes(), "MemTotal"), Ok(2), "{odd}");
         }
+        assert_eq!(count(b"Node 0 MemTotal: 1 kB", "MemTotal"), Err(ParseError::Truncated));
     }
 }

@@ -1,8 +1,9 @@
 //! Memory of a container: its levels, its swap, its huge pages, and what the machine has for it.
 
+use crate::parse::CgroupVersion;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::parse::memory_stat::MemoryStat;
-use crate::units::{Bytes, Kib};
+use crate::units::{Bytes, Kib, MAX};
 
 /// A container and every level above it.
 #[derive(Debug, Clone, Default)]
@@ -19,7 +20,8 @@ pub struct Container {
     pub swappiness: Option<u64>,
     /// The memory nodes that the reader's cpuset lets it use; `None` where that is all of them.
     pub nodes: Option<NodeMemory>,
-    /// What a cache of the host outside of its page cache would give back: ZFS's ARC, which `MemAvailable` leaves out.
+    /// What a cache of the host outside of its page cache would give back: ZFS's ARC, which `MemAvailable` leaves out. On which
+    /// nodes it is, nobody says.
     pub given_back: Kib,
 }
 
@@ -71,7 +73,7 @@ impl Container {
         let total = host.kib(Field::MemTotal);
         let room = Room { total, available: (host.available() + self.given_back).min(total) };
         let Some(nodes) = self.nodes else { return room };
-        let available = (nodes.available(host) + self.given_back) - nodes.kept(host);
+        let available = (nodes.available(host) + nodes.share(self.given_back, host)) - nodes.kept(host);
         Room { total: room.total.min(nodes.total), available: room.available.min(available).min(nodes.total) }
     }
 }
@@ -89,9 +91,13 @@ impl NodeMemory {
         let Some(available) = host.count(Field::MemAvailable).map(Kib::new) else { return Kib::ZERO };
         let reclaimable =
             host.kib(Field::ActiveFile) + host.kib(Field::InactiveFile) + host.reclaimable_slab();
-        let kept = (host.kib(Field::MemFree) + reclaimable) - available;
+        self.share((host.kib(Field::MemFree) + reclaimable) - available, host)
+    }
+
+    /// Of what only the host tells, as much as these nodes have of its memory.
+    fn share(&self, of_host: Kib, host: &Meminfo) -> Kib {
         let whole = u128::from(host.kib(Field::MemTotal).get()).max(1);
-        let share = u128::from(kept.get()) * u128::from(self.total.get()) / whole;
+        let share = u128::from(of_host.get()) * u128::from(self.total.get()) / whole;
         Kib::new(u64::try_from(share).unwrap_or(u64::MAX))
     }
 }
@@ -185,6 +191,21 @@ pub enum Swap {
     Odd,
 }
 
+impl Swap {
+    /// `None` is what made no sense: of such a limit nothing is promised, and of such a usage nothing is left. It has drifted
+    /// below 0, and the kernel compares it without a sign (`page_counter_try_charge()`, mm/page_counter.c): until something is
+    /// given back it refuses all.
+    #[must_use]
+    pub fn of(version: CgroupVersion, limit: Option<Option<Bytes>>, usage: Option<Bytes>) -> Self {
+        let Some(limit) = limit else { return Self::Odd };
+        let usage = usage.or(limit).unwrap_or(Bytes::new(MAX));
+        match version {
+            CgroupVersion::V1 => Self::V1 { limit, usage },
+            CgroupVersion::V2 => Self::V2 { limit, usage },
+        }
+    }
+}
+
 /// The huge pages of one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HugePool {
@@ -205,13 +226,13 @@ pub struct HugePool {
 pub struct HugeLevel {
     /// `hugetlb.SIZE.max` or `.limit_in_bytes`: of pages that are in use.
     pub limit: Option<Bytes>,
-    /// `hugetlb.SIZE.current` or `.usage_in_bytes`.
-    pub usage: Bytes,
+    /// `hugetlb.SIZE.current` or `.usage_in_bytes`; `None` where it made no sense, and nothing is left of a limit.
+    pub usage: Option<Bytes>,
     /// `hugetlb.SIZE.rsvd.max` or `.rsvd.limit_in_bytes`: of pages that were promised to a mapping, whether or not they
     /// are in use by now.
     pub reserved_limit: Option<Bytes>,
-    /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`; 0 on kernels without it.
-    pub reserved: Bytes,
+    /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`, 0 on kernels without it; `None` likewise.
+    pub reserved: Option<Bytes>,
 }
 
 #[cfg(test)]
@@ -249,7 +270,8 @@ mod tests {
         };
         assert_eq!(room(node(300, 100), 0), (500, 370));
         assert_eq!(room(node(10, 10), 0), (500, 0));
-        assert_eq!(room(node(10, 10), 50), (500, 40));
+        // Of what a cache would give back as well.
+        assert_eq!(room(node(10, 10), 50), (500, 15));
         assert_eq!(room(node(500, 500), 0), (500, 500));
     }
 }

@@ -204,7 +204,6 @@ impl MemoryByNode {
         let node = self.node(number);
         let mut out = Vec::with_capacity(native.len());
         for line in node_meminfo(native).map_err(malformed)? {
-            let line = line.map_err(malformed)?;
             let key = std::str::from_utf8(line.key).unwrap_or_default();
             let value = match key {
                 "HugePages_Total" => huge,

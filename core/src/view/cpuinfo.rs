@@ -122,6 +122,9 @@ fn print_head(head: &[u8], shown: &[u32], count: usize, out: &mut Vec<u8>) {
         let key = split(line).map_or(&b""[..], |(key, _)| key);
         if key == b"# processors" {
             print_value(line, count, out);
+        } else if key == b"max thread id" {
+            // Each is a core of its own.
+            print_value(line, 0, out);
         } else if let Some(host) = key.strip_prefix(b"processor ").and_then(number) {
             if let Some(place) = shown.iter().position(|number| *number == host) {
                 let rest = &line[line.iter().position(|&b| b == b':').unwrap_or(0)..];

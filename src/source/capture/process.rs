@@ -30,6 +30,8 @@ pub(super) struct Processes {
     /// Whose age is asked for.
     aged: BTreeSet<u32>,
     of_container: Vec<u32>,
+    /// Who seems to wait for a disk.
+    uninterruptible: Vec<u32>,
 }
 
 impl Processes {
@@ -42,6 +44,7 @@ impl Processes {
             left_out_ages: false,
             aged: only,
             of_container: Vec::new(),
+            uninterruptible: Vec::new(),
         }
     }
 
@@ -68,6 +71,11 @@ impl Processes {
         lines(&self.of_container)
     }
 
+    /// Of those that were [copied](Self::copy), who seemed to wait for a disk.
+    pub(super) fn uninterruptible(&self) -> &[u32] {
+        &self.uninterruptible
+    }
+
     pub(super) fn add_tasks(&mut self, text: &[u8]) {
         for id in ids(text) {
             if self.tasks.len() > MOST_TASKS {
@@ -88,6 +96,9 @@ impl Processes {
             // What ends meanwhile is not there.
             if procfs.read_of(id, "status", &mut text).is_err() {
                 continue;
+            }
+            if proc_status::state(&text) == Some(b'D') {
+                self.uninterruptible.push(id);
             }
             if let Ok(status) = proc_status::parse(&text) {
                 if id == self.reader {

@@ -5,7 +5,7 @@ use super::CopyError;
 use crate::error::printable;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
-use std::ffi::{CStr, OsStr};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;
@@ -57,12 +57,12 @@ impl Directory {
     }
 
     /// Makes a symbolic link.
-    pub(super) fn link(&self, path: &str, target: &CStr) -> Result<(), CopyError> {
+    pub(super) fn link(&self, path: &str, target: &[u8]) -> Result<(), CopyError> {
         let (directory, name) = match path.rsplit_once('/') {
             Some((directory, name)) => (self.below(directory)?, name),
             None => (self.below("")?, path),
         };
-        match symlinkat(target, &directory.0, name) {
+        match symlinkat(OsStr::from_bytes(target), &directory.0, name) {
             Ok(()) | Err(Errno::EXIST) => Ok(()),
             Err(e) => Err(CopyError::Write(path.to_string(), e.into())),
         }

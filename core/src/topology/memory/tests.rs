@@ -136,7 +136,9 @@ fn huge_pages_are_cut_to_the_limit() {
     };
     assert_eq!(files(&snapshot), ["10\n"; 4]);
     let Scope::Container(container) = &mut snapshot.scope else { panic!() };
-    let level = HugeLevel { limit: Some(Bytes::new(12 << 21)), ..HugeLevel::default() };
+    let none = Some(Bytes::ZERO);
+    let level =
+        HugeLevel { limit: Some(Bytes::new(12 << 21)), usage: none, reserved: none, ..HugeLevel::default() };
     container.huge_pages = Some(vec![HugePool {
         size: Kib::new(2048),
         host_total: 30,

@@ -47,15 +47,18 @@ fn pages_total(pool: &HugePool) -> u64 {
 /// have come into use since; its line for the host has not.
 fn pages_reserved(pool: &HugePool) -> u64 {
     let container = pool.container.and_then(|index| pool.levels.get(index));
-    container.map_or(0, |level| pages(level.reserved - level.usage, pool.size))
+    let reserved = container.and_then(|level| Some(level.reserved? - level.usage?));
+    reserved.map_or(0, |reserved| pages(reserved, pool.size))
 }
 
 /// Pages that it could take now, those that are promised to it included, as far as its limits go.
 fn pages_free(pool: &HugePool, total: u64) -> u64 {
     let reserved = pages_reserved(pool);
     let left = |level: &HugeLevel| {
-        let in_use = level.limit.map(|limit| pages(limit - level.usage, pool.size));
-        let promised = level.reserved_limit.map(|limit| pages(limit - level.reserved, pool.size) + reserved);
+        let below =
+            |limit: Bytes, usage: Option<Bytes>| usage.map_or(0, |usage| pages(limit - usage, pool.size));
+        let in_use = level.limit.map(|limit| below(limit, level.usage));
+        let promised = level.reserved_limit.map(|limit| below(limit, level.reserved) + reserved);
         in_use.into_iter().chain(promised).min()
     };
     pool.levels.iter().filter_map(left).fold(total, u64::min)

@@ -1,0 +1,276 @@
+//! Trees of `tests/fixtures` with something odd in them: a reader is told what it would be with something else in its place.
+
+use super::{Failed, text};
+use cgprocfs_core::view::find;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+pub struct Altered {
+    pub name: &'static str,
+    /// The fixture.
+    case: &'static str,
+    /// Files below its `root`, and what is in them; `None` is one that is not there.
+    odd: &'static [Change],
+    as_if: &'static [Change],
+    views: &'static [&'static str],
+}
+
+type Change = (&'static str, Option<&'static str>);
+
+const WRAPPED: Option<&str> = Some("18446744073709551615\n");
+const OF_CPUS: &[&str] =
+    &["proc/stat", "proc/uptime", "proc/loadavg", "proc/cpuinfo", "sys/devices/system/cpu/online"];
+const MEMINFO: &[&str] = &["proc/meminfo"];
+const OF_MEMORY: &[&str] = &["proc/meminfo", "working_set"];
+const OF_SWAP: &[&str] = &["proc/meminfo", "proc/swaps"];
+
+macro_rules! slice {
+    ($file:literal) => {
+        concat!("sys/fs/cgroup/kubepods.slice/", $file)
+    };
+}
+macro_rules! burstable {
+    ($file:literal) => {
+        concat!("sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/", $file)
+    };
+}
+macro_rules! scope {
+    ($file:literal) => {
+        concat!(
+            "sys/fs/cgroup/kubepods.slice/kubepods-burstable.slice/",
+            "kubepods-burstable-pod2fc932ce_fdcc_454b_97bd_aadfdeb4c340.slice/cri-containerd-",
+            "aaefb9d8aaefb9d8aaefb9d8aaefb9d8aaefb9d8aaefb9d8aaefb9d8aaefb9d8.scope/",
+            $file
+        )
+    };
+}
+macro_rules! node {
+    ($file:literal) => {
+        concat!("sys/devices/system/node/", $file)
+    };
+}
+
+const NODE_1: &str =
+    "Node 1 MemTotal:       134217728 kB\nNode 1 MemFree: 0 kB\nNode 1 Active(file):   524288 kB\n";
+
+pub const CASES: &[Altered] = &[
+    Altered {
+        name: "v2_time_in_programs",
+        case: "v2-processors",
+        odd: &[(
+            scope!("cpu.stat"),
+            Some("usage_usec 30500000\nuser_usec -4\nsystem_usec 10200000\nnr_periods -1\n"),
+        )],
+        as_if: &[],
+        views: OF_CPUS,
+    },
+    Altered {
+        name: "v2_time_in_the_kernel",
+        case: "v2-processors",
+        odd: &[(scope!("cpu.stat"), Some("usage_usec 30500000\nuser_usec 20300000\nsystem_usec x\n"))],
+        as_if: &[],
+        views: OF_CPUS,
+    },
+    Altered {
+        name: "v1_time_in_programs",
+        case: "v1-processors",
+        odd: &[("sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.stat", Some("user -1\nsystem 235\n"))],
+        as_if: &[("sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.stat", Some("user 1085\nsystem 235\n"))],
+        views: OF_CPUS,
+    },
+    Altered {
+        name: "v2_quota",
+        case: "v2-processors",
+        odd: &[
+            (slice!("cpu.max"), Some("max -5\n")),
+            (burstable!("cpu.max"), Some("-1 100000\n")),
+            (scope!("cpu.max"), Some("x\n")),
+        ],
+        as_if: &[
+            (slice!("cpu.max"), Some("max 100000\n")),
+            (burstable!("cpu.max"), Some("max 100000\n")),
+            (scope!("cpu.max"), Some("max 100000\n")),
+        ],
+        views: OF_CPUS,
+    },
+    Altered {
+        name: "v1_quota",
+        case: "v1-processors",
+        odd: &[("sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_quota_us", Some("-5\n"))],
+        as_if: &[("sys/fs/cgroup/cpu,cpuacct/pod/cpu.cfs_quota_us", Some("-1\n"))],
+        views: OF_CPUS,
+    },
+    Altered {
+        name: "v2_cpuset",
+        case: "v2-processors",
+        odd: &[(scope!("cpuset.cpus.effective"), Some("0-3,x\n"))],
+        as_if: &[(scope!("cpuset.cpus.effective"), Some("0-3\n"))],
+        views: OF_CPUS,
+    },
+    Altered {
+        name: "v2_cpusets_of_all_levels",
+        case: "v2-processors",
+        odd: &[
+            (scope!("cpuset.cpus.effective"), Some("0-3,x\n")),
+            (scope!("cpuset.cpus.exclusive.effective"), Some("-\n")),
+            ("sys/fs/cgroup/cpuset.cpus.effective", Some("0-3,x\n")),
+        ],
+        as_if: &[(scope!("cpuset.cpus.effective"), None), ("sys/fs/cgroup/cpuset.cpus.effective", None)],
+        views: OF_CPUS,
+    },
+    Altered {
+        name: "v1_cpuset",
+        case: "v1-processors",
+        odd: &[("sys/fs/cgroup/cpuset/pod/ctr/cpuset.effective_cpus", Some("0-3,x\n"))],
+        as_if: &[("sys/fs/cgroup/cpuset/pod/ctr/cpuset.effective_cpus", None)],
+        views: OF_CPUS,
+    },
+    // One above the container that makes no sense leaves nothing, and denies nobody below it his own numbers.
+    Altered {
+        name: "v2_usage_above",
+        case: "v2-kubernetes",
+        odd: &[(slice!("memory.current"), WRAPPED)],
+        as_if: &[(slice!("memory.current"), Some("24696061952\n"))],
+        views: OF_MEMORY,
+    },
+    Altered {
+        name: "v1_usage_above",
+        case: "v1-swap-taken-by-sibling",
+        odd: &[("sys/fs/cgroup/memory/pod/memory.usage_in_bytes", WRAPPED)],
+        as_if: &[("sys/fs/cgroup/memory/pod/memory.usage_in_bytes", Some("2147483648\n"))],
+        views: OF_MEMORY,
+    },
+    Altered {
+        name: "v2_swap_above",
+        case: "v2-swap-taken-by-sibling",
+        odd: &[("sys/fs/cgroup/pod/memory.swap.current", WRAPPED)],
+        as_if: &[],
+        views: OF_SWAP,
+    },
+    Altered {
+        name: "v1_swap_above",
+        case: "v1-swap-taken-by-sibling",
+        odd: &[("sys/fs/cgroup/memory/pod/memory.memsw.usage_in_bytes", WRAPPED)],
+        as_if: &[("sys/fs/cgroup/memory/pod/memory.memsw.usage_in_bytes", Some("3221225472\n"))],
+        views: OF_SWAP,
+    },
+    Altered {
+        name: "huge_pages_above",
+        case: "v2-huge-pages",
+        odd: &[("sys/fs/cgroup/pod/hugetlb.2MB.current", WRAPPED)],
+        as_if: &[("sys/fs/cgroup/pod/hugetlb.2MB.current", Some("209715200\n"))],
+        views: MEMINFO,
+    },
+    Altered {
+        name: "huge_pages_reserved",
+        case: "v2-huge-pages",
+        odd: &[("sys/fs/cgroup/pod/ctr/hugetlb.2MB.rsvd.current", WRAPPED)],
+        as_if: &[("sys/fs/cgroup/pod/ctr/hugetlb.2MB.rsvd.current", Some("0\n"))],
+        views: MEMINFO,
+    },
+    Altered {
+        name: "huge_pages_reserved_below_a_limit",
+        case: "v2-huge-pages",
+        odd: &[
+            ("sys/fs/cgroup/pod/hugetlb.2MB.rsvd.max", Some("104857600\n")),
+            ("sys/fs/cgroup/pod/hugetlb.2MB.rsvd.current", WRAPPED),
+            ("sys/fs/cgroup/pod/ctr/hugetlb.2MB.rsvd.current", Some("0\n")),
+        ],
+        as_if: &[
+            ("sys/fs/cgroup/pod/hugetlb.2MB.rsvd.max", Some("104857600\n")),
+            ("sys/fs/cgroup/pod/hugetlb.2MB.rsvd.current", Some("104857600\n")),
+            ("sys/fs/cgroup/pod/ctr/hugetlb.2MB.rsvd.current", Some("0\n")),
+        ],
+        views: MEMINFO,
+    },
+    Altered {
+        name: "free_memory_of_a_node",
+        case: "v2-one-memory-node",
+        odd: &[(
+            node!("node1/meminfo"),
+            Some(
+                "Node 1 MemTotal:       134217728 kB\nodd\nNode 1 MemFree: -1 kB\nNode 1 Active(file):   524288 kB\n",
+            ),
+        )],
+        as_if: &[(node!("node1/meminfo"), Some(NODE_1))],
+        views: &["proc/meminfo", "sys/devices/system/node/online"],
+    },
+    Altered {
+        name: "a_node_that_is_gone",
+        case: "v2-one-memory-node",
+        odd: &[
+            (node!("node1/meminfo"), None),
+            (node!("node1/hugepages/hugepages-2048kB/nr_hugepages"), None),
+            ("sys/fs/cgroup/ctr/cpuset.mems.effective", Some("1\n")),
+        ],
+        as_if: &[(node!("node1/meminfo"), None), ("sys/fs/cgroup/ctr/cpuset.mems.effective", Some("0-1\n"))],
+        views: MEMINFO,
+    },
+    Altered {
+        name: "nodes_of_a_cpuset",
+        case: "v2-one-memory-node",
+        odd: &[("sys/fs/cgroup/ctr/cpuset.mems.effective", Some("1,x\n"))],
+        as_if: &[("sys/fs/cgroup/ctr/cpuset.mems.effective", None)],
+        views: MEMINFO,
+    },
+];
+
+impl Altered {
+    pub fn check(&self) -> Result<(), Failed> {
+        let (odd, as_if) = (self.tree(self.odd)?, self.tree(self.as_if)?);
+        let mut seen = 0;
+        for view in self.views {
+            if !odd.path().join("root").join(view).exists() && *view != "working_set" {
+                continue;
+            }
+            let view = find(view).unwrap();
+            let (odd, as_if) = (text(odd.path(), view)?, text(as_if.path(), view)?);
+            let differing = odd.lines().zip(as_if.lines()).filter(|(odd, as_if)| odd != as_if);
+            let lines: Vec<_> = differing.map(|(odd, as_if)| format!("-{as_if}\n+{odd}")).collect();
+            assert_eq!(odd, as_if, "{}: {}", view.path(), lines.join("\n"));
+            seen += 1;
+        }
+        assert!(seen > 0);
+        Ok(())
+    }
+
+    fn tree(&self, changes: &[Change]) -> Result<tempfile::TempDir, Failed> {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(self.case);
+        let copy = tempfile::tempdir()?;
+        assert!(Command::new("cp").arg("-a").arg(fixture.join(".")).arg(copy.path()).status()?.success());
+        for (file, change) in changes {
+            let path = copy.path().join("root").join(file);
+            match change {
+                Some(text) => fs::write(&path, text)?,
+                None if path.exists() => fs::remove_file(&path)?,
+                None => {}
+            }
+        }
+        Ok(copy)
+    }
+}
+
+/// In an archive without links, or a repository on a system that has none, those to namespaces are files.
+pub fn links_became_files() -> Result<(), Failed> {
+    for name in ["v1-processors", "v2-two-nodes", "v1-time-namespace"] {
+        let case = Altered { name: "", case: "", odd: &[], as_if: &[], views: &[] };
+        let tree = Altered { case: name, ..case }.tree(&[])?;
+        let proc = tree.path().join("root/proc");
+        let mut files = 0;
+        for process in fs::read_dir(proc)? {
+            let Ok(links) = fs::read_dir(process?.path().join("ns")) else { continue };
+            for link in links {
+                let link = link?.path();
+                let target = fs::read_link(&link)?;
+                fs::remove_file(&link)?;
+                fs::write(&link, target.as_os_str().as_encoded_bytes())?;
+                files += 1;
+            }
+        }
+        assert!(files > 2, "{name}");
+        super::check_views(tree.path())?;
+        super::check_capture(tree.path())?;
+    }
+    Ok(())
+}
