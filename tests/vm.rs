@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     trials.insert(0, survival.with_ignored_flag(!all));
     // Four processors make some boots crash, so that few guests have them, and are booted once more. The last ones are not run by default.
     const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
-    let others: [(_, _, _, &[&str], &[&str]); 12] = [
+    let others: [(_, _, _, &[&str], &[&str]); 13] = [
         ("linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
         ("linux_6.12_v2_topology", "6.12", "v2", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
         ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
@@ -83,6 +83,8 @@ fn main() -> ExitCode {
             &["topology"],
             &["qemu.smp=4,cores=2,threads=2", "guest.smt=off"],
         ),
+        // A kernel that can't be asked for the init of a namespace.
+        ("linux_6.1_hybrid_hanging", "6.1", "hybrid", &["isolation"], &["guest.filter=hanging"]),
     ];
     for (place, (name, kernel, layout, tests, more)) in others.into_iter().enumerate() {
         let guest = Trial::ignorable_test(name, move || match missing() {

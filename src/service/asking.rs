@@ -1,10 +1,11 @@
 //! From a reader and what it asks for to the answer, without anybody having to wait for it who is not of its container.
 
 use super::answers::{Answer, CgroupAnswers, Found, Reading};
-use super::aside::{Job, Lane, Owner};
+use super::aside::{Job, Lane, Owner, Refused};
+use super::in_time::{InTime, Reply};
 use super::ledgers::Ledgers;
 use super::loads::Asked;
-use super::share::Share;
+use super::share::{Permit, Share};
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
@@ -15,12 +16,10 @@ use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use cgprocfs_core::topology::{MemoryByNode, Topology};
 use cgprocfs_core::view::ViewId;
-use parking_lot::Mutex;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// How often a cgroup that goes away while it is read is looked up again.
@@ -43,6 +42,22 @@ pub(crate) enum Asker {
     Helping,
     /// Nobody else waits for it.
     Patient,
+    /// Nobody waits for it at all: it may never come back.
+    Looking,
+}
+
+impl Asker {
+    /// Who works in a lane.
+    const fn of(lane: Lane) -> Self {
+        match lane {
+            Lane::Quick | Lane::Slow => Self::Patient,
+            Lane::Looks => Self::Looking,
+        }
+    }
+
+    const fn may_take_long(self) -> bool {
+        matches!(self, Self::Patient | Self::Looking)
+    }
 }
 
 /// Who waits for the answer.
@@ -169,6 +184,8 @@ enum Attempt<T> {
     IsRead(Arc<CgroupAnswers>),
     /// It is to be asked for aside, in that lane on behalf of that owner, and what is to be done next.
     Aside(Lane, Owner, Next),
+    /// Likewise where that may hang.
+    Look(Owner),
     /// When the container started has to be found out first.
     Start(Seeker),
 }
@@ -191,30 +208,47 @@ impl Next {
 struct Seeker {
     /// Of the container's cgroup.
     container: u64,
-    memory: Vec<u8>,
-    container_length: usize,
-    membership: Vec<u8>,
+    memory: Owner,
+    /// The container's path.
+    place: Owner,
     pid: u32,
     pid_namespace: Option<u64>,
-    boot_offset: i64,
 }
 
 impl Seeker {
+    /// As much of it as the search is told by.
     fn caller(&self) -> Caller<'_> {
         Caller {
-            memory: &self.memory,
-            container_length: self.container_length,
-            membership: &self.membership,
+            container_length: self.place.len(),
             pid: self.pid,
             pid_namespace: self.pid_namespace,
-            boot_offset: self.boot_offset,
-            may_take_long: true,
+            ..Caller::of_memory(&self.memory)
         }
     }
+}
 
-    /// The container's path.
-    fn place(&self) -> &[u8] {
-        &self.memory[..self.container_length.min(self.memory.len())]
+/// A look at when a container started. However it ends, those who wait for it go on: also where it is given no turn.
+struct Look {
+    service: Arc<Service>,
+    seeker: Seeker,
+    so_far: Arc<AtomicU64>,
+    life: Option<Life>,
+}
+
+impl Look {
+    fn look(mut self) {
+        let Seeker { container, place, .. } = &self.seeker;
+        let life = self.service.source.life((*container, place), &self.seeker.caller(), &self.so_far);
+        self.life = life.ok();
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let Self { service, seeker, life, .. } = self;
+        for again in service.starts.found(seeker.container, life.take()) {
+            service.put_aside(Lane::Quick, seeker.memory.clone(), again);
+        }
     }
 }
 
@@ -276,8 +310,47 @@ impl Service {
                     again(asker);
                 }
             }
+            Attempt::Look(owner) => {
+                let reply = self.in_time(Box::new(reply));
+                let again = self.again(waiter, query, Box::new(move |answer| reply.tell(answer)) as Reply<_>);
+                self.put_aside(Lane::Looks, owner, again);
+            }
             Attempt::Start(seeker) => self.seek_start(asker, seeker, self.again(waiter, query, reply)),
         }
+    }
+
+    /// Has `reply` told by whatever may hang, or, after [`PATIENCE`], that it is to be asked for again.
+    fn in_time<T: Send + 'static>(&self, reply: Reply<T>) -> InTime<T> {
+        let (reply, give_up) = InTime::new(reply);
+        if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, give_up) {
+            self.warn_of_no_thread(&error);
+        }
+        reply
+    }
+
+    /// Has `tell` told what `look` finds out about a process, by a thread that nobody else waits for; and where it may hang, in
+    /// time, by one that may.
+    pub(super) fn look_aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        noted: Noted,
+        pid: u32,
+        look: impl Fn(&Self, Asker) -> Result<T, Error> + Send + 'static,
+        tell: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
+    ) {
+        self.do_aside(Lane::Slow, noted, pid, move |service, noted| match look(service, Asker::Patient) {
+            Err(Error::MayHang(path)) => {
+                let told = Arc::clone(service);
+                let reply = service.in_time(Box::new(move |found| tell(&told, found)));
+                let looking = Arc::clone(service);
+                noted.wait();
+                let job = move || {
+                    noted.begin();
+                    reply.tell(look(&looking, Asker::Looking));
+                };
+                service.push_aside(Lane::Looks, of_path(&path), Box::new(job));
+            }
+            found => tell(service, found),
+        });
     }
 
     /// Has `work` done on a thread that nobody else waits for.
@@ -294,18 +367,27 @@ impl Service {
             noted.begin();
             work(&service, noted);
         };
-        self.push_aside(lane, of_process(pid), Box::new(job));
+        self.push_aside(lane, self.owner_of(pid), Box::new(job));
+    }
+
+    /// On whose behalf something is done for a process.
+    fn owner_of(&self, pid: u32) -> Owner {
+        let place = if pid == 0 { None } else { self.source.place_of(pid).ok() };
+        place.map_or_else(|| of_process(pid), Owner::from)
     }
 
     /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.
     pub(super) fn for_caller<T>(
         &self,
+        asker: Asker,
         pid: u32,
         make: impl Fn(&Caller<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let (mut membership, mut attempt) = (Vec::new(), 1);
         loop {
-            let reader = Reader { pid, max_age: MAX_AGE, needs: Needs::CPUS, may_take_long: true };
+            let may_hang = asker == Asker::Looking;
+            let (max_age, needs) = (MAX_AGE, Needs::CPUS);
+            let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang };
             let caller = self.source.caller(reader, &mut membership)?;
             match make(&caller) {
                 Err(error) if error.is_race() && attempt < ATTEMPTS => {
@@ -325,7 +407,7 @@ impl Service {
     pub fn leave_aside(self: &Arc<Self>, pid: u32) {
         let service = Arc::clone(self);
         let leave = move || {
-            let leave = service.for_caller(pid, |caller| {
+            let leave = service.for_caller(Asker::Looking, pid, |caller| {
                 let answers = service.answers_for(caller)?;
                 service.share_of(caller, &answers).put_aside(Instant::now() + LEFT_ASIDE);
                 Ok(())
@@ -334,7 +416,7 @@ impl Service {
                 service.log(&error);
             }
         };
-        self.push_aside(Lane::Looks, of_process(pid), Box::new(leave));
+        self.push_aside(Lane::Looks, self.owner_of(pid), Box::new(leave));
     }
 
     fn again<Q: Query>(
@@ -352,18 +434,20 @@ impl Service {
     }
 
     fn put_aside(&self, lane: Lane, owner: Owner, again: Again) {
-        self.push_aside(lane, owner, Box::new(move || again(Asker::Patient)));
+        self.push_aside(lane, owner, Box::new(move || again(Asker::of(lane))));
     }
 
-    /// A job that nobody can do is dropped, and its reader gets an error.
+    /// A job that nobody can do is dropped, and its reader gets an error, or what is known.
     fn push_aside(&self, lane: Lane, owner: Owner, job: Job) {
         let aside = match lane {
             Lane::Quick => &self.quick,
             Lane::Slow => &self.slow,
             Lane::Looks => &self.looks,
         };
-        if let Err(error) = aside.push(lane, owner, job) {
-            self.warn_of_no_thread(&error);
+        match aside.push(lane, owner, job) {
+            Ok(()) => {}
+            Err(Refused::NoThread(error)) => self.warn_of_no_thread(&error),
+            Err(Refused::TooMany) => self.warn_of_many_that_hang(),
         }
     }
 
@@ -411,15 +495,16 @@ impl Service {
         membership: &mut Vec<u8>,
     ) -> Attempt<Q::Answer> {
         let (pid, began) = (waiter.pid, Instant::now());
-        let (needs, is_patient) = (query.needs(), asker == Asker::Patient);
-        let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient };
+        let (needs, is_patient) = (query.needs(), asker.may_take_long());
+        let may_hang = asker == Asker::Looking;
+        let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
         // Whose container it is is not known yet; all that are in one cgroup take turns as one.
         let caller = match self.source.caller(reader, membership) {
             Ok(caller) => caller,
             Err(Error::TakesLong(path)) => {
                 return Attempt::Aside(Lane::Quick, of_path(&path), Next::default());
             }
-            Err(Error::MayHang(path)) => return Attempt::Aside(Lane::Looks, of_path(&path), Next::default()),
+            Err(Error::MayHang(path)) => return Attempt::Look(of_path(&path)),
             Err(error) => return Attempt::Done(Err(error), Next::default()),
         };
         let answers = match self.answers_for(&caller) {
@@ -440,7 +525,8 @@ impl Service {
             Found::IsRead => return Attempt::IsRead(answers),
             Found::ToBeRead(reading) => self.read(asker, &caller, query, (&answers, &share), reading),
         };
-        let attempt = self.finish(asker, query, attempt, caller.memory, Some((&answers, &share)));
+        let of = Some((&*answers, &*share, container_of(&caller)));
+        let attempt = self.finish(asker, query, attempt, caller.memory, of);
         share.charge(&self.busyness, pid, began, Instant::now());
         if is_patient && !share.is_aside(Instant::now()) {
             self.known_aside.remove(pid);
@@ -483,7 +569,7 @@ impl Service {
             owner: caller.memory.into(),
             again: reading.end(),
         };
-        let Some(permit) = Permit::of(asker, &self.readings_left) else {
+        let Some(permit) = self.permit(asker, container_of(caller)) else {
             return Attempt::Aside(Lane::Quick, caller.memory.into(), end(reading));
         };
         self.answers.forget_now_and_then();
@@ -503,15 +589,13 @@ impl Service {
                 self.put_all_aside(end(reading));
                 Attempt::Start(Seeker {
                     container,
-                    memory: caller.memory.to_vec(),
-                    container_length: caller.container_length,
-                    membership: caller.membership.to_vec(),
+                    memory: caller.memory.into(),
+                    place: container_of(caller).into(),
                     pid: caller.pid,
                     pid_namespace: caller.pid_namespace,
-                    boot_offset: caller.boot_offset,
                 })
             }
-            Err(NotRead::Error(Error::TakesLong(_))) if asker != Asker::Patient => {
+            Err(NotRead::Error(Error::TakesLong(_))) if !asker.may_take_long() => {
                 Attempt::Aside(Lane::Slow, caller.memory.into(), end(reading))
             }
             Err(NotRead::Error(error)) => {
@@ -532,28 +616,29 @@ impl Service {
         query: &Q,
         attempt: Attempt<Q::Found>,
         cgroup: &[u8],
-        of: Option<(&CgroupAnswers, &Share)>,
+        of: Option<(&CgroupAnswers, &Share, &[u8])>,
     ) -> Attempt<Q::Answer> {
         let (found, next) = match attempt {
             Attempt::Done(Ok(found), next) => (found, next),
             Attempt::Done(Err(error), next) => return Attempt::Done(Err(error), next),
             Attempt::IsRead(answers) => return Attempt::IsRead(answers),
             Attempt::Aside(lane, owner, next) => return Attempt::Aside(lane, owner, next),
+            Attempt::Look(owner) => return Attempt::Look(owner),
             Attempt::Start(seeker) => return Attempt::Start(seeker),
         };
         if !Q::READS_FILES {
             return Attempt::Done(query.finish(self, found, cgroup), next);
         }
-        let Some(permit) = Permit::of(asker, &self.readings_left) else {
+        let Some(permit) = self.permit(asker, of.map_or(b"", |(_, _, container)| container)) else {
             return Attempt::Aside(Lane::Quick, cgroup.into(), next);
         };
-        let pace = of.map(|(answers, _)| &answers.pace_of_files);
+        let pace = of.map(|(answers, ..)| &answers.pace_of_files);
         let before = pace.filter(|pace| pace.is_to_be_measured()).map(|_| sys::thread_time());
         let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         drop(permit);
-        if let Some((answers, share)) = of
+        if let Some((answers, share, _)) = of
             && let Some(aside) = answers.pace_of_files.was_read(began.elapsed(), ran)
         {
             share.put_aside(Instant::now() + aside);
@@ -564,6 +649,11 @@ impl Service {
         // It may be tried again.
         self.put_all_aside(next);
         Attempt::Done(answer, Next::default())
+    }
+
+    /// Whoever is patient needs none.
+    fn permit(&self, asker: Asker, container: &[u8]) -> Option<Permit<'_>> {
+        if asker.may_take_long() { Some(Permit::default()) } else { self.readings.permit(container) }
     }
 
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
@@ -623,31 +713,24 @@ impl Service {
             // It is gone, and so is whoever would hear of it.
             Err(error) => return self.log(&error),
         };
-        let container = seeker.container;
-        let so_far = match self.starts.wait(container, again, own) {
+        let (container, memory) = (seeker.container, seeker.memory.clone());
+        let so_far = match self.starts.wait((container, &seeker.place), again, own) {
             Waiting::Waits => return,
             Waiting::NeedNot(again) => return again(asker),
             Waiting::HasToLook(so_far) => so_far,
         };
-        let this_look = Arc::clone(&so_far);
-        let owner = Owner::from(seeker.place());
-        let service = Arc::clone(self);
-        let look = move || {
-            let life = service.source.life((container, seeker.place()), &seeker.caller(), &so_far);
-            let waiting = service.starts.found(container, seeker.place(), life.ok());
-            let owner = Owner::from(seeker.memory);
-            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, owner.clone(), again));
-        };
-        self.push_aside(Lane::Looks, owner.clone(), Box::new(look));
-        let service = Arc::clone(self);
+        let (service, this_look) = (Arc::clone(self), Arc::clone(&so_far));
         let give_up = move || {
             let waiting = service.starts.give_up(container, &this_look);
-            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, owner.clone(), again));
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, memory.clone(), again));
         };
-        if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, Box::new(give_up)) {
-            self.warn_of_no_thread(&error);
-            // Nobody would, later.
-            drop(self.starts.found(container, &[], None));
+        let later = self.quick.push_later(Instant::now() + PATIENCE, Box::new(give_up));
+        let owner = seeker.place.clone();
+        let look = Look { service: Arc::clone(self), seeker, so_far, life: None };
+        match later {
+            Ok(()) => self.push_aside(Lane::Looks, owner, Box::new(move || look.look())),
+            // Nobody would tell them that it takes too long.
+            Err(error) => self.warn_of_no_thread(&error),
         }
     }
 }
@@ -667,77 +750,47 @@ fn of_process(pid: u32) -> Owner {
     format!("\0/{pid}").into_bytes().into()
 }
 
+/// The path of a caller's container.
+fn container_of<'t>(caller: &Caller<'t>) -> &'t [u8] {
+    caller.memory.get(..caller.container_length).unwrap_or(caller.memory)
+}
+
 fn of_path(path: &str) -> Owner {
     path.as_bytes().into()
 }
 
-/// That a thread may read a cgroup: of those that serve not all may.
-struct Permit<'s>(Option<&'s AtomicUsize>);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Source;
+    use std::path::Path;
+    use std::process::Command;
+    use std::sync::mpsc;
 
-impl<'s> Permit<'s> {
-    fn of(asker: Asker, left: &'s AtomicUsize) -> Option<Self> {
-        if asker == Asker::Patient {
-            return Some(Self(None));
+    /// A tenant may have any number of them.
+    #[test]
+    fn processes_of_one_cgroup_take_turns_as_one() {
+        const LONG: Duration = Duration::from_secs(10);
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes/root");
+        assert!(Command::new("cp").arg("-r").arg(fixture).arg(dir.path()).status().unwrap().success());
+        let root = dir.path().join("root");
+        for (pid, cgroup) in [(7001, "/a"), (7002, "/a"), (7003, "/b")] {
+            let process = root.join(format!("proc/{pid}"));
+            std::fs::create_dir_all(&process).unwrap();
+            std::fs::write(process.join("cgroup"), format!("0::{cgroup}\n")).unwrap();
         }
-        let one_less = |left: usize| left.checked_sub(1);
-        left.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less).ok().map(|_| Self(Some(left)))
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        if let Some(left) = self.0 {
-            left.fetch_add(1, Ordering::Release);
+        let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+        let ((sender, done), (go, gate)) = (mpsc::channel(), mpsc::channel::<()>());
+        let wait = move |_: &Arc<Service>, _| gate.recv().unwrap_or_default();
+        service.do_aside(Lane::Quick, Noted::nowhere(), 7001, wait);
+        for pid in [7002, 7003] {
+            let sender = sender.clone();
+            service.do_aside(Lane::Quick, Noted::nowhere(), pid, move |_, _| sender.send(pid).unwrap());
         }
-    }
-}
-
-/// The processes whose container is served aside, so that their next requests are put there without a look at who they are:
-/// to be taken for one of another container costs a reader a little time and nothing else.
-#[derive(Default)]
-pub(super) struct KnownAside {
-    owners: Mutex<HashMap<u32, (Owner, Instant)>>,
-    count: AtomicUsize,
-}
-
-/// For so long: nobody can have ids be used again so soon.
-const KNOWN_FOR: Duration = Duration::from_millis(500);
-/// So many are remembered.
-const MOST_KNOWN: usize = 8192;
-
-impl KnownAside {
-    fn owner(&self, pid: u32) -> Option<Owner> {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let (owner, since) = self.owners.lock().get(&pid).cloned()?;
-        (since.elapsed() < KNOWN_FOR).then_some(owner)
-    }
-
-    fn add(&self, pid: u32, owner: Owner) {
-        let mut owners = self.owners.lock();
-        if owners.len() >= MOST_KNOWN {
-            owners.clear();
-        }
-        owners.insert(pid, (owner, Instant::now()));
-        self.count.store(owners.len(), Ordering::Relaxed);
-    }
-
-    fn remove(&self, pid: u32) {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let mut owners = self.owners.lock();
-        owners.remove(&pid);
-        if owners.is_empty() {
-            owners.shrink_to_fit();
-        }
-        self.count.store(owners.len(), Ordering::Relaxed);
-    }
-
-    /// Forgets all of them: most are gone.
-    pub(super) fn clear(&self) {
-        *self.owners.lock() = HashMap::new();
-        self.count.store(0, Ordering::Relaxed);
+        assert_eq!(done.recv_timeout(LONG), Ok(7003));
+        assert!(done.recv_timeout(Duration::from_millis(200)).is_err());
+        drop(go);
+        assert_eq!(done.recv_timeout(LONG), Ok(7002));
     }
 }
