@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 /// So many threads at most, those that are stuck counted in; and of those that look at what may hang.
 const MOST: usize = 32;
 const MOST_LOOKING: usize = 48;
-/// So many looks wait for a thread at most.
+/// So many looks wait for a thread at most; for one owner these may at any depth.
 const MOST_WAITING: usize = 1024;
+const WAITING: usize = 16;
 /// Levels are told apart down to this depth: what is below has long come down to one thread.
 const DEEPEST: usize = 16;
 /// How often it is seen to whether a thread is stuck, and when that is so where nothing is slow.
@@ -106,15 +107,19 @@ fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Whether there are as many as may be in the cgroup at `path`, or in one above it, of these that are owned so. In all that is `most`,
-/// and at each level half as many as at the one above, but one at least.
-fn are_too_many<'o>(path: &[u8], most: usize, owners: impl Iterator<Item = (&'o Owner, usize)>) -> bool {
+/// and at each level half as many as at the one above, but at least `least`.
+fn are_too_many<'o>(
+    path: &[u8],
+    (most, least): (usize, usize),
+    owners: impl Iterator<Item = (&'o Owner, usize)>,
+) -> bool {
     let mut counts = [0_usize; DEEPEST + 1];
     for (owner, count) in owners {
         let in_common = names(path).zip(names(owner)).take_while(|(one, other)| one == other).count();
         counts[..=in_common].iter_mut().for_each(|sum| *sum += count);
     }
     let levels = counts.iter().take(names(path).count() + 1).enumerate();
-    levels.into_iter().any(|(depth, count)| *count >= (most >> depth).max(1))
+    levels.into_iter().any(|(depth, count)| *count >= (most >> depth).max(least))
 }
 
 impl State {
@@ -123,14 +128,19 @@ impl State {
         let is_stuck = |of: Lane, since: Instant| of == Lane::Looks && now - since >= of.stuck();
         let stuck = self.working.iter().filter(|((of, _), since)| is_stuck(*of, **since));
         // One thread is always left.
-        *lane == Lane::Looks && are_too_many(owner, MOST_LOOKING - 1, stuck.map(|((_, owner), _)| (owner, 1)))
+        *lane == Lane::Looks
+            && are_too_many(owner, (MOST_LOOKING - 1, 1), stuck.map(|((_, owner), _)| (owner, 1)))
     }
 
     /// Whether so many wait.
     fn wait_too_many(&self, (lane, owner): &(Lane, Owner)) -> bool {
         let waiting = self.waiting.iter().filter(|((of, _), _)| *of == Lane::Looks);
         *lane == Lane::Looks
-            && are_too_many(owner, MOST_WAITING, waiting.map(|((_, owner), jobs)| (owner, jobs.len())))
+            && are_too_many(
+                owner,
+                (MOST_WAITING, WAITING),
+                waiting.map(|((_, owner), jobs)| (owner, jobs.len())),
+            )
     }
 
     fn has_turns(&self) -> bool {
@@ -440,7 +450,7 @@ mod tests {
         let owner = |path: &str| Owner::from(path.as_bytes());
         let have = |path: &str, others: &[(&str, usize)]| {
             let others: Vec<_> = others.iter().map(|(path, count)| (owner(path), *count)).collect();
-            are_too_many(path.as_bytes(), 48, others.iter().map(|(path, count)| (path, *count)))
+            are_too_many(path.as_bytes(), (48, 1), others.iter().map(|(path, count)| (path, *count)))
         };
         assert!(!have("/a/b", &[("/a/b", 11), ("/a", 12), ("/c", 24)]));
         assert!(have("/a/b", &[("/a/b/c", 12)]));

@@ -310,26 +310,36 @@ impl Service {
                     again(asker);
                 }
             }
-            Attempt::Look(owner) => {
-                let reply = self.in_time(Box::new(reply));
-                let again = self.again(waiter, query, Box::new(move |answer| reply.tell(answer)) as Reply<_>);
-                self.put_aside(Lane::Looks, owner, again);
-            }
+            Attempt::Look(owner) => self.look(owner, waiter, query, Box::new(reply)),
             Attempt::Start(seeker) => self.seek_start(asker, seeker, self.again(waiter, query, reply)),
         }
     }
 
-    /// Has `reply` told by whatever may hang, or, after [`PATIENCE`], that it is to be asked for again.
-    fn in_time<T: Send + 'static>(&self, reply: Reply<T>) -> InTime<T> {
-        let (reply, give_up) = InTime::new(reply);
+    /// Has `reply` told by a thread that may hang, or else in time to ask again.
+    fn look<Q: Query>(self: &Arc<Self>, owner: Owner, waiter: Waiter, query: Q, reply: Reply<Q::Answer>) {
+        let Waiter { pid, asked, noted } = waiter;
+        let (service, reply) = (Arc::clone(self), self.in_time(noted, reply));
+        let look = move || {
+            if reply.begin() {
+                let waiter = Waiter { pid, asked, noted: Noted::nowhere() };
+                let reply: Reply<_> = Box::new(move |answer| reply.tell(answer));
+                service.ask(Asker::Looking, waiter, query, reply);
+            }
+        };
+        self.push_aside(Lane::Looks, owner, Box::new(look));
+    }
+
+    /// A reply for what may hang: after [`PATIENCE`] it is EAGAIN.
+    fn in_time<T: Send + 'static>(&self, noted: Noted, reply: Reply<T>) -> InTime<T> {
+        let (reply, give_up) = InTime::new(noted, reply);
         if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, give_up) {
             self.warn_of_no_thread(&error);
         }
         reply
     }
 
-    /// Has `tell` told what `look` finds out about a process, by a thread that nobody else waits for; and where it may hang, in
-    /// time, by one that may.
+    /// Has `tell` told what `look` finds out about a process, by a thread that nobody else waits for, or where that may hang, by
+    /// one that may, in time to ask again.
     pub(super) fn look_aside<T: Send + 'static>(
         self: &Arc<Self>,
         noted: Noted,
@@ -339,15 +349,14 @@ impl Service {
     ) {
         self.do_aside(Lane::Slow, noted, pid, move |service, noted| match look(service, Asker::Patient) {
             Err(Error::MayHang(path)) => {
-                let told = Arc::clone(service);
-                let reply = service.in_time(Box::new(move |found| tell(&told, found)));
-                let looking = Arc::clone(service);
-                noted.wait();
-                let job = move || {
-                    noted.begin();
-                    reply.tell(look(&looking, Asker::Looking));
+                let (told, looking) = (Arc::clone(service), Arc::clone(service));
+                let reply = service.in_time(noted, Box::new(move |found| tell(&told, found)));
+                let look = move || {
+                    if reply.begin() {
+                        reply.tell(look(&looking, Asker::Looking));
+                    }
                 };
-                service.push_aside(Lane::Looks, of_path(&path), Box::new(job));
+                service.push_aside(Lane::Looks, of_path(&path), Box::new(look));
             }
             found => tell(service, found),
         });
@@ -763,22 +772,96 @@ fn of_path(path: &str) -> Owner {
 mod tests {
     use super::*;
     use crate::source::Source;
-    use std::path::Path;
+    use cgprocfs_core::psi::{Line, Trigger};
+    use cgprocfs_core::view::find;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::sync::mpsc;
+    use tempfile::TempDir;
+
+    const LONG: Duration = Duration::from_secs(20);
+    /// A reader in the written system.
+    const READER: u32 = 31337;
+
+    fn system() -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes/root");
+        let status = Command::new("cp").arg("-r").arg(fixture).arg(directory.path()).status();
+        assert!(status.unwrap().success());
+        let root = directory.path().join("root");
+        (directory, root)
+    }
+
+    /// The reader was put into a pid namespace from outside, the kernel does not say who is init there, and one of
+    /// those who may be it can't be looked at.
+    fn hang(root: &Path) {
+        let process = |pid: u32, parent: u32, ids: &str| {
+            let process = root.join(format!("proc/{pid}"));
+            fs::create_dir_all(&process).unwrap();
+            fs::write(process.join("status"), format!("PPid:\t{parent}\nNSpid:\t{ids}\n")).unwrap();
+            process
+        };
+        process(50, 0, "50");
+        let namespaces = process(READER, 50, "31337\t7").join("ns");
+        let file = namespaces.join("namespace");
+        fs::write(&file, "").unwrap();
+        let name = format!("pid:[{}]", file.metadata().unwrap().ino());
+        fs::rename(file, namespaces.join(&name)).unwrap();
+        fs::remove_file(namespaces.join("pid")).unwrap();
+        symlink(name, namespaces.join("pid")).unwrap();
+        // To open it takes somebody who writes.
+        let file = process(60, 50, "60\t1").join("cgroup");
+        mknodat(CWD, file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    }
+
+    /// Whoever is patient is patient with what takes long.
+    #[test]
+    fn what_hangs_holds_up_nobody_else_and_is_answered() {
+        let (_directory, root) = system();
+        hang(&root);
+        let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+        let (sender, told) = mpsc::channel();
+        let errno = |error: Error| error.errno();
+        for _ in 0..40 {
+            let waiter = Waiter { pid: READER, asked: Instant::now(), noted: Noted::nowhere() };
+            let (asking, sender, query) =
+                (Arc::clone(&service), sender.clone(), TextOf(find("proc/meminfo").unwrap()));
+            let ask = move |_: &Arc<Service>, _| {
+                asking.ask(Asker::Patient, waiter, query, move |text| {
+                    sender.send(text.map(drop).map_err(errno)).unwrap();
+                });
+            };
+            service.do_aside(Lane::Quick, Noted::nowhere(), READER, ask);
+        }
+        let (handle, trigger) = (1, Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
+        let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
+        service.ask_to_arm(Noted::nowhere(), (handle, READER), view, Some(trigger), move |armed| {
+            sender.send(armed.map_err(errno)).unwrap();
+        });
+        for _ in 0..41 {
+            assert_eq!(told.recv_timeout(LONG), Ok(Err(libc::EAGAIN)));
+        }
+        // It hangs, and nothing else does.
+        for (lane, is_hanging) in [(Lane::Quick, false), (Lane::Slow, false), (Lane::Looks, true)] {
+            let (sender, done) = mpsc::channel();
+            let owner = service.owner_of(READER);
+            let wait = if is_hanging { 4 * PATIENCE / 10 } else { LONG };
+            service.push_aside(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
+            assert_eq!(done.recv_timeout(wait).is_err(), is_hanging, "{lane:?}");
+        }
+    }
 
     /// A tenant may have any number of them.
     #[test]
     fn processes_of_one_cgroup_take_turns_as_one() {
-        const LONG: Duration = Duration::from_secs(10);
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes/root");
-        assert!(Command::new("cp").arg("-r").arg(fixture).arg(dir.path()).status().unwrap().success());
-        let root = dir.path().join("root");
+        let (_directory, root) = system();
         for (pid, cgroup) in [(7001, "/a"), (7002, "/a"), (7003, "/b")] {
             let process = root.join(format!("proc/{pid}"));
-            std::fs::create_dir_all(&process).unwrap();
-            std::fs::write(process.join("cgroup"), format!("0::{cgroup}\n")).unwrap();
+            fs::create_dir_all(&process).unwrap();
+            fs::write(process.join("cgroup"), format!("0::{cgroup}\n")).unwrap();
         }
         let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
         let ((sender, done), (go, gate)) = (mpsc::channel(), mpsc::channel::<()>());

@@ -2,6 +2,7 @@
 
 use super::aside::Job;
 use crate::error::Error;
+use crate::journal::Noted;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::sync::Arc;
@@ -9,15 +10,27 @@ use std::sync::Arc;
 /// Who is to be told an answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
-/// A reply that is told once: the answer, or, where that does not come in time or at all, EAGAIN.
-pub(super) struct InTime<T>(Arc<Mutex<Option<Reply<T>>>>);
+/// A reply that is told once: the answer, or, where that does not come in time or at all, EAGAIN. The request is noted until then.
+pub(super) struct InTime<T>(Arc<Mutex<Option<Untold<T>>>>);
+
+struct Untold<T> {
+    reply: Reply<T>,
+    noted: Noted,
+}
 
 impl<T: Send + 'static> InTime<T> {
     /// With what has to be done when the time is over.
-    pub(super) fn new(reply: Reply<T>) -> (Self, Job) {
-        let reply = Arc::new(Mutex::new(Some(reply)));
-        let late = Arc::clone(&reply);
-        (Self(reply), Box::new(move || tell(&late, Err(Error::OfKernel(Errno::AGAIN)))))
+    pub(super) fn new(noted: Noted, reply: Reply<T>) -> (Self, Job) {
+        noted.wait();
+        let untold = Arc::new(Mutex::new(Some(Untold { reply, noted })));
+        let late = Arc::clone(&untold);
+        (Self(untold), Box::new(move || tell(&late, Err(Error::OfKernel(Errno::AGAIN)))))
+    }
+
+    /// A thread begins with what it waits for. Whether somebody still does.
+    pub(super) fn begin(&self) -> bool {
+        let untold = self.0.lock();
+        untold.as_ref().inspect(|untold| untold.noted.begin()).is_some()
     }
 
     pub(super) fn tell(self, answer: Result<T, Error>) {
@@ -31,11 +44,12 @@ impl<T> Drop for InTime<T> {
     }
 }
 
-fn tell<T>(reply: &Mutex<Option<Reply<T>>>, answer: Result<T, Error>) {
+fn tell<T>(untold: &Mutex<Option<Untold<T>>>, answer: Result<T, Error>) {
     // Unlocked before it is told.
-    let reply = reply.lock().take();
-    if let Some(reply) = reply {
+    let untold = untold.lock().take();
+    if let Some(Untold { reply, noted }) = untold {
         reply(answer);
+        drop(noted);
     }
 }
 
@@ -49,16 +63,21 @@ mod tests {
         let (sender, told) = mpsc::channel();
         let new = || {
             let sender = sender.clone();
-            InTime::new(Box::new(move |answer: Result<u8, Error>| sender.send(answer.ok()).unwrap()))
+            InTime::new(
+                Noted::nowhere(),
+                Box::new(move |answer: Result<u8, Error>| sender.send(answer.ok()).unwrap()),
+            )
         };
         let all = || told.try_iter().collect::<Vec<_>>();
         let (reply, give_up) = new();
+        assert!(reply.begin());
         reply.tell(Ok(1));
         give_up();
         assert_eq!(all(), [Some(1)]);
         let (reply, give_up) = new();
         give_up();
         assert_eq!(all(), [None]);
+        assert!(!reply.begin(), "nobody waits any more");
         reply.tell(Ok(2));
         assert_eq!(all(), [], "it comes too late");
         let (reply, give_up) = new();

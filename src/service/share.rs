@@ -132,12 +132,12 @@ impl Pace {
 /// has made below its own.
 pub(super) struct Readings {
     most: usize,
-    containers: Mutex<Vec<Box<[u8]>>>,
+    containers: Mutex<Vec<Arc<[u8]>>>,
 }
 
 /// That a thread may read a cgroup.
 #[derive(Default)]
-pub(super) struct Permit<'r>(Option<(&'r Readings, Box<[u8]>)>);
+pub(super) struct Permit<'r>(Option<(&'r Readings, Arc<[u8]>)>);
 
 impl Readings {
     pub(super) fn new(most: usize) -> Self {
@@ -150,8 +150,9 @@ impl Readings {
         if containers.len() >= self.most || containers.iter().any(|other| **other == *container) {
             return None;
         }
-        containers.push(container.into());
-        Some(Permit(Some((self, container.into()))))
+        let container: Arc<[u8]> = container.into();
+        containers.push(Arc::clone(&container));
+        Some(Permit(Some((self, container))))
     }
 }
 
