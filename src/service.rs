@@ -4,6 +4,8 @@ mod answers;
 mod aside;
 mod asking;
 mod beat;
+mod in_time;
+mod known_aside;
 mod ledgers;
 mod loads;
 mod places;
@@ -17,10 +19,11 @@ use self::aside::Aside;
 pub(crate) use self::aside::Lane;
 pub(crate) use self::asking::Asker;
 pub use self::asking::Viewer;
-use self::asking::{Again, FilesOf, KnownAside, TextOf, Waiter};
+use self::asking::{Again, FilesOf, TextOf, Waiter};
+use self::known_aside::KnownAside;
 pub use self::ledgers::{LEDGERS, StartedLedger};
 pub use self::loads::LOADS;
-use self::share::{Busyness, ContainerShares};
+use self::share::{Busyness, ContainerShares, Readings};
 pub use self::starts::PATIENCE as PATIENCE_FOR_AGE;
 use self::starts::Starts;
 pub use self::triggers::{KeptTrigger, Polled, TRIGGERS};
@@ -32,7 +35,7 @@ use crate::error::Error;
 use crate::journal::Noted;
 use crate::log_limit::LogLimit;
 use crate::shared::Table;
-use crate::source::{Caller, Source};
+use crate::source::{Caller, PressureFile, Source};
 use crate::sys;
 use cgprocfs_core::load_average::LoadState;
 use cgprocfs_core::psi::Trigger;
@@ -45,7 +48,6 @@ use rustix::process::setpriority_process;
 use std::io;
 use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -61,8 +63,11 @@ const SWEEP: Duration = Duration::from_secs(10);
 /// turns, so that each more than needed makes a single reader slower.
 #[must_use]
 pub fn serving_threads() -> usize {
-    thread::available_parallelism().map_or(2, NonZero::get).clamp(2, 4)
+    thread::available_parallelism().map_or(2, NonZero::get).clamp(2, MOST_SERVING)
 }
+
+/// As many as that at most.
+const MOST_SERVING: usize = 4;
 
 /// The text of one view for one container at one moment.
 #[derive(Debug)]
@@ -93,6 +98,9 @@ pub struct Kept {
     pub loads: Table<LoadState>,
 }
 
+/// Whose pressure it is, the container's number and path, or 0 for the host; and where that is told, if it is.
+type Pressure = (u64, Vec<u8>, Option<PressureFile>);
+
 /// Computes views for readers.
 pub struct Service {
     source: Source,
@@ -111,7 +119,7 @@ pub struct Service {
     busyness: Busyness,
     shares: ContainerShares,
     /// So many serving threads may begin to read a cgroup: another one is always left for who needs none to be read.
-    readings_left: AtomicUsize,
+    readings: Readings,
     log: LogLimit,
 }
 
@@ -140,7 +148,7 @@ impl Service {
             known_aside: KnownAside::default(),
             busyness: Busyness::default(),
             shares: ContainerShares::default(),
-            readings_left: AtomicUsize::new(serving_threads() - 1),
+            readings: Readings::new(serving_threads() - 1),
             log: LogLimit::new(),
         }
     }
@@ -274,21 +282,33 @@ impl Service {
     ) {
         match trigger {
             None => reply(Err(Error::OfKernel(Errno::INVAL))),
-            Some(trigger) => self.do_aside(Lane::Slow, noted, pid, move |service, _noted| {
-                reply(service.watch(handle, pid, view, trigger, None));
-            }),
+            Some(trigger) => {
+                let find = move |service: &Self, asker| service.pressure_for(asker, pid, view);
+                // Who is told that it took too long has no trigger.
+                self.look_aside(noted, pid, find, move |service, found| {
+                    reply(service.watch(handle, found, trigger, None));
+                });
+            }
         }
     }
 
-    /// It has to be of `owner`, if that is known.
+    /// Watches what was found, which has to be of `owner`, if that is known.
     fn watch(
         &self,
         handle: u64,
-        pid: u32,
-        view: ViewId,
+        found: Result<Pressure, Error>,
         trigger: Trigger,
         owner: Option<u64>,
     ) -> Result<(), Error> {
+        let (found, path, file) = found?;
+        if owner.is_some_and(|owner| owner != found) {
+            return Err(Error::OfKernel(Errno::NODEV));
+        }
+        self.triggers.arm(handle, (found, &path), trigger, file).map_err(Error::OfKernel)
+    }
+
+    /// The pressure that a view shows a reader.
+    fn pressure_for(&self, asker: Asker, pid: u32, view: ViewId) -> Result<Pressure, Error> {
         let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::OfKernel(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
             let path = self.source.path(caller.memory)?;
@@ -301,15 +321,11 @@ impl Service {
                 .map(|(number, path)| Ok((number, path.to_vec(), self.source.pressure_of(caller, file)?)))
                 .transpose()
         };
-        let found = if pid == 0 { None } else { self.for_caller(pid, of_container)? };
-        let (found, path, file) = match found {
-            Some(found) => found,
-            None => (0, b"/".to_vec(), Some(self.source.pressure_of_host(native)?)),
-        };
-        if owner.is_some_and(|owner| owner != found) {
-            return Err(Error::OfKernel(Errno::NODEV));
+        let found = if pid == 0 { None } else { self.for_caller(asker, pid, of_container)? };
+        match found {
+            Some(found) => Ok(found),
+            None => Ok((0, b"/".to_vec(), Some(self.source.pressure_of_host(native)?))),
         }
-        self.triggers.arm(handle, (found, &path), trigger, file).map_err(Error::OfKernel)
     }
 
     /// Has `reply` told what a program is told that polls an open file of a view of pressure. Who waits is told later, by the
@@ -324,12 +340,15 @@ impl Service {
     ) {
         match self.triggers.left(handle) {
             None => reply(self.triggers.poll(handle, waiter)),
-            Some(left) => self.do_aside(Lane::Slow, noted, pid, move |service, _noted| {
-                if let Err(error) = service.watch(handle, pid, view, left.trigger, Some(left.owner)) {
-                    service.log(&error);
-                }
-                reply(service.triggers.poll(handle, waiter));
-            }),
+            Some(left) => {
+                let find = move |service: &Self, asker| service.pressure_for(asker, pid, view);
+                self.look_aside(noted, pid, find, move |service, found| {
+                    if let Err(error) = service.watch(handle, found, left.trigger, Some(left.owner)) {
+                        service.log(&error);
+                    }
+                    reply(service.triggers.poll(handle, waiter));
+                });
+            }
         }
     }
 
@@ -366,6 +385,16 @@ impl Service {
         let message =
             format!("cannot start a thread for a slow container: {error}; raise the limit on tasks");
         self.log.message("no thread", Level::Error, message);
+    }
+
+    /// That it was not looked how old a container is.
+    fn warn_of_many_that_hang(&self) {
+        self.log.message(
+            "many hang",
+            Level::Warn,
+            "too many processes of one tenant hang in the middle of an exec to look at more of its containers: their age \
+             may be too low",
+        );
     }
 
     /// Closes all files that are kept for the next who ask: there are too many.

@@ -129,9 +129,20 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::ProcessGone`] if there is no such process, [`Error::TakesLong`] where it takes a search that is not to be done
-    /// unless it may take long, others where it can't be looked at.
+    /// unless it may take long, [`Error::MayHang`] likewise, others where it can't be looked at.
     pub fn caller<'t>(&self, reader: Reader, text: &'t mut Vec<u8>) -> Result<Caller<'t>, Error> {
         self.callers.find(reader, &self.procfs, &self.layout, text)
+    }
+
+    /// The path of a process's cgroup, for who has to know no more: it takes one file, which never hangs.
+    ///
+    /// # Errors
+    /// Where the process is gone.
+    pub fn place_of(&self, pid: u32) -> Result<Vec<u8>, Error> {
+        with_buffer(|text| {
+            self.procfs.read_of(pid, "cgroup", text)?;
+            self.layout.memory.path_in(text, pid).map(<[u8]>::to_vec)
+        })
     }
 
     /// Opens a reader's cgroup and every level above it.

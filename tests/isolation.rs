@@ -63,11 +63,19 @@ fn main() -> ExitCode {
         }),
         alone("hanging_exec_of_init", MOUNT, || {
             hanging_exec("the same, where it is the container's init that hangs", |tenant| {
-                let held = HeldExec::init(tenant);
-                let enter = held.enter().to_vec();
+                let held = HeldExec::init(tenant, &["pid", "cgroup"]);
+                let enter = held.enter();
                 (held, enter)
             });
         }),
+        alone("hanging_exec_of_an_init_that_is_searched_for", MOUNT, || {
+            hanging_exec("the same, and others have entered nothing but its pid namespace", |tenant| {
+                let held = HeldExec::init(tenant, &["pid"]);
+                let enter = held.enter();
+                (held, enter)
+            });
+        }),
+        alone("hanging_execs_in_many_cgroups", MOUNT, hanging_execs_in_many_cgroups),
         alone("hanging_exec_and_the_load_of_others", MOUNT, hanging_exec_and_the_load_of_others),
         alone("more_namespaces_than_descriptors", SPEED, more_namespaces_than_descriptors),
         alone("aborted_again_and_again", MOUNT, aborted_again_and_again),
@@ -254,6 +262,55 @@ fn hanging_exec(row: &str, hang: impl FnOnce(&Cgroup) -> (HeldExec, Vec<String>)
     assert_is_the_same(&daemon, &server);
     let late = answers.iter().find(|(_, took)| *took > allowed(PATIENCE));
     assert!(never.is_empty() && late.is_none(), "the tenant waits for itself: {late:?}, {never:?}");
+}
+
+/// In each of many cgroups of a tenant a process can't be looked at, and another one asks how old its container is. Nobody knows yet
+/// how old others are.
+fn hanging_execs_in_many_cgroups() {
+    /// More than there are threads that look.
+    const COUNT: usize = 60;
+    const FRESH: usize = 10;
+    let (daemon, tenant) = (supervised(), Cgroup::new().limit(256));
+    let _deadline = Deadline::new(&daemon);
+    let server = daemon.children();
+    let cgroups: Vec<_> = (0..COUNT).map(|number| tenant.child(number.to_string())).collect();
+    let fresh: Vec<_> = (0..FRESH).map(|_| Cgroup::new().limit(LIMIT)).collect();
+    let eldest = |cgroup: &Cgroup| cgroup.command(&["sleep", "1000"]).spawn().unwrap();
+    let mut eldest: Vec<_> = fresh.iter().map(eldest).collect();
+    let born = Instant::now();
+    let held = HeldExec::in_each(&cgroups);
+    let pair = Pair::start(&daemon);
+    let ask_age = |cgroup| ask(cgroup, &[], &daemon, "proc/uptime");
+    let mut waiting: Vec<_> = cgroups.iter().map(ask_age).collect();
+    let uptime = daemon.path("proc/uptime");
+    let uptime = uptime.to_str().unwrap();
+    let first_reads = |cgroup: &Cgroup| {
+        let (age, victim) = (born.elapsed(), Victim::start(cgroup, uptime, None));
+        let text = output(&mut cgroup.command(&["cat", uptime]));
+        (victim.end(&daemon), text.split(' ').next().unwrap().parse::<f64>().unwrap(), age)
+    };
+    let (at_once, later) = fresh.split_at(FRESH / 2);
+    let mut seen: Vec<_> = at_once.iter().map(first_reads).collect();
+    // Until all of them would be known to hang.
+    std::thread::sleep(LOAD);
+    seen.extend(later.iter().map(first_reads));
+    let beside = pair.end(&daemon);
+    drop(held);
+    waiting.iter_mut().chain(&mut eldest).for_each(|process| drop(process.kill()));
+    waiting.iter_mut().chain(&mut eldest).for_each(|process| drop(process.wait()));
+    cgroups.into_iter().for_each(Cgroup::remove);
+    for (seen, uptime, age) in &seen {
+        println!(
+            "isolation: a container of {age:.1?} reads its uptime, {uptime}, for the first time: {seen}"
+        );
+    }
+    table::note(&format!("{COUNT} execs that hang, each in a cgroup of its own"), &beside);
+    beside.check();
+    for (seen, uptime, age) in &seen {
+        beside.holds(seen);
+        assert!(*uptime > age.as_secs_f64() - 0.1, "{uptime}, and its first process is older than {age:?}");
+    }
+    assert_is_the_same(&daemon, &server);
 }
 
 /// Two of a container start to spin while a process of another, which is sampled too, can't be looked at.

@@ -65,7 +65,7 @@ fn main() -> ExitCode {
     // Four processors make some boots crash, so that few guests have them, and are booted once more. The last ones are not run by default.
     const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
     const ZSWAP: &[&str] = &["zswap.enabled=1", "guest.swap=yes", "guest.filter=zswap"];
-    let others: [(_, _, _, &[&str], &[&str]); 13] = [
+    let others: [(_, _, _, &[&str], &[&str]); 14] = [
         ("linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
         ("linux_6.12_v2_topology", "6.12", "v2", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
         ("linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
@@ -85,6 +85,8 @@ fn main() -> ExitCode {
             &["topology"],
             &["qemu.smp=4,cores=2,threads=2", "guest.smt=off"],
         ),
+        // A kernel that can't be asked for the init of a namespace.
+        ("linux_6.1_hybrid_hanging", "6.1", "hybrid", &["isolation"], &["guest.filter=hanging"]),
     ];
     for (place, (name, kernel, layout, tests, more)) in others.into_iter().enumerate() {
         let guest = Trial::ignorable_test(name, move || match missing() {

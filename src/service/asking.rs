@@ -1,10 +1,11 @@
 //! From a reader and what it asks for to the answer, without anybody having to wait for it who is not of its container.
 
 use super::answers::{Answer, CgroupAnswers, Found, Reading};
-use super::aside::{Job, Lane, Owner};
+use super::aside::{Job, Lane, Owner, Refused};
+use super::in_time::{InTime, Reply};
 use super::ledgers::Ledgers;
 use super::loads::Asked;
-use super::share::Share;
+use super::share::{Permit, Share};
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
@@ -15,12 +16,10 @@ use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use cgprocfs_core::topology::{MemoryByNode, Topology};
 use cgprocfs_core::view::ViewId;
-use parking_lot::Mutex;
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 /// How often a cgroup that goes away while it is read is looked up again.
@@ -43,6 +42,22 @@ pub(crate) enum Asker {
     Helping,
     /// Nobody else waits for it.
     Patient,
+    /// Nobody waits for it at all: it may never come back.
+    Looking,
+}
+
+impl Asker {
+    /// Who works in a lane.
+    const fn of(lane: Lane) -> Self {
+        match lane {
+            Lane::Quick | Lane::Slow => Self::Patient,
+            Lane::Looks => Self::Looking,
+        }
+    }
+
+    const fn may_take_long(self) -> bool {
+        matches!(self, Self::Patient | Self::Looking)
+    }
 }
 
 /// Who waits for the answer.
@@ -169,6 +184,8 @@ enum Attempt<T> {
     IsRead(Arc<CgroupAnswers>),
     /// It is to be asked for aside, in that lane on behalf of that owner, and what is to be done next.
     Aside(Lane, Owner, Next),
+    /// Likewise where that may hang.
+    Look(Owner),
     /// When the container started has to be found out first.
     Start(Seeker),
 }
@@ -191,30 +208,47 @@ impl Next {
 struct Seeker {
     /// Of the container's cgroup.
     container: u64,
-    memory: Vec<u8>,
-    container_length: usize,
-    membership: Vec<u8>,
+    memory: Owner,
+    /// The container's path.
+    place: Owner,
     pid: u32,
     pid_namespace: Option<u64>,
-    boot_offset: i64,
 }
 
 impl Seeker {
+    /// As much of it as the search is told by.
     fn caller(&self) -> Caller<'_> {
         Caller {
-            memory: &self.memory,
-            container_length: self.container_length,
-            membership: &self.membership,
+            container_length: self.place.len(),
             pid: self.pid,
             pid_namespace: self.pid_namespace,
-            boot_offset: self.boot_offset,
-            may_take_long: true,
+            ..Caller::of_memory(&self.memory)
         }
     }
+}
 
-    /// The container's path.
-    fn place(&self) -> &[u8] {
-        &self.memory[..self.container_length.min(self.memory.len())]
+/// A look at when a container started. However it ends, those who wait for it go on: also where it is given no turn.
+struct Look {
+    service: Arc<Service>,
+    seeker: Seeker,
+    so_far: Arc<AtomicU64>,
+    life: Option<Life>,
+}
+
+impl Look {
+    fn look(mut self) {
+        let Seeker { container, place, .. } = &self.seeker;
+        let life = self.service.source.life((*container, place), &self.seeker.caller(), &self.so_far);
+        self.life = life.ok();
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let Self { service, seeker, life, .. } = self;
+        for again in service.starts.found(seeker.container, life.take()) {
+            service.put_aside(Lane::Quick, seeker.memory.clone(), again);
+        }
     }
 }
 
@@ -280,11 +314,60 @@ impl Service {
                     again(asker);
                 }
             }
+            Attempt::Look(owner) => self.look(owner, waiter, query, Box::new(reply)),
             Attempt::Start(seeker) => {
                 let again = self.again(&Owner::from(&*seeker.memory), waiter, query, reply);
                 self.seek_start(asker, seeker, again);
             }
         }
+    }
+
+    /// Has `reply` told by a thread that may hang, or else in time to ask again.
+    fn look<Q: Query>(self: &Arc<Self>, owner: Owner, waiter: Waiter, query: Q, reply: Reply<Q::Answer>) {
+        let Waiter { pid, asked, noted } = waiter;
+        let (service, reply) = (Arc::clone(self), self.in_time(&owner, noted, reply));
+        let look = move || {
+            if reply.begin() {
+                let waiter = Waiter { pid, asked, noted: Noted::nowhere() };
+                let reply: Reply<_> = Box::new(move |answer| reply.tell(answer));
+                service.ask(Asker::Looking, waiter, query, reply);
+            }
+        };
+        self.push_aside(Lane::Looks, owner, Box::new(look));
+    }
+
+    /// A reply for what may hang: after [`PATIENCE`] it is EAGAIN.
+    fn in_time<T: Send + 'static>(&self, owner: &Owner, noted: Noted, reply: Reply<T>) -> InTime<T> {
+        let (reply, give_up) = InTime::new(owner, noted, reply);
+        if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, give_up) {
+            self.warn_of_no_thread(&error);
+        }
+        reply
+    }
+
+    /// Has `tell` told what `look` finds out about a process, by a thread that nobody else waits for, or where that may hang, by
+    /// one that may, in time to ask again.
+    pub(super) fn look_aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        noted: Noted,
+        pid: u32,
+        look: impl Fn(&Self, Asker) -> Result<T, Error> + Send + 'static,
+        tell: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
+    ) {
+        self.do_aside(Lane::Slow, noted, pid, move |service, noted| match look(service, Asker::Patient) {
+            Err(Error::MayHang(path)) => {
+                let (told, looking) = (Arc::clone(service), Arc::clone(service));
+                let owner = of_path(&path);
+                let reply = service.in_time(&owner, noted, Box::new(move |found| tell(&told, found)));
+                let look = move || {
+                    if reply.begin() {
+                        reply.tell(look(&looking, Asker::Looking));
+                    }
+                };
+                service.push_aside(Lane::Looks, owner, Box::new(look));
+            }
+            found => tell(service, found),
+        });
     }
 
     /// Has `work` done on a thread that nobody else waits for.
@@ -295,7 +378,7 @@ impl Service {
         pid: u32,
         work: impl FnOnce(&Arc<Self>, Noted) + Send + 'static,
     ) {
-        let (service, owner) = (Arc::clone(self), of_process(pid));
+        let (service, owner) = (Arc::clone(self), self.owner_of(pid));
         noted.wait(&owner);
         let job = move || {
             noted.begin();
@@ -304,15 +387,24 @@ impl Service {
         self.push_aside(lane, owner, Box::new(job));
     }
 
+    /// On whose behalf something is done for a process.
+    fn owner_of(&self, pid: u32) -> Owner {
+        let place = if pid == 0 { None } else { self.source.place_of(pid).ok() };
+        place.map_or_else(|| of_process(pid), Owner::from)
+    }
+
     /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.
     pub(super) fn for_caller<T>(
         &self,
+        asker: Asker,
         pid: u32,
         make: impl Fn(&Caller<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let (mut membership, mut attempt) = (Vec::new(), 1);
         loop {
-            let reader = Reader { pid, max_age: MAX_AGE, needs: Needs::CPUS, may_take_long: true };
+            let may_hang = asker == Asker::Looking;
+            let (max_age, needs) = (MAX_AGE, Needs::CPUS);
+            let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang };
             let caller = self.source.caller(reader, &mut membership)?;
             match make(&caller) {
                 Err(error) if error.is_race() && attempt < ATTEMPTS => {
@@ -332,7 +424,7 @@ impl Service {
     pub fn leave_aside(self: &Arc<Self>, pid: u32) {
         let service = Arc::clone(self);
         let leave = move || {
-            let leave = service.for_caller(pid, |caller| {
+            let leave = service.for_caller(Asker::Looking, pid, |caller| {
                 let answers = service.answers_for(caller)?;
                 service.share_of(caller, &answers).put_aside(Instant::now() + LEFT_ASIDE);
                 Ok(())
@@ -341,7 +433,7 @@ impl Service {
                 service.log(&error);
             }
         };
-        self.push_aside(Lane::Looks, of_process(pid), Box::new(leave));
+        self.push_aside(Lane::Looks, self.owner_of(pid), Box::new(leave));
     }
 
     fn again<Q: Query>(
@@ -360,18 +452,20 @@ impl Service {
     }
 
     fn put_aside(&self, lane: Lane, owner: Owner, again: Again) {
-        self.push_aside(lane, owner, Box::new(move || again(Asker::Patient)));
+        self.push_aside(lane, owner, Box::new(move || again(Asker::of(lane))));
     }
 
-    /// A job that nobody can do is dropped, and its reader gets an error.
+    /// A job that nobody can do is dropped, and its reader gets an error, or what is known.
     fn push_aside(&self, lane: Lane, owner: Owner, job: Job) {
         let aside = match lane {
             Lane::Quick => &self.quick,
             Lane::Slow => &self.slow,
             Lane::Looks => &self.looks,
         };
-        if let Err(error) = aside.push(lane, owner, job) {
-            self.warn_of_no_thread(&error);
+        match aside.push(lane, owner, job) {
+            Ok(()) => {}
+            Err(Refused::NoThread(error)) => self.warn_of_no_thread(&error),
+            Err(Refused::TooMany) => self.warn_of_many_that_hang(),
         }
     }
 
@@ -419,15 +513,16 @@ impl Service {
         membership: &mut Vec<u8>,
     ) -> Attempt<Q::Answer> {
         let (pid, began) = (waiter.pid, Instant::now());
-        let (needs, is_patient) = (query.needs(), asker == Asker::Patient);
-        let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient };
+        let (needs, is_patient) = (query.needs(), asker.may_take_long());
+        let may_hang = asker == Asker::Looking;
+        let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
         // Whose container it is is not known yet; all that are in one cgroup take turns as one.
         let caller = match self.source.caller(reader, membership) {
             Ok(caller) => caller,
             Err(Error::TakesLong(path)) => {
                 return Attempt::Aside(Lane::Quick, of_path(&path), Next::default());
             }
-            Err(Error::MayHang(path)) => return Attempt::Aside(Lane::Looks, of_path(&path), Next::default()),
+            Err(Error::MayHang(path)) => return Attempt::Look(of_path(&path)),
             Err(error) => return Attempt::Done(Err(error), Next::default()),
         };
         let answers = match self.answers_for(&caller) {
@@ -448,7 +543,8 @@ impl Service {
             Found::IsRead => return Attempt::IsRead(answers),
             Found::ToBeRead(reading) => self.read(asker, &caller, query, (&answers, &share), reading),
         };
-        let attempt = self.finish(asker, query, attempt, caller.memory, Some((&answers, &share)));
+        let of = Some((&*answers, &*share, container_of(&caller)));
+        let attempt = self.finish(asker, query, attempt, caller.memory, of);
         share.charge(&self.busyness, pid, began, Instant::now());
         if is_patient && !share.is_aside(Instant::now()) {
             self.known_aside.remove(pid);
@@ -491,7 +587,7 @@ impl Service {
             owner: caller.memory.into(),
             again: reading.end(),
         };
-        let Some(permit) = Permit::of(asker, &self.readings_left) else {
+        let Some(permit) = self.permit(asker, container_of(caller)) else {
             return Attempt::Aside(Lane::Quick, caller.memory.into(), end(reading));
         };
         self.answers.forget_now_and_then();
@@ -512,15 +608,13 @@ impl Service {
                 self.put_all_aside(end(reading));
                 Attempt::Start(Seeker {
                     container,
-                    memory: caller.memory.to_vec(),
-                    container_length: caller.container_length,
-                    membership: caller.membership.to_vec(),
+                    memory: caller.memory.into(),
+                    place: container_of(caller).into(),
                     pid: caller.pid,
                     pid_namespace: caller.pid_namespace,
-                    boot_offset: caller.boot_offset,
                 })
             }
-            Err(NotRead::Error(Error::TakesLong(_))) if asker != Asker::Patient => {
+            Err(NotRead::Error(Error::TakesLong(_))) if !asker.may_take_long() => {
                 Attempt::Aside(Lane::Slow, caller.memory.into(), end(reading))
             }
             Err(NotRead::Error(error)) => {
@@ -541,28 +635,29 @@ impl Service {
         query: &Q,
         attempt: Attempt<Q::Found>,
         cgroup: &[u8],
-        of: Option<(&CgroupAnswers, &Share)>,
+        of: Option<(&CgroupAnswers, &Share, &[u8])>,
     ) -> Attempt<Q::Answer> {
         let (found, next) = match attempt {
             Attempt::Done(Ok(found), next) => (found, next),
             Attempt::Done(Err(error), next) => return Attempt::Done(Err(error), next),
             Attempt::IsRead(answers) => return Attempt::IsRead(answers),
             Attempt::Aside(lane, owner, next) => return Attempt::Aside(lane, owner, next),
+            Attempt::Look(owner) => return Attempt::Look(owner),
             Attempt::Start(seeker) => return Attempt::Start(seeker),
         };
         if !Q::READS_FILES {
             return Attempt::Done(query.finish(self, found, cgroup), next);
         }
-        let Some(permit) = Permit::of(asker, &self.readings_left) else {
+        let Some(permit) = self.permit(asker, of.map_or(b"", |(_, _, container)| container)) else {
             return Attempt::Aside(Lane::Quick, cgroup.into(), next);
         };
-        let pace = of.map(|(answers, _)| &answers.pace_of_files);
+        let pace = of.map(|(answers, ..)| &answers.pace_of_files);
         let before = pace.filter(|pace| pace.is_to_be_measured()).map(|_| sys::thread_time());
         let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         drop(permit);
-        if let Some((answers, share)) = of
+        if let Some((answers, share, _)) = of
             && let Some(aside) = answers.pace_of_files.was_read(began.elapsed(), ran)
         {
             share.put_aside(Instant::now() + aside);
@@ -573,6 +668,11 @@ impl Service {
         // It may be tried again.
         self.put_all_aside(next);
         Attempt::Done(answer, Next::default())
+    }
+
+    /// Whoever is patient needs none.
+    fn permit(&self, asker: Asker, container: &[u8]) -> Option<Permit<'_>> {
+        if asker.may_take_long() { Some(Permit::default()) } else { self.readings.permit(container) }
     }
 
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
@@ -632,31 +732,24 @@ impl Service {
             // It is gone, and so is whoever would hear of it.
             Err(error) => return self.log(&error),
         };
-        let container = seeker.container;
-        let so_far = match self.starts.wait(container, again, own) {
+        let (container, memory) = (seeker.container, seeker.memory.clone());
+        let so_far = match self.starts.wait((container, &seeker.place), again, own) {
             Waiting::Waits => return,
             Waiting::NeedNot(again) => return again(asker),
             Waiting::HasToLook(so_far) => so_far,
         };
-        let this_look = Arc::clone(&so_far);
-        let owner = Owner::from(seeker.place());
-        let service = Arc::clone(self);
-        let look = move || {
-            let life = service.source.life((container, seeker.place()), &seeker.caller(), &so_far);
-            let waiting = service.starts.found(container, seeker.place(), life.ok());
-            let owner = Owner::from(seeker.memory);
-            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, owner.clone(), again));
-        };
-        self.push_aside(Lane::Looks, owner.clone(), Box::new(look));
-        let service = Arc::clone(self);
+        let (service, this_look) = (Arc::clone(self), Arc::clone(&so_far));
         let give_up = move || {
             let waiting = service.starts.give_up(container, &this_look);
-            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, owner.clone(), again));
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, memory.clone(), again));
         };
-        if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, Box::new(give_up)) {
-            self.warn_of_no_thread(&error);
-            // Nobody would, later.
-            drop(self.starts.found(container, &[], None));
+        let later = self.quick.push_later(Instant::now() + PATIENCE, Box::new(give_up));
+        let owner = seeker.place.clone();
+        let look = Look { service: Arc::clone(self), seeker, so_far, life: None };
+        match later {
+            Ok(()) => self.push_aside(Lane::Looks, owner, Box::new(move || look.look())),
+            // Nobody would tell them that it takes too long.
+            Err(error) => self.warn_of_no_thread(&error),
         }
     }
 }
@@ -676,77 +769,121 @@ fn of_process(pid: u32) -> Owner {
     format!("\0/{pid}").into_bytes().into()
 }
 
+/// The path of a caller's container.
+fn container_of<'t>(caller: &Caller<'t>) -> &'t [u8] {
+    caller.memory.get(..caller.container_length).unwrap_or(caller.memory)
+}
+
 fn of_path(path: &str) -> Owner {
     path.as_bytes().into()
 }
 
-/// That a thread may read a cgroup: of those that serve not all may.
-struct Permit<'s>(Option<&'s AtomicUsize>);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Source;
+    use cgprocfs_core::psi::{Line, Trigger};
+    use cgprocfs_core::view::find;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::path::{Path, PathBuf};
+    use std::process::Command;
+    use std::sync::mpsc;
+    use tempfile::TempDir;
 
-impl<'s> Permit<'s> {
-    fn of(asker: Asker, left: &'s AtomicUsize) -> Option<Self> {
-        if asker == Asker::Patient {
-            return Some(Self(None));
-        }
-        let one_less = |left: usize| left.checked_sub(1);
-        left.fetch_update(Ordering::Acquire, Ordering::Relaxed, one_less).ok().map(|_| Self(Some(left)))
-    }
-}
+    const LONG: Duration = Duration::from_secs(20);
+    /// A reader in the written system.
+    const READER: u32 = 31337;
 
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        if let Some(left) = self.0 {
-            left.fetch_add(1, Ordering::Release);
-        }
-    }
-}
-
-/// The processes whose container is served aside, so that their next requests are put there without a look at who they are:
-/// to be taken for one of another container costs a reader a little time and nothing else.
-#[derive(Default)]
-pub(super) struct KnownAside {
-    owners: Mutex<HashMap<u32, (Owner, Instant)>>,
-    count: AtomicUsize,
-}
-
-/// For so long: nobody can have ids be used again so soon.
-const KNOWN_FOR: Duration = Duration::from_millis(500);
-/// So many are remembered.
-const MOST_KNOWN: usize = 8192;
-
-impl KnownAside {
-    fn owner(&self, pid: u32) -> Option<Owner> {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return None;
-        }
-        let (owner, since) = self.owners.lock().get(&pid).cloned()?;
-        (since.elapsed() < KNOWN_FOR).then_some(owner)
+    fn system() -> (TempDir, PathBuf) {
+        let directory = tempfile::tempdir().unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes/root");
+        let status = Command::new("cp").arg("-r").arg(fixture).arg(directory.path()).status();
+        assert!(status.unwrap().success());
+        let root = directory.path().join("root");
+        (directory, root)
     }
 
-    fn add(&self, pid: u32, owner: Owner) {
-        let mut owners = self.owners.lock();
-        if owners.len() >= MOST_KNOWN {
-            owners.clear();
-        }
-        owners.insert(pid, (owner, Instant::now()));
-        self.count.store(owners.len(), Ordering::Relaxed);
+    /// The reader was put into a pid namespace from outside, the kernel does not say who is init there, and one of
+    /// those who may be it can't be looked at.
+    fn hang(root: &Path) {
+        let process = |pid: u32, parent: u32, ids: &str| {
+            let process = root.join(format!("proc/{pid}"));
+            fs::create_dir_all(&process).unwrap();
+            fs::write(process.join("status"), format!("PPid:\t{parent}\nNSpid:\t{ids}\n")).unwrap();
+            process
+        };
+        process(50, 0, "50");
+        let namespaces = process(READER, 50, "31337\t7").join("ns");
+        let file = namespaces.join("namespace");
+        fs::write(&file, "").unwrap();
+        let name = format!("pid:[{}]", file.metadata().unwrap().ino());
+        fs::rename(file, namespaces.join(&name)).unwrap();
+        fs::remove_file(namespaces.join("pid")).unwrap();
+        symlink(name, namespaces.join("pid")).unwrap();
+        // To open it takes somebody who writes.
+        let file = process(60, 50, "60\t1").join("cgroup");
+        mknodat(CWD, file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
     }
 
-    fn remove(&self, pid: u32) {
-        if self.count.load(Ordering::Relaxed) == 0 {
-            return;
+    /// Whoever is patient is patient with what takes long.
+    #[test]
+    fn what_hangs_holds_up_nobody_else_and_is_answered() {
+        let (_directory, root) = system();
+        hang(&root);
+        let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+        let (sender, told) = mpsc::channel();
+        let errno = |error: Error| error.errno();
+        for _ in 0..40 {
+            let waiter = Waiter { pid: READER, asked: Instant::now(), noted: Noted::nowhere() };
+            let (asking, sender, query) =
+                (Arc::clone(&service), sender.clone(), TextOf(find("proc/meminfo").unwrap()));
+            let ask = move |_: &Arc<Service>, _| {
+                asking.ask(Asker::Patient, waiter, query, move |text| {
+                    sender.send(text.map(drop).map_err(errno)).unwrap();
+                });
+            };
+            service.do_aside(Lane::Quick, Noted::nowhere(), READER, ask);
         }
-        let mut owners = self.owners.lock();
-        owners.remove(&pid);
-        if owners.is_empty() {
-            owners.shrink_to_fit();
+        let (handle, trigger) = (1, Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
+        let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
+        service.ask_to_arm(Noted::nowhere(), (handle, READER), view, Some(trigger), move |armed| {
+            sender.send(armed.map_err(errno)).unwrap();
+        });
+        for _ in 0..41 {
+            assert_eq!(told.recv_timeout(LONG), Ok(Err(libc::EAGAIN)));
         }
-        self.count.store(owners.len(), Ordering::Relaxed);
+        // It hangs, and nothing else does.
+        for (lane, is_hanging) in [(Lane::Quick, false), (Lane::Slow, false), (Lane::Looks, true)] {
+            let (sender, done) = mpsc::channel();
+            let owner = service.owner_of(READER);
+            let wait = if is_hanging { 4 * PATIENCE / 10 } else { LONG };
+            service.push_aside(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
+            assert_eq!(done.recv_timeout(wait).is_err(), is_hanging, "{lane:?}");
+        }
     }
 
-    /// Forgets all of them: most are gone.
-    pub(super) fn clear(&self) {
-        *self.owners.lock() = HashMap::new();
-        self.count.store(0, Ordering::Relaxed);
+    /// A tenant may have any number of them.
+    #[test]
+    fn processes_of_one_cgroup_take_turns_as_one() {
+        let (_directory, root) = system();
+        for (pid, cgroup) in [(7001, "/a"), (7002, "/a"), (7003, "/b")] {
+            let process = root.join(format!("proc/{pid}"));
+            fs::create_dir_all(&process).unwrap();
+            fs::write(process.join("cgroup"), format!("0::{cgroup}\n")).unwrap();
+        }
+        let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+        let ((sender, done), (go, gate)) = (mpsc::channel(), mpsc::channel::<()>());
+        let wait = move |_: &Arc<Service>, _| gate.recv().unwrap_or_default();
+        service.do_aside(Lane::Quick, Noted::nowhere(), 7001, wait);
+        for pid in [7002, 7003] {
+            let sender = sender.clone();
+            service.do_aside(Lane::Quick, Noted::nowhere(), pid, move |_, _| sender.send(pid).unwrap());
+        }
+        assert_eq!(done.recv_timeout(LONG), Ok(7003));
+        assert!(done.recv_timeout(Duration::from_millis(200)).is_err());
+        drop(go);
+        assert_eq!(done.recv_timeout(LONG), Ok(7002));
     }
 }

@@ -29,11 +29,20 @@ pub(super) struct Starts {
 /// What is known of one.
 enum Start {
     /// What was found of the container at that path.
-    Known(Arc<Life>, Vec<u8>),
-    /// Somebody looks: what was found so far, and who waits; `None` once they have waited too long.
-    Sought(Arc<AtomicU64>, Option<Vec<Again>>),
+    Known(Arc<Life>, Arc<[u8]>),
+    /// Somebody looks at the container at that path.
+    Sought(Look),
     /// The look has failed after it had found this. It is good enough until the next sweep.
     Failed(Ticks),
+}
+
+/// A look that has not ended.
+struct Look {
+    path: Arc<[u8]>,
+    /// What was found so far.
+    so_far: Arc<AtomicU64>,
+    /// Who waits; `None` once they have waited too long.
+    waiting: Option<Vec<Again>>,
 }
 
 /// What a reader is told.
@@ -60,10 +69,10 @@ impl Starts {
         let life = match self.containers.lock().get(&container) {
             Some(Start::Known(life, _)) => Arc::clone(life),
             Some(Start::Failed(start)) => return Known::SoFar(*start),
-            Some(Start::Sought(so_far, None)) => {
-                return Known::SoFar(Ticks::new(so_far.load(Ordering::Relaxed)));
+            Some(Start::Sought(Look { waiting: Some(_), .. })) => return Known::Sought,
+            Some(Start::Sought(look)) => {
+                return Known::SoFar(Ticks::new(look.so_far.load(Ordering::Relaxed)));
             }
-            Some(Start::Sought(_, Some(_))) => return Known::Sought,
             None => return Known::Nothing,
         };
         if life.goes_on() {
@@ -87,19 +96,22 @@ impl Starts {
         self.containers.lock().retain(|_, start| !matches!(start, Start::Known(..)));
     }
 
-    /// Has `job` done once somebody's look has ended, or has taken too long. Gives back the job if that is so by now, or,
-    /// where nobody looks, what has to be filled in by looking; the caller looks then.
-    pub(super) fn wait(&self, container: u64, job: Again, so_far: Ticks) -> Waiting {
+    /// Has `job` done once somebody's look at the container at `path` has ended, or has taken too long. Gives back the job if that
+    /// is so by now, or, where nobody looks, what has to be filled in by looking; the caller looks then.
+    pub(super) fn wait(&self, container: (u64, &Arc<[u8]>), job: Again, so_far: Ticks) -> Waiting {
+        let (container, path) = container;
         let mut containers = self.containers.lock();
         match containers.get_mut(&container) {
-            Some(Start::Sought(_, Some(waiting))) => {
+            Some(Start::Sought(Look { waiting: Some(waiting), .. })) => {
                 waiting.push(job);
                 Waiting::Waits
             }
             Some(_) => Waiting::NeedNot(job),
             None => {
                 let so_far = Arc::new(AtomicU64::new(so_far.get()));
-                containers.insert(container, Start::Sought(Arc::clone(&so_far), Some(vec![job])));
+                let (path, waiting) = (Arc::clone(path), Some(vec![job]));
+                containers
+                    .insert(container, Start::Sought(Look { path, so_far: Arc::clone(&so_far), waiting }));
                 Waiting::HasToLook(so_far)
             }
         }
@@ -108,50 +120,72 @@ impl Starts {
     /// The look that has found so much took too long. Those who waited for it.
     pub(super) fn give_up(&self, container: u64, so_far: &Arc<AtomicU64>) -> Vec<Again> {
         match self.containers.lock().get_mut(&container) {
-            Some(Start::Sought(this, waiting)) if Arc::ptr_eq(this, so_far) => {
-                waiting.take().unwrap_or_default()
+            Some(Start::Sought(look)) if Arc::ptr_eq(&look.so_far, so_far) => {
+                look.waiting.take().unwrap_or_default()
             }
             _ => Vec::new(),
         }
     }
 
-    /// The look at the container at `path` has ended, with what it found, if it came to its end. Those who waited for it.
-    pub(super) fn found(&self, container: u64, path: &[u8], life: Option<Life>) -> Vec<Again> {
+    /// The look has ended, with what it found, if it came to its end. Those who waited for it.
+    pub(super) fn found(&self, container: u64, life: Option<Life>) -> Vec<Again> {
         let mut containers = self.containers.lock();
         if containers.len() >= self.most {
             forget_excess(&mut containers, self.most - self.most / 8);
         }
-        let Some(Start::Sought(so_far, waiting)) = containers.remove(&container) else { return Vec::new() };
-        let failed = Start::Failed(Ticks::new(so_far.load(Ordering::Relaxed)));
-        let now = life.map_or(failed, |life| Start::Known(Arc::new(life), path.to_vec()));
+        let look = match containers.remove(&container) {
+            Some(Start::Sought(look)) => look,
+            // It was swept.
+            Some(other) => {
+                containers.insert(container, other);
+                return Vec::new();
+            }
+            None => return Vec::new(),
+        };
+        let failed = Start::Failed(Ticks::new(look.so_far.load(Ordering::Relaxed)));
+        let now = life.map_or(failed, |life| Start::Known(Arc::new(life), look.path));
         containers.insert(container, now);
-        waiting.unwrap_or_default()
+        look.waiting.unwrap_or_default()
     }
 
-    /// Forgets containers that `exists` denies, and those whose init has ended. Tells of the others that they run.
+    /// Forgets containers that `exists` denies, also where somebody hangs who looks at one, and those whose init has ended. Tells of
+    /// the others that they run.
     pub(super) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool, runs: impl Fn(u64)) {
-        type Found = Option<(Arc<Life>, Vec<u8>)>;
+        /// To be checked while nobody has to wait for it.
+        enum Found {
+            Life(Arc<Life>, Arc<[u8]>),
+            Hanging(Arc<[u8]>),
+            Nothing,
+        }
         let known: Vec<_> = {
             let containers = self.containers.lock();
             let known = containers.iter().filter_map(|(&number, start)| match start {
-                Start::Known(life, path) => Some((number, Some((Arc::clone(life), path.clone())))),
-                Start::Failed(_) => Some((number, None)),
-                Start::Sought(..) => None,
+                Start::Known(life, path) => Some((number, Found::Life(Arc::clone(life), Arc::clone(path)))),
+                Start::Failed(_) => Some((number, Found::Nothing)),
+                Start::Sought(look) if look.waiting.is_none() => {
+                    Some((number, Found::Hanging(Arc::clone(&look.path))))
+                }
+                Start::Sought(_) => None,
             });
             known.collect()
         };
         let is_gone = |(number, found): &(u64, Found)| match found {
-            Some((life, path)) if exists(*number, path) && life.goes_on() => {
+            Found::Life(life, path) if exists(*number, path) && life.goes_on() => {
                 runs(*number);
                 false
             }
+            Found::Hanging(path) => !exists(*number, path),
             _ => true,
         };
         let gone: Vec<_> = known.into_iter().filter(is_gone).collect();
         let mut containers = self.containers.lock();
-        for (number, _) in gone {
-            // Somebody may look for it anew meanwhile.
-            if containers.get(&number).is_some_and(|start| !matches!(start, Start::Sought(..))) {
+        for (number, found) in gone {
+            let is_it = |start: &Start| match start {
+                Start::Sought(look) => look.waiting.is_none() && matches!(found, Found::Hanging(_)),
+                // Somebody may have looked for it anew meanwhile.
+                Start::Known(..) | Start::Failed(_) => !matches!(found, Found::Hanging(_)),
+            };
+            if containers.get(&number).is_some_and(is_it) {
                 containers.remove(&number);
             }
         }
@@ -164,7 +198,7 @@ impl Starts {
 /// hierarchy, for their numbers tell nothing of who asks next.
 fn forget_excess(containers: &mut HashMap<u64, Start>, most: usize) {
     let known = containers.iter().filter_map(|(&number, start)| match start {
-        Start::Known(_, path) => Some((number, path.as_slice(), 1)),
+        Start::Known(_, path) => Some((number, &path[..], 1)),
         _ => None,
     });
     let excess = excess(known, most);
@@ -192,6 +226,10 @@ mod tests {
         life
     }
 
+    fn path() -> Arc<[u8]> {
+        b"/c"[..].into()
+    }
+
     fn job() -> Again {
         Box::new(|_| {})
     }
@@ -200,12 +238,14 @@ mod tests {
     fn the_first_looks_for_all() {
         let starts = Starts::new(MOST);
         assert!(matches!(starts.of(7), Known::Nothing));
-        let Waiting::HasToLook(_) = starts.wait(7, job(), Ticks::new(90)) else { panic!("nobody looks") };
-        assert!(matches!(starts.wait(7, job(), Ticks::new(95)), Waiting::Waits));
+        let Waiting::HasToLook(_) = starts.wait((7, &path()), job(), Ticks::new(90)) else {
+            panic!("nobody looks")
+        };
+        assert!(matches!(starts.wait((7, &path()), job(), Ticks::new(95)), Waiting::Waits));
         assert!(matches!(starts.of(7), Known::Sought));
-        assert_eq!(starts.found(7, b"/c", Some(life(80))).len(), 2);
+        assert_eq!(starts.found(7, Some(life(80))).len(), 2);
         assert!(matches!(starts.of(7), Known::At(life) if life.start.get() == 80));
-        assert!(matches!(starts.wait(7, job(), Ticks::new(99)), Waiting::NeedNot(_)));
+        assert!(matches!(starts.wait((7, &path()), job(), Ticks::new(99)), Waiting::NeedNot(_)));
         starts.sweep(|_, _| true, |number| assert_eq!(number, 7));
         assert!(matches!(starts.of(7), Known::At(_)));
         starts.sweep(|number, path| (number, path) != (7, b"/c"), |_| panic!("it is gone"));
@@ -215,7 +255,7 @@ mod tests {
     #[test]
     fn what_was_found_so_far_is_told_while_the_look_hangs() {
         let starts = Starts::new(MOST);
-        let Waiting::HasToLook(so_far) = starts.wait(7, job(), Ticks::new(90)) else {
+        let Waiting::HasToLook(so_far) = starts.wait((7, &path()), job(), Ticks::new(90)) else {
             panic!("nobody looks")
         };
         assert_eq!(starts.give_up(7, &so_far).len(), 1);
@@ -223,27 +263,43 @@ mod tests {
         so_far.store(85, Ordering::Relaxed);
         assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 85));
         assert!(starts.give_up(7, &so_far).is_empty());
-        assert!(starts.found(7, b"/c", None).is_empty());
+        assert!(starts.found(7, None).is_empty());
         assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 85));
         starts.sweep(|_, _| true, |_| {});
         assert!(matches!(starts.of(7), Known::Nothing), "it is looked for again");
     }
 
     #[test]
+    fn a_look_that_hangs_at_a_container_that_is_gone_is_forgotten() {
+        let starts = Starts::new(MOST);
+        let Waiting::HasToLook(so_far) = starts.wait((7, &path()), job(), Ticks::new(90)) else {
+            panic!("nobody looks")
+        };
+        starts.sweep(|_, _| false, |_| {});
+        assert_eq!(starts.give_up(7, &so_far).len(), 1, "somebody waits for it");
+        starts.sweep(|number, at| (number, at) == (7, &*path()), |_| panic!("nothing is known of it"));
+        assert!(matches!(starts.of(7), Known::SoFar(_)));
+        starts.sweep(|_, _| false, |_| {});
+        assert!(starts.containers.lock().is_empty());
+        assert!(starts.found(7, Some(life(80))).is_empty() && starts.containers.lock().is_empty());
+    }
+
+    #[test]
     fn as_many_as_one_likes_are_not_remembered() {
         let starts = Starts::new(MOST);
         for container in 1..3 * MOST as u64 {
-            starts.wait(container, job(), Ticks::new(1));
-            starts.found(container, b"/c", Some(life(1)));
+            starts.wait((container, &path()), job(), Ticks::new(1));
+            starts.found(container, Some(life(1)));
         }
         assert!(starts.containers.lock().len() <= MOST);
     }
+
     #[test]
     fn whoever_has_many_leaves_room_for_others() {
         let starts = Starts::new(MOST);
         let find = |container: u64, path: &str, life| {
-            starts.wait(container, job(), Ticks::new(1));
-            starts.found(container, path.as_bytes(), life);
+            starts.wait((container, &path.as_bytes().into()), job(), Ticks::new(1));
+            starts.found(container, life);
         };
         (1..=100).for_each(|other| find(other, "/pods/other", Some(life(1))));
         for container in 1000..1000 + 3 * MOST as u64 {
@@ -253,7 +309,7 @@ mod tests {
         // Nor does it help to have looks that fail, or that hang.
         (100_000..100_000 + 3 * MOST as u64).for_each(|container| find(container, "/pods/tenant", None));
         for container in 200_000..200_000 + 3 * MOST as u64 {
-            starts.wait(container, job(), Ticks::new(1));
+            starts.wait((container, &path()), job(), Ticks::new(1));
         }
         (300_000..300_100).for_each(|container| find(container, "/pods/tenant", Some(life(1))));
         assert!((1..=100).all(|other| matches!(starts.of(other), Known::At(_))));

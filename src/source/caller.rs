@@ -42,6 +42,8 @@ pub struct Reader {
     pub needs: Needs,
     /// Whether nobody else waits for the thread that asks.
     pub may_take_long: bool,
+    /// Whether it may be that this thread never comes back.
+    pub may_hang: bool,
 }
 
 /// A process's place in the hierarchies, within the text of its `/proc/PID/cgroup`.
@@ -61,6 +63,8 @@ pub struct Caller<'t> {
     pub boot_offset: i64,
     /// Whether whoever waits for the reading does so on a thread that nobody else needs.
     pub may_take_long: bool,
+    /// Whether it may be that this thread never comes back.
+    pub may_hang: bool,
 }
 
 impl<'t> Caller<'t> {
@@ -75,6 +79,7 @@ impl<'t> Caller<'t> {
             pid_namespace: None,
             boot_offset: 0,
             may_take_long: true,
+            may_hang: true,
         }
     }
 
@@ -134,7 +139,7 @@ impl Callers {
         layout: &Layout,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
-        let Reader { pid, max_age, needs, may_take_long } = reader;
+        let Reader { pid, max_age, needs, may_take_long, may_hang } = reader;
         let own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
         // Who asks how old a container is asks for its init.
         let asks_pid = |number| needs.covers(Needs::START) || own_cgroup_namespace(number);
@@ -168,6 +173,7 @@ impl Callers {
             pid_namespace: namespaces.pid.filter(|_| needs.covers(Needs::START)),
             boot_offset,
             may_take_long,
+            may_hang,
         };
         if memory == b"/" {
             if layout.memory.version == CgroupVersion::V1 {

@@ -67,7 +67,8 @@ impl Source {
     /// Where the reader is gone or can't be looked at, or the copy can't be written.
     pub fn copy(&self, pid: u32, root: &Path) -> Result<Copied, CopyError> {
         let mut text = Vec::new();
-        let reader = Reader { pid, max_age: Duration::ZERO, needs: Needs::START, may_take_long: true };
+        let (max_age, needs) = (Duration::ZERO, Needs::START);
+        let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang: true };
         let caller = self.caller(reader, &mut text)?;
         let mut copy = Copy {
             source: self,

@@ -96,6 +96,9 @@ impl NamespaceCache {
     /// the path is not below it.
     ///
     /// A look at init that is at most `max_age` old will do.
+    ///
+    /// # Errors
+    /// [`Error::MayHang`] where it takes a search that may, unless the reader's thread [may](Caller::may_hang), too.
     pub(super) fn init_of(
         &self,
         id: u64,
@@ -351,7 +354,7 @@ fn search_init(
     let own = status(reader.pid, procfs).ok_or(Error::ProcessGone(reader.pid))?;
     match eldest_ancestor(reader.pid, own, procfs) {
         Some(init) => Ok(Some(init)),
-        None if reader.may_take_long => search_all(id, own.nesting, reader.memory, procfs, memory),
+        None if reader.may_hang => search_all(id, own.nesting, reader.memory, procfs, memory),
         None => Err(Error::MayHang(printable(reader.memory))),
     }
 }
@@ -425,6 +428,25 @@ mod tests {
         assert_eq!(container_around(b"/lxc/c1/init"), b"/lxc/c1/init");
         assert_eq!(container_around(b"/lxc/c1/xinit.scope"), b"/lxc/c1/xinit.scope");
         assert_eq!(container_around(b"/init.scope"), b"/");
+    }
+
+    /// To be slow is not to hang: who may be the one must not be kept by the other.
+    #[test]
+    fn a_search_that_may_hang_is_done_by_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        // It was put into a pid namespace from outside.
+        for (pid, parent, ids) in [(100, 50, "100\t7"), (50, 0, "50")] {
+            let process = dir.path().join(format!("proc/{pid}"));
+            std::fs::create_dir_all(&process).unwrap();
+            std::fs::write(process.join("status"), format!("PPid:\t{parent}\nNSpid:\t{ids}\n")).unwrap();
+        }
+        let (procfs, memory) = (Procfs::open(dir.path()).unwrap(), Hierarchy::for_test("memory"));
+        let search = |may_hang| {
+            let reader = Caller { pid: 100, may_take_long: true, may_hang, ..Caller::of_memory(b"/a") };
+            search_init(1, &reader, &procfs, &memory)
+        };
+        assert!(matches!(search(false), Err(Error::MayHang(_))));
+        assert!(matches!(search(true), Ok(None)));
     }
 
     /// The ways for old kernels have to find what a new one says.

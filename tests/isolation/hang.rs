@@ -17,6 +17,7 @@ use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::slice;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 
@@ -89,39 +90,57 @@ pub fn exec(file: &Path) {
     panic!("{error}");
 }
 
-/// A process of a cgroup that hangs in the middle of an exec, until this goes out of scope.
+/// Processes that hang in the middle of an exec, until this goes out of scope.
 pub struct HeldExec {
-    // Ended first, which frees the other.
+    // Ended first, which frees the others.
     _server: Running,
-    held: Running,
+    held: Vec<Running>,
+    /// Of the first one, if it is the first process of a container.
+    namespaces: Vec<&'static str>,
     _directory: TempDir,
 }
 
 impl HeldExec {
     pub fn new(cgroup: &Cgroup) -> Self {
-        Self::start(cgroup, &[])
+        Self::start(slice::from_ref(cgroup), &[])
     }
 
-    /// One that is the first process of a container with namespaces of its own.
-    pub fn init(cgroup: &Cgroup) -> Self {
-        Self::start(cgroup, &["unshare", "--pid", "--cgroup", "--fork", "--kill-child"])
+    /// One in each of these cgroups.
+    pub fn in_each(cgroups: &[Cgroup]) -> Self {
+        Self::start(cgroups, &[])
     }
 
-    fn start(cgroup: &Cgroup, launcher: &[&str]) -> Self {
+    /// One that is the first process of a container with namespaces of its own, a pid namespace among them.
+    pub fn init(cgroup: &Cgroup, namespaces: &[&'static str]) -> Self {
+        Self::start(slice::from_ref(cgroup), namespaces)
+    }
+
+    fn start(cgroups: &[Cgroup], namespaces: &[&'static str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_str().unwrap();
-        let mut server = tenant::start_by(cgroup, &["unshare", "--mount"], "hang", &[path]);
-        let namespace = format!("--mount=/proc/{}/ns/mnt", server.process.id());
-        let launcher = [&["nsenter", &namespace], launcher].concat();
-        let held = tenant::start_by(cgroup, &launcher, "exec", &[&format!("{path}/file")]);
-        assert_eq!(server.line(), "held");
-        Self { _server: server, held, _directory: directory }
+        let mut server = tenant::start_by(&cgroups[0], &["unshare", "--mount"], "hang", &[path]);
+        let mount = format!("--mount=/proc/{}/ns/mnt", server.process.id());
+        let options: Vec<_> = namespaces.iter().map(|name| format!("--{name}")).collect();
+        let mut launcher = vec!["nsenter", &mount];
+        if !namespaces.is_empty() {
+            launcher.extend(["unshare", "--fork", "--kill-child"]);
+            launcher.extend(options.iter().map(String::as_str));
+        }
+        let mut hold = |cgroup| {
+            let held = tenant::start_by(cgroup, &launcher, "exec", &[&format!("{path}/file")]);
+            assert_eq!(server.line(), "held");
+            held
+        };
+        let held = cgroups.iter().map(&mut hold).collect();
+        Self { _server: server, held, namespaces: namespaces.to_vec(), _directory: directory }
     }
 
     /// The words that a command begins with that is to run in the namespaces of [`Self::init`]'s container.
-    pub fn enter(&self) -> [String; 3] {
-        let namespace = |name: &str| format!("/proc/{}/ns/{name}", self.held.process.id());
-        let [pid, cgroup] = ["pid_for_children", "cgroup"].map(namespace);
-        ["nsenter".into(), format!("--pid={pid}"), format!("--cgroup={cgroup}")]
+    pub fn enter(&self) -> Vec<String> {
+        let option = |name: &&str| {
+            let link = if *name == "pid" { "pid_for_children" } else { *name };
+            format!("--{name}=/proc/{}/ns/{link}", self.held[0].process.id())
+        };
+        std::iter::once("nsenter".into()).chain(self.namespaces.iter().map(option)).collect()
     }
 }

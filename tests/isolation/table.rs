@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Its rows: what goes on in one container.
-pub static ROWS: [&str; 14] = [
+pub static ROWS: [&str; 16] = [
     "nothing",
     "64 readers",
     "1,000 readers",
@@ -18,6 +18,8 @@ pub static ROWS: [&str; 14] = [
     "readers in 1,900",
     "an exec that hangs, and others that ask for the container's age",
     "the same, where it is the container's init that hangs",
+    "the same, and others have entered nothing but its pid namespace",
+    "60 execs that hang, each in a cgroup of its own",
     "360 namespaces, and a daemon that may have 256 files open",
     "64 readers in each of 8 containers",
     "4 readers in each of 100 cgroups of one container",

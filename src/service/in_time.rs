@@ -1,0 +1,89 @@
+//! Answers that may never come.
+
+use super::aside::{Job, Owner};
+use crate::error::Error;
+use crate::journal::Noted;
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use std::sync::Arc;
+
+/// Who is to be told an answer.
+pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// A reply that is told once: the answer, or, where that does not come in time or at all, EAGAIN. The request is noted until then.
+pub(super) struct InTime<T>(Arc<Mutex<Option<Untold<T>>>>);
+
+struct Untold<T> {
+    reply: Reply<T>,
+    noted: Noted,
+}
+
+impl<T: Send + 'static> InTime<T> {
+    /// With what has to be done when the time is over.
+    pub(super) fn new(owner: &Owner, noted: Noted, reply: Reply<T>) -> (Self, Job) {
+        noted.wait(owner);
+        let untold = Arc::new(Mutex::new(Some(Untold { reply, noted })));
+        let late = Arc::clone(&untold);
+        (Self(untold), Box::new(move || tell(&late, Err(Error::OfKernel(Errno::AGAIN)))))
+    }
+
+    /// A thread begins with what it waits for. Whether somebody still does.
+    pub(super) fn begin(&self) -> bool {
+        let untold = self.0.lock();
+        untold.as_ref().inspect(|untold| untold.noted.begin()).is_some()
+    }
+
+    pub(super) fn tell(self, answer: Result<T, Error>) {
+        tell(&self.0, answer);
+    }
+}
+
+impl<T> Drop for InTime<T> {
+    fn drop(&mut self) {
+        tell(&self.0, Err(Error::OfKernel(Errno::AGAIN)));
+    }
+}
+
+fn tell<T>(untold: &Mutex<Option<Untold<T>>>, answer: Result<T, Error>) {
+    // Unlocked before it is told.
+    let untold = untold.lock().take();
+    if let Some(Untold { reply, noted }) = untold {
+        reply(answer);
+        drop(noted);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn it_is_told_once_whatever_comes_first() {
+        let (sender, told) = mpsc::channel();
+        let new = || {
+            let sender = sender.clone();
+            InTime::new(
+                &Arc::from(&b"/"[..]),
+                Noted::nowhere(),
+                Box::new(move |answer: Result<u8, Error>| sender.send(answer.ok()).unwrap()),
+            )
+        };
+        let all = || told.try_iter().collect::<Vec<_>>();
+        let (reply, give_up) = new();
+        assert!(reply.begin());
+        reply.tell(Ok(1));
+        give_up();
+        assert_eq!(all(), [Some(1)]);
+        let (reply, give_up) = new();
+        give_up();
+        assert_eq!(all(), [None]);
+        assert!(!reply.begin(), "nobody waits any more");
+        reply.tell(Ok(2));
+        assert_eq!(all(), [], "it comes too late");
+        let (reply, give_up) = new();
+        drop(reply);
+        give_up();
+        assert_eq!(all(), [None], "nobody will");
+    }
+}
