@@ -1,0 +1,348 @@
+//! What the tests on the real kernel share: guards that clean up after themselves, and helper programs.
+
+pub mod cgroup;
+pub mod daemon;
+pub mod disk;
+pub mod documentation;
+pub mod helper;
+pub mod load;
+pub mod storm;
+pub mod trigger;
+pub mod victim;
+
+use libtest_mimic::{Completion, Trial};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// What a test can't do without. Where it is missing the test is reported as ignored, with the reason.
+#[derive(Clone, Copy)]
+pub enum Need {
+    Root,
+    Fuse,
+    CgroupV1,
+    CgroupV2,
+    Program(&'static str),
+    /// A module of the Python that the distribution brings.
+    PythonModule(&'static str),
+    /// A processor that is not emulated.
+    Speed,
+    /// A kernel that keeps an account of pressure for cgroups.
+    Pressure,
+    /// Swap, to whatever device.
+    Swap,
+    /// Swap that is held compressed in memory first.
+    Zswap,
+    /// Huge pages of 2 MiB, and the controller that limits them.
+    HugePages,
+    /// More than one memory node, and cpusets.
+    MemoryNodes,
+    /// So many processors at least.
+    Processors(usize),
+    /// A guest, which may run out of memory.
+    Emulation,
+    /// A guest where nothing else runs.
+    Solitude,
+    /// A kernel that knows of memory nodes.
+    Nodes,
+    /// A build that is not the one under test.
+    OtherBuild,
+    /// This program as a release.
+    ReleaseTests,
+    /// A kernel as new as this.
+    Kernel(u32, u32),
+    /// A kernel with time namespaces.
+    TimeNamespaces,
+    /// The freezer of cgroup v1, or cgroups of v2, which have it all.
+    Freezer,
+    /// Disks in `/proc/diskstats`.
+    Disks,
+}
+
+impl Need {
+    fn missing(self) -> Option<String> {
+        let lacks = |there: bool, what: &str| (!there).then(|| what.to_string());
+        match self {
+            Need::Root => lacks(is_root(), "needs root"),
+            Need::Fuse => lacks(std::path::Path::new("/dev/fuse").exists(), "needs /dev/fuse"),
+            Need::CgroupV1 => lacks(cgroup::version() == Some(1), "needs the memory controller on cgroup v1"),
+            Need::CgroupV2 => lacks(cgroup::version() == Some(2), "needs the memory controller on cgroup v2"),
+            Need::Pressure => {
+                let is_there = std::path::Path::new("/proc/pressure/cpu").exists();
+                lacks(is_there && cgroup::has_pressure(), "needs a cgroup of v2 with pressure")
+            }
+            Need::Speed => lacks(is_native(), "needs a processor that is not emulated"),
+            Need::Swap => {
+                let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
+                lacks(field(&meminfo, "SwapTotal") > 0, "needs swap")
+            }
+            Need::Zswap => {
+                let enabled = std::fs::read_to_string("/sys/module/zswap/parameters/enabled");
+                lacks(enabled.is_ok_and(|enabled| enabled.starts_with('Y')), "needs zswap")
+            }
+            Need::HugePages => {
+                let has_pool = std::path::Path::new("/sys/kernel/mm/hugepages/hugepages-2048kB").exists();
+                let has_controller = cgroup::layout().is_some_and(|layout| layout.hugetlb.is_some());
+                lacks(has_pool && has_controller, "needs huge pages and the hugetlb controller")
+            }
+            Need::MemoryNodes => {
+                let has_nodes = std::path::Path::new("/sys/devices/system/node/node1/meminfo").exists();
+                let has_cpusets = cgroup::layout().is_some_and(|layout| layout.cpuset.is_some());
+                lacks(has_nodes && has_cpusets, "needs two memory nodes and cpusets")
+            }
+            Need::Processors(count) => {
+                // Not those that another test has let this process run on.
+                let online = std::fs::read("/sys/devices/system/cpu/online").unwrap();
+                let there = cgprocfs_core::parse::cpu_list::CpuList::parse(&online).unwrap().len();
+                lacks(there >= count, &format!("needs {count} processors"))
+            }
+            Need::Emulation => lacks(!is_native(), "needs a guest that may run out of memory"),
+            Need::Solitude => {
+                let is_alone = std::env::var_os("CGPROCFS_TEST_ALONE").is_some();
+                lacks(is_alone, "needs a guest where nothing else runs")
+            }
+            Need::Nodes => {
+                let is_there = std::path::Path::new("/sys/devices/system/node").exists();
+                lacks(is_there, "needs a kernel that knows of memory nodes")
+            }
+            Need::Kernel(major, minor) => {
+                lacks(kernel_is_at_least(major, minor), &format!("needs Linux {major}.{minor}"))
+            }
+            Need::TimeNamespaces => {
+                let is_there = std::path::Path::new("/proc/self/ns/time").exists();
+                lacks(is_there, "needs a kernel with time namespaces")
+            }
+            Need::Freezer => {
+                let is_v1 = cgroup::layout().is_some_and(|layout| layout.freezer.is_some());
+                lacks(is_v1 || cgroup::version() == Some(2), "needs a freezer")
+            }
+            Need::Disks => {
+                let disks = std::fs::read_to_string("/proc/diskstats").unwrap_or_default();
+                lacks(!disks.is_empty(), "needs disks in /proc/diskstats")
+            }
+            Need::ReleaseTests => {
+                lacks(release_tests().is_some(), "needs a build of `cargo test --release --test it --no-run`")
+            }
+            Need::OtherBuild => {
+                lacks(other_build().is_some(), "needs another build, as of `cargo build --release`")
+            }
+            Need::Program(name) => lacks(has_program(name), &format!("needs the program {name}")),
+            Need::PythonModule(name) => {
+                lacks(has_python_module(name), &format!("needs the Python module {name} for {PYTHON}"))
+            }
+        }
+    }
+}
+
+/// Everything that mounts.
+pub const MOUNT: &[Need] = &[Need::Root, Need::Fuse];
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn has_program(name: &str) -> bool {
+    let found = Command::new("sh").args(["-c", "command -v \"$0\"", name]).stdout(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// The distribution's: it finds the modules that are packages, and one that comes first in PATH need not.
+pub const PYTHON: &str = "/usr/bin/python3";
+
+fn has_python_module(name: &str) -> bool {
+    let found = Command::new(PYTHON).args(["-c", &format!("import {name}")]).stderr(Stdio::null()).status();
+    found.is_ok_and(|status| status.success())
+}
+
+/// A test that is ignored with a reason where this machine lacks what it needs.
+pub fn test(name: &str, needs: &'static [Need], body: impl FnOnce() + Send + 'static) -> Trial {
+    Trial::ignorable_test(name, move || {
+        if let Some(reason) = needs.iter().find_map(|need| need.missing()) {
+            return Ok(Completion::ignored_with(reason));
+        }
+        body();
+        Ok(Completion::Completed)
+    })
+}
+
+/// Tests by the names of their functions, with what they need: `test(NEEDS) => [one, another = || body(7)]`.
+macro_rules! tests {
+    (@body $name:ident) => { $name };
+    (@body $name:ident $body:expr) => { $body };
+    ($($by:ident($needs:expr) => [$($name:ident $(= $body:expr)?),* $(,)?]),* $(,)?) => {
+        vec![$($(
+            $by(&$crate::common::name_of(module_path!(), stringify!($name)), $needs, tests!(@body $name $($body)?))
+        ),*),*]
+    };
+}
+
+/// What a test of a module is called.
+pub fn name_of(module: &str, name: &str) -> String {
+    let module = module.split_once("::").map_or(module, |(_, module)| module);
+    format!("{module}::{name}")
+}
+
+/// Some tests open thousands of files.
+pub fn raise_file_limit() {
+    let most = getrlimit(Resource::RLIMIT_NOFILE).unwrap().1;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+}
+
+/// The program under test.
+pub fn cgprocfs() -> Command {
+    Command::new(cgprocfs_path())
+}
+
+pub fn cgprocfs_path() -> PathBuf {
+    std::env::var_os("CGPROCFS").map_or_else(|| env!("CARGO_BIN_EXE_cgprocfs").into(), PathBuf::from)
+}
+
+/// A build that is not the one under test: of a release, where that was built.
+pub fn other_build() -> Option<PathBuf> {
+    let named = std::env::var_os("CGPROCFS_OTHER_BUILD").map(PathBuf::from);
+    let release = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/cgprocfs");
+    named.or(Some(release)).filter(|path| path.exists())
+}
+
+/// This program as a release, the newest one.
+pub fn release_tests() -> Option<PathBuf> {
+    let built = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/deps")).ok()?;
+    let is_program = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.starts_with("it-") && !name.contains('.')
+    };
+    let built = built.filter_map(|entry| Some(entry.ok()?.path())).filter(is_program);
+    built.max_by_key(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
+}
+
+/// Copies a program by another process: a file that is open for writing in this one, and so for a moment in every
+/// process that another test starts just then, can't be executed.
+pub fn copy_program(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {
+    output(Command::new("cp").arg(from).arg(to));
+}
+
+/// Runs a command that prints little and ends soon.
+pub fn finish(command: &mut Command) -> Output {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    wait_for(&mut process);
+    process.wait_with_output().unwrap()
+}
+
+/// Standard output of a command that succeeds.
+pub fn output(command: &mut Command) -> String {
+    let output = finish(command);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The number in a line of a meminfo text.
+pub fn field(meminfo: &str, key: &str) -> u64 {
+    let line = meminfo.lines().find(|line| line.strip_prefix(key).is_some_and(|rest| rest.starts_with(':')));
+    let line = line.unwrap_or_else(|| panic!("no line {key} in:\n{meminfo}"));
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+pub fn host_total() -> u64 {
+    field(&std::fs::read_to_string("/proc/meminfo").unwrap(), "MemTotal")
+}
+
+/// Whether the processor is not emulated.
+pub fn is_native() -> bool {
+    patience(1) == Duration::from_secs(1)
+}
+
+/// Whether this is a guest, where a test may change what all of it depends on.
+pub fn is_emulated() -> bool {
+    !is_native()
+}
+
+/// So many times, or a tenth of that where the processor is emulated.
+pub fn times(count: usize) -> usize {
+    if is_native() { count } else { count.div_ceil(10) }
+}
+
+/// How much longer than elsewhere things may take here: a guest under software emulation is slow.
+pub fn patience(seconds: u64) -> Duration {
+    allowed(Duration::from_secs(seconds))
+}
+
+/// What may take so long elsewhere may take so long here.
+pub fn allowed(elsewhere: Duration) -> Duration {
+    elsewhere * std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap())
+}
+
+/// How busy the machine is with other things: to be asked before a test loads it.
+#[derive(Clone, Copy)]
+pub struct Busy(f64);
+
+impl Busy {
+    pub fn now() -> Self {
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap();
+        let load: f64 = load.split_whitespace().next().unwrap().parse().unwrap();
+        let processors = std::thread::available_parallelism().unwrap().get() as f64;
+        Self((load / processors).max(1.0))
+    }
+
+    /// What so long on an idle machine may be on this one: each processor that more than one wants is shared.
+    pub fn stretches(self, idle: Duration) -> Duration {
+        allowed(idle).mul_f64(self.0)
+    }
+}
+
+/// Waits until `done`, at most ten seconds.
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_at_most(10, what, done);
+}
+
+/// Waits until `done`, at most so many seconds.
+pub fn wait_at_most(seconds: u64, what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience(seconds);
+    while !done() {
+        assert!(Instant::now() < deadline, "timed out: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (major, minor)
+}
+
+/// Waits for a process to end; one that does not is killed, and the test fails.
+pub fn wait_for(process: &mut std::process::Child) -> std::process::ExitStatus {
+    let deadline = Instant::now() + patience(60);
+    loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > deadline {
+            process.kill().unwrap();
+            process.wait().unwrap();
+            panic!("a process did not end");
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A process that is stopped until this goes out of scope.
+pub struct Stopped(Pid);
+
+impl Stopped {
+    pub fn new(pid: u32) -> Self {
+        let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        kill_process(pid, Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
+    }
+}

@@ -1,0 +1,221 @@
+//! The tests of the real kernel once more, on other kernels: cgroup v2, v1 and hybrid, in guests under software
+//! emulation. `CGPROCFS_VM=all` runs all of them; by default it is one that most hosts are like, and some with one thing to show. With
+//! `UPDATE_DOCS=1` the documentation's table of what they proved is written anew.
+mod table;
+
+use libtest_mimic::{Completion, Conclusion, Failed, Trial};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+
+/// What runs in a guest: these modules.
+static TESTS: [&str; 7] = ["oracle", "response", "mount", "identity", "run", "cli", "hostile"];
+/// So many of these, from the start, are about memory.
+const ABOUT_MEMORY: usize = 2;
+
+/// Kernel, layout of cgroups, swap, and MGLRU, which 6.12 has on by default and 6.1 off.
+const GUESTS: [[&str; 4]; 10] = [
+    ["6.12", "v2", "no", "7"],
+    ["6.1", "v2", "no", "0"],
+    ["6.12", "v2", "no", "0"],
+    ["6.1", "hybrid", "no", "0"],
+    ["6.1", "v1", "no", "0"],
+    ["6.1", "v2", "yes", "0"],
+    ["6.12", "v2", "yes", "7"],
+    ["6.12", "v2", "yes", "0"],
+    ["6.1", "hybrid", "yes", "0"],
+    ["6.1", "v1", "yes", "0"],
+];
+/// What is run without `CGPROCFS_VM=all`, in a few minutes: the guest that most hosts are like, with what depends most on the
+/// kernel, and some of those that have one thing to show.
+const BY_DEFAULT: usize = 1;
+const TESTS_BY_DEFAULT: [&str; 3] = ["oracle", "response", "identity"];
+const OTHERS_BY_DEFAULT: usize = 1;
+/// One test, with nothing beside it.
+const LOAD: &[&str] = &["guest.filter=load_is_the_kernels", "guest.alone=yes"];
+
+pub fn tests() -> Vec<Trial> {
+    let all = runs_all();
+    let guests = if all { &GUESTS[..] } else { &GUESTS[..BY_DEFAULT] };
+    let trial = |(place, &[kernel, layout, swap, lru]): (usize, &[&'static str; 4])| {
+        let name = format!(
+            "vm::linux_{kernel}_{layout}_swap_{swap}_mglru_{}",
+            if lru == "0" { "off" } else { "on" }
+        );
+        Trial::ignorable_test(name, move || match missing() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => boot(kernel, modules(all, kernel, swap, lru), &options(layout, swap, lru)).map(|said| {
+                table::note(place, said);
+                Completion::Completed
+            }),
+        })
+    };
+    let mut trials: Vec<Trial> = guests.iter().enumerate().map(trial).collect();
+    // It takes the longest, so that it comes first.
+    let survival = Trial::ignorable_test("vm::linux_6.1_survival", || match missing() {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        // Before 6.9 the kernel does not give a request out again.
+        None => boot("6.1", &["survival"], &options("v2", "no", "0")).map(|_| Completion::Completed),
+    });
+    trials.insert(0, survival.with_ignored_flag(!all));
+    // Four processors make some boots crash, so that few guests have them, and are booted once more. The last ones are not run by default.
+    const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
+    const ZSWAP: &[&str] = &["zswap.enabled=1", "guest.swap=yes", "guest.filter=zswap"];
+    let others: [(_, _, _, &[&str], &[&str]); 14] = [
+        ("vm::linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
+        (
+            "vm::linux_6.12_v2_topology",
+            "6.12",
+            "v2",
+            &["topology"],
+            &["qemu.smp=4,sockets=2", "qemu.nodes=2"],
+        ),
+        ("vm::linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
+        ("vm::linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"], &[]),
+        ("vm::linux_6.12_v2_isolation", "6.12", "v2", &["isolation"], &[]),
+        ("vm::linux_6.1_hybrid_load", "6.1", "hybrid", &["processors"], LOAD),
+        ("vm::linux_6.12_v2_load", "6.12", "v2", &["processors"], LOAD),
+        ("vm::linux_6.1_v2_cpusets", "6.1", "v2", &["cpusets"], &["qemu.smp=4"]),
+        ("vm::linux_6.12_v2_nodes", "6.12", "v2", &["oracle"], NODES),
+        ("vm::linux_6.1_v1_nodes", "6.1", "v1", &["oracle"], NODES),
+        ("vm::linux_6.1_v1_topology", "6.1", "v1", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
+        ("vm::linux_6.1_v2_zswap", "6.1-full", "v2", &["oracle"], ZSWAP),
+        (
+            "vm::linux_6.12_v2_smt_off",
+            "6.12",
+            "v2",
+            &["topology"],
+            &["qemu.smp=4,cores=2,threads=2", "guest.smt=off"],
+        ),
+        // A kernel that can't be asked for the init of a namespace.
+        ("vm::linux_6.1_hybrid_hanging", "6.1", "hybrid", &["isolation"], &["guest.filter=hanging"]),
+    ];
+    for (place, (name, kernel, layout, tests, more)) in others.into_iter().enumerate() {
+        let guest = Trial::ignorable_test(name, move || match missing() {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => {
+                let more = more.iter().map(|option| (*option).to_string());
+                let options: Vec<_> = options(layout, "no", "0").into_iter().chain(more).collect();
+                let crashed =
+                    |failed: &Failed| failed.message().is_some_and(|said| said.contains("Kernel panic"));
+                let booted = match boot(kernel, tests, &options) {
+                    Err(failed) if crashed(&failed) => boot(kernel, tests, &options),
+                    booted => booted,
+                };
+                booted.map(|_| Completion::Completed)
+            }
+        });
+        trials.push(guest.with_ignored_flag(!all && place >= OTHERS_BY_DEFAULT));
+    }
+    trials.push(Trial::ignorable_test("vm::linux_6.1_no_memory_controller", || match missing() {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => {
+            let options = ["guest.layout=v2", "guest.filter=no_memory_controller", "cgroup_disable=memory"];
+            boot("6.1", &["cli"], &options.map(str::to_string)).map(|_| Completion::Completed)
+        }
+    }));
+    trials.push(Trial::test("vm::a_failed_guest_counts_once", a_failed_guest_counts_once));
+    trials
+}
+
+fn runs_all() -> bool {
+    std::env::var("CGPROCFS_VM").is_ok_and(|which| which == "all")
+}
+
+/// Writes the table, if that is wanted and all have passed.
+pub fn end(conclusion: &Conclusion) {
+    let all_passed = conclusion.num_failed + conclusion.num_ignored + conclusion.num_filtered_out == 0;
+    if runs_all() && all_passed && std::env::var_os("UPDATE_DOCS").is_some() {
+        table::write(&TESTS);
+    }
+}
+
+fn missing() -> Option<String> {
+    if std::env::var_os("CGPROCFS").is_some() {
+        return Some("is for the host".into());
+    }
+    let lacks = |program: &&str| {
+        let found = Command::new("sh").args(["-c", "command -v \"$0\" >/dev/null", program]).status();
+        !found.is_ok_and(|status| status.success())
+    };
+    let programs = ["qemu-system-x86_64", "cpio", "busybox", "apt-get", "dpkg-deb", "xz", "strip"];
+    programs.iter().find(|program| lacks(program)).map(|program| format!("needs the program {program}"))
+}
+
+/// To the last ones neither swap nor how the kernel ages pages makes a difference.
+fn modules(all: bool, kernel: &str, swap: &str, lru: &str) -> &'static [&'static str] {
+    if !all {
+        return &TESTS_BY_DEFAULT;
+    }
+    if swap == "yes" || (kernel == "6.12" && lru == "0") { &TESTS[..ABOUT_MEMORY] } else { &TESTS }
+}
+
+/// What the guest's init is to set up.
+fn options(layout: &str, swap: &str, lru: &str) -> [String; 3] {
+    [format!("guest.layout={layout}"), format!("guest.swap={swap}"), format!("guest.lru={lru}")]
+}
+
+/// Runs test programs in a guest. Options that are not its init's are the kernel's.
+fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Failed> {
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vm");
+    let work = Path::new(env!("CARGO_TARGET_TMPDIR")).join("vm");
+    let kernels = work.join("kernels");
+    static FETCHED: Mutex<()> = Mutex::new(());
+    {
+        let _one_at_a_time = FETCHED.lock().unwrap_or_else(PoisonError::into_inner);
+        run(Command::new(scripts.join("kernels")).arg(&kernels))?;
+    }
+    let kernel = kernels.join(kernel);
+    // Two runs at once must not write to one file.
+    let initramfs = tempfile::NamedTempFile::new_in(&work)?;
+    let mut make = Command::new(scripts.join("initramfs"));
+    make.arg(initramfs.path()).arg(&kernel).arg(env!("CARGO_BIN_EXE_cgprocfs"));
+    run(make.arg(std::env::current_exe()?))?;
+    let mut boot = Command::new(scripts.join("boot"));
+    let said = run(boot
+        .arg(&kernel)
+        .arg(initramfs.path())
+        .arg("900")
+        .args(options)
+        .arg(format!("guest.tests={}", tests.join(","))))?;
+    let figures = said.lines().filter(|line| {
+        [
+            "guest: ",
+            "test result: ",
+            "oracle: ",
+            "response: ",
+            "hostile: ",
+            "survival: ",
+            "isolation: ",
+            "cpusets: ",
+            "processors: ",
+        ]
+        .iter()
+        .any(|sign| line.starts_with(sign))
+    });
+    println!("{}", figures.collect::<Vec<_>>().join("\n"));
+    Ok(said)
+}
+
+/// Runs a script and returns what it printed; if it fails, that from the first failure on is the error. It is indented:
+/// whoever adds up all results should not count what failed in a guest, and then the guest.
+fn run(command: &mut Command) -> Result<String, Failed> {
+    let output = command.output()?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let from = ["panicked at", "FAILED", "Kernel panic"].iter().filter_map(|sign| text.find(sign)).min();
+    let from = text[..from.unwrap_or(0)].rfind('\n').unwrap_or(0);
+    let text = text[from..].trim_start_matches('\n').replace('\n', "\n  ");
+    Err(format!("{}: {}\n  {text}", command.get_program().to_string_lossy(), output.status).into())
+}
+
+fn a_failed_guest_counts_once() -> Result<(), Failed> {
+    const SCRIPT: &str = "echo 'thread panicked at'; echo 'test result: FAILED. 2 passed; 1 failed'; exit 1";
+    let failed = run(Command::new("sh").args(["-c", SCRIPT])).err().ok_or("it has to fail")?;
+    let message = failed.message().unwrap_or_default();
+    assert!(message.contains("  test result: ") && !message.contains("\ntest result: "), "{message}");
+    Ok(())
+}
