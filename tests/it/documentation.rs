@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
             links_lead_somewhere,
             every_page_is_linked,
             table_of_lines_is_the_codes,
+            patience_is_the_codes,
             commands_are_understood,
             options_are_understood,
             files_and_tests_are_there,
@@ -83,6 +84,14 @@ fn every_page_is_linked() {
         let mentioned = readme().contains(&format!("{name})"));
         assert!(mentioned, "{name}");
     }
+}
+
+/// How long a reader waits for the age of its container.
+fn patience_is_the_codes() {
+    let text = text();
+    let (_, after) = text.split_once("looked at aside. After ").unwrap();
+    let (seconds, _) = after.split_once(" s").unwrap();
+    assert_eq!(seconds.parse(), Ok(cgprocfs::service::PATIENCE_FOR_AGE.as_secs_f64()));
 }
 
 /// What is written as code within a line, and each command of a console.

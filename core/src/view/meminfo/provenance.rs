@@ -38,7 +38,7 @@ pub const PROVENANCE: &[Provenance] = &[
     },
     Provenance {
         fields: &[MemAvailable],
-        v2: "least, over the host, the nodes in its cpuset and all limited levels, of limit − usage + file LRU lists + slab_reclaimable − what siblings' memory.min protects of these; the host's with what ZFS gives back (`size` − `c_min` of arcstats)",
+        v2: "least, over the host, the nodes in its cpuset and all limited levels, of limit − usage + file LRU lists + slab_reclaimable − what siblings' memory.min protects of these; the host's with what ZFS gives back (`size` − `c_min` of arcstats, and of some nodes their share of it)",
         v1: "likewise, without slab and memory.min, of limits on memory and of those on memory and swap together",
     },
     Provenance {
