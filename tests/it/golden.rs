@@ -15,6 +15,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub fn tests() -> Vec<Trial> {
+    // A guest has no trees.
+    if crate::common::is_emulated() {
+        return Vec::new();
+    }
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     let cases: Vec<_> = fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path()).collect();
     let captured = cases.clone().into_iter().map(|case| {
