@@ -1,4 +1,4 @@
-//! Everything that was read for one answer: plain data, filled by [`source`](crate::source), consumed
+//! Everything that was read for one answer: plain data, filled by whoever reads the kernel's files, consumed
 //! by [`view`](crate::view).
 
 mod files;
@@ -49,7 +49,7 @@ pub struct Snapshot {
     /// Texts of files of the container's cgroup, `None` where it has no such file or no cgroup in that hierarchy; loaded
     /// with [`Needs::cgroup_file`].
     pub cgroup_files: Vec<(CgroupFile, Option<Vec<u8>>)>,
-    /// Texts of the kernel's own files; loaded with [`Needs::native`].
+    /// Texts of the kernel's own files; loaded with [`Needs::host_file`].
     pub host_files: Vec<(HostFile, Vec<u8>)>,
 }
 

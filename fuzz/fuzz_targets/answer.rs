@@ -3,9 +3,9 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use cgprocfs_core::units::MAX;
 use cgprocfs::service::Service;
 use cgprocfs::source::Source;
+use cgprocfs_core::units::MAX;
 use cgprocfs_core::view::ViewId;
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Files that hold one number, against the standard library's reading of the same text.
 #![no_main]
 
-use cgprocfs_core::units::MAX;
 use cgprocfs_core::parse::counter;
+use cgprocfs_core::units::MAX;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

@@ -1,8 +1,8 @@
 //! The host's meminfo: what was understood, written out again, is understood as the same.
 #![no_main]
 
-use cgprocfs_core::units::MAX;
 use cgprocfs_core::parse::meminfo::{Field, Key, Meminfo};
+use cgprocfs_core::units::MAX;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {

@@ -1,9 +1,9 @@
 //! `memory.stat` of both versions, against a look for whole lines.
 #![no_main]
 
-use cgprocfs_core::units::MAX;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::memory_stat::memory_stat;
+use cgprocfs_core::units::MAX;
 use libfuzzer_sys::fuzz_target;
 
 /// What makes no sense is 0.

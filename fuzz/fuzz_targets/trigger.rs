@@ -1,7 +1,7 @@
 //! Pressure triggers: what is taken has the kernel's limits, and no text of a file makes one go wrong.
 #![no_main]
 
-use cgprocfs_core::psi::{Trigger, PsiWindow};
+use cgprocfs_core::psi::{PsiWindow, Trigger};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&[u8], &[u8], Vec<(u32, u32)>)| {

@@ -1,6 +1,6 @@
 //! Files of the kernel that are taken as they are.
 
-/// A file of a container's cgroup that a view is made from, besides those of [`Level`].
+/// A file of a container's cgroup that a view is made from, besides those of [`Level`](super::Level).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupFile {
     /// `cpu.pressure`

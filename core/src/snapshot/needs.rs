@@ -2,7 +2,7 @@
 
 use super::files::{CgroupFile, HostFile};
 
-/// Which parts of a [`Snapshot`] a view wants loaded.
+/// Which parts of a [`Snapshot`](super::Snapshot) a view wants loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs(u64);
 

@@ -52,7 +52,7 @@ pub trait View: Sync {
     }
 
     /// The text that is not the kernel's own: for a reader in a container, and for others where there is no
-    /// [`native`](View::native).
+    /// [`host_file`](View::host_file).
     ///
     /// # Errors
     /// As [`text`](View::text).

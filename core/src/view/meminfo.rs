@@ -65,7 +65,7 @@ pub(crate) fn huge_pages(pool: &HugePool) -> [u64; 2] {
 /// How much of the container is swapped out.
 ///
 /// # Errors
-/// As [`values`].
+/// As [`values()`].
 pub(super) fn swapped(snapshot: &Snapshot, container: &Container) -> Result<Kib, ViewError> {
     let host = snapshot.meminfo.as_ref().ok_or(ViewError::NotLoaded("the host's meminfo"))?;
     let level =

@@ -97,7 +97,7 @@ impl fmt::Debug for ViewId {
     }
 }
 
-/// Directories that are bound into containers by one mount of all that is in them: views, and what [`topology`] has there.
+/// Directories that are bound into containers by one mount of all that is in them: views, and what [`topology`](crate::topology) has there.
 pub const WHOLE_DIRECTORIES: [&str; 2] = [CPU_DIRECTORY, NODE_DIRECTORY];
 /// That of the processors,
 pub const CPU_DIRECTORY: &str = "sys/devices/system/cpu";

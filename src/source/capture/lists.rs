@@ -56,7 +56,7 @@ pub(super) const OF_HUGE_PAGES: &[&str] = &[
 pub(super) const BELOW: &[&str] = &["memory.events", "memory.oom_control"];
 /// and of any beside the path whose memory is protected.
 pub(super) const OF_PROTECTED: &[&str] = &["memory.min", "memory.stat", "memory.current"];
-/// Of the host, besides those of [`HostFile`].
+/// Of the host, besides those of [`HostFile`](cgprocfs_core::snapshot::HostFile).
 pub(super) const OF_HOST: &[&str] = &["meminfo", "spl/kstat/zfs/arcstats", "sys/vm/swappiness"];
 /// Of its memory nodes.
 pub(super) const OF_NODES: &[&str] = &["has_cpu", "has_memory", "has_normal_memory", "online", "possible"];
