@@ -144,14 +144,15 @@ fn number_for_psutil() {
     assert_eq!(in_container(Some("0.5"), &script), "1 1 1\n");
 }
 
-/// A file of the container's own cgroup, from within, and how many of its units are a second.
+/// A file of the container's own cgroup, from within, whose first line ends with how long that has run, and how many of its
+/// units are a second.
 fn counter() -> (String, f64) {
     let layout = Layout::detect(Path::new("/")).unwrap();
     let hierarchy = layout.cpuacct.unwrap();
     let directory = format!("{}/cgprocfs-run-$PPID-*", hierarchy.mount_point.display());
     match hierarchy.version {
-        CgroupVersion::V1 => (format!("cat {directory}/cpuacct.usage"), 1e9),
-        CgroupVersion::V2 => (format!("sed -n 's/^usage_usec //p' {directory}/cpu.stat"), 1e6),
+        CgroupVersion::V1 => (format!("{directory}/cpuacct.usage"), 1e9),
+        CgroupVersion::V2 => (format!("{directory}/cpu.stat"), 1e6),
     }
 }
 
@@ -161,11 +162,13 @@ fn watch(spinners: usize, cpus: Option<&str>, program: &str, idle: impl Fn(&str)
     let (count, unit) = counter();
     let spin = "while :; do :; done & ".repeat(spinners);
     let script = format!(
-        "n() {{ {count}; }}; {spin} sleep 1; a=$(n); s=$(date +%s%N); {program} 2>&1; b=$(n); e=$(date +%s%N); \
+        "n() {{ sed '1!d; s/.* //' {count}; }}; {spin} sleep 1; a=$(n); s=$(date +%s%N); {program} 2>&1; b=$(n); e=$(date +%s%N); \
          echo counted $a $b $s $e"
     );
     let said = in_container(cpus, &script);
-    let (shown, counted) = said.rsplit_once("counted ").unwrap_or_else(|| panic!("{said}"));
+    // Some programs count for themselves.
+    let (shown, counted) = said.split_once("counted ").unwrap_or_else(|| panic!("{said}"));
+    let counted = counted.lines().next().unwrap_or_default();
     let numbers: Vec<f64> = counted.split_whitespace().map(|number| number.parse().unwrap()).collect();
     let capacity = cpus.map_or(host_count() as f64, |cpus| cpus.parse().unwrap());
     let busy = (numbers[1] - numbers[0]) / unit / ((numbers[3] - numbers[2]) / 1e9) / capacity * 100.0;
@@ -207,8 +210,12 @@ fn mpstat() {
 }
 
 fn psutil() {
-    // Twice as long as the others: it takes a while until it looks.
-    let program = format!("{PYTHON} -c 'import psutil; print(psutil.cpu_percent(6))'");
+    // It takes a while until it looks, and on a busy machine what it runs meanwhile is another share: so it counts itself.
+    let count = "lambda: open(sys.argv[1]).readline().split()[-1]";
+    let look = "a, s = n(), time.time_ns(); p = psutil.cpu_percent(3); b, e = n(), time.time_ns()";
+    let script =
+        format!("import psutil, sys, time; n = {count}; {look}; print(p); print(\"counted\", a, b, s, e)");
+    let program = format!("{PYTHON} -c '{script}' {}", counter().0);
     watch_all(&program, |said| 100.0 - said.trim().parse::<f64>().unwrap());
 }
 
