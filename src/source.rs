@@ -339,9 +339,9 @@ impl Source {
         Ok(())
     }
 
-    /// Closes all files that are kept for the next who ask.
-    pub fn close_all(&self) {
-        self.callers.close_all();
+    /// Closes half of the files that are kept for the next who ask, of whoever has most.
+    pub fn close_half(&self) {
+        self.callers.close_half();
         self.levels.sweep();
     }
 

@@ -412,7 +412,7 @@ impl Service {
                     attempt += 1;
                 }
                 Err(error) if error.wants_files() && attempt < ATTEMPTS => {
-                    self.close_all();
+                    self.close_half();
                     attempt += 1;
                 }
                 made => return made,
@@ -496,7 +496,7 @@ impl Service {
                 match self.attempt_once(asker, waiter, query, membership) {
                     Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.is_race() => attempt += 1,
                     Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.wants_files() => {
-                        self.close_all();
+                        self.close_half();
                         attempt += 1;
                     }
                     done => return done,

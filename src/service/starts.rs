@@ -18,7 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(1);
 /// So many are remembered, a file for each; more are looked for anew.
 const MOST: usize = 4096;
 /// And so many however few files there may be.
-const LEAST: usize = 32;
+const LEAST: usize = 8;
 
 /// By the number of the container's cgroup, which is never used again.
 pub(super) struct Starts {
@@ -91,9 +91,11 @@ impl Starts {
         }
     }
 
-    /// Forgets all that files are open for.
-    pub(super) fn close_all(&self) {
-        self.containers.lock().retain(|_, start| !matches!(start, Start::Known(..)));
+    /// Forgets half of those that files are open for, of whoever has most.
+    pub(super) fn close_half(&self) {
+        let mut containers = self.containers.lock();
+        let known = containers.values().filter(|start| matches!(start, Start::Known(..))).count();
+        forget_excess(&mut containers, known / 2);
     }
 
     /// Has `job` done once somebody's look at the container at `path` has ended, or has taken too long. Gives back the job if that
@@ -313,5 +315,19 @@ mod tests {
         }
         (300_000..300_100).for_each(|container| find(container, "/pods/tenant", Some(life(1))));
         assert!((1..=100).all(|other| matches!(starts.of(other), Known::At(_))));
+    }
+
+    #[test]
+    fn whoever_has_most_gives_half() {
+        let starts = Starts::new(MOST);
+        let find = |container: u64, path: &str| {
+            starts.wait((container, &path.as_bytes().into()), job(), Ticks::new(1));
+            starts.found(container, Some(life(1)));
+        };
+        (1..=2).for_each(|other| find(other, "/pods/other"));
+        (100..110).for_each(|container| find(container, &format!("/pods/tenant/{container}")));
+        starts.close_half();
+        assert_eq!(starts.containers.lock().len(), 6);
+        assert!((1..=2).all(|other| matches!(starts.of(other), Known::At(_))));
     }
 }

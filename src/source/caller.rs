@@ -245,9 +245,9 @@ impl Callers {
         self.namespaces.bound(most_files / 2);
     }
 
-    pub(super) fn close_all(&self) {
-        self.readers.clear();
-        self.namespaces.clear();
+    pub(super) fn close_half(&self) {
+        self.readers.forget_half();
+        self.namespaces.let_go_of_half();
     }
 
     pub(super) fn sweep(&self, layout: &Layout) {

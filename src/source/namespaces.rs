@@ -153,11 +153,11 @@ impl NamespaceCache {
         Ok(learnt)
     }
 
-    /// Lets go of all.
-    pub(super) fn clear(&self) {
+    /// Lets go of half of them, of whoever has most.
+    pub(super) fn let_go_of_half(&self) {
         // Closing takes a while, and nobody should wait for it.
-        let cgroup = std::mem::take(&mut *self.cgroup.lock());
-        let pid = std::mem::take(&mut *self.pid.lock());
+        let cgroup = remove_half(&mut self.cgroup.lock());
+        let pid = remove_half(&mut self.pid.lock());
         drop((cgroup, pid));
     }
 
@@ -214,12 +214,21 @@ fn insert<T: Held>(
 ) -> Vec<Arc<T>> {
     let mut removed = Vec::new();
     if cache.len() >= capacity {
-        let held = cache.iter().map(|(id, namespace)| (*id, namespace.cgroup(), 1));
-        let excess = excess(held, capacity - capacity.div_ceil(8));
-        removed.extend(excess.iter().filter_map(|id| cache.remove(id)));
+        removed = remove_excess(cache, capacity - capacity.div_ceil(8));
     }
     cache.insert(id, Arc::clone(namespace));
     removed
+}
+
+fn remove_excess<T: Held>(cache: &mut HashMap<u64, Arc<T>>, most: usize) -> Vec<Arc<T>> {
+    let held = cache.iter().map(|(id, namespace)| (*id, namespace.cgroup(), 1));
+    let excess = excess(held, most);
+    excess.iter().filter_map(|id| cache.remove(id)).collect()
+}
+
+fn remove_half<T: Held>(cache: &mut HashMap<u64, Arc<T>>) -> Vec<Arc<T>> {
+    let half = cache.len() / 2;
+    remove_excess(cache, half)
 }
 
 /// Opens a namespace of a process, if it is still the one with number `id`.

@@ -113,6 +113,15 @@ impl Readers {
         drop(forgotten);
     }
 
+    /// Forgets half of them, of whoever has most.
+    pub(super) fn forget_half(&self) {
+        let mut recent = self.recent.lock();
+        let half = recent.by_pid.len() / 2;
+        let removed = recent.remove_excess(half);
+        drop(recent);
+        close(removed);
+    }
+
     /// Forgets everybody.
     pub(super) fn clear(&self) {
         let readers = std::mem::take(&mut self.recent.lock().by_pid);
