@@ -88,9 +88,10 @@ impl<'s> Search<'s> {
         if status.innermost_pid != 1 || status.nesting == 1 {
             return None;
         }
-        // Opened before that is read again, it is of the same process.
+        // Opened before that is read again, it is of the same process. One that was killed while a thread of it waits is still there,
+        // and is no init that goes on.
         self.procfs.read_of(pid, "stat", &mut self.text).ok()?;
-        (start_time(&self.text) == Ok(start)).then_some(held)
+        (start_time(&self.text) == Ok(start) && has_not_ended(&held)).then_some(held)
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// The hierarchies, if there is one with the memory controller.
 pub fn layout() -> Option<Layout> {
@@ -203,12 +204,16 @@ impl Drop for Cpuset {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Children may be in any order of destruction, and the killed need a moment.
-        for _ in 0..500 {
-            if cgprocfs::run::remove_cgroup(&self.dir).is_ok() {
-                return;
+        // Children may be in any order of destruction, and the killed need a moment: hundreds of them several seconds.
+        let (began, patience) = (Instant::now(), super::patience(60));
+        while let Err(error) = cgprocfs::run::remove_cgroup(&self.dir) {
+            if began.elapsed() > patience {
+                let left = format!("{} is left behind: {error}", self.dir.display());
+                // Two panics at once would end all tests.
+                assert!(std::thread::panicking(), "{left}");
+                return eprintln!("{left}");
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
