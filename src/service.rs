@@ -167,7 +167,7 @@ impl Service {
     pub fn text(self: &Arc<Self>, pid: u32, view: ViewId) -> Result<Arc<Text>, Error> {
         let (sender, answer) = mpsc::channel();
         let query = TextOf(view);
-        let waiter = Waiter { pid, asked: Instant::now(), noted: Noted::nowhere() };
+        let waiter = Waiter { pid, asked: Instant::now(), noted: Noted::nowhere(), rounds: 0 };
         // Nobody waits any more if that fails.
         self.ask(Asker::Patient, waiter, query, move |text| drop(sender.send(text)));
         answer.recv().unwrap_or(Err(Error::OfKernel(Errno::IO)))

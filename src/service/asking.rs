@@ -16,6 +16,8 @@ use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use cgprocfs_core::topology::{MemoryByNode, Topology};
 use cgprocfs_core::view::ViewId;
+use log::Level;
+use rustix::io::Errno;
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -67,7 +69,12 @@ pub(super) struct Waiter {
     pub(super) asked: Instant,
     /// That its request is not yet answered.
     pub(super) noted: Noted,
+    /// How often it was left to be asked again.
+    pub(super) rounds: u16,
 }
+
+/// Whoever was put off so often is told to ask again: each time something else was missing, and will be the next time.
+const MAX_ROUNDS: u16 = 1000;
 
 /// What can be asked of a container.
 pub(super) trait Query: Clone + Send + 'static {
@@ -279,7 +286,7 @@ impl Service {
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
-        let waiter = Waiter { pid, asked: Instant::now(), noted };
+        let waiter = Waiter { pid, asked: Instant::now(), noted, rounds: 0 };
         match self.known_aside.owner(pid) {
             Some(owner) => {
                 let again = self.again(&owner, waiter, query, reply);
@@ -297,6 +304,14 @@ impl Service {
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
+        if waiter.rounds > MAX_ROUNDS {
+            self.log.message(
+                "rounds",
+                Level::Error,
+                "a reader was put off a thousand times; please report it",
+            );
+            return reply(Err(Error::OfKernel(Errno::AGAIN)));
+        }
         match self.attempt(asker, &waiter, &query) {
             Attempt::Done(answer, next) => {
                 reply(answer);
@@ -324,11 +339,11 @@ impl Service {
 
     /// Has `reply` told by a thread that may hang, or else in time to ask again.
     fn look<Q: Query>(self: &Arc<Self>, owner: Owner, waiter: Waiter, query: Q, reply: Reply<Q::Answer>) {
-        let Waiter { pid, asked, noted } = waiter;
+        let Waiter { pid, asked, noted, rounds } = waiter;
         let (service, reply) = (Arc::clone(self), self.in_time(&owner, noted, reply));
         let look = move || {
             if reply.begin() {
-                let waiter = Waiter { pid, asked, noted: Noted::nowhere() };
+                let waiter = Waiter { pid, asked, noted: Noted::nowhere(), rounds };
                 let reply: Reply<_> = Box::new(move |answer| reply.tell(answer));
                 service.ask(Asker::Looking, waiter, query, reply);
             }
@@ -439,11 +454,12 @@ impl Service {
     fn again<Q: Query>(
         self: &Arc<Self>,
         owner: &Owner,
-        waiter: Waiter,
+        mut waiter: Waiter,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) -> Again {
         let service = Arc::clone(self);
+        waiter.rounds = waiter.rounds.saturating_add(1);
         waiter.noted.wait(owner);
         Box::new(move |asker| {
             waiter.noted.begin();
@@ -836,7 +852,7 @@ mod tests {
         let (sender, told) = mpsc::channel();
         let errno = |error: Error| error.errno();
         for _ in 0..40 {
-            let waiter = Waiter { pid: READER, asked: Instant::now(), noted: Noted::nowhere() };
+            let waiter = Waiter { pid: READER, asked: Instant::now(), noted: Noted::nowhere(), rounds: 0 };
             let (asking, sender, query) =
                 (Arc::clone(&service), sender.clone(), TextOf(find("proc/meminfo").unwrap()));
             let ask = move |_: &Arc<Service>, _| {

@@ -145,4 +145,30 @@ mod tests {
         }
         assert_eq!(search.oldest.len(), OLDEST);
     }
+
+    /// It is still there as long as nobody takes note, or a thread of it waits for us.
+    #[test]
+    fn an_init_that_was_killed_is_none() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        // The first child is the namespace's init, and sleep waits for nobody.
+        let words = ["--pid", "sh", "-c", "true & exec sleep 60"];
+        let mut parent = Command::new("unshare").args(words).spawn().unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", parent.id());
+        let status = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let killed = (0..1000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            let pid: u32 = std::fs::read_to_string(&children).ok()?.trim().parse().ok()?;
+            status(pid).contains("State:\tZ").then_some(pid)
+        });
+        let so_far = AtomicU64::new(u64::MAX);
+        let mut search = Search::new(&procfs, &so_far);
+        let looked_at = killed.map(|pid| search.look_at(pid));
+        let has_init = search.end().has_init();
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        assert!(looked_at.unwrap().is_ok() && !has_init);
+    }
 }
