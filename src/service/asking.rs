@@ -902,4 +902,22 @@ mod tests {
         drop(go);
         assert_eq!(done.recv_timeout(LONG), Ok(7002));
     }
+
+    #[test]
+    fn nobody_is_put_off_for_ever() {
+        let (_directory, root) = system();
+        let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+        let asked = |rounds| {
+            let waiter = Waiter { pid: READER, asked: Instant::now(), noted: Noted::nowhere(), rounds };
+            let (sender, told) = mpsc::channel();
+            let query = TextOf(find("proc/meminfo").unwrap());
+            let tell = move |text: Result<_, Error>| {
+                sender.send(text.map(drop).map_err(|error| error.errno())).unwrap();
+            };
+            service.again(&of_path("/"), waiter, query, tell)(Asker::Patient);
+            told.recv_timeout(LONG).unwrap()
+        };
+        assert_eq!(asked(MAX_ROUNDS - 1), Ok(()));
+        assert_eq!(asked(MAX_ROUNDS), Err(libc::EAGAIN));
+    }
 }
