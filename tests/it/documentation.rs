@@ -170,7 +170,9 @@ fn files_and_tests_are_there() {
                     let module = filter.split("::").next().unwrap();
                     assert!(root.join(format!("tests/it/{module}.rs")).exists(), "{code}");
                 }
-                ["--test" | "--bench", name] => assert!(manifest.contains(&format!("name = \"{name}\"")), "{code}"),
+                ["--test" | "--bench", name] => {
+                    assert!(manifest.contains(&format!("name = \"{name}\"")), "{code}")
+                }
                 [file, "/etc/systemd/system/" | "/usr/lib/tmpfiles.d/"] => {
                     let directory = root.join(file).parent().unwrap().to_path_buf();
                     let end = file.rsplit_once(['*', '/']).unwrap().1;
