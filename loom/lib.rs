@@ -7,8 +7,7 @@ mod seqlock;
 #[path = "../src/shared/table.rs"]
 pub mod table;
 
-pub use self::sync::AtomicU64 as Word;
-
-mod sync {
-    pub use loom::sync::atomic::{AtomicU64, Ordering, fence};
+mod word {
+    pub use loom::sync::atomic::AtomicU64 as Word;
+    pub use loom::sync::atomic::{Ordering, fence};
 }

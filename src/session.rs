@@ -4,6 +4,7 @@ mod anchors;
 mod bound;
 mod connection;
 mod drain;
+mod error;
 pub mod handover;
 pub mod keeper;
 mod lock;
@@ -12,12 +13,15 @@ mod native;
 pub mod passing;
 mod request_buffers;
 mod resend;
+mod unmount;
 
 pub use self::anchors::{Anchors, Laid, Way};
 pub use self::connection::{Connection, ConnectionError};
 pub use self::drain::drain;
 pub use self::lock::{Lock, path as lock_path};
-pub use self::mount::{MountError, Writes, attach, directory, mount, refuse_served, unmount};
+pub use self::error::MountError;
+pub use self::mount::{Writes, attach, directory, mount, refuse_served};
+pub use self::unmount::unmount;
 
 use crate::fuse::{Gate, ViewFs, answer_again};
 use crate::service::Service;

@@ -6,14 +6,8 @@
 mod map;
 mod seqlock;
 mod table;
+mod word;
 
 pub use self::map::Map;
 pub use self::table::{Record, Table};
-
-/// A word of such memory.
-pub use self::sync::AtomicU64 as Word;
-
-/// For which the tests in `loom/` have what tries every order.
-mod sync {
-    pub use std::sync::atomic::{AtomicU64, Ordering, fence};
-}
+pub use self::word::Word;

@@ -21,8 +21,10 @@ mod namespaces;
 mod node_files;
 mod pressure;
 mod procfs;
+mod paths;
 mod protection;
 mod readers;
+mod resolver;
 mod subtree;
 mod system_directory;
 mod tasks;
@@ -38,7 +40,7 @@ pub use self::pressure::PressureFile;
 pub use self::system_directory::{Entry, SystemDirectory, join};
 pub use self::tasks::{Depth, TaskLook};
 
-use self::caller::Callers;
+use self::caller::CallerResolver;
 use self::host::HostFiles;
 use self::host_nodes::HostNodes;
 use self::levels::Levels;
@@ -59,7 +61,7 @@ pub struct Source {
     host: HostFiles,
     system_directory: SystemDirectory,
     nodes: HostNodes,
-    callers: Callers,
+    callers: CallerResolver,
     levels: Levels,
     cpu_view: CpuView,
 }
@@ -86,7 +88,7 @@ impl Source {
         let procfs = Procfs::open(root)?;
         let layout = Layout::detect_by(root, &procfs)?;
         let host = HostFiles::open(&procfs, root)?;
-        let callers = Callers::new(&procfs, root, boundary);
+        let callers = CallerResolver::new(&procfs, root, boundary);
         let system_directory = SystemDirectory::open(host.sys.as_ref());
         let (nodes, levels, cpu_view) = (HostNodes::default(), Levels::default(), CpuView::default());
         Ok(Self { layout, procfs, host, system_directory, nodes, callers, levels, cpu_view })
@@ -131,7 +133,7 @@ impl Source {
     /// [`Error::ProcessGone`] if there is no such process, [`Error::TakesLong`] where it takes a search that is not to be done
     /// unless it may take long, [`Error::MayHang`] likewise, others where it can't be looked at.
     pub fn caller<'t>(&self, reader: Reader, text: &'t mut Vec<u8>) -> Result<Caller<'t>, Error> {
-        self.callers.find(reader, &self.procfs, &self.layout, text)
+        self.callers.resolve(reader, &self.procfs, &self.layout, text)
     }
 
     /// The path of a process's cgroup, for who has to know no more: it takes one file, which never hangs.
@@ -244,7 +246,7 @@ impl Source {
     #[must_use]
     pub fn is_cgroup(&self, number: u64, path: &[u8]) -> bool {
         let directory = &self.layout.memory.dir;
-        let found = rustix::fs::statat(directory, levels::relative(path), AtFlags::empty());
+        let found = rustix::fs::statat(directory, paths::relative(path), AtFlags::empty());
         found.is_ok_and(|found| found.st_ino == number)
     }
 
@@ -312,7 +314,7 @@ impl Source {
     /// # Errors
     /// Where it is gone.
     pub fn start_of_reader(&self, pid: u32) -> Result<Ticks, Error> {
-        caller::start_of(pid, &self.procfs)
+        resolver::start_of(pid, &self.procfs)
     }
 
     /// Reads what a view needs for a reader that is in no container, or can't be seen.

@@ -4,7 +4,10 @@
 //! the connection again and again, containers get the kernel's own files meanwhile, and nobody waits.
 
 mod child;
+mod event;
 mod pause;
+
+pub use self::event::{Event, SupervisorError};
 
 use self::child::Running;
 use self::pause::Pauses;
@@ -33,22 +36,6 @@ const START_AGAIN: Duration = Duration::from_millis(100);
 const RESPITE: Duration = Duration::from_secs(1);
 /// How often to look whether somebody has removed what was too many mounts.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
-
-/// What the supervisor waits for.
-pub enum Event {
-    /// Somebody wants something.
-    Signal(Signal),
-    /// From the child of that number, counted from 0; an error is its last.
-    Child(usize, io::Result<Message>),
-}
-
-/// Why there never was a child.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum SupervisorError {
-    #[error("cannot start {0}: {1}; check that the program is still there")]
-    Start(String, io::Error),
-}
 
 /// Runs the daemon until it ends in order, with what is kept for it. Returns an exit code: that of the first daemon, if
 /// that ends by itself before it has served.

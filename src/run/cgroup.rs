@@ -1,6 +1,6 @@
 //! The program's cgroup: made fresh, limited, and asked for what only the kernel knows.
 
-use super::RunError;
+use super::error::RunError;
 use crate::source::Layout;
 use crate::source::events;
 use cgprocfs_core::parse::CgroupVersion;

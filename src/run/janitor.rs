@@ -4,7 +4,7 @@
 //! end only that process holds. A run that ends as it should closes the pipe and waits: there is one way to
 //! clean up.
 
-use super::RunError;
+use super::error::RunError;
 use cgprocfs_core::parse::{decimal, lines};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;

@@ -1,7 +1,9 @@
 //! Samples the program's memory while it runs.
 
 use super::cgroup::RunCgroup;
-use super::{RunError, report};
+use super::error::RunError;
+use super::report;
+use super::sample::Sample;
 use crate::error::Error;
 use crate::service::Service;
 use crate::source::Caller;
@@ -15,23 +17,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-
-/// Memory at one moment, in bytes.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Sample {
-    /// Seconds since the program was started.
-    pub(super) seconds: f64,
-    /// All that is charged to the cgroup.
-    pub(super) usage: u64,
-    /// What Kubernetes would call its working set.
-    pub(super) working_set: u64,
-    /// Anonymous memory.
-    pub(super) anon: u64,
-    /// Page cache and tmpfs.
-    pub(super) file: u64,
-    /// Memory of the kernel.
-    pub(super) kernel: u64,
-}
 
 /// A running measurement.
 pub(super) struct Measurement {

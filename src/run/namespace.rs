@@ -1,6 +1,6 @@
 //! A mount namespace in which the views lie over the kernel's files.
 
-use super::RunError;
+use super::error::RunError;
 use crate::service::Service;
 use crate::session::{self, Connection, Writes};
 use cgprocfs_core::view::{ViewId, bound};

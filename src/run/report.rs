@@ -1,7 +1,7 @@
 //! What a run prints about memory, for people and for machines, on stderr: stdout is the program's.
 
 use super::cgroup::RunCgroup;
-use super::measure::Sample;
+use super::sample::Sample;
 use cgprocfs_core::units::Bytes;
 use serde::Serialize;
 use std::io::Write;

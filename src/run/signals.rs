@@ -1,6 +1,6 @@
 //! Signals that this process gets are the program's.
 
-use super::RunError;
+use super::error::RunError;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};

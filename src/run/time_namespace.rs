@@ -1,7 +1,7 @@
 //! A time namespace whose boot is now: what the program is told of its uptime, and what the kernel tells of when its processes
 //! started, then count from the same moment.
 
-use super::RunError;
+use super::error::RunError;
 use cgprocfs_core::parse::time_offsets;
 use nix::sched::{CloneFlags, unshare};
 use rustix::time::{ClockId, clock_gettime};

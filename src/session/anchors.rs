@@ -10,8 +10,9 @@
 //! ends in order leaves none if nobody has bound an anchor.
 
 use super::bound;
-use super::mount::{MountError, unmount};
-use super::native::{FLAGS, HostFile, bind, change};
+use super::error::MountError;
+use super::native::{FLAGS, KernelFiles, bind, change};
+use super::unmount::unmount;
 use cgprocfs_core::parse::mountinfo::{Mount, mounts, uppermost};
 use cgprocfs_core::view::{self, ViewId, is_directory};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -139,8 +140,8 @@ impl Anchors {
         Ok(())
     }
 
-    fn native(&self) -> HostFile {
-        HostFile { workplace: self.directory.join(FRESH), nothing: self.directory.join(NOTHING) }
+    fn native(&self) -> KernelFiles {
+        KernelFiles { workplace: self.directory.join(FRESH), nothing: self.directory.join(NOTHING) }
     }
 
     fn make_files(&self) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use super::Writes;
+use super::mount::Writes;
 use super::anchors::Anchors;
 use super::request_buffers;
 use crate::journal::{self, Fetched, Journal};

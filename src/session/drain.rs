@@ -2,7 +2,7 @@
 
 use crate::fuse::Gate;
 use crate::journal::Journal;
-use crate::session::resend::is_given_out_again;
+use super::resend::is_given_out_again;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;

@@ -1,6 +1,8 @@
 //! Mounting by mount(2), without libfuse or a helper program.
 
 use super::anchors::Anchors;
+use super::error::MountError;
+use super::unmount::unmount;
 use cgprocfs_core::parse::mountinfo::mounts;
 use nix::mount::{MntFlags, MsFlags, umount2};
 use rustix::fs::{Mode, OFlags};
@@ -9,40 +11,6 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-
-/// Why nothing was mounted.
-#[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
-pub enum MountError {
-    #[error("only root can mount; run cgprocfs as root")]
-    NotRoot,
-    #[error(
-        "/dev/fuse is missing; load the kernel module with `modprobe fuse`, or give the container the device"
-    )]
-    NoDevice,
-    #[error("mount point {0} does not exist; create it with `mkdir -p {0}`")]
-    Missing(PathBuf),
-    #[error("mount point {0} is not a directory; name one that is")]
-    NotADirectory(PathBuf),
-    #[error(
-        "a FUSE file system is already mounted on {0}; unmount it first with `umount {0}`, or name another mount point"
-    )]
-    AlreadyMounted(PathBuf),
-    #[error(
-        "{0} is served already, or its connection is kept for a daemon that starts again; \
-         end that first with `cgprocfs unmount {0}`, or name another directory"
-    )]
-    AlreadyServed(PathBuf),
-    #[error("{0} is not root's alone; remove it, or name a directory beside which only root can make files")]
-    Forged(PathBuf),
-    #[error(
-        "{0} mounts lie on one file in {1}, two for each connection that was lost; containers keep the kernel's files: \
-         stop those that bind them, or run `cgprocfs unmount --anchors {1}`"
-    )]
-    TooDeep(usize, PathBuf),
-    #[error("cannot mount on {path}: {source}; see `dmesg`")]
-    Refused { path: PathBuf, source: io::Error },
-}
 
 /// What may be written to a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,15 +98,6 @@ pub fn attach(target: &Path, writes: Writes) -> Result<OwnedFd, MountError> {
     nix::mount::mount(Some("cgprocfs"), target, Some("fuse.cgprocfs"), flags, Some(options.as_str()))
         .map_err(|e| MountError::Refused { path: target.to_path_buf(), source: e.into() })?;
     Ok(device)
-}
-
-/// Unmounts `target`. Files that are open, and binds of the file system elsewhere, stay until they are
-/// given up.
-///
-/// # Errors
-/// The kernel's answer, EINVAL if nothing is mounted there.
-pub fn unmount(target: &Path) -> io::Result<()> {
-    umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).map_err(io::Error::from)
 }
 
 fn refuse_fuse_on(path: &Path) -> Result<(), MountError> {

@@ -1,6 +1,6 @@
 //! The kernel's own files, as they are laid on anchors.
 
-use super::mount::unmount;
+use super::unmount::unmount;
 use crate::masked;
 use crate::sys;
 use cgprocfs_core::view::CPU_DIRECTORY;
@@ -19,14 +19,14 @@ pub(super) const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).un
 pub(super) const NO: Option<&str> = None;
 
 /// What the kernel's files are made ready with.
-pub(super) struct HostFile {
+pub(super) struct KernelFiles {
     /// A directory, a private mount of its own, where something may be mounted for a moment.
     pub(super) workplace: PathBuf,
     /// An empty directory, a private mount of its own.
     pub(super) nothing: PathBuf,
 }
 
-impl HostFile {
+impl KernelFiles {
     /// Lays the kernel's own file, or directory, of a view's path on its anchor. Whether there is one.
     pub(super) fn lay(&self, path: &str, anchor: &Path) -> io::Result<bool> {
         let Some((top, rest)) = path.split_once('/') else { return Ok(false) };

@@ -4,8 +4,7 @@
 //! The first word counts: it is odd while the others are being written, and stays so if the writer dies. Nobody waits
 //! for that: what can't be read as a whole is not there.
 
-use super::Word;
-use super::sync::{Ordering, fence};
+use super::word::{Ordering, Word, fence};
 
 /// The sequence and the length.
 pub(super) const HEAD: usize = 2;

@@ -3,9 +3,8 @@
 //! In front are the numbers, one behind the other, so that who looks for what a predecessor has left touches only pages
 //! that have something: a page that was never touched costs nothing.
 
-use super::Word;
 use super::seqlock::{HEAD, Slot};
-use super::sync::Ordering;
+use super::word::{Ordering, Word};
 use std::marker::PhantomData;
 
 /// What a table holds.

@@ -17,8 +17,6 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// A way to a cgroup: a directory, and a path from there.
-pub(super) type Place<'p> = (BorrowedFd<'p>, &'p Path);
 
 /// A cgroup on the path to a container.
 pub(super) struct CgroupFiles {

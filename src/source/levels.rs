@@ -5,6 +5,7 @@ use super::cgroup_files::CgroupFiles;
 use super::descent::{Descent, downward};
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
+use super::paths::is_deep;
 use super::texts::{note_odd, read};
 use crate::error::{Error, printable};
 use cgprocfs_core::parse::CgroupVersion;
@@ -18,15 +19,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-
-/// A path of more levels keeps open its lowest alone, and has the others opened for each reading: nobody nests so deeply
-/// but to use up our files.
-const MOST_KEPT: usize = 32;
-
-/// Whether a path has more levels than are kept open.
-pub(super) fn is_deep(path: &[u8]) -> bool {
-    path.iter().filter(|&&byte| byte == b'/').count() > MOST_KEPT
-}
 
 /// The cgroups that are open because some path goes through them. Containers share the levels above them.
 #[derive(Default)]
@@ -110,12 +102,6 @@ impl Levels {
         let in_use = open.len();
         open.shrink_to(in_use * 2);
     }
-}
-
-/// What to open below a hierarchy's mount point.
-pub(super) fn relative(path: &[u8]) -> &Path {
-    let path = path.strip_prefix(b"/").unwrap_or(path);
-    Path::new(OsStr::from_bytes(if path.is_empty() { b"." } else { path }))
 }
 
 impl CgroupPath {

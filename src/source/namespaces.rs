@@ -5,7 +5,8 @@
 //! is gone. So each entry holds its namespace open: while it is cached, its number is its own.
 
 use super::caller::Caller;
-use super::layout::{Hierarchy, is_at_or_below};
+use super::layout::Hierarchy;
+use super::paths::is_at_or_below;
 use super::procfs::{PATH_DIR, Procfs, READ, process_error, read_whole};
 use crate::error::{Error, printable};
 use crate::shares::excess;
@@ -165,7 +166,7 @@ impl NamespaceCache {
     /// freeing its root cgroup.
     pub(super) fn sweep(&self, memory: &Hierarchy) {
         let exists = |namespace: &CgroupNamespace| {
-            let path = super::levels::relative(&namespace.root);
+            let path = super::paths::relative(&namespace.root);
             openat(&memory.dir, path, PATH_DIR, Mode::empty()).is_ok()
         };
         retain(&self.cgroup, exists);

@@ -3,9 +3,9 @@
 use super::caller::Caller;
 use super::host::HostFiles;
 use super::layout::{Hierarchy, Layout};
-use super::levels::relative;
+use super::paths::relative;
 use super::procfs::READ;
-use super::texts::read;
+use super::texts::no_account;
 use crate::error::{Error, printable};
 use cgprocfs_core::snapshot::{CgroupFile, HostFile};
 use rustix::fs::{AtFlags, Mode, openat, statat};
@@ -53,16 +53,5 @@ impl PressureFile {
         let unreadable = |e| Error::unreadable(format!("/{}", native.path()), e);
         let below = native.path().strip_prefix("proc/").ok_or_else(|| unreadable(Errno::NOENT))?;
         host.proc.open(below, READ).map(Self).map_err(unreadable)
-    }
-}
-
-/// Why a cgroup has no file of pressure. The kernel keeps no account of one whose `cgroup.pressure` is 0, and a reader is told
-/// what it would be told of the kernel's own file; else it keeps none of any cgroup, and the container's is not known.
-pub(super) fn no_account(hierarchy: &Hierarchy, cgroup: &[u8]) -> Result<(), Error> {
-    let place = hierarchy.place(cgroup);
-    match read(cgroup, place, "cgroup.pressure", &mut Vec::new(), |text| Ok(text.trim_ascii() == b"0"))? {
-        Some(true) => Err(Error::OfKernel(Errno::NOENT)),
-        Some(false) => Ok(()),
-        None => statat(place.0, place.1, AtFlags::empty()).map(drop).map_err(|e| Error::of_cgroup(cgroup, e)),
     }
 }

@@ -1,10 +1,9 @@
 //! Files of a container's cgroup that are read as they are, and not kept open.
 
 use super::caller::Caller;
-use super::cgroup_files::Place;
+use super::paths::Place;
 use super::events;
 use super::layout::{Hierarchy, Layout};
-use super::pressure::no_account;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::error::{Error, printable};
 use crate::log_limit::{odd_counter, odd_value};
@@ -131,5 +130,16 @@ pub(super) fn read_sound<T>(
             Ok(None)
         }
         read => read,
+    }
+}
+
+/// Why a cgroup has no file of pressure. The kernel keeps no account of one whose `cgroup.pressure` is 0, and a reader is told
+/// what it would be told of the kernel's own file; else it keeps none of any cgroup, and the container's is not known.
+pub(super) fn no_account(hierarchy: &Hierarchy, cgroup: &[u8]) -> Result<(), Error> {
+    let place = hierarchy.place(cgroup);
+    match read(cgroup, place, "cgroup.pressure", &mut Vec::new(), |text| Ok(text.trim_ascii() == b"0"))? {
+        Some(true) => Err(Error::OfKernel(Errno::NOENT)),
+        Some(false) => Ok(()),
+        None => statat(place.0, place.1, AtFlags::empty()).map(drop).map_err(|e| Error::of_cgroup(cgroup, e)),
     }
 }

@@ -1,6 +1,6 @@
 //! The process that serves.
 
-use super::{Event, SupervisorError};
+use super::event::{Event, SupervisorError};
 use crate::session::passing;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::fd::OwnedFd;

@@ -1,6 +1,6 @@
 //! The processes of a container, by the few numbers of each that an answer reads: no name, no command line.
 
-use super::super::caller::process_is_init_of;
+use super::super::resolver::process_is_init_of;
 use super::super::procfs::Procfs;
 use super::CopyError;
 use super::tree::Directory;
