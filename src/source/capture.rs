@@ -3,11 +3,14 @@
 //! Every [list](lists) says what is read somewhere in [`source`](super). A golden test copies each tree of `tests/fixtures` and
 //! has the copy say the same, so that what is missing here is seen there.
 
+mod error;
 mod files;
 mod hierarchies;
 mod lists;
 mod process;
 mod tree;
+
+pub use self::error::CopyError;
 
 use self::files::{LIST, copy_files, copy_path, copy_pools, directories, last_name, read};
 use self::hierarchies::MOST_CGROUPS;
@@ -35,17 +38,6 @@ pub struct Copied {
     pub container: Option<Vec<u8>>,
     /// What is not in the copy, though an answer might read it: a line each.
     pub left_out: Vec<String>,
-}
-
-/// Why there is no copy.
-#[derive(Debug, thiserror::Error)]
-pub enum CopyError {
-    /// The reader or its cgroup can't be read.
-    #[error(transparent)]
-    Read(#[from] Error),
-    /// The copy can't be written.
-    #[error("cannot write {0}: {1}; name a directory where there is room and you may write")]
-    Write(String, io::Error),
 }
 
 /// A copy in the making.

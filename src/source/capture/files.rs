@@ -2,7 +2,7 @@
 
 use super::super::huge_pages::size_name;
 use super::super::procfs::{PATH_DIR, READ, read_whole};
-use super::CopyError;
+use super::error::CopyError;
 use super::tree::Directory;
 use crate::error::Error;
 use cgprocfs_core::parse::decimal;

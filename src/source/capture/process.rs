@@ -2,7 +2,7 @@
 
 use super::super::resolver::process_is_init_of;
 use super::super::procfs::Procfs;
-use super::CopyError;
+use super::error::CopyError;
 use super::tree::Directory;
 use cgprocfs_core::parse::{decimal, proc_status};
 use std::collections::BTreeSet;

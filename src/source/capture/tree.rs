@@ -1,7 +1,7 @@
 //! Writing a tree. From directory to directory, for whole paths may be longer than the kernel takes.
 
 use super::super::procfs::PATH_DIR;
-use super::CopyError;
+use super::error::CopyError;
 use crate::error::printable;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
