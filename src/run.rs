@@ -26,7 +26,7 @@ use self::measure::Measurement;
 use self::report::Report;
 use crate::limits;
 use crate::service::Service;
-use crate::source::{CpuView, LayoutError, Source};
+use crate::source::{CpuView, Source};
 use crate::sys::Place;
 use cgprocfs_core::units::Bytes;
 use cgprocfs_core::view::ViewId;

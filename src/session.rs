@@ -18,8 +18,8 @@ mod unmount;
 pub use self::anchors::{Anchors, Laid, Way};
 pub use self::connection::{Connection, ConnectionError};
 pub use self::drain::drain;
-pub use self::lock::{Lock, path as lock_path};
 pub use self::error::MountError;
+pub use self::lock::{Lock, path as lock_path};
 pub use self::mount::{Writes, attach, directory, mount, refuse_served};
 pub use self::unmount::unmount;
 

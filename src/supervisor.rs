@@ -16,7 +16,6 @@ use crate::session::passing::{self, Message};
 use crate::session::{Anchors, Connection, Lock};
 use nix::sys::signal::Signal;
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Command, ExitStatus};

@@ -12,7 +12,6 @@ use cgprocfs_core::parse::proc_stat::is_exiting;
 use cgprocfs_core::snapshot::{Needs, Scope};
 use cgprocfs_core::units::Bytes;
 use cgprocfs_core::view::working_set::working_set;
-use serde::Serialize;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};

@@ -12,8 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
-use super::mount::Writes;
 use super::anchors::Anchors;
+use super::mount::Writes;
 use super::request_buffers;
 use crate::journal::{self, Fetched, Journal};
 

@@ -1,8 +1,8 @@
 //! The end of a server whose connection lives on.
 
+use super::resend::is_given_out_again;
 use crate::fuse::Gate;
 use crate::journal::Journal;
-use super::resend::is_given_out_again;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;

@@ -1,5 +1,8 @@
 //! Why nothing is mounted.
 
+use std::io;
+use std::path::PathBuf;
+
 /// Why nothing was mounted.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]

@@ -1,6 +1,6 @@
 //! Who mounts in a directory, or supervises who does: one process at a time.
 
-use super::mount::MountError;
+use super::error::MountError;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, lstat, open};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use std::fs;

@@ -2,9 +2,8 @@
 
 use super::anchors::Anchors;
 use super::error::MountError;
-use super::unmount::unmount;
 use cgprocfs_core::parse::mountinfo::mounts;
-use nix::mount::{MntFlags, MsFlags, umount2};
+use nix::mount::MsFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::io;

@@ -2,6 +2,7 @@
 
 use super::layout::Hierarchy;
 use super::memory_files::{MemoryFiles, SwapFiles, names, open_file};
+use super::paths::Place;
 use super::procfs::{PATH_DIR, read_whole};
 use super::protection::Protected;
 use crate::error::{Error, printable};
@@ -14,9 +15,7 @@ use cgprocfs_core::snapshot::{Level, Swap};
 use cgprocfs_core::units::Bytes;
 use rustix::fs::{Access, AtFlags, Mode, accessat, fstat, openat};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
-
+use std::os::fd::{AsFd, OwnedFd};
 
 /// A cgroup on the path to a container.
 pub(super) struct CgroupFiles {

@@ -1,8 +1,8 @@
 //! The way down to a cgroup. A tenant may nest thousands: whatever is read of every level is opened from a directory
 //! not far above it, for by its whole path the work would grow with the square of the depth.
 
-use super::paths::Place;
 use super::layout::Hierarchy;
+use super::paths::Place;
 use super::paths::relative;
 use super::procfs::PATH_DIR;
 use rustix::fs::{Mode, openat};

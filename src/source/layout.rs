@@ -162,3 +162,60 @@ impl Hierarchy {
     }
 
     /// The hierarchy of v1 that has `controller`.
+    #[cfg(test)]
+    pub(super) fn for_test(controller: &'static str) -> Self {
+        Self {
+            version: CgroupVersion::V1,
+            controller,
+            mount_point: "/".into(),
+            mount_root: b"/".to_vec(),
+            dir: rustix::fs::open("/", PATH_DIR, Mode::empty()).unwrap(),
+            top_is_host: true,
+            events_are_local: true,
+        }
+    }
+
+    /// Whether all of the hierarchy can be seen, as the daemon needs.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.top_is_host && self.mount_root == b"/"
+    }
+
+    /// The way to a cgroup from the mount point.
+    pub(super) fn place<'p>(&'p self, path: &'p [u8]) -> Place<'p> {
+        (self.dir.as_fd(), relative(path))
+    }
+
+    /// A process's path in this hierarchy, relative to the mount point but with a leading slash, from the
+    /// text of its `/proc/PID/cgroup`.
+    pub(super) fn path_in<'t>(&self, text: &'t [u8], pid: u32) -> Result<&'t [u8], Error> {
+        let malformed = |source| Error::malformed(format!("/proc/{pid}/cgroup"), source);
+        for membership in memberships(text).map_err(malformed)? {
+            let membership = membership.map_err(malformed)?;
+            let here = match self.version {
+                CgroupVersion::V1 => membership.has_controller(self.controller),
+                CgroupVersion::V2 => membership.is_v2(),
+            };
+            if here {
+                return self.below_mount_root(membership.path);
+            }
+        }
+        Err(malformed(ParseError::Missing("of the controller's hierarchy")))
+    }
+
+    /// The kernel prints `/..` for what is above the reader's cgroup namespace.
+    fn below_mount_root<'t>(&self, path: &'t [u8]) -> Result<&'t [u8], Error> {
+        let outside = || Error::Outside(printable(path));
+        if path.split(|&b| b == b'/').any(|name| name == b"..") {
+            return Err(outside());
+        }
+        if self.mount_root == b"/" {
+            return Ok(path);
+        }
+        match path.strip_prefix(&*self.mount_root) {
+            Some(b"") => Ok(b"/"),
+            Some(rest) if rest.starts_with(b"/") => Ok(rest),
+            _ => Err(outside()),
+        }
+    }
+}

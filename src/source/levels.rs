@@ -15,9 +15,6 @@ use cgprocfs_core::snapshot::{CgroupFile, Container, Level, Needs, Scope, Snapsh
 use cgprocfs_core::units::Kib;
 use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::sync::{Arc, Weak};
 
 /// The cgroups that are open because some path goes through them. Containers share the levels above them.

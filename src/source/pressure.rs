@@ -2,13 +2,13 @@
 
 use super::caller::Caller;
 use super::host::HostFiles;
-use super::layout::{Hierarchy, Layout};
+use super::layout::Layout;
 use super::paths::relative;
 use super::procfs::READ;
 use super::texts::no_account;
 use crate::error::{Error, printable};
 use cgprocfs_core::snapshot::{CgroupFile, HostFile};
-use rustix::fs::{AtFlags, Mode, openat, statat};
+use rustix::fs::{Mode, openat};
 use rustix::io::{Errno, pread};
 use std::os::fd::OwnedFd;
 

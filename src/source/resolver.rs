@@ -16,7 +16,6 @@ use cgprocfs_core::parse::proc_stat::{is_exiting, start_time};
 use cgprocfs_core::snapshot::{Boot, Needs};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
 /// So many of a container's processes are asked when they were started: it takes some 10 µs each.
 const PROCESSES: Bounds = Bounds { cgroups: 4_000, ids: 16_384 };

@@ -1,9 +1,9 @@
 //! Files of a container's cgroup that are read as they are, and not kept open.
 
 use super::caller::Caller;
-use super::paths::Place;
 use super::events;
 use super::layout::{Hierarchy, Layout};
+use super::paths::Place;
 use super::procfs::{PATH_DIR, READ, read_whole};
 use crate::error::{Error, printable};
 use crate::log_limit::{odd_counter, odd_value};
@@ -12,7 +12,7 @@ use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::flat_keyed::{count_of, odd_keys};
 use cgprocfs_core::parse::io_stat::odd_words;
 use cgprocfs_core::snapshot::CgroupFile;
-use rustix::fs::{Mode, openat};
+use rustix::fs::{AtFlags, Mode, openat, statat};
 use rustix::io::Errno;
 
 /// Reads one; `None` where the container has none.

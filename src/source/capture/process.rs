@@ -1,7 +1,7 @@
 //! The processes of a container, by the few numbers of each that an answer reads: no name, no command line.
 
-use super::super::resolver::process_is_init_of;
 use super::super::procfs::Procfs;
+use super::super::resolver::process_is_init_of;
 use super::error::CopyError;
 use super::tree::Directory;
 use cgprocfs_core::parse::{decimal, proc_status};
