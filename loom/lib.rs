@@ -1,10 +1,10 @@
-//! The parts of `src/shared/` that several threads, or processes, use at once, with atomics that try every order which the
+//! The parts of `src/state/` that several threads, or processes, use at once, with atomics that try every order which the
 //! memory model allows: `loom/run`.
 #![cfg(loom)]
 
-#[path = "../src/shared/seqlock.rs"]
+#[path = "../src/state/seqlock.rs"]
 mod seqlock;
-#[path = "../src/shared/table.rs"]
+#[path = "../src/state/table.rs"]
 pub mod table;
 
 mod word {

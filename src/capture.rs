@@ -3,8 +3,8 @@
 //! and `expected/` what each view says. Those of `tests/fixtures` are such; `left-out` and `page-size` are in captured ones alone.
 
 use crate::error::{Error, printable};
+use crate::kernel::{CopyError, LayoutError, Source};
 use crate::service::Service;
-use crate::source::{CopyError, LayoutError, Source};
 use cgprocfs_core::parse::mountinfo::mounts;
 use cgprocfs_core::view::ViewId;
 use rustix::io::Errno;

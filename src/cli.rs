@@ -10,7 +10,7 @@ mod systemd;
 mod unmount;
 mod views;
 
-use crate::source::CpuView;
+use crate::kernel::CpuView;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -41,10 +41,10 @@ enum Command {
         cgroups: Vec<PathBuf>,
     },
     /// What looks into namespaces for `mount`
-    #[command(name = crate::namespace_reader::COMMAND, hide = true)]
+    #[command(name = crate::confinement::namespace_reader::COMMAND, hide = true)]
     ReadNamespaces,
     /// What mounts for `mount`
-    #[command(name = crate::steward::COMMAND, hide = true)]
+    #[command(name = crate::lifecycle::steward::COMMAND, hide = true)]
     KeepMounts {
         /// Of the anchors
         directory: PathBuf,
@@ -95,11 +95,11 @@ impl CpuViewArgument {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    Layout(#[from] crate::source::LayoutError),
+    Layout(#[from] crate::kernel::LayoutError),
     #[error(transparent)]
-    Mount(#[from] crate::session::MountError),
+    Mount(#[from] crate::mount::MountError),
     #[error(transparent)]
-    Daemon(#[from] crate::daemon::DaemonError),
+    Daemon(#[from] crate::lifecycle::daemon::DaemonError),
     #[error(transparent)]
     Serve(#[from] crate::error::Error),
     #[error(transparent)]
@@ -135,8 +135,10 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Generate(arguments) => generate::run(&arguments, Arguments::command()),
         Command::CleanUp { cgroups } => clean_up(&cgroups),
-        Command::ReadNamespaces => helper(crate::namespace_reader::answer_stdin()),
-        Command::KeepMounts { directory, views } => helper(crate::steward::serve_stdin(&directory, &views)),
+        Command::ReadNamespaces => helper(crate::confinement::namespace_reader::answer_stdin()),
+        Command::KeepMounts { directory, views } => {
+            helper(crate::lifecycle::steward::serve_stdin(&directory, &views))
+        }
     };
     done.unwrap_or_else(|failure| {
         eprintln!("cgprocfs: {failure}");

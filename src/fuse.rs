@@ -5,6 +5,7 @@ mod file;
 mod gate;
 mod handles;
 mod lookup;
+pub(crate) mod seams;
 mod tree;
 
 pub use self::gate::Gate;
@@ -15,8 +16,8 @@ use self::handles::{Handles, Readable};
 use self::lookup::Found;
 use self::tree::Tree;
 use crate::error::Error;
-use crate::journal::{Fetched, Journal, Noted, What};
 use crate::service::{Lane, Polled, Service, Viewer};
+use crate::state::in_flight::{Fetched, Journal, Noted, What};
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;

@@ -10,24 +10,19 @@
 
 pub mod capture;
 pub mod cli;
-pub mod daemon;
+pub mod confinement;
 pub mod error;
-mod fault;
+mod failpoint;
 pub mod fuse;
-pub mod journal;
+pub mod kernel;
+pub mod lifecycle;
 pub mod limits;
-mod log_limit;
-pub mod masked;
-pub mod namespace_reader;
+pub mod mount;
+mod rate_limited_log;
 pub mod run;
-pub mod sandbox;
 pub mod service;
-pub mod session;
-pub mod shared;
 pub mod shares;
-pub mod source;
-pub mod steward;
-pub mod supervisor;
+pub mod state;
 pub mod sys;
 
 #[global_allocator]

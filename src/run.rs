@@ -24,9 +24,9 @@ use self::cgroup::{Limits, RunCgroup};
 use self::janitor::Janitor;
 use self::measure::Measurement;
 use self::report::Report;
+use crate::kernel::{CpuView, Source};
 use crate::limits;
 use crate::service::Service;
-use crate::source::{CpuView, Source};
 use crate::sys::Place;
 use cgprocfs_core::units::Bytes;
 use cgprocfs_core::view::ViewId;
@@ -73,7 +73,7 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     // Before any thread is made, for all of them to inherit.
     let signals = signals::block()?;
     let name = cgroup::unique_name();
-    let layout = crate::source::Layout::detect(Path::new("/"))?;
+    let layout = crate::kernel::Layout::detect(Path::new("/"))?;
     // Before there is anything to clean up.
     let _janitor = Janitor::start(&cgroup::directories(&layout, &name))?;
     let limits = Limits { memory: options.memory, cpus: options.cpus };

@@ -1,7 +1,7 @@
 //! The only place for unsafe code: system calls that no safe wrapper covers.
 #![allow(unsafe_code)]
 
-use crate::shared::Word;
+use crate::state::Word;
 use nix::sys::signal::SigSet;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};

@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use cgprocfs::service::Service;
-use cgprocfs::source::Source;
+use cgprocfs::kernel::Source;
 use cgprocfs_core::units::MAX;
 use cgprocfs_core::view::ViewId;
 use libfuzzer_sys::fuzz_target;

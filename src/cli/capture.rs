@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::capture::capture;
-use crate::source::Source;
+use crate::kernel::Source;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;

@@ -1,6 +1,6 @@
 //! The log goes to stderr. Under systemd each line begins with the journal's level (sd-daemon(3)).
 
-use crate::log_limit::LogLimit;
+use crate::rate_limited_log::LogLimit;
 use log::Level;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;

@@ -1,15 +1,16 @@
 //! `cgprocfs mount`: the daemon.
 
 use super::{Failure, systemd};
-use crate::daemon::{self, Event};
+use crate::confinement::namespace_reader::NamespaceReader;
+use crate::kernel::{CpuView, Layout, Source};
+use crate::lifecycle::daemon::{self, Event};
+use crate::lifecycle::fd_store::Keeper;
+use crate::lifecycle::steward::Steward;
+use crate::lifecycle::supervisor;
+use crate::lifecycle::{Connection, handover};
 use crate::limits;
-use crate::namespace_reader::NamespaceReader;
+use crate::mount::{Anchors, Lock, MountError, Writes};
 use crate::service::Service;
-use crate::session::keeper::Keeper;
-use crate::session::{self, Anchors, Connection, Lock, MountError, Writes, handover};
-use crate::source::{CpuView, Layout, Source};
-use crate::steward::Steward;
-use crate::supervisor;
 use cgprocfs_core::view::ViewId;
 use nix::sys::signal::{SigSet, Signal};
 use std::io;
@@ -85,7 +86,8 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let steward = start_steward(&arguments.directory, &views)?;
     let (connection, lock) = connect(arguments, &keeper)?;
     // Threads have what they are made with: before there is any.
-    crate::sandbox::keep_only(crate::sandbox::OF_SERVER).map_err(daemon::DaemonError::from)?;
+    crate::confinement::sandbox::keep_only(crate::confinement::sandbox::OF_SERVER)
+        .map_err(daemon::DaemonError::from)?;
     let service = Arc::new(Service::new(source.looking_by(namespace_reader), most_files / 2));
     let forward = sender.clone();
     forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
@@ -121,7 +123,7 @@ fn start_steward(directory: &Path, views: &[ViewId]) -> Result<Steward, Failure>
     if !rustix::process::geteuid().is_root() {
         return Ok(Steward::Nobody);
     }
-    Steward::start(&session::directory(directory)?, views).map_err(|e| {
+    Steward::start(&crate::mount::directory(directory)?, views).map_err(|e| {
         Failure::Other(format!("cannot start the process that mounts: {e}; check the limits on processes"))
     })
 }
@@ -132,7 +134,7 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
         return Ok(ExitCode::SUCCESS);
     }
     // Afterwards there is a mount that somebody keeps.
-    let _lock = Lock::take(&session::directory(&arguments.directory)?)?;
+    let _lock = Lock::take(&crate::mount::directory(&arguments.directory)?)?;
     refuse_deep(&arguments.directory)?;
     let connection = begin(arguments)?;
     let keeper = (&Keeper::ServiceManager, &Steward::Itself);
@@ -143,7 +145,7 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
 
 /// Somebody who makes the connection be lost again and again has each loss cost two mounts on every anchor.
 fn refuse_deep(directory: &Path) -> Result<(), Failure> {
-    let directory = session::directory(directory)?;
+    let directory = crate::mount::directory(directory)?;
     let Some(anchors) = Anchors::at(&directory) else { return Ok(()) };
     let depth = anchors.depth();
     if depth < daemon::DEEP {
@@ -168,7 +170,7 @@ fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<(Connection, Option
             Err(error) => log::warn!("mounting anew: {error}"),
         }
     }
-    let directory = session::directory(&arguments.directory)?;
+    let directory = crate::mount::directory(&arguments.directory)?;
     let is_supervised = matches!(keeper, Keeper::Supervisor(_));
     if arguments.takeover && has_none {
         let connection = handover::request(&directory).map_err(|e| Failure::Other(e.to_string()))?;
@@ -189,7 +191,7 @@ fn lock_after_takeover(directory: &Path, is_supervised: bool) -> Option<Lock> {
 
 /// Mounts, and begins a connection.
 fn begin(arguments: &Arguments) -> Result<Connection, Failure> {
-    let (device, anchors) = session::mount(&arguments.directory, arguments.writes())?;
+    let (device, anchors) = crate::mount::mount(&arguments.directory, arguments.writes())?;
     let connection = Connection::begin(device, &anchors.live(), arguments.writes()).map_err(|error| {
         let _ = anchors.abort();
         Failure::Other(format!(
@@ -207,13 +209,13 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (sender, events) = mpsc::channel();
     let signals = sender.clone();
     forward_signals(block_signals()?, move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
-    let directory = session::directory(&arguments.directory)?;
+    let directory = crate::mount::directory(&arguments.directory)?;
     let lock = if arguments.takeover {
         // Its owner has what is to be taken over.
         None
     } else {
         let lock = Lock::take(&directory)?;
-        session::refuse_served(&directory)?;
+        crate::mount::refuse_served(&directory)?;
         Some(lock)
     };
     let program = std::env::current_exe()

@@ -2,8 +2,8 @@
 
 use super::{Failure, views};
 use crate::capture::{Capture, CaptureError, SYSTEM};
+use crate::kernel::Source;
 use crate::service::Service;
-use crate::source::Source;
 use cgprocfs_core::view::ViewId;
 use std::io::Write;
 use std::path::{Path, PathBuf};

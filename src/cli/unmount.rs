@@ -1,7 +1,7 @@
 //! `cgprocfs unmount`: containers get the kernel's own files.
 
 use super::{Failure, systemd};
-use crate::session::Anchors;
+use crate::mount::Anchors;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;

@@ -1,8 +1,8 @@
 //! What a reader opens: a view, or one of the kernel's files of processors and memory nodes.
 
 use crate::error::Error;
-use crate::journal::Noted;
 use crate::service::{Service, Text};
+use crate::state::in_flight::Noted;
 use cgprocfs_core::view::ViewId;
 use fuser::{OpenAccMode, OpenFlags};
 use std::sync::Arc;

@@ -6,7 +6,7 @@ use super::directories::Listing;
 use super::file::{File, inode, kernel_number};
 use super::tree::Node;
 use crate::error::Error;
-use crate::source::{Entry, join};
+use crate::kernel::{Entry, join};
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::WHOLE_DIRECTORIES;
 use fuser::{FileAttr, FileType, INodeNo};

@@ -1,8 +1,8 @@
 //! The program's cgroup: made fresh, limited, and asked for what only the kernel knows.
 
 use super::error::RunError;
-use crate::source::Layout;
-use crate::source::events;
+use crate::kernel::Layout;
+use crate::kernel::cgroup::events;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::counter;
 use cgprocfs_core::parse::flat_keyed::value_of;

@@ -1,6 +1,6 @@
 //! Why a program was not run.
 
-use crate::source::LayoutError;
+use crate::kernel::LayoutError;
 use std::io;
 
 /// Why the program did not run.

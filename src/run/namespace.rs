@@ -1,8 +1,9 @@
 //! A mount namespace in which the views lie over the kernel's files.
 
 use super::error::RunError;
+use crate::lifecycle::Connection;
+use crate::mount::Writes;
 use crate::service::Service;
-use crate::session::{self, Connection, Writes};
 use cgprocfs_core::view::{ViewId, bound};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -40,10 +41,11 @@ fn make(service: &Arc<Service>, views: &[ViewId]) -> Result<Namespace, String> {
     // A daemon's mount would only be in the way, and its server need not be alive.
     while umount2(MOUNT_POINT, MntFlags::MNT_DETACH).is_ok() {}
     fs::create_dir_all(MOUNT_POINT).map_err(|e| format!("{MOUNT_POINT}: {e}"))?;
-    let device = session::attach(Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
+    let device = crate::mount::attach(Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
     let connection =
         Connection::begin(device, Path::new(MOUNT_POINT), Writes::Triggers).map_err(|e| e.to_string())?;
-    session::serve(&connection, service, &ViewId::ALL, &Arc::default(), drop).map_err(|e| e.to_string())?;
+    crate::lifecycle::serve(&connection, service, &ViewId::ALL, &Arc::default(), drop)
+        .map_err(|e| e.to_string())?;
     for view in bound(views) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));
         // Some are not the kernel's, and of some this kernel has none.

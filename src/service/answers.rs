@@ -5,8 +5,8 @@ use super::aside::Owner;
 use super::share::{Pace, Share};
 use super::{Again, MAX_AGE, Text, render};
 use crate::error::Error;
+use crate::kernel::{Caller, CgroupPath};
 use crate::shares::excess;
-use crate::source::{Caller, CgroupPath};
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
@@ -343,7 +343,7 @@ impl Drop for Reading {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Source;
+    use crate::kernel::Source;
     use std::path::Path;
 
     #[test]

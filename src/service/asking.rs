@@ -9,8 +9,8 @@ use super::share::{Permit, Share};
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
-use crate::journal::Noted;
-use crate::source::{Caller, CgroupPath, Life, Reader};
+use crate::kernel::{Caller, CgroupPath, Life, Reader};
+use crate::state::in_flight::Noted;
 use crate::sys;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
@@ -609,7 +609,7 @@ impl Service {
         self.answers.forget_now_and_then();
         let before = answers.pace.is_to_be_measured().then(sys::thread_time);
         let read = self.load(answers.path(), caller, query.needs());
-        crate::fault::slow_cgroup();
+        crate::failpoint::slow_cgroup();
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         if let Some(aside) = answers.pace.was_read(reading.began.elapsed(), ran) {
             share.put_aside(Instant::now() + aside);
@@ -692,7 +692,7 @@ impl Service {
     }
 
     fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
-        crate::fault::point(caller.pid);
+        crate::failpoint::point(caller.pid);
         let container = path.container(caller.container_length);
         let started = match container {
             Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
@@ -797,7 +797,7 @@ fn of_path(path: &str) -> Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Source;
+    use crate::kernel::Source;
     use cgprocfs_core::psi::{Line, Trigger};
     use cgprocfs_core::view::find;
     use rustix::fs::{CWD, FileType, Mode, mknodat};

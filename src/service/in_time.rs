@@ -2,7 +2,7 @@
 
 use super::aside::{Job, Owner};
 use crate::error::Error;
-use crate::journal::Noted;
+use crate::state::in_flight::Noted;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::sync::Arc;

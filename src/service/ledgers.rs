@@ -1,9 +1,9 @@
 //! The ledgers of the containers that were asked for.
 
 use super::places::Places;
-use crate::shared::{Record, Table};
+use crate::kernel::Life;
 use crate::shares::Policy;
-use crate::source::Life;
+use crate::state::{Record, Table};
 use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::cpu::account::{CpuAccount, CpuCounters, MAX_WORDS};
 use cgprocfs_core::error::ViewError;

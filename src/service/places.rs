@@ -1,7 +1,7 @@
 //! Places in memory that outlives this process, which containers share.
 
-use crate::shared::{Map, Record, Table};
 use crate::shares::{Full, Policy, Shares};
+use crate::state::{Map, Record, Table};
 use std::collections::BTreeSet;
 
 /// Records that are kept for a successor, each under a number and for a container.
@@ -83,7 +83,7 @@ impl<R: Record> Places<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::shared::Word;
+    use crate::state::Word;
 
     struct Number(u64);
 

@@ -3,8 +3,8 @@
 //! waits for a moment.
 
 use super::Again;
+use crate::kernel::Life;
 use crate::shares::excess;
-use crate::source::Life;
 use cgprocfs_core::machine::Ticks;
 use parking_lot::Mutex;
 use std::collections::HashMap;

@@ -6,10 +6,10 @@
 //! would take more than a fiftieth of one processor.
 
 use super::places::Places;
-use crate::log_limit::LogLimit;
-use crate::shared::{Record, Table};
+use crate::kernel::PressureFile;
+use crate::rate_limited_log::LogLimit;
 use crate::shares::Policy;
-use crate::source::PressureFile;
+use crate::state::{Record, Table};
 use crate::sys;
 use cgprocfs_core::psi::{Line, PsiWindow, Trigger};
 use log::Level;

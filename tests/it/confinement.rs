@@ -3,7 +3,7 @@
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::{MOUNT, Need, Stopped, field, finish, load, output, test, wait_until};
-use cgprocfs::sandbox;
+use cgprocfs::confinement::sandbox;
 use libtest_mimic::Trial;
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
@@ -416,7 +416,7 @@ fn server(daemon: &Daemon) -> u32 {
 fn namespace_reader(server: u32) -> u32 {
     let is_it = |pid: &u32| {
         let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        words.contains(cgprocfs::namespace_reader::COMMAND)
+        words.contains(cgprocfs::confinement::namespace_reader::COMMAND)
     };
     load::children(server).into_iter().find(is_it).unwrap()
 }

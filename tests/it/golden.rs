@@ -5,8 +5,8 @@
 mod altered;
 
 use cgprocfs::capture::{Capture, capture};
+use cgprocfs::kernel::{Depth, Source};
 use cgprocfs::service::Service;
-use cgprocfs::source::{Depth, Source};
 use cgprocfs_core::view::{ViewId, find};
 use libtest_mimic::{Failed, Trial};
 use std::fs;

@@ -8,7 +8,7 @@ use crate::common::{
     MOUNT, Need, cgprocfs, cgprocfs_path, copy_program, finish, host_total, output, patience, test, times,
     wait_until,
 };
-use cgprocfs::session::passing::{self, Message};
+use cgprocfs::lifecycle::control::{self, Message};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -290,7 +290,7 @@ fn supervisor_gone_at_once() {
     let directory = above.path().join("anchors");
     fs::create_dir(&directory).unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
-    passing::send(&ours, &Message::Nothing).unwrap();
+    control::send(&ours, &Message::Nothing).unwrap();
     drop(ours);
     let mut command = cgprocfs();
     let command = command.args(["mount", "--supervised"]).arg(&directory).stdin(OwnedFd::from(theirs));

@@ -7,7 +7,7 @@ pub use load::read_load;
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::{MOUNT, Need, PYTHON, cgprocfs, output, test};
-use cgprocfs::source::Layout;
+use cgprocfs::kernel::Layout;
 use cgprocfs_core::parse::CgroupVersion;
 use libtest_mimic::Trial;
 use std::path::Path;

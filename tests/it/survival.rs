@@ -9,9 +9,10 @@ use crate::common::{
     Busy, MOUNT, Need, Stopped, cgprocfs, copy_program, field, finish, output, test, times, wait_at_most,
     wait_until,
 };
-use cgprocfs::session::handover::socket_path;
-use cgprocfs::session::passing::{self, Message};
-use cgprocfs::session::{self, Connection, Writes};
+use cgprocfs::lifecycle::Connection;
+use cgprocfs::lifecycle::control::{self, Message};
+use cgprocfs::lifecycle::handover::socket_path;
+use cgprocfs::mount::{self, Writes};
 use libtest_mimic::Trial;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use rustix::process::{Pid, Signal, kill_process};
@@ -347,8 +348,8 @@ fn taken_over_only_by_root() {
     let stranger = as_nobody(connect).unwrap();
     stranger.set_read_timeout(Some(crate::common::patience(5))).unwrap();
     // It may be hung up on already.
-    let _ = passing::send(&stranger, &Message::Ask);
-    assert!(passing::receive(&stranger).is_err(), "nothing is sent to anybody else");
+    let _ = control::send(&stranger, &Message::Ask);
+    assert!(control::receive(&stranger).is_err(), "nothing is sent to anybody else");
     wait_until("it says so", || daemon.log().contains("somebody who is not root asks"));
 
     // Somebody listens in the daemon's place.
@@ -386,7 +387,7 @@ fn taken_over_only_what_is_mounted() {
     let other = tempfile::tempdir().unwrap();
     let _unmounted = Unmounted(other.path());
     let offered = [other.path().to_path_buf(), daemon.live()].map(|claimed| {
-        let device = session::attach(other.path(), Writes::Nothing).unwrap();
+        let device = mount::attach(other.path(), Writes::Nothing).unwrap();
         Connection::begin(device, &claimed, Writes::Nothing).unwrap()
     });
     let socket = socket_path(daemon.directory());
@@ -401,9 +402,9 @@ fn taken_over_only_what_is_mounted() {
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let (asking, _) = listener.accept().unwrap();
-                assert!(matches!(passing::receive(&asking), Ok(Message::Ask)));
-                passing::send_connection(&asking, connection).unwrap();
-                assert!(passing::receive(&asking).is_err(), "it is not taken");
+                assert!(matches!(control::receive(&asking), Ok(Message::Ask)));
+                control::send_connection(&asking, connection).unwrap();
+                assert!(control::receive(&asking).is_err(), "it is not taken");
             });
             take_over_fails(&daemon, "is not what is mounted on");
         });
@@ -416,7 +417,7 @@ struct Unmounted<'d>(&'d Path);
 
 impl Drop for Unmounted<'_> {
     fn drop(&mut self) {
-        while session::unmount(self.0).is_ok() {}
+        while mount::unmount(self.0).is_ok() {}
     }
 }
 
@@ -440,15 +441,15 @@ fn silent_successors() {
     let (silent, slow) = (connect(), connect());
     std::thread::sleep(Duration::from_secs(1));
     drop(silent);
-    passing::send(&slow, &Message::Ask).unwrap();
-    assert!(matches!(passing::receive(&slow), Ok(Message::Connection(..))));
+    control::send(&slow, &Message::Ask).unwrap();
+    assert!(matches!(control::receive(&slow), Ok(Message::Connection(..))));
     std::thread::sleep(Duration::from_secs(1));
     drop(slow);
     // One takes it and is gone.
     let fickle = connect();
-    passing::send(&fickle, &Message::Ask).unwrap();
-    assert!(matches!(passing::receive(&fickle), Ok(Message::Connection(..))));
-    passing::send(&fickle, &Message::Taken).unwrap();
+    control::send(&fickle, &Message::Ask).unwrap();
+    assert!(matches!(control::receive(&fickle), Ok(Message::Connection(..))));
+    control::send(&fickle, &Message::Taken).unwrap();
     drop(fickle);
     wait_until("it serves on", || daemon.log().contains("serving on"));
     let busy = load.busy;

@@ -4,7 +4,7 @@ use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::helper::{self, Running};
 use crate::common::{Need, finish, test, wait_until};
-use cgprocfs::source::Layout;
+use cgprocfs::kernel::Layout;
 use libtest_mimic::Trial;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, Signal, kill_process};

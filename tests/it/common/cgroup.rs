@@ -1,6 +1,6 @@
 //! Cgroups that are removed, with everybody in them, when they go out of scope.
 
-use cgprocfs::source::Layout;
+use cgprocfs::kernel::Layout;
 use cgprocfs_core::parse::CgroupVersion;
 use std::ffi::{OsStr, OsString};
 use std::fs;

@@ -241,7 +241,7 @@ impl Drop for Daemon {
             // Somebody else's by now.
             return;
         }
-        let _ = std::fs::remove_file(cgprocfs::session::handover::socket_path(self.dir.path()));
+        let _ = std::fs::remove_file(cgprocfs::lifecycle::handover::socket_path(self.dir.path()));
         unmount(self.dir.path());
     }
 }

@@ -6,7 +6,7 @@
 use super::tenant;
 use crate::common::cgroup::Cgroup;
 use crate::common::helper::{self, Running};
-use cgprocfs::session::{Writes, attach};
+use cgprocfs::mount::{Writes, attach};
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, LockOwner, ReplyAttr,
     ReplyEmpty, ReplyEntry, Request, Session, SessionACL,

@@ -1,7 +1,7 @@
 //! Children of a limited cgroup, each with a `memory.min`: how long one answer takes.
 
+use cgprocfs::kernel::Source;
 use cgprocfs::service::Service;
-use cgprocfs::source::Source;
 use cgprocfs_core::view::find;
 use std::fs;
 use std::path::{Path, PathBuf};

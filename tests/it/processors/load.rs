@@ -4,7 +4,7 @@ use super::in_container;
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::{helper, output, patience};
-use cgprocfs::source::Layout;
+use cgprocfs::kernel::Layout;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use super::NODES;
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::{Need, cgprocfs, field, helper, host_total, output, test};
-use cgprocfs::source::Layout;
+use cgprocfs::kernel::Layout;
 use cgprocfs_core::parse::CgroupVersion;
 use libtest_mimic::Trial;
 use std::fs;

@@ -1,0 +1,294 @@
+//! The system calls that a process is left with.
+
+use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+use std::collections::BTreeMap;
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Calls that are allowed, some only with certain arguments, and others that are said not to exist.
+pub(crate) struct Calls {
+    allowed: Rules,
+    absent: Rules,
+}
+
+/// One argument, by its number from 0, of which those bits have to have that value. All are of 32 bits, or of as many
+/// as the kernel looks at.
+struct Argument {
+    number: u8,
+    bits: i32,
+    value: i32,
+}
+
+impl Argument {
+    const fn is(number: u8, value: i32) -> Self {
+        Self { number, bits: -1, value }
+    }
+
+    const fn has(number: u8, bits: i32, value: i32) -> Self {
+        Self { number, bits, value }
+    }
+}
+
+/// What every program here needs: memory, time, locks, signals to itself, and the end.
+const BASE: &[libc::c_long] = &[
+    libc::SYS_brk,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_futex,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_gettid,
+    libc::SYS_madvise,
+    libc::SYS_mremap,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_ppoll,
+    libc::SYS_read,
+    libc::SYS_recvmsg,
+    libc::SYS_restart_syscall,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_yield,
+    libc::SYS_sendmsg,
+    libc::SYS_sigaltstack,
+    // To stderr: the log.
+    libc::SYS_write,
+    libc::SYS_writev,
+];
+
+/// What serving takes beyond that: files that are read, the connection, threads, and whoever takes over.
+const OF_SERVER: &[libc::c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_close_range,
+    libc::SYS_faccessat,
+    libc::SYS_fstat,
+    libc::SYS_fstatfs,
+    libc::SYS_getdents64,
+    libc::SYS_geteuid,
+    libc::SYS_getsockopt,
+    libc::SYS_lseek,
+    libc::SYS_newfstatat,
+    libc::SYS_pread64,
+    libc::SYS_readlinkat,
+    libc::SYS_recvfrom,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigtimedwait,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sendto,
+    libc::SYS_set_robust_list,
+    libc::SYS_setsockopt,
+    libc::SYS_shutdown,
+    libc::SYS_statfs,
+    libc::SYS_statx,
+];
+
+/// Calls of x86 that newer architectures lack, which glibc still makes.
+#[cfg(target_arch = "x86_64")]
+const OLDER: &[libc::c_long] = &[libc::SYS_poll];
+#[cfg(not(target_arch = "x86_64"))]
+const OLDER: &[libc::c_long] = &[];
+
+/// `NS_GET_PID_FROM_PIDNS`, as in [`crate::sys::init_of`].
+const NS_GET_PID_FROM_PIDNS: i32 = 0x8004_b706_u32.cast_signed();
+
+impl Calls {
+    /// Of the process that serves. It can open no file for writing, make no socket and no process, and send no signal
+    /// to another.
+    pub(crate) fn of_server() -> Result<Self, BackendError> {
+        let mut calls = Self::of_all()?;
+        calls.allow(OF_SERVER);
+        calls.allow(OLDER);
+        calls.allow_threads()?;
+        calls.allow_opening()?;
+        // Its own threads, which can only become less important.
+        calls.allow_if(libc::SYS_setpriority, &[Argument::is(0, 0), Argument::is(1, 0)])?;
+        calls.allow_if(libc::SYS_ioctl, &[Argument::is(1, NS_GET_PID_FROM_PIDNS)])?;
+        // Only where a service manager wants to hear of each step: as root it could have other sockets' owners do what it
+        // can't.
+        if std::env::var_os("NOTIFY_SOCKET").is_some() {
+            calls.allow_if(libc::SYS_socket, &[Argument::is(0, libc::AF_UNIX)])?;
+            calls.allow(&[libc::SYS_connect]);
+        }
+        Ok(calls)
+    }
+
+    /// Of the process that looks into namespaces: it opens nothing, and enters nothing but cgroup namespaces.
+    pub(crate) fn of_namespace_reader() -> Result<Self, BackendError> {
+        let mut calls = Self::of_all()?;
+        calls.allow(&[libc::SYS_pread64, libc::SYS_sendto]);
+        calls.allow_if(libc::SYS_setns, &[Argument::is(1, libc::CLONE_NEWCGROUP)])?;
+        Ok(calls)
+    }
+
+    fn of_all() -> Result<Self, BackendError> {
+        let mut calls = Self { allowed: Rules::new(), absent: Rules::new() };
+        calls.allow(BASE);
+        // No memory ever becomes a program.
+        calls.allow_if(libc::SYS_mmap, &[Argument::has(2, libc::PROT_EXEC, 0)])?;
+        calls.allow_if(libc::SYS_mprotect, &[Argument::has(2, libc::PROT_EXEC, 0)])?;
+        for command in [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_GET_SEALS]
+        {
+            calls.allow_if(libc::SYS_fcntl, &[Argument::is(1, command)])?;
+        }
+        // abort(3).
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        calls.allow_if(libc::SYS_tgkill, &[Argument::is(0, own)])?;
+        Ok(calls)
+    }
+
+    /// Threads, and not processes: a thread has no namespaces of its own either.
+    fn allow_threads(&mut self) -> Result<(), BackendError> {
+        const OF_THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+        const NAMESPACES: i32 = libc::CLONE_NEWNS
+            | libc::CLONE_NEWCGROUP
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUSER
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNET;
+        self.allow_if(libc::SYS_clone, &[Argument::has(0, OF_THREAD | NAMESPACES, OF_THREAD)])?;
+        // Its flags are in memory, where no filter can see them.
+        self.deny_existence(libc::SYS_clone3);
+        self.allow_if(libc::SYS_prctl, &[Argument::is(0, libc::PR_SET_NAME)])?;
+        // getrlimit(2), for the size of a stack.
+        self.allow_if(libc::SYS_prlimit64, &[Argument::is(0, 0), Argument::is(2, 0)])
+    }
+
+    /// Files for reading.
+    fn allow_opening(&mut self) -> Result<(), BackendError> {
+        const WRITES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
+        if crate::failpoint::writes() {
+            self.allow(&[libc::SYS_openat]);
+        }
+        self.allow_if(libc::SYS_openat, &[Argument::has(2, WRITES, libc::O_RDONLY)])?;
+        // Its flags are in memory, and no permission stands in for them: who may trace may open the memory of another
+        // process of the same user for writing.
+        self.deny_existence(libc::SYS_openat2);
+        Ok(())
+    }
+
+    fn allow(&mut self, calls: &[libc::c_long]) {
+        // No rule is no condition.
+        self.allowed.extend(calls.iter().map(|call| (*call, Vec::new())));
+    }
+
+    /// Allows a call with certain arguments, besides those that it was allowed with before.
+    fn allow_if(&mut self, call: libc::c_long, arguments: &[Argument]) -> Result<(), BackendError> {
+        let condition = |argument: &Argument| {
+            let bits = SeccompCmpOp::MaskedEq(u64::from(argument.bits.cast_unsigned()));
+            let value = u64::from(argument.value.cast_unsigned());
+            SeccompCondition::new(argument.number, SeccompCmpArgLen::Dword, bits, value)
+        };
+        let conditions = arguments.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
+        let rule = SeccompRule::new(conditions)?;
+        match self.allowed.get_mut(&call) {
+            // It is allowed with any.
+            Some(rules) if rules.is_empty() => {}
+            Some(rules) => rules.push(rule),
+            None => drop(self.allowed.insert(call, vec![rule])),
+        }
+        Ok(())
+    }
+
+    fn deny_existence(&mut self, call: libc::c_long) {
+        self.allow(&[call]);
+        self.absent.insert(call, Vec::new());
+    }
+
+    pub(crate) fn allowed(&self) -> Rules {
+        self.allowed.clone()
+    }
+
+    pub(crate) fn absent(&self) -> Rules {
+        self.absent.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a call is allowed with any argument at all.
+    fn knows(calls: &Calls, call: libc::c_long) -> bool {
+        calls.allowed.contains_key(&call) && !calls.absent.contains_key(&call)
+    }
+
+    /// Calls that no test can try without harm, or that no safe wrapper covers.
+    #[test]
+    fn what_changes_the_host_or_reaches_other_processes_is_on_no_list() {
+        let lists = [Calls::of_server().unwrap(), Calls::of_namespace_reader().unwrap()];
+        for call in [
+            libc::SYS_bpf,
+            libc::SYS_perf_event_open,
+            libc::SYS_ptrace,
+            libc::SYS_process_vm_readv,
+            libc::SYS_process_vm_writev,
+            libc::SYS_pidfd_getfd,
+            libc::SYS_pidfd_send_signal,
+            libc::SYS_kill,
+            libc::SYS_tkill,
+            libc::SYS_rt_sigqueueinfo,
+            libc::SYS_rt_tgsigqueueinfo,
+            libc::SYS_execve,
+            libc::SYS_execveat,
+            libc::SYS_clone3,
+            libc::SYS_openat2,
+            libc::SYS_unshare,
+            libc::SYS_mount,
+            libc::SYS_umount2,
+            libc::SYS_move_mount,
+            libc::SYS_open_tree,
+            libc::SYS_fsopen,
+            libc::SYS_mount_setattr,
+            libc::SYS_pivot_root,
+            libc::SYS_chroot,
+            libc::SYS_open_by_handle_at,
+            libc::SYS_unlinkat,
+            libc::SYS_renameat2,
+            libc::SYS_linkat,
+            libc::SYS_symlinkat,
+            libc::SYS_mkdirat,
+            libc::SYS_mknodat,
+            libc::SYS_fchmod,
+            libc::SYS_fchmodat,
+            libc::SYS_fchownat,
+            libc::SYS_ftruncate,
+            libc::SYS_setxattr,
+            libc::SYS_setuid,
+            libc::SYS_setresuid,
+            libc::SYS_capset,
+            libc::SYS_init_module,
+            libc::SYS_finit_module,
+            libc::SYS_kexec_load,
+            libc::SYS_reboot,
+            libc::SYS_swapon,
+            libc::SYS_settimeofday,
+            libc::SYS_sethostname,
+            libc::SYS_add_key,
+            libc::SYS_keyctl,
+            libc::SYS_io_uring_setup,
+            libc::SYS_userfaultfd,
+            libc::SYS_memfd_create,
+            libc::SYS_bind,
+            libc::SYS_listen,
+        ] {
+            assert!(lists.iter().all(|calls| !knows(calls, call)), "call {call}");
+        }
+        assert!(!knows(&lists[0], libc::SYS_setns));
+        assert!(!knows(&lists[1], libc::SYS_openat) && !knows(&lists[1], libc::SYS_clone));
+    }
+
+    #[test]
+    fn conditions_never_widen_what_is_allowed() {
+        let mut calls = Calls::of_namespace_reader().unwrap();
+        calls.allow_if(libc::SYS_socket, &[Argument::is(0, libc::AF_UNIX)]).unwrap();
+        assert_eq!(calls.allowed[&libc::SYS_socket].len(), 1);
+        calls.allow(&[libc::SYS_bind]);
+        calls.allow_if(libc::SYS_bind, &[Argument::is(0, 1)]).unwrap();
+        assert!(calls.allowed[&libc::SYS_bind].is_empty(), "allowed with any argument");
+    }
+}

@@ -1,0 +1,3 @@
+//! Where this crate reaches into what fuser does.
+
+pub(crate) mod request_buffers;

@@ -1,0 +1,75 @@
+//! The memory controller's files in one cgroup, by their names in both versions.
+
+use crate::error::{Error, printable};
+use crate::kernel::procfs::READ;
+use cgprocfs_core::parse::CgroupVersion;
+use rustix::fs::{Mode, openat};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+pub(crate) struct MemoryFiles {
+    pub(crate) stat: OwnedFd,
+    /// The root of cgroup v2 has neither.
+    pub(crate) usage: Option<OwnedFd>,
+    pub(crate) limit: Option<OwnedFd>,
+    pub(crate) swap: OnceLock<Option<SwapFiles>>,
+}
+
+/// v1: limit and usage of memory and swap together. v2: of swap.
+pub(crate) struct SwapFiles {
+    pub(crate) limit: OwnedFd,
+    /// Every kernel has it that has the limit; `None` is what a tree of files of v1 may lack.
+    pub(crate) usage: Option<OwnedFd>,
+}
+
+/// Names of the memory controller's files in one version.
+pub(crate) struct Names {
+    pub(crate) usage: &'static str,
+    pub(crate) limit: &'static str,
+    pub(crate) swap: [&'static str; 2],
+}
+
+pub(crate) const fn names(version: CgroupVersion) -> Names {
+    match version {
+        CgroupVersion::V1 => Names {
+            usage: "memory.usage_in_bytes",
+            limit: "memory.limit_in_bytes",
+            swap: ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"],
+        },
+        CgroupVersion::V2 => Names {
+            usage: "memory.current",
+            limit: "memory.max",
+            swap: ["memory.swap.max", "memory.swap.current"],
+        },
+    }
+}
+
+impl MemoryFiles {
+    /// The controller is there if both usage and statistics are: without it a v2 cgroup still has
+    /// `memory.pressure`.
+    pub(crate) fn open(
+        version: CgroupVersion,
+        is_root: bool,
+        dir: &OwnedFd,
+        path: &[u8],
+    ) -> Result<Option<Self>, Error> {
+        let names = names(version);
+        let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };
+        let usage = open_file(dir, names.usage, path)?;
+        let limit = open_file(dir, names.limit, path)?;
+        if !is_root && (usage.is_none() || limit.is_none()) {
+            return Ok(None);
+        }
+        Ok(Some(Self { stat, usage, limit, swap: OnceLock::new() }))
+    }
+}
+
+/// Opens a file of a cgroup; `None` if there is none of that name.
+pub(crate) fn open_file(dir: &OwnedFd, name: &str, path: &[u8]) -> Result<Option<OwnedFd>, Error> {
+    match openat(dir, name, READ, Mode::empty()) {
+        Ok(file) => Ok(Some(file)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(e) => Err(Error::unreadable(format!("{}/{name}", printable(path)), e)),
+    }
+}

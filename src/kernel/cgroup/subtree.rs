@@ -1,0 +1,240 @@
+//! Who is in a cgroup and in all below it.
+
+use super::layout::Hierarchy;
+use crate::error::{Error, printable};
+use crate::kernel::procfs::{PATH_DIR, READ};
+use cgprocfs_core::parse::decimal;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::io::Errno;
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// No deeper is looked: who nests so deeply wants us to be slow.
+const MOST_LEVELS: usize = 64;
+
+/// The ids that a file of each of these cgroups lists.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ids {
+    /// Those of a higher cgroup come before those of a lower one.
+    pub(crate) ids: Vec<u32>,
+    /// Whether these are all there are.
+    pub(crate) are_all: bool,
+}
+
+/// How much is looked at, at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) cgroups: usize,
+    /// No further cgroup is looked at once there are so many.
+    pub(crate) ids: usize,
+}
+
+/// Lists the ids in `file` of the cgroup of that number at `path`, and of those below it.
+///
+/// # Errors
+/// [`Error::CgroupGone`] if it is not there any more.
+pub(crate) fn ids(
+    hierarchy: &Hierarchy,
+    (number, path): (u64, &[u8]),
+    file: &str,
+    bounds: Bounds,
+) -> Result<Ids, Error> {
+    let gone = || Error::CgroupGone(printable(path));
+    let unreadable = |e: Errno| match e {
+        Errno::NOENT | Errno::NODEV => gone(),
+        e => Error::unreadable(printable(path), e),
+    };
+    let (directory, path) = hierarchy.place(path);
+    let mut walk = Walk::new(file, bounds);
+    walk.add_ids(directory, &path.join(file)).map_err(unreadable)?;
+    // If the name leads there now, it did so before: no other cgroup ever gets that number.
+    let status = statat(directory, path, AtFlags::empty()).map_err(unreadable)?;
+    if status.st_ino != number {
+        return Err(gone());
+    }
+    if has_children(&status) {
+        let top = openat(directory, path, PATH_DIR, Mode::empty()).map_err(unreadable)?;
+        if fstat(&top).map_err(unreadable)?.st_ino != number {
+            return Err(gone());
+        }
+        walk.below(&top).map_err(unreadable)?;
+    }
+    Ok(walk.found)
+}
+
+struct Walk<'f> {
+    file: &'f str,
+    bounds: Bounds,
+    seen: usize,
+    /// The paths of those to come, from the top.
+    waiting: VecDeque<Vec<u8>>,
+    found: Ids,
+}
+
+impl<'f> Walk<'f> {
+    fn new(file: &'f str, bounds: Bounds) -> Self {
+        let found = Ids { ids: Vec::new(), are_all: true };
+        Self { file, bounds, seen: 1, waiting: VecDeque::new(), found }
+    }
+
+    /// Goes through all that is below the top.
+    fn below(&mut self, top: &OwnedFd) -> rustix::io::Result<()> {
+        self.add_children(top, b"")?;
+        while let Some(path) = self.waiting.pop_front() {
+            if self.found.ids.len() >= self.bounds.ids {
+                self.found.are_all = false;
+                break;
+            }
+            match openat(top, OsStr::from_bytes(&path), PATH_DIR, Mode::empty()) {
+                // It goes while we look.
+                Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(Errno::NAMETOOLONG) => self.found.are_all = false,
+                opened => {
+                    let directory = opened?;
+                    self.add_ids(directory.as_fd(), Path::new(self.file))?;
+                    if has_children(&fstat(&directory)?) {
+                        self.add_children(&directory, &path)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_children(&mut self, directory: &OwnedFd, path: &[u8]) -> rustix::io::Result<()> {
+        let depth = if path.is_empty() { 0 } else { path.split(|&byte| byte == b'/').count() };
+        if depth >= MOST_LEVELS {
+            self.found.are_all = false;
+            return Ok(());
+        }
+        let listed = match openat(directory, ".", READ | OFlags::DIRECTORY, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            listed => listed?,
+        };
+        for entry in Dir::new(listed)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
+                continue;
+            }
+            if self.seen >= self.bounds.cgroups {
+                self.found.are_all = false;
+                break;
+            }
+            self.seen += 1;
+            let separator: &[u8] = if path.is_empty() { b"" } else { b"/" };
+            self.waiting.push_back([path, separator, name.to_bytes()].concat());
+        }
+        Ok(())
+    }
+
+    fn add_ids(&mut self, directory: BorrowedFd<'_>, file: &Path) -> rustix::io::Result<()> {
+        let file = match openat(directory, file, READ, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            file => file?,
+        };
+        // A threaded cgroup of v2 lists no processes, and one that has gone meanwhile lists nothing.
+        let Ok(text) = read_whole(&file) else { return Ok(()) };
+        let listed = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()?.try_into().ok());
+        // 0 is one of another pid namespace.
+        self.found.ids.extend(listed.filter(|&id: &u32| id != 0));
+        Ok(())
+    }
+}
+
+/// By the directory's own count, which is two and one for each (`kernfs_refresh_inode()`, fs/kernfs/inode.c); most
+/// containers have none, and are spared a listing.
+fn has_children(directory: &Stat) -> bool {
+    directory.st_nlink != 2
+}
+
+/// All there is to read. Without the two calls by which the standard library asks first how much that is, kernfs doesn't
+/// know, and mostly without the one that finds the end: as many lines as fit into a page, and what is read into, are read at
+/// once (`seq_read_iter()`, fs/seq_file.c).
+fn read_whole(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(4096);
+    loop {
+        let room = text.capacity() - text.len();
+        let length = rustix::io::read(file, spare_capacity(&mut text))?;
+        if length < room.min(4096) / 2 {
+            return Ok(text);
+        }
+        if text.capacity() - text.len() < 1024 {
+            text.reserve(text.capacity());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    const ALL: Bounds = Bounds { cgroups: 1000, ids: 1000 };
+
+    fn listed(top: &Path, bounds: Bounds) -> Ids {
+        let directory = rustix::fs::open(top, PATH_DIR, Mode::empty()).unwrap();
+        let mut walk = Walk::new("tasks", bounds);
+        walk.add_ids(directory.as_fd(), Path::new("tasks")).unwrap();
+        walk.below(&directory).unwrap();
+        walk.found
+    }
+
+    #[test]
+    fn ids_of_all_levels() {
+        let dir = tempfile::tempdir().unwrap();
+        let add = |path: &str, ids: &str| {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+            fs::write(dir.path().join(path).join("tasks"), ids).unwrap();
+        };
+        add("", "1\n0\n2\n");
+        add("a/b", "4\n5\n");
+        add("c", "3\n");
+        let found = listed(dir.path(), ALL);
+        assert_eq!(found, Ids { ids: vec![1, 2, 3, 4, 5], are_all: true });
+        assert_eq!(listed(dir.path(), Bounds { ids: 2, ..ALL }), Ids { ids: vec![1, 2], are_all: false });
+        assert!(!listed(dir.path(), Bounds { cgroups: 3, ..ALL }).are_all);
+        assert!(listed(dir.path(), Bounds { cgroups: 4, ..ALL }).are_all);
+    }
+
+    /// The kernel gives out a page at a time, however much is asked for.
+    #[test]
+    fn a_long_list_is_read_to_its_end() {
+        let hierarchy =
+            crate::kernel::cgroup::layout::Layout::detect(Path::new("/")).map(|layout| layout.memory);
+        let Ok(hierarchy) = hierarchy else { return };
+        let name = match hierarchy.version {
+            cgprocfs_core::parse::CgroupVersion::V1 => "tasks",
+            cgprocfs_core::parse::CgroupVersion::V2 => "cgroup.threads",
+        };
+        let threads: Vec<_> = (0..4000).map(|_| std::thread::spawn(std::thread::park)).collect();
+        let membership = fs::read("/proc/self/cgroup").unwrap();
+        let path = hierarchy.path_in(&membership, 0).unwrap();
+        let (directory, path) = hierarchy.place(path);
+        let mut walk = Walk::new(name, ALL);
+        walk.add_ids(directory, &path.join(name)).unwrap();
+        threads.into_iter().for_each(|thread| {
+            thread.thread().unpark();
+            thread.join().unwrap();
+        });
+        assert!(walk.found.ids.len() >= 4000, "{}", walk.found.ids.len());
+    }
+
+    #[test]
+    fn a_nest_without_an_end_has_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = "x/".repeat(MOST_LEVELS + 10);
+        fs::create_dir_all(dir.path().join(&path)).unwrap();
+        let mut level = dir.path().to_path_buf();
+        for id in 1..=MOST_LEVELS + 10 {
+            fs::write(level.join("tasks"), format!("{id}\n")).unwrap();
+            level.push("x");
+        }
+        let found = listed(dir.path(), ALL);
+        assert_eq!((found.ids.len(), found.are_all), (MOST_LEVELS + 1, false));
+    }
+}

@@ -1,0 +1,162 @@
+//! The host's own files.
+
+use crate::error::Error;
+use crate::kernel::bare::Bare;
+use crate::kernel::cgroup::cgroup_files::CgroupFiles;
+use crate::kernel::cgroup::huge_pages;
+use crate::kernel::cgroup::layout::Layout;
+use crate::kernel::cgroup::memory_nodes::MemoryNodes;
+use crate::kernel::identity::caller::Caller;
+use crate::kernel::procfs::{PATH_DIR, Procfs, READ, private_instance, read_whole};
+use cgprocfs_core::machine::{Machine, TickRate};
+use cgprocfs_core::parse::arcstats;
+use cgprocfs_core::parse::counter::number;
+use cgprocfs_core::parse::cpu_list::CpuList;
+use cgprocfs_core::parse::meminfo::{Field, Meminfo};
+use cgprocfs_core::parse::memory_stat::MemoryStat;
+use cgprocfs_core::snapshot::{Container, HostFile, Level, Needs, Scope, Snapshot};
+use cgprocfs_core::units::{Bytes, Kib};
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+/// What is read of the host for every container.
+pub(crate) struct HostFiles {
+    meminfo: OwnedFd,
+    hugepages: Option<OwnedFd>,
+    nodes: MemoryNodes,
+    /// `/proc` and `/sys`.
+    pub(crate) proc: Bare,
+    pub(crate) sys: Option<Bare>,
+    pub(crate) machine: Machine,
+}
+
+impl HostFiles {
+    /// Opens the files below `root`.
+    pub(crate) fn open(procfs: &Procfs, root: &Path) -> Result<Self, Error> {
+        let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
+        let proc =
+            proc.and_then(|dir| if procfs.is_own { Ok(Bare::of_own(dir)) } else { Bare::among_others(dir) });
+        let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
+        let meminfo = proc.open("meminfo", READ).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
+        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), directory, Mode::empty()).ok();
+        let machine = Machine {
+            page: Bytes::new(rustix::param::page_size() as u64).to_kib(),
+            tick_rate: TickRate::new(rustix::param::clock_ticks_per_second()),
+        };
+        let sys = open_sysfs(root);
+        let nodes = MemoryNodes::open(sys.as_ref());
+        Ok(Self { meminfo, hugepages, nodes, proc, sys, machine })
+    }
+
+    /// The text of a file that is a view for containers.
+    pub(crate) fn host_file(&self, file: HostFile) -> Result<Vec<u8>, Error> {
+        let unreadable = |e: io::Error| Error::unreadable(format!("/{}", file.path()), e);
+        let missing = || unreadable(io::ErrorKind::NotFound.into());
+        let (top, rest) = file.path().split_once('/').ok_or_else(missing)?;
+        let directory = if top == "sys" { self.sys.as_ref().ok_or_else(missing)? } else { &self.proc };
+        let opened = directory.open(rest, READ).map_err(|e| unreadable(e.into()))?;
+        let mut text = Vec::new();
+        File::from(opened).read_to_end(&mut text).map_err(unreadable)?;
+        Ok(text)
+    }
+
+    /// The processors that are online.
+    pub(crate) fn online(&self) -> Result<CpuList, Error> {
+        let file = HostFile::CpuOnline;
+        CpuList::parse(&self.host_file(file)?).map_err(|e| Error::malformed(format!("/{}", file.path()), e))
+    }
+
+    /// The host's `/proc/meminfo`.
+    pub(crate) fn meminfo(&self, buffer: &mut Vec<u8>) -> Result<Meminfo, Error> {
+        read_whole(&self.meminfo, buffer).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
+        Meminfo::parse(buffer.clone()).map_err(|e| Error::malformed("/proc/meminfo", e))
+    }
+
+    /// Reads what the machine has for a reader, whatever its cgroups' memory controller says.
+    pub(crate) fn fill_room(
+        &self,
+        container: &mut Container,
+        meminfo: &Meminfo,
+        layout: &Layout,
+        caller: &Caller<'_>,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), Error> {
+        container.given_back = self.given_back(buffer);
+        let allowed = self.nodes.allowed(layout.cpuset.as_ref(), caller, buffer)?;
+        container.nodes = match &allowed {
+            Some(allowed) => self.nodes.memory(allowed, buffer)?,
+            None => None,
+        };
+        if let Some(directory) = &self.hugepages {
+            let nodes = allowed.as_ref().map(|allowed| (&self.nodes, allowed));
+            container.huge_pages = huge_pages::pools(directory, meminfo, layout, caller, nodes)?;
+        }
+        Ok(())
+    }
+
+    /// What ZFS would give back of its cache. The module may be loaded at any time, and where it is not that costs little to
+    /// find out.
+    fn given_back(&self, buffer: &mut Vec<u8>) -> Kib {
+        let opened = openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty());
+        match opened.map_err(io::Error::from).and_then(|file| read_whole(file, buffer)) {
+            Ok(()) => arcstats::given_back(buffer).to_kib(),
+            Err(_) => Kib::ZERO,
+        }
+    }
+
+    /// `vm.swappiness`, which on cgroup v2 is that of all cgroups.
+    pub(crate) fn swappiness(&self, buffer: &mut Vec<u8>) -> Option<u64> {
+        let file = openat(&self.proc, "sys/vm/swappiness", READ, Mode::empty()).ok()?;
+        read_whole(file, buffer).ok()?;
+        number(buffer).ok()
+    }
+
+    /// The host's file and, where usage is needed, the root cgroup's numbers.
+    pub(crate) fn load(
+        &self,
+        layout: &Layout,
+        needs: Needs,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Snapshot, Error> {
+        let mut root = Level::default();
+        if needs.covers(Needs::USAGE) {
+            CgroupFiles::open(&layout.memory, b"/", layout.memory.place(b"/"))?.usage(&mut root, buffer)?;
+        }
+        let usage_by_meminfo = needs.covers(Needs::USAGE) && root.stat.is_none();
+        let meminfo = match needs.covers(Needs::LEVELS) || usage_by_meminfo {
+            true => Some(self.meminfo(buffer)?),
+            false => None,
+        };
+        if let (true, Some(meminfo)) = (usage_by_meminfo, &meminfo) {
+            root.stat = Some(stat_by_meminfo(meminfo));
+        }
+        Ok(Snapshot::of_memory(meminfo, self.machine, Scope::Host(Box::new(root))))
+    }
+}
+
+/// Of the real root an instance of our own, as with procfs: somebody may lay our views over this one.
+fn open_sysfs(root: &Path) -> Option<Bare> {
+    if root == Path::new("/")
+        && let Ok(directory) = private_instance("sysfs")
+    {
+        return Some(Bare::of_own(directory));
+    }
+    Bare::among_others(openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()?).ok()
+}
+
+/// Before Linux 5.8 the root of cgroup v2 has no `memory.stat`; the host's meminfo has the same counters.
+fn stat_by_meminfo(meminfo: &Meminfo) -> MemoryStat {
+    let bytes = |field| Some(Bytes::new(meminfo.kib(field).get().saturating_mul(1024)));
+    let file = meminfo.kib(Field::Cached) + meminfo.kib(Field::Buffers);
+    MemoryStat {
+        anon: bytes(Field::AnonPages),
+        file: Some(Bytes::new(file.get().saturating_mul(1024))),
+        inactive_file: bytes(Field::InactiveFile),
+        active_file: bytes(Field::ActiveFile),
+        ..MemoryStat::default()
+    }
+}

@@ -1,0 +1,244 @@
+//! The processes that read lately, each by an open `/proc/PID/cgroup`.
+//!
+//! A program that polls is recognised by one `pread`. That is no look-up by a pid that may have been given
+//! to another process meanwhile: the open file belongs to one process and answers ESRCH once that is dead,
+//! so as long as it answers, the pid is still that process's.
+
+use crate::error::Error;
+use crate::kernel::cgroup::layout::Hierarchy;
+use crate::kernel::procfs::{Procfs, process_error, read_whole};
+use crate::shares::excess;
+use crate::sys;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// How many are remembered at most.
+const CAPACITY: usize = 1024;
+
+/// The open files, by process id. Where there are too many an eighth is closed, with as few system calls as their numbers allow
+/// instead of one for every command that a shell script starts: of the readers in the heaviest branch of the hierarchy those
+/// who have not read for the longest time.
+pub(crate) struct Readers {
+    capacity: usize,
+    recent: Mutex<Recent>,
+}
+
+#[derive(Default)]
+struct Recent {
+    by_pid: HashMap<u32, Arc<Reader>>,
+    clock: u64,
+}
+
+impl Default for Readers {
+    fn default() -> Self {
+        Self { capacity: CAPACITY, recent: Mutex::default() }
+    }
+}
+
+struct Reader {
+    membership: OwnedFd,
+    /// Where it was when it read first.
+    cgroup: Box<[u8]>,
+    /// When it read last: the later the greater.
+    used: AtomicU64,
+    /// Known once it was asked for. A process never changes its own pid namespace (`pid_namespaces`(7)).
+    pid_namespace: OnceLock<u64>,
+}
+
+/// Which namespaces a process was in while its `/proc/PID/cgroup` was read.
+pub(crate) struct Namespaces {
+    /// Number of its cgroup namespace.
+    pub(crate) cgroup: u64,
+    /// Number of its pid namespace, if it was asked for.
+    pub(crate) pid: Option<u64>,
+}
+
+impl Readers {
+    /// Reads the process's `/proc/PID/cgroup` into `text` and says which namespaces it is in; the pid
+    /// namespace only if `asks_pid` of the number of its cgroup namespace.
+    pub(crate) fn read(
+        &self,
+        procfs: &Procfs,
+        pid: u32,
+        text: &mut Vec<u8>,
+        asks_pid: impl Fn(u64) -> bool,
+        memory: &Hierarchy,
+    ) -> Result<Namespaces, Error> {
+        if let Some(reader) = self.known(pid) {
+            match reader.read(procfs, pid, text, &asks_pid) {
+                Err(Error::ProcessGone(_)) => self.forget(pid),
+                answer => return answer,
+            }
+        }
+        let membership = procfs.open_of(pid, "cgroup")?;
+        let (cgroup, used) = (Box::default(), AtomicU64::new(0));
+        let mut reader = Reader { membership, cgroup, used, pid_namespace: OnceLock::new() };
+        let namespaces = reader.read(procfs, pid, text, &asks_pid)?;
+        reader.cgroup = memory.path_in(text, pid).unwrap_or_default().into();
+        self.remember(pid, reader);
+        Ok(namespaces)
+    }
+
+    fn known(&self, pid: u32) -> Option<Arc<Reader>> {
+        let mut recent = self.recent.lock();
+        recent.clock += 1;
+        let reader = recent.by_pid.get(&pid)?;
+        reader.used.store(recent.clock, Ordering::Relaxed);
+        Some(Arc::clone(reader))
+    }
+
+    /// Keeps no more than about so many files open.
+    pub(crate) fn bound(&mut self, most_files: usize) {
+        self.capacity = most_files.clamp(2, CAPACITY);
+    }
+
+    fn remember(&self, pid: u32, reader: Reader) {
+        let mut recent = self.recent.lock();
+        let excess = match recent.by_pid.len() >= self.capacity {
+            true => recent.remove_excess(self.capacity - self.capacity.div_ceil(8)),
+            false => Vec::new(),
+        };
+        reader.used.store(recent.clock, Ordering::Relaxed);
+        let before = recent.by_pid.insert(pid, Arc::new(reader));
+        drop(recent);
+        drop(before);
+        close(excess);
+    }
+
+    fn forget(&self, pid: u32) {
+        let forgotten = self.recent.lock().by_pid.remove(&pid);
+        drop(forgotten);
+    }
+
+    /// Forgets half of them, of whoever has most.
+    pub(crate) fn forget_half(&self) {
+        let mut recent = self.recent.lock();
+        let half = recent.by_pid.len() / 2;
+        let removed = recent.remove_excess(half);
+        drop(recent);
+        close(removed);
+    }
+
+    /// Forgets everybody.
+    pub(crate) fn clear(&self) {
+        let readers = std::mem::take(&mut self.recent.lock().by_pid);
+        close(readers.into_values());
+    }
+}
+
+impl Recent {
+    /// Removes those who are more than `most`.
+    fn remove_excess(&mut self, most: usize) -> Vec<Arc<Reader>> {
+        let mut all: Vec<_> = self.by_pid.iter().collect();
+        all.sort_unstable_by_key(|(_, reader)| reader.used.load(Ordering::Relaxed));
+        let excess = excess(all.into_iter().map(|(pid, reader)| (*pid, &*reader.cgroup, 1)), most);
+        excess.iter().filter_map(|pid| self.by_pid.remove(pid)).collect()
+    }
+}
+
+/// One that another thread is reading through right now closes itself after that.
+fn close(readers: impl IntoIterator<Item = Arc<Reader>>) {
+    let readers = readers.into_iter().filter_map(Arc::into_inner);
+    sys::close_all(readers.map(|reader| reader.membership));
+}
+
+impl Reader {
+    /// The order matters: `read` succeeds only if the process that was opened is still alive, so what was
+    /// learnt by its number before was about the same process.
+    fn read(
+        &self,
+        procfs: &Procfs,
+        pid: u32,
+        text: &mut Vec<u8>,
+        asks_pid: impl Fn(u64) -> bool,
+    ) -> Result<Namespaces, Error> {
+        let cgroup = procfs.namespace_id(pid, "ns/cgroup")?;
+        let pid_namespace = match self.pid_namespace.get() {
+            None if asks_pid(cgroup) => Some(procfs.namespace_id(pid, "ns/pid")?),
+            known => known.copied(),
+        };
+        read_whole(&self.membership, text).map_err(|e| process_error(pid, "cgroup", e))?;
+        if let Some(number) = pid_namespace {
+            self.pid_namespace.get_or_init(|| number);
+        }
+        Ok(Namespaces { cgroup, pid: pid_namespace })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::process::Command;
+
+    #[test]
+    fn a_dead_reader_is_not_mistaken_for_a_living_one() {
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        let memory = Hierarchy::for_test("memory");
+        let readers = Readers::default();
+        let mut text = Vec::new();
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        readers.read(&procfs, child.id(), &mut text, |_| true, &memory).unwrap();
+        readers.read(&procfs, child.id(), &mut text, |_| true, &memory).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(
+            readers.read(&procfs, child.id(), &mut text, |_| true, &memory),
+            Err(Error::ProcessGone(_))
+        ));
+        assert!(readers.recent.lock().by_pid.is_empty());
+    }
+
+    fn reader(procfs: &Procfs, cgroup: &str) -> Reader {
+        Reader {
+            membership: procfs.open_of(std::process::id(), "cgroup").unwrap(),
+            cgroup: cgroup.as_bytes().into(),
+            used: AtomicU64::new(0),
+            pid_namespace: OnceLock::new(),
+        }
+    }
+
+    #[test]
+    fn descriptors_are_bounded() {
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        for capacity in [2, 7, CAPACITY] {
+            let readers = Readers { capacity, recent: Mutex::default() };
+            for pid in 0..3 * u32::try_from(CAPACITY).unwrap() {
+                readers.remember(pid, reader(&procfs, "/"));
+                assert!(readers.recent.lock().by_pid.len() <= capacity);
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_pollers_as_there_is_room_for_stay() {
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        let readers = Readers::default();
+        let capacity = u32::try_from(CAPACITY).unwrap();
+        for poller in 0..capacity / 2 {
+            readers.remember(poller, reader(&procfs, "/"));
+        }
+        for other in 0..10 * capacity {
+            readers.remember(20_000_000 + other, reader(&procfs, "/"));
+            if other.is_multiple_of(capacity / 4) {
+                assert!((0..capacity / 2).all(|poller| readers.known(poller).is_some()), "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_starts_many_leaves_room_for_others() {
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        let readers = Readers::default();
+        for other in 0..100 {
+            readers.remember(other, reader(&procfs, "/pods/other"));
+        }
+        for pid in 1000..1000 + 3 * u32::try_from(CAPACITY).unwrap() {
+            readers.remember(pid, reader(&procfs, &format!("/pods/tenant/{}", pid % 500)));
+        }
+        assert!((0..100).all(|other| readers.known(other).is_some()));
+    }
+}

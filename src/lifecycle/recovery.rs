@@ -1,0 +1,180 @@
+//! What becomes of requests that a predecessor had fetched and not answered.
+
+use super::connection::Connection;
+use crate::state::in_flight::{Fetched, Left, Noted, What};
+use rustix::io::{Errno, write};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// `struct fuse_out_header` of include/uapi/linux/fuse.h: length, error, number of the request.
+fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
+    let mut header = [0; 16];
+    header[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
+    header[4..8].copy_from_slice(&error.to_ne_bytes());
+    header[8..].copy_from_slice(&unique.to_ne_bytes());
+    header
+}
+
+/// Has every one of them answered; those that servers have ended over with an error. Returns the processes that wait for
+/// these. To be called before the first request is read: a request that is being answered would be given out a second time.
+///
+/// `threads` are going to fetch more; `body` is what a read or an open has to get; it says when it begins with that.
+pub(crate) fn settle(
+    connection: &Connection,
+    threads: usize,
+    body: impl Fn(&Fetched, &Arc<Noted>, Reply),
+) -> io::Result<Vec<u32>> {
+    let journal = connection.journal();
+    let left = journal.left();
+    // Before the kernel gives anything out again: by that it is known then.
+    journal.resume(&left);
+    match resend(connection.device()) {
+        Ok(()) => IS_GIVEN_OUT_AGAIN.store(true, Ordering::Relaxed),
+        Err(Errno::INVAL) => {
+            answer(connection, &left, body)?;
+            connection.keep_requests(threads)?;
+        }
+        Err(error) => return Err(error.into()),
+    }
+    Ok(left.iter().filter(|left| left.is_poisoned()).map(|left| left.fetched.pid).collect())
+}
+
+/// Whether the kernel gives out again what a server leaves unanswered, as far as is known.
+static IS_GIVEN_OUT_AGAIN: AtomicBool = AtomicBool::new(false);
+
+/// Whether a successor is given what this server leaves unanswered.
+pub(crate) fn is_given_out_again() -> bool {
+    IS_GIVEN_OUT_AGAIN.load(Ordering::Relaxed)
+}
+
+/// `FUSE_NOTIFY_RESEND`, since Linux 6.9: fetched requests are to be fetched again, the oldest first.
+fn resend(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    const FUSE_NOTIFY_RESEND: i32 = 7;
+    write(device, &header(16, FUSE_NOTIFY_RESEND, 0)).map(drop)
+}
+
+/// Tells who waits what it gets, or the errno.
+pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, i32>) + Send>;
+
+/// Answers what the process before had fetched. A number that nobody waits for the kernel does not find. Reads are answered
+/// by others, whose containers may be slow.
+fn answer(
+    connection: &Connection,
+    left: &[Left],
+    body: impl Fn(&Fetched, &Arc<Noted>, Reply),
+) -> io::Result<()> {
+    let journal = connection.journal();
+    let mut unnoted = connection.last_fetched()?;
+    unnoted.retain(|request| !journal.has_noted(left, request.unique));
+    let device = Arc::new(connection.device().try_clone_to_owned()?);
+    for fetched in left.iter().map(|left| left.fetched).chain(unnoted) {
+        // Until it is answered: if this process dies over it in its turn, the next sees that.
+        let noted = Arc::new(journal.note(fetched));
+        let is_poisoned = noted.is_poisoned();
+        // Should this process end before it has begun, it has not died of it.
+        noted.wait_again();
+        let (device, until_told) = (Arc::clone(&device), Arc::clone(&noted));
+        let tell = move |answer: Result<Vec<u8>, i32>| {
+            let (error, body) = match answer {
+                Ok(body) => (0, body),
+                Err(errno) => (-errno, Vec::new()),
+            };
+            let mut message = header(16 + body.len(), error, fetched.unique).to_vec();
+            message.extend(body);
+            if let Err(error) = reply(device.as_fd(), &message) {
+                log::debug!("cannot answer what the server before has left: {error}");
+            }
+            drop(until_told);
+        };
+        match fetched.what {
+            _ if is_poisoned => tell(Err(libc::EIO)),
+            What::Read { .. } | What::Open { .. } => body(&fetched, &noted, Box::new(tell)),
+            What::Release => tell(Ok(Vec::new())),
+            // stat(2) starts again by itself. So does open(2), but once: where servers die in a row that is not enough.
+            What::Lookup | What::Other => tell(Err(libc::ESTALE)),
+        }
+    }
+    Ok(())
+}
+
+/// `FUSE_NOTIFY_POLL`: who waits by that number, on any file that is polled, is to ask again.
+pub(crate) fn wake(device: BorrowedFd<'_>, waiter: u64) -> io::Result<()> {
+    const FUSE_NOTIFY_POLL: i32 = 1;
+    let mut message = header(24, FUSE_NOTIFY_POLL, 0).to_vec();
+    message.extend(waiter.to_ne_bytes());
+    reply(device, &message)
+}
+
+/// Answers a request that may have its answer already.
+pub(crate) fn reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
+    match write(device, message) {
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lifecycle::connection::tests::connection;
+    use std::time::Duration;
+
+    /// The errors and texts that a kernel which gives nothing out again gets, by the requests' numbers.
+    fn answers(left: &[(u64, What, u64, u32)]) -> Vec<(u64, i32, String)> {
+        let (kernel, connection) = connection();
+        let left: Vec<_> = left
+            .iter()
+            .map(|&(unique, what, seconds, attempts)| {
+                let fetched = Fetched { unique, pid: 1, ino: 16, what };
+                Left { fetched, age: Duration::from_secs(seconds), attempts }
+            })
+            .collect();
+        let journal = connection.journal();
+        journal.resume(&left);
+        let text = |fetched: &Fetched, _: &Arc<Noted>, reply: Reply| {
+            assert!(!journal.is_empty(), "a successor sees that it is not answered");
+            reply(Ok(format!("text of {}", fetched.ino).into_bytes()));
+        };
+        answer(&connection, &left, text).unwrap();
+        assert!(journal.left().is_empty());
+        kernel.set_nonblocking(true).unwrap();
+        let mut messages = Vec::new();
+        let mut message = [0; 4096];
+        while let Ok(length) = kernel.recv(&mut message) {
+            let word = |at: usize| i32::from_ne_bytes(message[at..at + 4].try_into().unwrap());
+            let unique = u64::from_ne_bytes(message[8..16].try_into().unwrap());
+            assert_eq!(usize::try_from(word(0)).unwrap(), length);
+            messages.push((unique, word(4), String::from_utf8(message[16..length].to_vec()).unwrap()));
+        }
+        messages
+    }
+
+    #[test]
+    fn each_is_answered_once_and_the_poisoned_with_an_error() {
+        let read = What::Read { handle: 0, offset: 0, size: 4096 };
+        let left = [
+            (70, read, 0, 1),
+            (72, read, 4, 1),
+            (74, read, 0, 3),
+            (76, What::Lookup, 0, 1),
+            (78, What::Lookup, 4, 1),
+            (80, What::Release, 0, 2),
+            (82, What::Open { flags: 0 }, 0, 1),
+        ];
+        let answer = |unique, error: i32, text: &str| (unique, error, text.to_string());
+        assert_eq!(
+            answers(&left),
+            [
+                answer(70, 0, "text of 16"),
+                answer(72, -libc::EIO, ""),
+                answer(74, -libc::EIO, ""),
+                answer(76, -libc::ESTALE, ""),
+                answer(78, -libc::EIO, ""),
+                answer(80, 0, ""),
+                answer(82, 0, "text of 16"),
+            ]
+        );
+    }
+}

@@ -1,0 +1,170 @@
+//! Who has bound an anchor: as long as somebody has, what is laid on anchors must not be taken away.
+
+use cgprocfs_core::parse::mountinfo::{Mount, mounts};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the look may take; it takes a tenth of a millisecond a process.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How much of one mount table is read, in bytes: a tenant can mount as much as the kernel lets it.
+const LONGEST: u64 = 4 << 20;
+
+/// Whether a mount elsewhere gets what is laid on the anchors in `directory`, in this mount namespace or in that of any
+/// process that can be seen. Where it can't be told, somebody has.
+///
+/// A namespace that was cloned from this one, as many services have, has a copy of every anchor at its place: nobody has
+/// bound those.
+pub(crate) fn by_somebody(directory: &Path) -> bool {
+    let look = || -> io::Result<bool> {
+        let own = parsed(&fs::read("/proc/self/mountinfo")?)?;
+        let others = tables()?;
+        Ok(is_bound(directory.as_os_str().as_bytes(), &own, &others))
+    };
+    look().unwrap_or(true)
+}
+
+/// The mount tables of all mount namespaces, this one's too, by way of a process of each.
+fn tables() -> io::Result<Vec<Vec<Mount>>> {
+    let deadline = Instant::now() + PATIENCE;
+    let (mut seen, mut tables) = (BTreeSet::new(), Vec::new());
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        if !name.as_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // A process that has ended has bound nothing.
+        let Some(text) = table_of(&name, &mut seen)? else { continue };
+        tables.push(parsed(&text)?);
+    }
+    Ok(tables)
+}
+
+/// The table of a process, unless one that begins with the same mount was seen: the numbers of mounts are the host's.
+/// To ask which namespace it is in would be to wait for it where it is in the middle of an exec.
+fn table_of(pid: &OsStr, seen: &mut BTreeSet<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+    let Ok(mut file) = File::open(Path::new("/proc").join(pid).join("mountinfo")) else { return Ok(None) };
+    let mut text = vec![0; 4096];
+    let Ok(length) = file.read(&mut text) else { return Ok(None) };
+    text.truncate(length);
+    let first = text.split(|&byte| byte == b'\n').next().unwrap_or_default().to_vec();
+    if first.is_empty() || !seen.insert(first) {
+        return Ok(None);
+    }
+    file.take(LONGEST).read_to_end(&mut text)?;
+    if text.len() as u64 >= LONGEST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(Some(text))
+}
+
+fn parsed(text: &[u8]) -> io::Result<Vec<Mount>> {
+    mounts(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+}
+
+fn is_bound(directory: &[u8], own: &[Mount], tables: &[Vec<Mount>]) -> bool {
+    let is_anchor = |mount: &&Mount| {
+        let rest = mount.mount_point.strip_prefix(directory);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    };
+    let mut groups: BTreeSet<u64> = own.iter().filter(is_anchor).filter_map(|mount| mount.shared).collect();
+    // Who gets it may give it to others.
+    loop {
+        let all = tables.iter().flatten();
+        let gets = all.filter(|mount| mount.master.is_some_and(|master| groups.contains(&master)));
+        let more: Vec<u64> =
+            gets.filter_map(|mount| mount.shared).filter(|group| !groups.contains(group)).collect();
+        if more.is_empty() {
+            break;
+        }
+        groups.extend(more);
+    }
+    let own: BTreeMap<u64, &Mount> = own.iter().map(|mount| (mount.id, mount)).collect();
+    let home =
+        own.values().find(|mount| mount.mount_point == directory).and_then(|lowest| own.get(&lowest.parent));
+    tables.iter().any(|table| {
+        let table: BTreeMap<u64, &Mount> = table.iter().map(|mount| (mount.id, mount)).collect();
+        let gets = |mount: &Mount| {
+            [mount.shared, mount.master].into_iter().flatten().any(|group| groups.contains(&group))
+        };
+        let is_in_place = |mount: &Mount| {
+            let mut below = mount;
+            // No further than there are mounts: the table may have changed while it was read.
+            for _ in 0..table.len() {
+                let Some(parent) = table.get(&below.parent) else { return false };
+                let is_home = |home: &&Mount| {
+                    (&parent.device, &parent.root, &parent.mount_point)
+                        == (&home.device, &home.root, &home.mount_point)
+                };
+                if below.mount_point == directory && home.is_some_and(is_home) {
+                    return true;
+                }
+                if !gets(parent) && parent.mount_point != directory {
+                    return false;
+                }
+                below = parent;
+            }
+            false
+        };
+        table.values().any(|mount| gets(mount) && !is_in_place(mount))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: &str = "27 1 254:0 / / rw shared:1 - ext4 /dev/vda rw\n\
+        50 27 0:50 / /run/c rw shared:5 - tmpfs cgprocfs rw\n\
+        51 50 0:51 / /run/c/live rw - fuse.cgprocfs cgprocfs rw\n\
+        52 50 0:21 /meminfo /run/c/proc/meminfo rw shared:6 - proc proc rw\n\
+        53 52 0:51 /proc/meminfo /run/c/proc/meminfo rw shared:7 - fuse.cgprocfs cgprocfs rw\n";
+    /// What a service has that is started in a namespace of its own.
+    const COPY: &str = "127 1 254:0 / / rw shared:101 master:1 - ext4 /dev/vda rw\n\
+        150 127 0:50 / /run/c rw shared:105 master:5 - tmpfs cgprocfs rw\n\
+        152 150 0:21 /meminfo /run/c/proc/meminfo rw shared:106 master:6 - proc proc rw\n\
+        153 152 0:51 /proc/meminfo /run/c/proc/meminfo rw shared:107 master:7 - fuse.cgprocfs cgprocfs rw\n";
+
+    fn is_bound_in(tables: &[&str]) -> bool {
+        let parse = |text: &str| mounts(text.as_bytes()).unwrap();
+        let tables: Vec<_> = tables.iter().copied().map(parse).collect();
+        is_bound(b"/run/c", &parse(OWN), &tables)
+    }
+
+    #[test]
+    fn copies_in_place_are_nobodys() {
+        assert!(!is_bound_in(&[OWN]));
+        assert!(!is_bound_in(&[OWN, COPY]));
+        let unrelated = "1 0 0:9 / / rw - overlay x rw\n2 1 0:21 / /proc rw shared:3 - proc proc rw\n";
+        assert!(!is_bound_in(&[OWN, unrelated]));
+    }
+
+    #[test]
+    fn binds_are_somebodys() {
+        let bind = |groups: &str| {
+            format!(
+                "1 0 0:9 / / rw - overlay x rw\n2 1 0:21 / /proc rw - proc proc rw\n\
+                 3 2 0:51 /proc/meminfo /proc/meminfo rw {groups} - fuse.cgprocfs cgprocfs rw\n"
+            )
+        };
+        assert!(is_bound_in(&[OWN, &bind("master:7")]));
+        assert!(is_bound_in(&[OWN, &bind("shared:7")]));
+        assert!(!is_bound_in(&[OWN, &bind("")]), "it would get nothing anyway");
+        // By way of a service's copy.
+        assert!(is_bound_in(&[OWN, COPY, &bind("master:107")]));
+        assert!(is_bound_in(&[&bind("master:107"), COPY, OWN]));
+        // In this very namespace.
+        let here = format!("{OWN}60 27 0:51 /proc/meminfo /mnt rw shared:7 - fuse.cgprocfs cgprocfs rw\n");
+        assert!(is_bound_in(&[&here]));
+        // The whole directory, at the same path even.
+        let directory = "1 0 0:9 / / rw - overlay x rw\n3 1 0:50 / /run/c rw master:5 - tmpfs cgprocfs rw\n";
+        assert!(is_bound_in(&[OWN, directory]));
+    }
+}
