@@ -244,7 +244,7 @@ struct Container {
 
 impl Container {
     fn new() -> Self {
-        let layout = cgprocfs::kernel::Layout::detect(Path::new("/")).unwrap();
+        let layout = cgprocfs::kernel::CgroupMounts::detect(Path::new("/")).unwrap();
         let name = format!("cgprocfs-bench-{}", std::process::id());
         let others = [&layout.cpu, &layout.cpuacct, &layout.io].into_iter().flatten();
         let tops = std::iter::once(&layout.memory).chain(others).map(|hierarchy| &hierarchy.mount_point);
@@ -422,6 +422,6 @@ fn serve_floor(dir: &Path) {
     let device = cgprocfs::mount::attach(dir, cgprocfs::mount::Writes::Nothing).unwrap();
     let text = fs::read("/proc/meminfo").unwrap();
     let mut config = Config::default();
-    config.n_threads = Some(cgprocfs::fuse::Gate::default().threads());
+    config.n_threads = Some(cgprocfs::fuse::QuiesceGate::default().threads());
     Session::from_fd(Floor { text }, device, SessionACL::All, config).unwrap().run().unwrap();
 }

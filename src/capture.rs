@@ -2,8 +2,8 @@
 //! files that an answer reads, `reader` holds the id of the process that reads, `boundary` the path of its container's cgroup,
 //! and `expected/` what each view says. Those of `tests/fixtures` are such; `left-out` and `page-size` are in captured ones alone.
 
-use crate::error::{Error, printable};
-use crate::kernel::{CopyError, LayoutError, Source};
+use crate::error::{Error, escaped};
+use crate::kernel::{CgroupMountsError, CopyError, Source};
 use crate::service::Service;
 use cgprocfs_core::parse::mountinfo::mounts;
 use cgprocfs_core::view::ViewId;
@@ -139,8 +139,8 @@ impl Capture {
     /// Where a file is missing that every answer needs.
     pub fn source(&self) -> Result<Source, CaptureError> {
         Source::open(&self.root, self.boundary.clone()).map_err(|error| match error {
-            LayoutError::NoMemoryController => self.lacks(self.missing_hierarchy()),
-            LayoutError::Unreadable(error) => self.explain(error),
+            CgroupMountsError::NoMemoryController => self.lacks(self.missing_hierarchy()),
+            CgroupMountsError::Unreadable(error) => self.explain(error),
         })
     }
 
@@ -159,10 +159,10 @@ impl Capture {
     pub fn system_text(&self, service: &Arc<Service>, path: &str) -> Result<Vec<u8>, CaptureError> {
         match service.system_text(self.pid, path) {
             Ok(text) => Ok(text.bytes.clone()),
-            Err(Error::OfKernel(Errno::NOENT)) if !self.root.join(SYSTEM).join(path).exists() => {
+            Err(Error::Errno(Errno::NOENT)) if !self.root.join(SYSTEM).join(path).exists() => {
                 Err(self.lacks(format!("{SYSTEM}{path}")))
             }
-            Err(Error::OfKernel(errno)) => Err(CaptureError::Read(Error::OfKernel(errno))),
+            Err(Error::Errno(errno)) => Err(CaptureError::Read(Error::Errno(errno))),
             Err(error) => Err(self.explain(error)),
         }
     }
@@ -197,7 +197,7 @@ impl Capture {
                 format!("the namespaces of process {pid}: link its to those of proc/self and write its container's path to `boundary`")
             })),
             // The search for the start of a container that ends with nothing.
-            Error::OfKernel(_) => match self.missing_of(self.pid) {
+            Error::Errno(_) => match self.missing_of(self.pid) {
                 Some(path) => self.lacks(path),
                 None => CaptureError::Read(error),
             },
@@ -233,7 +233,7 @@ impl Capture {
             let (there, missing): (Vec<_>, Vec<_>) =
                 files(is_v2).into_iter().map(path).partition(|path| self.root.join(path).exists());
             let missing = missing.first().filter(|_| !there.is_empty())?;
-            Some(printable(missing.as_os_str().as_bytes()))
+            Some(escaped(missing.as_os_str().as_bytes()))
         })
     }
 
@@ -241,7 +241,7 @@ impl Capture {
     fn missing_hierarchy(&self) -> String {
         let missing = self.hierarchies_of_memory().into_iter().find_map(|(top, is_v2)| {
             let path = top.join(if is_v2 { "cgroup.controllers" } else { "cgroup.procs" });
-            (!self.root.join(&path).exists()).then(|| printable(path.as_os_str().as_bytes()))
+            (!self.root.join(&path).exists()).then(|| escaped(path.as_os_str().as_bytes()))
         });
         missing.unwrap_or_else(|| "a hierarchy with the memory controller in proc/self/mountinfo".into())
     }

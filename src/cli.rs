@@ -95,7 +95,7 @@ impl CpuViewArgument {
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
-    Layout(#[from] crate::kernel::LayoutError),
+    CgroupMounts(#[from] crate::kernel::CgroupMountsError),
     #[error(transparent)]
     Mount(#[from] crate::mount::MountError),
     #[error(transparent)]

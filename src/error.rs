@@ -51,7 +51,7 @@ pub enum Error {
     TextGone(&'static str),
     /// What the kernel answers for one of its own files.
     #[error("the kernel's answer: {0}")]
-    OfKernel(#[from] Errno),
+    Errno(#[from] Errno),
     /// A view that has no text.
     #[error(transparent)]
     View(#[from] ViewError),
@@ -65,7 +65,7 @@ impl Error {
             Self::ProcessGone(_) => libc::ESRCH,
             Self::CgroupGone(_) => libc::ENODEV,
             Self::Unreadable { source, .. } => source.raw_os_error().unwrap_or(libc::EIO),
-            Self::OfKernel(errno) => errno.raw_os_error(),
+            Self::Errno(errno) => errno.raw_os_error(),
             Self::Outside(_)
             | Self::Malformed { .. }
             | Self::TakesLong(_)
@@ -90,12 +90,12 @@ impl Error {
     #[must_use]
     pub fn level(&self) -> log::Level {
         match self {
-            Self::OfKernel(errno) if is_of_files(*errno) => log::Level::Warn,
+            Self::Errno(errno) if is_of_files(*errno) => log::Level::Warn,
             Self::ProcessGone(_)
             | Self::CgroupGone(_)
             | Self::UnknownTime(_)
             | Self::TextGone(_)
-            | Self::OfKernel(_) => log::Level::Debug,
+            | Self::Errno(_) => log::Level::Debug,
             Self::Outside(_)
             | Self::Unreadable { .. }
             | Self::Malformed { .. }
@@ -112,10 +112,10 @@ impl Error {
 
     /// Whether too many files are open, here or on the whole host.
     #[must_use]
-    pub fn wants_files(&self) -> bool {
+    pub fn is_fd_exhaustion(&self) -> bool {
         match self {
             Self::Unreadable { source, .. } => Errno::from_io_error(source).is_some_and(is_of_files),
-            Self::OfKernel(errno) => is_of_files(*errno),
+            Self::Errno(errno) => is_of_files(*errno),
             _ => false,
         }
     }
@@ -133,8 +133,8 @@ impl Error {
     /// A cgroup that could not be opened or looked at.
     pub(crate) fn of_cgroup(path: &[u8], source: Errno) -> Self {
         match source {
-            Errno::NOENT => Self::CgroupGone(printable(path)),
-            source => Self::unreadable(printable(path), source),
+            Errno::NOENT => Self::CgroupGone(escaped(path)),
+            source => Self::unreadable(escaped(path), source),
         }
     }
 
@@ -148,7 +148,7 @@ fn is_of_files(errno: Errno) -> bool {
 }
 
 /// A kernel path in a message: whatever bytes a tenant put into a cgroup's name, one line comes out.
-pub(crate) fn printable(path: &[u8]) -> String {
+pub(crate) fn escaped(path: &[u8]) -> String {
     path.escape_ascii().to_string()
 }
 
@@ -166,23 +166,25 @@ mod tests {
     #[test]
     fn no_errno_that_means_something_else_to_fuse() {
         for errno in [libc::ENOSYS, 512, 524] {
-            assert_eq!(Error::OfKernel(Errno::from_raw_os_error(errno)).errno(), libc::EIO);
+            assert_eq!(Error::Errno(Errno::from_raw_os_error(errno)).errno(), libc::EIO);
             assert_eq!(Error::unreadable("/x", io::Error::from_raw_os_error(errno)).errno(), libc::EIO);
         }
-        assert_eq!(Error::OfKernel(Errno::NOENT).errno(), libc::ENOENT);
+        assert_eq!(Error::Errno(Errno::NOENT).errno(), libc::ENOENT);
     }
 
     #[test]
     fn too_many_open_files_are_noticed_whichever_was_opened_last() {
-        let of = |errno: Errno| [Error::OfKernel(errno), Error::unreadable("/x", errno)];
+        let of = |errno: Errno| [Error::Errno(errno), Error::unreadable("/x", errno)];
         for errno in [Errno::MFILE, Errno::NFILE] {
-            assert!(of(errno).iter().all(|error| error.wants_files() && error.level() == log::Level::Warn));
+            assert!(
+                of(errno).iter().all(|error| error.is_fd_exhaustion() && error.level() == log::Level::Warn)
+            );
         }
-        assert!(of(Errno::ACCESS).iter().all(|error| !error.wants_files()));
+        assert!(of(Errno::ACCESS).iter().all(|error| !error.is_fd_exhaustion()));
     }
 
     #[test]
     fn a_name_cannot_break_out_of_its_line() {
-        assert_eq!(printable(b"/a\n<0>evil \xff"), "/a\\n<0>evil \\xff");
+        assert_eq!(escaped(b"/a\n<0>evil \xff"), "/a\\n<0>evil \\xff");
     }
 }

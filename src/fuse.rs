@@ -2,22 +2,22 @@
 
 mod directories;
 mod file;
-mod gate;
 mod handles;
-mod lookup;
+mod node;
+mod quiesce_gate;
 pub(crate) mod seams;
 mod tree;
 
-pub use self::gate::Gate;
+pub use self::quiesce_gate::QuiesceGate;
 
 use self::directories::{Directories, Listing, Tenant};
-use self::file::{File, kernel_number};
+use self::file::{File, sysfs_ino};
 use self::handles::{Handles, Readable};
-use self::lookup::Found;
+use self::node::Node;
 use self::tree::Tree;
 use crate::error::Error;
 use crate::service::{Lane, Polled, Service, Viewer};
-use crate::state::in_flight::{Fetched, Journal, Noted, What};
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, InFlightTable, Operation};
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
@@ -48,17 +48,17 @@ const OPENED: FopenFlags = FopenFlags::FOPEN_DIRECT_IO
 /// The served file system.
 pub struct ViewFs {
     served: Arc<Served>,
-    gate: Arc<Gate>,
+    gate: Arc<QuiesceGate>,
 }
 
-/// What answers go by, wherever they are given.
+/// Operation answers go by, wherever they are given.
 struct Served {
     service: Arc<Service>,
     tree: Tree,
     handles: Handles,
     directories: Directories,
     started: SystemTime,
-    journal: Journal,
+    journal: InFlightTable,
     is_read_only: bool,
 }
 
@@ -68,9 +68,9 @@ impl ViewFs {
     pub fn new(
         service: Arc<Service>,
         views: &[ViewId],
-        (generation, journal): (u32, Journal),
+        (generation, journal): (u32, InFlightTable),
         is_read_only: bool,
-        gate: Arc<Gate>,
+        gate: Arc<QuiesceGate>,
     ) -> Self {
         let served = Served {
             service,
@@ -93,23 +93,28 @@ impl ViewFs {
         &self,
         request: &Request,
         ino: INodeNo,
-        what: What,
-        handler: impl FnOnce(&Arc<Served>, Noted) + Send + 'static,
+        what: Operation,
+        handler: impl FnOnce(&Arc<Served>, InFlightGuard) + Send + 'static,
     ) {
-        let fetched = Fetched { unique: request.unique().0, pid: request.pid(), ino: ino.0, what };
+        let fetched = InFlightRequest { unique: request.unique().0, pid: request.pid(), ino: ino.0, what };
         self.served.service.fetched(self.gate.enter());
-        let noted = self.served.journal.note(fetched);
+        let in_flight = self.served.journal.note(fetched);
         let answer = || {
-            if noted.is_poisoned() {
+            if in_flight.is_poisoned() {
                 drop(handler);
-            } else if what == What::Release || self.served.knows(ino.0) {
-                handler(&self.served, noted);
+            } else if what == Operation::Release || self.served.knows(ino.0) {
+                handler(&self.served, in_flight);
             } else {
                 let served = Arc::clone(&self.served);
-                self.served.service.do_aside(Lane::Slow, noted, request.pid(), move |service, noted| {
-                    service.source().system_directory().learn();
-                    handler(&served, noted);
-                });
+                self.served.service.do_aside(
+                    Lane::Slow,
+                    in_flight,
+                    request.pid(),
+                    move |service, in_flight| {
+                        service.source().system_directory().learn();
+                        handler(&served, in_flight);
+                    },
+                );
             }
         };
         let _ = catch_unwind(AssertUnwindSafe(answer));
@@ -123,7 +128,7 @@ impl Served {
         self.file(ino.0).and_then(File::pressure)
     }
 
-    /// What a reader is told of an error; the log is told the rest.
+    /// Operation a reader is told of an error; the log is told the rest.
     fn errno(&self, error: &Error) -> Errno {
         self.service.log(error);
         Errno::from_i32(error.errno())
@@ -136,30 +141,30 @@ impl Served {
 pub(crate) fn answer_again(
     service: &Arc<Service>,
     views: &[ViewId],
-    fetched: Fetched,
-    noted: Arc<Noted>,
+    fetched: InFlightRequest,
+    in_flight: Arc<InFlightGuard>,
     reply: impl FnOnce(Result<Vec<u8>, i32>) + Send + 'static,
 ) {
     let view = || views.iter().find(|view| view.ino() == fetched.ino).copied().map(File::View);
-    let Some(file) = kernel_number(fetched.ino).map(File::OfKernel).or_else(view) else {
+    let Some(file) = sysfs_ino(fetched.ino).map(File::Sysfs).or_else(view) else {
         return reply(Err(libc::EBADF));
     };
     let (offset, size) = match fetched.what {
-        What::Read { offset, size, .. } => (offset, size),
-        What::Open { flags } => return reply(reopen(file, OpenFlags(flags), fetched.unique)),
+        Operation::Read { offset, size, .. } => (offset, size),
+        Operation::Open { flags } => return reply(reopen(file, OpenFlags(flags), fetched.unique)),
         _ => return reply(Err(libc::EIO)),
     };
     if offset != 0 && !file.fits_one_read() {
         return reply(Err(Error::TextGone(file.path()).errno()));
     }
     // It was quick to be served before, as far as is known.
-    service.do_aside(Lane::Quick, Noted::nowhere(), fetched.pid, move |service, _noted| {
-        noted.begin();
-        if kernel_number(fetched.ino).is_some() {
+    service.do_aside(Lane::Quick, InFlightGuard::nowhere(), fetched.pid, move |service, _noted| {
+        in_flight.begin();
+        if sysfs_ino(fetched.ino).is_some() {
             service.source().system_directory().learn();
         }
         let log = Arc::clone(service);
-        file.ask(service, Noted::nowhere(), fetched.pid, move |text| match text {
+        file.ask(service, InFlightGuard::nowhere(), fetched.pid, move |text| match text {
             Ok(text) => reply(Ok(range(&text.bytes, offset, size).to_vec())),
             Err(error) => {
                 log.log(&error);
@@ -169,7 +174,7 @@ pub(crate) fn answer_again(
     });
 }
 
-/// `struct fuse_open_out` of include/uapi/linux/fuse.h. What the file has is read when it is read from, as with any that a
+/// `struct fuse_open_out` of include/uapi/linux/fuse.h. Operation the file has is read when it is read from, as with any that a
 /// predecessor has opened, under a number that no server gives out.
 fn reopen(file: File, flags: OpenFlags, unique: u64) -> Result<Vec<u8>, i32> {
     const NOBODYS: u64 = 1 << 63;
@@ -193,7 +198,7 @@ macro_rules! refused {
 impl Filesystem for ViewFs {
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = name.to_owned();
-        self.answer(request, parent, What::Lookup, move |served, _noted| {
+        self.answer(request, parent, Operation::Lookup, move |served, _noted| {
             match served.child(parent.0, &name) {
                 Ok(found) => reply.entry(&FOR_EVER, &served.attributes(&found), Generation(0)),
                 Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
@@ -202,7 +207,7 @@ impl Filesystem for ViewFs {
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        self.answer(request, ino, What::Lookup, move |served, _noted| match served.find(ino.0) {
+        self.answer(request, ino, Operation::Lookup, move |served, _noted| match served.find(ino.0) {
             Ok(found) => reply.attr(&FOR_EVER, &served.attributes(&found)),
             Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
         });
@@ -210,8 +215,8 @@ impl Filesystem for ViewFs {
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let pid = request.pid();
-        self.answer(request, ino, What::Lookup, move |served, noted| {
-            let Ok(Found::OfKernel(path, _)) = served.find(ino.0) else {
+        self.answer(request, ino, Operation::Lookup, move |served, in_flight| {
+            let Ok(Node::Sysfs(path, _)) = served.find(ino.0) else {
                 return reply.error(Errno::EINVAL);
             };
             let (served, service) = (Arc::clone(served), &served.service);
@@ -219,7 +224,7 @@ impl Filesystem for ViewFs {
             let target = move |service: &Service, viewer: &Viewer<'_>| {
                 Ok(service.source().system_directory().target(&path, viewer.topology)?)
             };
-            service.ask_files(noted, pid, needs, target, move |target| match target {
+            service.ask_files(in_flight, pid, needs, target, move |target| match target {
                 Ok(target) => reply.data(&target),
                 Err(error) => reply.error(served.errno(&error)),
             });
@@ -228,7 +233,7 @@ impl Filesystem for ViewFs {
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
         let pid = request.pid();
-        self.answer(request, ino, What::Lookup, move |served, noted| {
+        self.answer(request, ino, Operation::Lookup, move |served, in_flight| {
             let open = move |served: &Served, listing| match listing {
                 Ok((listing, tenant)) => {
                     let handle = served.directories.open(listing, tenant);
@@ -244,7 +249,8 @@ impl Filesystem for ViewFs {
             }
             let (served, service) = (Arc::clone(served), &served.service);
             let list = lister(&served, ino);
-            service.ask_files(noted, pid, Topology::needs(b""), list, move |listing| open(&served, listing));
+            service
+                .ask_files(in_flight, pid, Topology::needs(b""), list, move |listing| open(&served, listing));
         });
     }
 
@@ -257,7 +263,7 @@ impl Filesystem for ViewFs {
         mut reply: ReplyDirectory,
     ) {
         let pid = request.pid();
-        self.answer(request, ino, What::Other, move |served, noted| {
+        self.answer(request, ino, Operation::Other, move |served, in_flight| {
             let add = move |listing: &Listing| {
                 let from = usize::try_from(offset).unwrap_or(usize::MAX);
                 for (next, (ino, kind, name)) in (1..).zip(listing).skip(from) {
@@ -273,7 +279,7 @@ impl Filesystem for ViewFs {
             // A predecessor has opened it, or its listing had to make room for others'.
             let (served, service) = (Arc::clone(served), &served.service);
             let list = lister(&served, ino);
-            service.ask_files(noted, pid, Topology::needs(b""), list, move |listing| match listing {
+            service.ask_files(in_flight, pid, Topology::needs(b""), list, move |listing| match listing {
                 Ok((listing, tenant)) => add(&served.directories.put(handle.0, listing, tenant)).ok(),
                 Err(error) => add(&Listing::new()).error(served.errno(&error)),
             });
@@ -288,7 +294,7 @@ impl Filesystem for ViewFs {
         _flags: OpenFlags,
         reply: ReplyEmpty,
     ) {
-        self.answer(request, ino, What::Release, move |served, _noted| {
+        self.answer(request, ino, Operation::Release, move |served, _noted| {
             served.directories.release(handle.0);
             reply.ok();
         });
@@ -296,13 +302,13 @@ impl Filesystem for ViewFs {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let pid = request.pid();
-        self.answer(request, ino, What::Open { flags: flags.0 }, move |served, noted| {
+        self.answer(request, ino, Operation::Open { flags: flags.0 }, move |served, in_flight| {
             let Some(file) = served.file(ino.0) else { return reply.error(Errno::EISDIR) };
             if !file.may_be_opened(flags) {
                 return reply.error(Errno::EROFS);
             }
             let (served, service) = (Arc::clone(served), &served.service);
-            file.ask(service, noted, pid, move |text| match text {
+            file.ask(service, in_flight, pid, move |text| match text {
                 Ok(text) => reply.opened(FileHandle(served.handles.open(file, text)), OPENED),
                 Err(error) => reply.error(served.errno(&error)),
             });
@@ -321,29 +327,34 @@ impl Filesystem for ViewFs {
         reply: ReplyData,
     ) {
         let pid = request.pid();
-        self.answer(request, ino, What::Read { handle: handle.0, offset, size }, move |served, noted| {
-            // A read on nobody's behalf fills the page cache, which all containers share: for mmap, and for
-            // sendfile since Linux 6.5, whose users fall back to read(2) on this error.
-            if lock_owner.is_none() {
-                return reply.error(Errno::EINVAL);
-            }
-            let file = match served.handles.find(handle.0, offset, || served.file(ino.0)) {
-                Some(Readable::Text(text)) => return reply.data(range(&text.bytes, offset, size)),
-                Some(Readable::Anew(file)) => file,
-                Some(Readable::Gone(file)) => {
-                    return reply.error(served.errno(&Error::TextGone(file.path())));
+        self.answer(
+            request,
+            ino,
+            Operation::Read { handle: handle.0, offset, size },
+            move |served, in_flight| {
+                // A read on nobody's behalf fills the page cache, which all containers share: for mmap, and for
+                // sendfile since Linux 6.5, whose users fall back to read(2) on this error.
+                if lock_owner.is_none() {
+                    return reply.error(Errno::EINVAL);
                 }
-                None => return reply.error(Errno::EBADF),
-            };
-            let (served, service) = (Arc::clone(served), &served.service);
-            file.ask(service, noted, pid, move |text| match text {
-                Ok(text) => {
-                    served.handles.put(handle.0, file, &text);
-                    reply.data(range(&text.bytes, offset, size));
-                }
-                Err(error) => reply.error(served.errno(&error)),
-            });
-        });
+                let file = match served.handles.find(handle.0, offset, || served.file(ino.0)) {
+                    Some(Readable::Text(text)) => return reply.data(range(&text.bytes, offset, size)),
+                    Some(Readable::Anew(file)) => file,
+                    Some(Readable::Gone(file)) => {
+                        return reply.error(served.errno(&Error::TextGone(file.path())));
+                    }
+                    None => return reply.error(Errno::EBADF),
+                };
+                let (served, service) = (Arc::clone(served), &served.service);
+                file.ask(service, in_flight, pid, move |text| match text {
+                    Ok(text) => {
+                        served.handles.put(handle.0, file, &text);
+                        reply.data(range(&text.bytes, offset, size));
+                    }
+                    Err(error) => reply.error(served.errno(&error)),
+                });
+            },
+        );
     }
 
     /// "Not implemented" is heard once and makes the kernel stop asking.
@@ -368,7 +379,7 @@ impl Filesystem for ViewFs {
         _flush: bool,
         reply: ReplyEmpty,
     ) {
-        self.answer(request, ino, What::Release, move |served, _noted| {
+        self.answer(request, ino, Operation::Release, move |served, _noted| {
             if served.pressure(ino).is_some() {
                 served.service.closed(handle.0);
             }
@@ -393,19 +404,19 @@ impl Filesystem for ViewFs {
     ) {
         let pid = request.pid();
         let (trigger, written) = (Trigger::parse(data), u32::try_from(data.len()).unwrap_or(u32::MAX));
-        self.answer(request, ino, What::Other, move |served, noted| {
+        self.answer(request, ino, Operation::Other, move |served, in_flight| {
             let Some(view) = served.pressure(ino) else {
                 return reply.error(Errno::EROFS);
             };
             let (served, service) = (Arc::clone(served), &served.service);
-            service.ask_to_arm(noted, (handle.0, pid), view, trigger, move |armed| match armed {
+            service.ask_to_arm(in_flight, (handle.0, pid), view, trigger, move |armed| match armed {
                 Ok(()) => reply.written(written),
                 Err(error) => reply.error(served.errno(&error)),
             });
         });
     }
 
-    /// What procfs says of a file that can always be read, but for triggers (`psi_trigger_poll()`, kernel/sched/psi.c).
+    /// Operation procfs says of a file that can always be read, but for triggers (`psi_trigger_poll()`, kernel/sched/psi.c).
     /// Where there are none, "not implemented" makes the kernel say so by itself, and nobody's poll waits for the daemon.
     fn poll(
         &self,
@@ -420,14 +431,14 @@ impl Filesystem for ViewFs {
         let pid = request.pid();
         let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
         let waiter = if waits { notifier.handle().0 } else { 0 };
-        self.answer(request, ino, What::Other, move |served, noted| {
+        self.answer(request, ino, Operation::Other, move |served, in_flight| {
             if served.is_read_only {
                 return reply.error(Errno::ENOSYS);
             }
             let always =
                 PollEvents::POLLIN | PollEvents::POLLOUT | PollEvents::POLLRDNORM | PollEvents::POLLWRNORM;
             let Some(view) = served.pressure(ino) else { return reply.poll(always) };
-            served.service.ask_poll(noted, (handle.0, pid), view, waiter, move |polled| {
+            served.service.ask_poll(in_flight, (handle.0, pid), view, waiter, move |polled| {
                 reply.poll(match polled {
                     Polled::Nothing => always,
                     Polled::Event => always | PollEvents::POLLPRI,
@@ -456,7 +467,7 @@ impl Filesystem for ViewFs {
         _flags: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        self.answer(request, ino, What::Lookup, move |served, _noted| {
+        self.answer(request, ino, Operation::Lookup, move |served, _noted| {
             let is_truncated = size.is_some() && mode.is_none() && uid.is_none() && gid.is_none();
             match served.find(ino.0) {
                 Ok(found) if is_truncated && served.pressure(ino).is_some() => {
@@ -482,7 +493,9 @@ impl Filesystem for ViewFs {
 
     /// Nothing is stored here. It is also what wakes a thread that waits for requests.
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
-        self.answer(request, ino, What::Lookup, move |_, _noted| reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0));
+        self.answer(request, ino, Operation::Lookup, move |_, _noted| {
+            reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0)
+        });
     }
 
     fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {

@@ -10,8 +10,8 @@ mod procfs;
 mod source;
 
 pub use self::capture::{Copied, CopyError};
-pub use self::cgroup::layout::{Hierarchy, Layout, LayoutError};
-pub use self::cgroup::levels::CgroupPath;
+pub use self::cgroup::levels::CgroupAncestry;
+pub use self::cgroup::mounts::{CgroupMounts, CgroupMountsError, Hierarchy};
 pub use self::cgroup::pressure::PressureFile;
 pub use self::cgroup::tasks::{Depth, TaskLook};
 pub use self::host::masked;

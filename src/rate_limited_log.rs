@@ -1,7 +1,7 @@
 //! A log that readers can't fill: each cause is logged once a minute at most, with a count of what was left
 //! out.
 
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use cgprocfs_core::error::ViewError;
 use log::Level;
 use parking_lot::Mutex;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Remembers what was logged when.
-pub(crate) struct LogLimit {
+pub(crate) struct RateLimitedLog {
     causes: Mutex<BTreeMap<&'static str, Cause>>,
 }
 
@@ -20,7 +20,7 @@ struct Cause {
     left_out: u64,
 }
 
-impl LogLimit {
+impl RateLimitedLog {
     pub(crate) const fn new() -> Self {
         Self { causes: Mutex::new(BTreeMap::new()) }
     }
@@ -37,7 +37,7 @@ impl LogLimit {
             Error::MayHang(_) => "may hang",
             Error::UnknownTime(_) => "unknown time",
             Error::TextGone(_) => "text gone",
-            Error::OfKernel(_) => "of kernel",
+            Error::Errno(_) => "of kernel",
             Error::View(ViewError::NotLoaded(_)) => "not loaded",
             Error::View(ViewError::Malformed(..)) => "malformed",
         };
@@ -93,7 +93,7 @@ pub(crate) fn odd_host_value(path: &str) {
 }
 
 fn path(cgroup: &[u8], file: &str) -> String {
-    format!("{}/{file}", printable(cgroup.strip_suffix(b"/").unwrap_or(cgroup)))
+    format!("{}/{file}", escaped(cgroup.strip_suffix(b"/").unwrap_or(cgroup)))
 }
 
 fn say_odd(key: &[u8], what: impl FnOnce() -> String) {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_logged_once_a_minute() {
-        let (limit, start) = (LogLimit::new(), Instant::now());
+        let (limit, start) = (RateLimitedLog::new(), Instant::now());
         assert_eq!(limit.admit("a", start), Some(0));
         for second in 0..59 {
             assert_eq!(limit.admit("a", start + Duration::from_secs(second)), None);

@@ -73,11 +73,11 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     // Before any thread is made, for all of them to inherit.
     let signals = signals::block()?;
     let name = cgroup::unique_name();
-    let layout = crate::kernel::Layout::detect(Path::new("/"))?;
+    let cgroup_mounts = crate::kernel::CgroupMounts::detect(Path::new("/"))?;
     // Before there is anything to clean up.
-    let _janitor = Janitor::start(&cgroup::directories(&layout, &name))?;
+    let _janitor = Janitor::start(&cgroup::directories(&cgroup_mounts, &name))?;
     let limits = Limits { memory: options.memory, cpus: options.cpus };
-    let cgroup = RunCgroup::create(&layout, &name, limits)?;
+    let cgroup = RunCgroup::create(&cgroup_mounts, &name, limits)?;
     let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?.counting_by(options.cpu_view);
     let (most_files, limit_on_files) = limits::raise_open_files();
     let service = Arc::new(Service::new(source, most_files / 2));

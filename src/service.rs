@@ -33,9 +33,9 @@ use self::loads::Loads;
 use self::triggers::Triggers;
 use crate::error::Error;
 use crate::kernel::{Caller, PressureFile, Source};
-use crate::rate_limited_log::LogLimit;
+use crate::rate_limited_log::RateLimitedLog;
 use crate::state::Table;
-use crate::state::in_flight::Noted;
+use crate::state::in_flight::InFlightGuard;
 use crate::sys;
 use cgprocfs_core::load_average::LoadState;
 use cgprocfs_core::psi::Trigger;
@@ -74,7 +74,7 @@ const MOST_SERVING: usize = 4;
 pub struct Text {
     /// When its numbers had been read. They are of then, or, where the kernel takes long over them, of when somebody had asked.
     pub taken: Instant,
-    /// What the file says.
+    /// Operation the file says.
     pub bytes: Vec<u8>,
     /// The cgroup of who reads it.
     pub cgroup: Arc<[u8]>,
@@ -89,7 +89,7 @@ impl Text {
 }
 
 /// Memory that outlives this process; tables with room for nothing where there is none.
-pub struct Kept {
+pub struct PersistentState {
     /// Of [`LEDGERS`].
     pub ledgers: Table<StartedLedger>,
     /// Of [`TRIGGERS`], by the open file's number and 1.
@@ -120,7 +120,7 @@ pub struct Service {
     shares: ContainerShares,
     /// So many serving threads may begin to read a cgroup: another one is always left for who needs none to be read.
     readings: Readings,
-    log: LogLimit,
+    log: RateLimitedLog,
 }
 
 impl Drop for Service {
@@ -149,11 +149,11 @@ impl Service {
             busyness: Busyness::default(),
             shares: ContainerShares::default(),
             readings: Readings::new(serving_threads() - 1),
-            log: LogLimit::new(),
+            log: RateLimitedLog::new(),
         }
     }
 
-    /// What is read.
+    /// Operation is read.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
@@ -167,41 +167,41 @@ impl Service {
     pub fn text(self: &Arc<Self>, pid: u32, view: ViewId) -> Result<Arc<Text>, Error> {
         let (sender, answer) = mpsc::channel();
         let query = TextOf(view);
-        let waiter = Waiter { pid, asked: Instant::now(), noted: Noted::nowhere(), rounds: 0 };
+        let waiter = Waiter { pid, asked: Instant::now(), in_flight: InFlightGuard::nowhere(), rounds: 0 };
         // Nobody waits any more if that fails.
         self.ask(Asker::Patient, waiter, query, move |text| drop(sender.send(text)));
-        answer.recv().unwrap_or(Err(Error::OfKernel(Errno::IO)))
+        answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
 
     /// Has `reply` told the text of `view`, as [`text`](Self::text) has it: at once, or by another thread where it takes
-    /// longer or others would have to wait for it. The request stays noted until then.
+    /// longer or others would have to wait for it. The request stays in_flight until then.
     pub fn ask_text(
         self: &Arc<Self>,
-        noted: Noted,
+        in_flight: InFlightGuard,
         pid: u32,
         view: ViewId,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
     ) {
-        self.ask_serving(noted, pid, TextOf(view), reply);
+        self.ask_serving(in_flight, pid, TextOf(view), reply);
     }
 
     /// Likewise what `make` makes of files of the host for the reader, of whom `needs` is read: [`Topology::needs`], or more.
     pub fn ask_files<T: Send + 'static>(
         self: &Arc<Self>,
-        noted: Noted,
+        in_flight: InFlightGuard,
         pid: u32,
         needs: Needs,
         make: impl Fn(&Self, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
         reply: impl FnOnce(Result<T, Error>) + Send + 'static,
     ) {
-        self.ask_serving(noted, pid, FilesOf::new(needs, make), reply);
+        self.ask_serving(in_flight, pid, FilesOf::new(needs, make), reply);
     }
 
     /// Likewise the text of the file at `path` below `sys/devices/system`, as `pid` has it; ENOENT where that is of a
     /// processor or a node that it has not.
     pub fn ask_system_file(
         self: &Arc<Self>,
-        noted: Noted,
+        in_flight: InFlightGuard,
         pid: u32,
         path: Vec<u8>,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
@@ -219,7 +219,7 @@ impl Service {
             };
             Ok(Arc::new(Text { taken, bytes, cgroup: viewer.cgroup.into() }))
         };
-        self.ask_files(noted, pid, needs, make, reply);
+        self.ask_files(in_flight, pid, needs, make, reply);
     }
 
     /// The text of such a file, for who can wait.
@@ -229,8 +229,8 @@ impl Service {
     pub fn system_text(self: &Arc<Self>, pid: u32, path: &str) -> Result<Arc<Text>, Error> {
         let (sender, answer) = mpsc::channel();
         // Nobody waits any more if that fails.
-        self.ask_system_file(Noted::nowhere(), pid, path.into(), move |text| drop(sender.send(text)));
-        answer.recv().unwrap_or(Err(Error::OfKernel(Errno::IO)))
+        self.ask_system_file(InFlightGuard::nowhere(), pid, path.into(), move |text| drop(sender.send(text)));
+        answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
 
     /// Notes that a serving thread has fetched a request, while many of the others were about one or few.
@@ -245,7 +245,7 @@ impl Service {
 
     /// Keeps what has to outlive this process, and goes on with what is there. Returns those who wait for a predecessor
     /// and have to be woken.
-    pub fn keep_in(&self, kept: &Kept) -> Vec<u64> {
+    pub fn keep_in(&self, kept: &PersistentState) -> Vec<u64> {
         self.ledgers.keep(kept.ledgers);
         self.loads.keep(kept.loads);
         self.triggers.keep(kept.triggers)
@@ -259,7 +259,7 @@ impl Service {
     pub fn follow_loads(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::downgrade(self);
         let follow = move || {
-            // What is not allowed to be less important is as important as it was.
+            // Operation is not allowed to be less important is as important as it was.
             let _ = setpriority_process(None, aside::NICE);
             while let Some(service) = service.upgrade() {
                 let pause = service.loads.look(&service.source);
@@ -274,18 +274,18 @@ impl Service {
     /// trigger, EBUSY where the file has one, ENOSPC where the container has too many.
     pub fn ask_to_arm(
         self: &Arc<Self>,
-        noted: Noted,
+        in_flight: InFlightGuard,
         (handle, pid): (u64, u32),
         view: ViewId,
         trigger: Option<Trigger>,
         reply: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) {
         match trigger {
-            None => reply(Err(Error::OfKernel(Errno::INVAL))),
+            None => reply(Err(Error::Errno(Errno::INVAL))),
             Some(trigger) => {
                 let find = move |service: &Self, asker| service.pressure_for(asker, pid, view);
                 // Who is told that it took too long has no trigger.
-                self.look_aside(noted, pid, find, move |service, found| {
+                self.look_aside(in_flight, pid, find, move |service, found| {
                     reply(service.watch(handle, found, trigger, None));
                 });
             }
@@ -302,14 +302,14 @@ impl Service {
     ) -> Result<(), Error> {
         let (found, path, file) = found?;
         if owner.is_some_and(|owner| owner != found) {
-            return Err(Error::OfKernel(Errno::NODEV));
+            return Err(Error::Errno(Errno::NODEV));
         }
-        self.triggers.arm(handle, (found, &path), trigger, file).map_err(Error::OfKernel)
+        self.triggers.arm(handle, (found, &path), trigger, file).map_err(Error::Errno)
     }
 
     /// The pressure that a view shows a reader.
     fn pressure_for(&self, asker: Asker, pid: u32, view: ViewId) -> Result<Pressure, Error> {
-        let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::OfKernel(Errno::ROFS))?;
+        let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::Errno(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
             let path = self.source.path(caller.memory)?;
             // Whose pressure it is has to be whose text it reads.
@@ -332,7 +332,7 @@ impl Service {
     /// number `waiter`.
     pub fn ask_poll(
         self: &Arc<Self>,
-        noted: Noted,
+        in_flight: InFlightGuard,
         (handle, pid): (u64, u32),
         view: ViewId,
         waiter: u64,
@@ -342,7 +342,7 @@ impl Service {
             None => reply(self.triggers.poll(handle, waiter)),
             Some(left) => {
                 let find = move |service: &Self, asker| service.pressure_for(asker, pid, view);
-                self.look_aside(noted, pid, find, move |service, found| {
+                self.look_aside(in_flight, pid, find, move |service, found| {
                     if let Err(error) = service.watch(handle, found, left.trigger, Some(left.owner)) {
                         service.log(&error);
                     }

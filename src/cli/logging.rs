@@ -1,6 +1,6 @@
 //! The log goes to stderr. Under systemd each line begins with the journal's level (sd-daemon(3)).
 
-use crate::rate_limited_log::LogLimit;
+use crate::rate_limited_log::RateLimitedLog;
 use log::Level;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +22,7 @@ pub(super) fn start() {
 
 /// A defect is one line, and a reader that runs into it again and again can't fill the log.
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    static LIMIT: LogLimit = LogLimit::new();
+    static LIMIT: RateLimitedLog = RateLimitedLog::new();
     let place = panic.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
     let payload = panic.payload();
     let what =

@@ -2,9 +2,9 @@
 
 use super::{Failure, systemd};
 use crate::confinement::namespace_reader::NamespaceReader;
-use crate::kernel::{CpuView, Layout, Source};
+use crate::kernel::{CgroupMounts, CpuView, Source};
 use crate::lifecycle::daemon::{self, Event};
-use crate::lifecycle::fd_store::Keeper;
+use crate::lifecycle::fd_store::FdStore;
 use crate::lifecycle::steward::Steward;
 use crate::lifecycle::supervisor;
 use crate::lifecycle::{Connection, handover};
@@ -67,19 +67,19 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (sender, events) = mpsc::channel();
     let signals = block_signals()?;
     let source = Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get());
-    require_whole_hierarchy(source.layout())?;
+    require_whole_hierarchy(source.cgroup_mounts())?;
     let (most_files, _) = limits::raise_open_files();
     if let Some(unit) = &arguments.leave {
         return leave(arguments, &Arc::new(Service::new(source, most_files / 2)), unit);
     }
     let keeper = match arguments {
-        Arguments { resume: true, .. } => Keeper::ServiceManager,
-        Arguments { supervised: true, .. } => Keeper::supervisor().map_err(|e| {
+        Arguments { resume: true, .. } => FdStore::ServiceManager,
+        Arguments { supervised: true, .. } => FdStore::supervisor().map_err(|e| {
             Failure::Other(format!(
                 "no supervisor at stdin: {e}; `--supervised` is for `cgprocfs mount --supervise` alone"
             ))
         })?,
-        _ => Keeper::Nobody,
+        _ => FdStore::Nobody,
     };
     let views = arguments.views.get();
     let namespace_reader = start_namespace_reader(&keeper, sender.clone())?;
@@ -101,8 +101,8 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// The process that looks into namespaces. Without it nobody's container can be told any more, and whoever keeps the
 /// connection starts both anew, with no read lost.
-fn start_namespace_reader(keeper: &Keeper, events: mpsc::Sender<Event>) -> Result<NamespaceReader, Failure> {
-    let is_kept = !matches!(keeper, Keeper::Nobody);
+fn start_namespace_reader(keeper: &FdStore, events: mpsc::Sender<Event>) -> Result<NamespaceReader, Failure> {
+    let is_kept = !matches!(keeper, FdStore::Nobody);
     let lost = move || {
         log::error!("the process that looks into namespaces has ended, or hangs");
         if is_kept {
@@ -137,7 +137,7 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     let _lock = Lock::take(&crate::mount::directory(&arguments.directory)?)?;
     refuse_deep(&arguments.directory)?;
     let connection = begin(arguments)?;
-    let keeper = (&Keeper::ServiceManager, &Steward::Itself);
+    let keeper = (&FdStore::ServiceManager, &Steward::Itself);
     let gate = daemon::start(&connection, service, &arguments.views.get(), keeper, drop)?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
@@ -159,7 +159,7 @@ fn refuse_deep(directory: &Path) -> Result<(), Failure> {
 
 /// The connection that was kept, or another daemon's if that is wanted, or a new one; with the lock that goes with it, where
 /// no keeper has that.
-fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<(Connection, Option<Lock>), Failure> {
+fn connect(arguments: &Arguments, keeper: &FdStore) -> Result<(Connection, Option<Lock>), Failure> {
     let kept = keeper.take().map_err(|e| {
         Failure::Other(format!("cannot get the connection that was kept: {e}; start cgprocfs again"))
     })?;
@@ -171,7 +171,7 @@ fn connect(arguments: &Arguments, keeper: &Keeper) -> Result<(Connection, Option
         }
     }
     let directory = crate::mount::directory(&arguments.directory)?;
-    let is_supervised = matches!(keeper, Keeper::Supervisor(_));
+    let is_supervised = matches!(keeper, FdStore::Supervisor(_));
     if arguments.takeover && has_none {
         let connection = handover::request(&directory).map_err(|e| Failure::Other(e.to_string()))?;
         return Ok((connection, lock_after_takeover(&directory, is_supervised)));
@@ -278,12 +278,12 @@ fn forward_signals(
 }
 
 /// From inside a container only the container's own part can be seen, and the host's processes not at all.
-fn require_whole_hierarchy(layout: &Layout) -> Result<(), Failure> {
-    if layout.memory.is_whole() {
+fn require_whole_hierarchy(cgroup_mounts: &CgroupMounts) -> Result<(), Failure> {
+    if cgroup_mounts.memory.is_fully_visible() {
         return Ok(());
     }
     Err(Failure::Other(format!(
         "only part of the cgroup hierarchy is visible at {}; start cgprocfs in the host's cgroup namespace",
-        layout.memory.mount_point.display()
+        cgroup_mounts.memory.mount_point.display()
     )))
 }

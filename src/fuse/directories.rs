@@ -30,14 +30,14 @@ pub(super) struct Directories {
 struct Listings {
     /// By handle, the key of what it lists; that need not be kept any more.
     open: HashMap<u64, u64>,
-    kept: HashMap<u64, Kept>,
+    kept: HashMap<u64, PersistentState>,
     /// The keys of those that are kept, by their hashes. Of two that have the same hash one is not found by it.
     by_hash: HashMap<u64, u64>,
     shares: Shares<u64>,
     next_key: u64,
 }
 
-struct Kept {
+struct PersistentState {
     listing: Arc<Listing>,
     hash: u64,
     handles: usize,
@@ -75,7 +75,7 @@ impl Directories {
         handle
     }
 
-    /// What an open directory lists; `None` where that is not kept, as for one that a predecessor has opened.
+    /// Operation an open directory lists; `None` where that is not kept, as for one that a predecessor has opened.
     pub(super) fn listing(&self, handle: u64) -> Option<Arc<Listing>> {
         let mut listings = self.listings.lock();
         let key = *listings.open.get(&handle)?;
@@ -120,7 +120,7 @@ impl Listings {
         if let Ok(displaced) = self.shares.admit(key, tenant, weight(&listing)) {
             displaced.into_iter().for_each(|key| self.drop_listing(key));
             self.by_hash.insert(hash, key);
-            self.kept.insert(key, Kept { listing: Arc::clone(&listing), hash, handles: 1 });
+            self.kept.insert(key, PersistentState { listing: Arc::clone(&listing), hash, handles: 1 });
         }
         listing
     }

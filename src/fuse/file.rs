@@ -1,8 +1,8 @@
-//! What a reader opens: a view, or one of the kernel's files of processors and memory nodes.
+//! Operation a reader opens: a view, or one of the kernel's files of processors and memory nodes.
 
 use crate::error::Error;
 use crate::service::{Service, Text};
-use crate::state::in_flight::Noted;
+use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::view::ViewId;
 use fuser::{OpenAccMode, OpenFlags};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ pub(super) enum File {
     /// One of ours.
     View(ViewId),
     /// One of the kernel's, by its number.
-    OfKernel(u64),
+    Sysfs(u64),
 }
 
 impl File {
@@ -25,7 +25,7 @@ impl File {
         match self {
             Self::View(view) => view.claimed_size(),
             // A page, as sysfs has it.
-            Self::OfKernel(_) => 4096,
+            Self::Sysfs(_) => 4096,
         }
     }
 
@@ -38,7 +38,7 @@ impl File {
     pub(super) fn pressure(self) -> Option<ViewId> {
         match self {
             Self::View(view) => view.pressure().map(|_| view),
-            Self::OfKernel(_) => None,
+            Self::Sysfs(_) => None,
         }
     }
 
@@ -51,7 +51,7 @@ impl File {
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::View(view) => view.path(),
-            Self::OfKernel(_) => cgprocfs_core::view::SYSTEM_DIRECTORY,
+            Self::Sysfs(_) => cgprocfs_core::view::SYSTEM_DIRECTORY,
         }
     }
 
@@ -60,15 +60,15 @@ impl File {
     pub(super) fn ask(
         self,
         service: &Arc<Service>,
-        noted: Noted,
+        in_flight: InFlightGuard,
         pid: u32,
         reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
     ) {
         match self {
-            Self::View(view) => service.ask_text(noted, pid, view, reply),
-            Self::OfKernel(number) => match service.source().system_directory().find(number) {
-                Ok((path, _)) => service.ask_system_file(noted, pid, path, reply),
-                Err(error) => reply(Err(Error::OfKernel(error))),
+            Self::View(view) => service.ask_text(in_flight, pid, view, reply),
+            Self::Sysfs(number) => match service.source().system_directory().find(number) {
+                Ok((path, _)) => service.ask_system_file(in_flight, pid, path, reply),
+                Err(error) => reply(Err(Error::Errno(error))),
             },
         }
     }
@@ -80,6 +80,6 @@ pub(super) fn inode(number: u64) -> u64 {
 }
 
 /// The kernel's number, if it is one of those.
-pub(super) fn kernel_number(ino: u64) -> Option<u64> {
+pub(super) fn sysfs_ino(ino: u64) -> Option<u64> {
     (ino & OF_KERNEL != 0).then_some(ino & !OF_KERNEL)
 }

@@ -51,7 +51,7 @@ struct Handle {
     begun: bool,
 }
 
-/// What a read of an open file is answered from.
+/// Operation a read of an open file is answered from.
 pub(super) enum Readable {
     Text(Arc<Text>),
     /// A text that is made now.
@@ -68,7 +68,7 @@ impl Handles {
     /// Place in the table of a file that was opened here.
     fn own_key(&self, handle: u64) -> Option<usize> {
         let key = handle ^ u64::from(self.generation) << 32;
-        // What has another generation has bits left in the upper half.
+        // Operation has another generation has bits left in the upper half.
         u32::try_from(key).ok()?.try_into().ok()
     }
 
@@ -80,7 +80,7 @@ impl Handles {
         u64::from(self.generation) << 32 | key
     }
 
-    /// What a read at `offset` is answered from; `None` if there is no such handle. One that a
+    /// Operation a read at `offset` is answered from; `None` if there is no such handle. One that a
     /// predecessor opened is what `inherited` says.
     ///
     /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So
@@ -94,7 +94,7 @@ impl Handles {
         let key = self.own_key(handle).ok_or(handle);
         let mut table = self.table.lock();
         let handle = table.find(key, inherited)?;
-        // What was read before of a predecessor's text is gone, and only where numbers have their columns does another
+        // Operation was read before of a predecessor's text is gone, and only where numbers have their columns does another
         // text go on where that ended.
         if key.is_err() && handle.text.is_none() && offset != 0 && !handle.file.fits_one_read() {
             return Some(Readable::Gone(handle.file));

@@ -18,7 +18,7 @@ const DIRECTORIES: &[(&str, u64)] = &[
 ];
 
 /// A directory or a file.
-pub(super) struct Node {
+pub(super) struct ViewNode {
     pub(super) ino: u64,
     pub(super) parent: u64,
     pub(super) name: &'static str,
@@ -26,7 +26,7 @@ pub(super) struct Node {
     pub(super) view: Option<ViewId>,
 }
 
-impl Node {
+impl ViewNode {
     /// Whether it is the directory at a path.
     pub(super) fn is_at(&self, path: &str) -> bool {
         DIRECTORIES.iter().any(|(directory, ino)| *directory == path && *ino == self.ino)
@@ -34,33 +34,33 @@ impl Node {
 }
 
 pub(super) struct Tree {
-    nodes: Vec<Node>,
+    nodes: Vec<ViewNode>,
 }
 
 impl Tree {
     pub(super) fn new(views: &[ViewId]) -> Self {
-        let mut nodes = vec![Node { ino: ROOT, parent: ROOT, name: "", view: None }];
+        let mut nodes = vec![ViewNode { ino: ROOT, parent: ROOT, name: "", view: None }];
         let used = |path: &str| views.iter().any(|view| view.path().starts_with(&format!("{path}/")));
         for (path, ino) in DIRECTORIES.iter().filter(|(path, _)| used(path)) {
             let (parent, name) = split(path);
-            nodes.push(Node { ino: *ino, parent, name, view: None });
+            nodes.push(ViewNode { ino: *ino, parent, name, view: None });
         }
         for view in views {
             let (parent, name) = split(view.path());
-            nodes.push(Node { ino: view.ino(), parent, name, view: Some(*view) });
+            nodes.push(ViewNode { ino: view.ino(), parent, name, view: Some(*view) });
         }
         Self { nodes }
     }
 
-    pub(super) fn node(&self, ino: u64) -> Option<&Node> {
+    pub(super) fn node(&self, ino: u64) -> Option<&ViewNode> {
         self.nodes.iter().find(|node| node.ino == ino)
     }
 
-    pub(super) fn child(&self, parent: u64, name: &OsStr) -> Option<&Node> {
+    pub(super) fn child(&self, parent: u64, name: &OsStr) -> Option<&ViewNode> {
         self.children(parent).find(|node| node.name == name)
     }
 
-    pub(super) fn children(&self, parent: u64) -> impl Iterator<Item = &Node> {
+    pub(super) fn children(&self, parent: u64) -> impl Iterator<Item = &ViewNode> {
         self.nodes.iter().filter(move |node| node.parent == parent && node.ino != ROOT)
     }
 }

@@ -21,7 +21,7 @@ use super::Source;
 use super::cgroup::descent::downward;
 use super::identity::caller::{Caller, Reader};
 use super::procfs::{PATH_DIR, READ};
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use cgprocfs_core::parse::mountinfo::mounts;
 use cgprocfs_core::snapshot::{HostFile, Needs};
 use rustix::fs::{Mode, openat};
@@ -81,7 +81,7 @@ impl Source {
         let mut now = Vec::new();
         self.procfs.read_of(pid, "cgroup", &mut now)?;
         if now != caller.membership {
-            return Err(Error::CgroupGone(printable(caller.memory)).into());
+            return Err(Error::CgroupGone(escaped(caller.memory)).into());
         }
         Ok(copy.copied)
     }
@@ -159,12 +159,12 @@ impl Copy<'_> {
         }
         reader.write("cgroup", caller.membership)?;
         let table = procfs.read("self/mountinfo")?;
-        let layout = &self.source.layout;
+        let cgroup_mounts = &self.source.cgroup_mounts;
         let is_read = |line: &&[u8]| {
             let mount = mounts(line).ok().and_then(|mounts| mounts.into_iter().next());
             mount.is_some_and(|mount| {
                 mount.fs_type.starts_with(b"cgroup")
-                    && layout.all().any(|hierarchy| {
+                    && cgroup_mounts.all().any(|hierarchy| {
                         hierarchy.mount_point.as_os_str().as_bytes() == mount.mount_point
                             && hierarchy.mount_root == mount.root
                     })
@@ -179,7 +179,7 @@ impl Copy<'_> {
         let left_out = self.processes.copy(&self.source.procfs, &proc)?;
         self.copied.left_out.extend(left_out);
         if caller.container_length > 1 {
-            let mut container = self.root.below(&self.source.layout.memory.mount_point)?;
+            let mut container = self.root.below(&self.source.cgroup_mounts.memory.mount_point)?;
             for level in downward(&caller.memory[..caller.container_length]).skip(1) {
                 container = container.child(last_name(level))?;
             }

@@ -1,7 +1,7 @@
 //! One system to read.
 
-use super::cgroup::layout::{Layout, LayoutError};
-use super::cgroup::levels::{CgroupPath, Levels};
+use super::cgroup::levels::{CgroupAncestry, CgroupCache};
+use super::cgroup::mounts::{CgroupMounts, CgroupMountsError};
 use super::cgroup::pressure::PressureFile;
 use super::cgroup::tasks::{self, Depth, TaskLook};
 use super::cgroup::{cpus, paths, raw_files};
@@ -13,7 +13,7 @@ use super::identity::life::Life;
 use super::identity::resolver::{self, CallerResolver};
 use super::procfs::{Procfs, with_buffer};
 use crate::confinement::namespace_reader::NamespaceReader;
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use cgprocfs_core::machine::{Machine, Ticks};
 use cgprocfs_core::parse::proc_status;
 use cgprocfs_core::snapshot::{CgroupFile, HostFile, Needs, Scope, Snapshot};
@@ -23,13 +23,13 @@ use std::sync::atomic::AtomicU64;
 
 /// One system to read: this one, or a tree of files that looks like one.
 pub struct Source {
-    pub(crate) layout: Layout,
+    pub(crate) cgroup_mounts: CgroupMounts,
     pub(crate) procfs: Procfs,
     pub(crate) host: HostFiles,
     pub(crate) system_directory: SystemDirectory,
     pub(crate) nodes: HostNodes,
     pub(crate) callers: CallerResolver,
-    pub(crate) levels: Levels,
+    pub(crate) levels: CgroupCache,
     pub(crate) cpu_view: CpuView,
 }
 
@@ -51,14 +51,14 @@ impl Source {
     ///
     /// # Errors
     /// Where there is no memory controller, or procfs or the hierarchy can't be read.
-    pub fn open(root: &Path, boundary: Option<Vec<u8>>) -> Result<Self, LayoutError> {
+    pub fn open(root: &Path, boundary: Option<Vec<u8>>) -> Result<Self, CgroupMountsError> {
         let procfs = Procfs::open(root)?;
-        let layout = Layout::detect_by(root, &procfs)?;
+        let cgroup_mounts = CgroupMounts::detect_by(root, &procfs)?;
         let host = HostFiles::open(&procfs, root)?;
         let callers = CallerResolver::new(&procfs, root, boundary);
         let system_directory = SystemDirectory::open(host.sys.as_ref());
-        let (nodes, levels, cpu_view) = (HostNodes::default(), Levels::default(), CpuView::default());
-        Ok(Self { layout, procfs, host, system_directory, nodes, callers, levels, cpu_view })
+        let (nodes, levels, cpu_view) = (HostNodes::default(), CgroupCache::default(), CpuView::default());
+        Ok(Self { cgroup_mounts, procfs, host, system_directory, nodes, callers, levels, cpu_view })
     }
 
     /// Counts processors in another way.
@@ -84,8 +84,8 @@ impl Source {
 
     /// The hierarchies that are read.
     #[must_use]
-    pub fn layout(&self) -> &Layout {
-        &self.layout
+    pub fn cgroup_mounts(&self) -> &CgroupMounts {
+        &self.cgroup_mounts
     }
 
     /// `/sys/devices/system/cpu` and `node` of the host.
@@ -100,7 +100,7 @@ impl Source {
     /// [`Error::ProcessGone`] if there is no such process, [`Error::TakesLong`] where it takes a search that is not to be done
     /// unless it may take long, [`Error::MayHang`] likewise, others where it can't be looked at.
     pub fn caller<'t>(&self, reader: Reader, text: &'t mut Vec<u8>) -> Result<Caller<'t>, Error> {
-        self.callers.resolve(reader, &self.procfs, &self.layout, text)
+        self.callers.resolve(reader, &self.procfs, &self.cgroup_mounts, text)
     }
 
     /// The path of a process's cgroup, for who has to know no more: it takes one file, which never hangs.
@@ -110,7 +110,7 @@ impl Source {
     pub fn place_of(&self, pid: u32) -> Result<Vec<u8>, Error> {
         with_buffer(|text| {
             self.procfs.read_of(pid, "cgroup", text)?;
-            self.layout.memory.path_in(text, pid).map(<[u8]>::to_vec)
+            self.cgroup_mounts.memory.path_in(text, pid).map(<[u8]>::to_vec)
         })
     }
 
@@ -118,8 +118,8 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if it was removed.
-    pub fn path(&self, memory: &[u8]) -> Result<CgroupPath, Error> {
-        self.levels.path(&self.layout.memory, memory)
+    pub fn path(&self, memory: &[u8]) -> Result<CgroupAncestry, Error> {
+        self.levels.path(&self.cgroup_mounts.memory, memory)
     }
 
     /// Opens a caller's cgroup and every level above it.
@@ -127,9 +127,9 @@ impl Source {
     /// # Errors
     /// [`Error::CgroupGone`] if it was removed, [`Error::TakesLong`] where there are so many that it is to be asked for again by
     /// somebody who [may take long](Caller::may_take_long).
-    pub fn path_of(&self, caller: &Caller<'_>) -> Result<CgroupPath, Error> {
+    pub fn path_of(&self, caller: &Caller<'_>) -> Result<CgroupAncestry, Error> {
         if caller.is_deep() && !caller.may_take_long {
-            return Err(Error::TakesLong(printable(caller.memory)));
+            return Err(Error::TakesLong(escaped(caller.memory)));
         }
         self.path(caller.memory)
     }
@@ -138,8 +138,8 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if it leads to another one by now, or nowhere.
-    pub fn verify(&self, path: &CgroupPath) -> Result<(), Error> {
-        path.verify(&self.layout)
+    pub fn verify(&self, path: &CgroupAncestry) -> Result<(), Error> {
+        path.verify(&self.cgroup_mounts)
     }
 
     /// The tasks of the cgroup of this number and of those below it.
@@ -147,7 +147,7 @@ impl Source {
     /// # Errors
     /// [`Error::CgroupGone`] if it is not at this path any more.
     pub fn tasks(&self, cgroup: (u64, &[u8]), depth: Depth) -> Result<TaskLook, Error> {
-        tasks::tasks(&self.layout, &self.procfs, cgroup, depth)
+        tasks::tasks(&self.cgroup_mounts, &self.procfs, cgroup, depth)
     }
 
     /// The cgroup that accounts for the processor time of a caller's container, if that has one of its own.
@@ -155,13 +155,13 @@ impl Source {
     /// # Errors
     /// Where the caller's place in that hierarchy can't be seen.
     pub fn accounting_cgroup<'t>(&self, caller: &Caller<'t>) -> Result<Option<&'t [u8]>, Error> {
-        self.layout.cpuacct.as_ref().map_or(Ok(None), |cpuacct| caller.container_in(cpuacct))
+        self.cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| caller.container_in(cpuacct))
     }
 
     /// How long an [accounting cgroup](Self::accounting_cgroup) has run, in nanoseconds; `None` where it is gone.
     #[must_use]
     pub fn run_time(&self, cgroup: &[u8]) -> Option<u64> {
-        let cpuacct = self.layout.cpuacct.as_ref()?;
+        let cpuacct = self.cgroup_mounts.cpuacct.as_ref()?;
         let rate = self.host.machine.tick_rate;
         let time = with_buffer(|buffer| cpus::time_of(cpuacct, rate, cgroup, buffer));
         time.ok().flatten().map(|time| time.total)
@@ -180,7 +180,7 @@ impl Source {
     /// # Errors
     /// Where it can't be opened.
     pub fn pressure_of(&self, caller: &Caller<'_>, file: CgroupFile) -> Result<Option<PressureFile>, Error> {
-        PressureFile::of_container(&self.layout, caller, file)
+        PressureFile::of_container(&self.cgroup_mounts, caller, file)
     }
 
     /// The host's.
@@ -212,7 +212,7 @@ impl Source {
     /// Whether the cgroup of this number is still at this path.
     #[must_use]
     pub fn is_cgroup(&self, number: u64, path: &[u8]) -> bool {
-        let directory = &self.layout.memory.dir;
+        let directory = &self.cgroup_mounts.memory.dir;
         let found = rustix::fs::statat(directory, paths::relative(path), AtFlags::empty());
         found.is_ok_and(|found| found.st_ino == number)
     }
@@ -227,27 +227,35 @@ impl Source {
     /// # Errors
     /// [`Error::CgroupGone`] if the cgroup is removed meanwhile, [`Error::TakesLong`] where it is to be asked for again by
     /// somebody who [may take long](Caller::may_take_long).
-    pub fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
+    pub fn load(&self, path: &CgroupAncestry, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, Error> {
         if caller.is_deep() && !caller.may_take_long {
-            return Err(Error::TakesLong(printable(caller.memory)));
+            return Err(Error::TakesLong(escaped(caller.memory)));
         }
-        let mut snapshot = with_buffer(|buffer| path.load(needs, &self.host, &self.layout, caller, buffer))?;
+        let mut snapshot =
+            with_buffer(|buffer| path.load(needs, &self.host, &self.cgroup_mounts, caller, buffer))?;
         if let Scope::Container(_) = snapshot.scope {
             if needs.covers(Needs::CPUS) {
                 let cpus = with_buffer(|buffer| {
-                    cpus::cpus(&self.host, &self.layout, caller, self.cpu_view == CpuView::Quota, buffer)
+                    cpus::cpus(
+                        &self.host,
+                        &self.cgroup_mounts,
+                        caller,
+                        self.cpu_view == CpuView::Quota,
+                        buffer,
+                    )
                 })?;
                 snapshot.cpus = Some(cpus);
             }
             if needs.covers(Needs::NODES) {
-                let (sys, cpuset) = (self.host.sys.as_ref(), self.layout.cpuset.as_ref());
+                let (sys, cpuset) = (self.host.sys.as_ref(), self.cgroup_mounts.cpuset.as_ref());
                 snapshot.nodes = Some(with_buffer(|buffer| self.nodes.of(sys, cpuset, caller, buffer))?);
             }
             let is_read = |file: &CgroupFile| snapshot.cgroup_files.iter().any(|(known, _)| known == file);
             let wanted = CgroupFile::ALL.into_iter().filter(|file| needs.covers(Needs::cgroup_file(*file)));
             let wanted: Vec<_> = wanted.filter(|file| !is_read(file)).collect();
             for file in wanted {
-                let text = with_buffer(|buffer| raw_files::text_of(&self.layout, caller, file, buffer))?;
+                let text =
+                    with_buffer(|buffer| raw_files::text_of(&self.cgroup_mounts, caller, file, buffer))?;
                 snapshot.cgroup_files.push((file, text));
             }
         }
@@ -267,7 +275,7 @@ impl Source {
         caller: &Caller<'_>,
         so_far: &AtomicU64,
     ) -> Result<Life, Error> {
-        self.callers.life(caller, container, &self.layout, &self.procfs, so_far)
+        self.callers.life(caller, container, &self.cgroup_mounts, &self.procfs, so_far)
     }
 
     /// Constants of the machine.
@@ -289,7 +297,7 @@ impl Source {
     /// # Errors
     /// Where the host's files can't be read.
     pub fn load_host(&self, needs: Needs) -> Result<Snapshot, Error> {
-        let mut snapshot = with_buffer(|buffer| self.host.load(&self.layout, needs, buffer))?;
+        let mut snapshot = with_buffer(|buffer| self.host.load(&self.cgroup_mounts, needs, buffer))?;
         self.add_host_files(&mut snapshot, needs)?;
         Ok(snapshot)
     }
@@ -316,7 +324,7 @@ impl Source {
 
     /// Closes what belongs to processes, namespaces and cgroups that are gone.
     pub fn sweep(&self) {
-        self.callers.sweep(&self.layout);
+        self.callers.sweep(&self.cgroup_mounts);
         self.levels.sweep();
     }
 }

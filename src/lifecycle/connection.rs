@@ -1,6 +1,6 @@
 //! A connection to the kernel, with all that a successor of this process needs to go on serving it.
 
-use crate::service::{Kept, KeptTrigger, LEDGERS, LOADS, StartedLedger, TRIGGERS};
+use crate::service::{KeptTrigger, LEDGERS, LOADS, PersistentState, StartedLedger, TRIGGERS};
 use crate::state::{Record, Table, Word};
 use crate::sys;
 use cgprocfs_core::load_average::LoadState;
@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use crate::fuse::seams::request_buffers;
 use crate::mount::Anchors;
 use crate::mount::Writes;
-use crate::state::in_flight::{self, Fetched, Journal};
+use crate::state::in_flight::{self, InFlightRequest, InFlightTable};
 
 /// First word of the memory: who wrote it, and how it is laid out.
 const MAGIC: u64 = u64::from_ne_bytes(*b"cgprocf1");
@@ -79,7 +79,7 @@ pub struct Connection {
     words: &'static [Word],
     /// Of the memory, in bytes.
     length: usize,
-    journal: Journal,
+    journal: InFlightTable,
     /// As it was when it was looked at: others have the memory, too, and may write to it.
     mount_point: PathBuf,
 }
@@ -134,7 +134,7 @@ impl Connection {
         mount_point: PathBuf,
     ) -> io::Result<Self> {
         let journal = (place::JOURNAL, in_flight::SHAPE, in_flight::WORDS);
-        let journal = Journal::new(map(memory.as_fd(), words, length, journal)?);
+        let journal = InFlightTable::new(map(memory.as_fd(), words, length, journal)?);
         Ok(Self { device, memory, words, length, journal, mount_point })
     }
 
@@ -249,7 +249,7 @@ impl Connection {
         self.words[place::NEW_ANCHORS].store(1, Ordering::Relaxed);
     }
 
-    /// Whether that was noted.
+    /// Whether that was in_flight.
     #[must_use]
     pub fn has_new_anchors(&self) -> bool {
         self.words[place::NEW_ANCHORS].load(Ordering::Relaxed) == 1
@@ -279,9 +279,9 @@ impl Connection {
         self.anchors().map_or_else(|| self.mount_point(), |anchors| anchors.directory().to_path_buf())
     }
 
-    /// What is in flight.
+    /// Operation is in flight.
     #[must_use]
-    pub fn journal(&self) -> Journal {
+    pub fn journal(&self) -> InFlightTable {
         self.journal
     }
 
@@ -289,8 +289,8 @@ impl Connection {
     ///
     /// # Errors
     /// Where it can't be mapped.
-    pub fn kept(&self) -> io::Result<Kept> {
-        Ok(Kept {
+    pub fn kept(&self) -> io::Result<PersistentState> {
+        Ok(PersistentState {
             ledgers: self.table(place::LEDGERS, LEDGERS)?,
             triggers: self.table(place::TRIGGERS, TRIGGERS)?,
             loads: self.table(place::LOADS, LOADS)?,
@@ -313,7 +313,7 @@ impl Connection {
     }
 
     /// The last requests that a predecessor's threads have fetched.
-    pub(crate) fn last_fetched(&self) -> io::Result<Vec<Fetched>> {
+    pub(crate) fn last_fetched(&self) -> io::Result<Vec<InFlightRequest>> {
         let offset = part(self.words, self.length, place::REQUESTS, request_buffers::LENGTH);
         offset.map_or(Ok(Vec::new()), |offset| request_buffers::last_fetched(self.memory.as_fd(), offset))
     }
@@ -443,7 +443,8 @@ pub(crate) mod tests {
         let next = successor(&first);
         assert!(next.kept().unwrap().ledgers.is_empty() && next.last_fetched().unwrap().is_empty());
         next.journal().resume(&[]);
-        let fetched = Fetched { unique: 2, pid: 1, ino: 1, what: crate::state::in_flight::What::Lookup };
+        let fetched =
+            InFlightRequest { unique: 2, pid: 1, ino: 1, what: crate::state::in_flight::Operation::Lookup };
         assert_eq!(next.journal().during(fetched, || next.journal().fetched().len()), Some(1));
     }
 }

@@ -10,7 +10,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// What one process tells another.
+/// Operation one process tells another.
 #[derive(Debug)]
 pub enum Message {
     /// The sender wants to take the connection over.

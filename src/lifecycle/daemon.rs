@@ -1,10 +1,10 @@
 //! The daemon: serves one mount until it is told to end, or to leave it to a successor.
 
-use super::fd_store::Keeper;
+use super::fd_store::FdStore;
 use super::steward::Steward;
 use super::{Connection, handover};
 use crate::confinement::sandbox::{self, SandboxError};
-use crate::fuse::Gate;
+use crate::fuse::QuiesceGate;
 use crate::mount::{Anchors, Way};
 use crate::service::Service;
 use cgprocfs_core::view::ViewId;
@@ -27,7 +27,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
 /// So many mounts on one file are too many.
 pub const DEEP: usize = 64;
 
-/// What the daemon waits for.
+/// Operation the daemon waits for.
 pub enum Event {
     /// It is to end. SIGTERM leaves the connection to a keeper; SIGUSR1 and SIGUSR2 mean nothing.
     Signal(Signal),
@@ -61,10 +61,10 @@ pub fn start(
     connection: &Connection,
     service: &Arc<Service>,
     views: &[ViewId],
-    (keeper, steward): (&Keeper, &Steward),
+    (keeper, steward): (&FdStore, &Steward),
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
-) -> Result<Arc<Gate>, DaemonError> {
-    let gate = Arc::new(Gate::default());
+) -> Result<Arc<QuiesceGate>, DaemonError> {
+    let gate = Arc::new(QuiesceGate::default());
     let failed = |error| {
         // Best effort: the failure to serve is what has to be told.
         let _ = give_up(connection, &gate, steward);
@@ -75,7 +75,7 @@ pub fn start(
         match steward.stack(&anchors, views) {
             Ok(()) => {}
             Err(error) if connection.generation() == 0 => return Err(failed(error)),
-            // What the first daemon has laid is still there, and who only serves may not mount.
+            // Operation the first daemon has laid is still there, and who only serves may not mount.
             Err(error) => log::debug!("cannot lay views on {}: {error}", anchors.directory().display()),
         }
         let depth = anchors.depth();
@@ -106,7 +106,7 @@ pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
     views: &[ViewId],
-    (mut keeper, steward): (Keeper, &Steward),
+    (mut keeper, steward): (FdStore, &Steward),
     events: &Receiver<Event>,
     sender: &Sender<Event>,
 ) -> Result<(), DaemonError> {
@@ -115,7 +115,7 @@ pub fn serve(
     let gate = start(connection, service, views, (&keeper, steward), move |result| {
         drop(ended.send(Event::Ended(result)))
     })?;
-    if !matches!(keeper, Keeper::ServiceManager) {
+    if !matches!(keeper, FdStore::ServiceManager) {
         let kept = connection.try_clone();
         let listening = kept.and_then(|connection| {
             let listener = handover::listen(&directory)?;
@@ -194,7 +194,7 @@ pub fn serve(
 
 /// Shows the kernel's own files at the anchors, answers what was asked before, and unmounts. Where nobody has bound an
 /// anchor, there are as many mounts then as there were before.
-fn give_up(connection: &Connection, gate: &Arc<Gate>, steward: &Steward) -> io::Result<()> {
+fn give_up(connection: &Connection, gate: &Arc<QuiesceGate>, steward: &Steward) -> io::Result<()> {
     let Some(anchors) = connection.anchors() else { return steward.unmount(&connection.mount_point()) };
     let given_way = steward.give_way(&anchors);
     if !super::drain(gate, &connection.journal(), &anchors.live(), false) {
@@ -215,17 +215,22 @@ enum End {
 }
 
 /// Leaves a connection that [`start`] was called for to whoever keeps it.
-pub fn leave(connection: &Connection, gate: &Arc<Gate>) {
+pub fn leave(connection: &Connection, gate: &Arc<QuiesceGate>) {
     drain(connection, gate);
 }
 
-fn drain(connection: &Connection, gate: &Arc<Gate>) {
+fn drain(connection: &Connection, gate: &Arc<QuiesceGate>) {
     if !super::drain(gate, &connection.journal(), &connection.mount_point(), true) {
         log::info!("what is not answered yet is left to the successor");
     }
 }
 
-fn wait(connection: &Connection, keeper: &mut Keeper, events: &Receiver<Event>, gate: &Arc<Gate>) -> End {
+fn wait(
+    connection: &Connection,
+    keeper: &mut FdStore,
+    events: &Receiver<Event>,
+    gate: &Arc<QuiesceGate>,
+) -> End {
     let mut before = None;
     loop {
         let interval = keeper.interval();
@@ -237,13 +242,13 @@ fn wait(connection: &Connection, keeper: &mut Keeper, events: &Receiver<Event>, 
                 keeper.name(),
                 connection.directory().display()
             );
-            *keeper = Keeper::Nobody;
+            *keeper = FdStore::Nobody;
         }
         match event {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return End::Connection(Ok(())),
             Ok(Event::Ended(result)) => return End::Connection(result),
-            Ok(Event::Signal(Signal::SIGTERM)) if !matches!(keeper, Keeper::Nobody) => {
+            Ok(Event::Signal(Signal::SIGTERM)) if !matches!(keeper, FdStore::Nobody) => {
                 drain(connection, gate);
                 return End::Left;
             }

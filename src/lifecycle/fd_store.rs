@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 /// A process that outlives this one.
-pub enum Keeper {
+pub enum FdStore {
     /// There is none: the mount ends with this process.
     Nobody,
     /// systemd, in the unit's descriptor store.
@@ -25,7 +25,7 @@ pub enum Keeper {
 const DEVICE: &str = "cgprocfs-device";
 const MEMORY: &str = "cgprocfs-memory";
 
-impl Keeper {
+impl FdStore {
     /// The supervisor that started this process with a socket for its stdin.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Keeper {
         }
     }
 
-    /// What it has kept of the process before this one. To be called once.
+    /// Operation it has kept of the process before this one. To be called once.
     ///
     /// # Errors
     /// Where it can't be asked.
@@ -148,7 +148,7 @@ fn barrier() -> io::Result<()> {
     }
 }
 
-/// What systemd has passed on of the unit's store (`sd_listen_fds_with_names`(3)).
+/// Operation systemd has passed on of the unit's store (`sd_listen_fds_with_names`(3)).
 fn stored() -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     let (mut device, mut memory) = (None, None);
     for (owned, name) in sys::passed_descriptors()? {

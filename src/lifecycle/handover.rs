@@ -125,14 +125,14 @@ pub fn request(directory: &Path) -> Result<Connection, HandoverError> {
     connection.resume_here()?;
     control::send(&socket, &Message::Taken).map_err(refused)?;
     match control::receive(&socket) {
-        // What it had fetched last can be asked for again only now.
+        // Operation it had fetched last can be asked for again only now.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(connection),
         Err(error) => Err(refused(error)),
         Ok(_) => Err(refused(io::ErrorKind::InvalidData.into())),
     }
 }
 
-/// Refuses a directory beside which others than root may put a socket, or that others may put another in the place of. What
+/// Refuses a directory beside which others than root may put a socket, or that others may put another in the place of. Operation
 /// is mounted and unmounted by its path is what was looked at then.
 fn refuse_open_to_others(directory: &Path) -> Result<(), HandoverError> {
     for (distance, above) in directory.ancestors().skip(1).enumerate() {

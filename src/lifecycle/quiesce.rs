@@ -1,8 +1,8 @@
 //! The end of a server whose connection lives on.
 
 use super::recovery::is_given_out_again;
-use crate::fuse::Gate;
-use crate::state::in_flight::Journal;
+use crate::fuse::QuiesceGate;
+use crate::state::in_flight::InFlightTable;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -19,7 +19,12 @@ const A_MOMENT: Duration = Duration::from_millis(50);
 /// A thread that waits for a request is woken by one: somebody asks, on a thread of its own, how full the file
 /// system is, until nobody answers that any more.
 #[must_use]
-pub fn drain(gate: &Arc<Gate>, journal: &Journal, mount_point: &Path, has_successor: bool) -> bool {
+pub fn drain(
+    gate: &Arc<QuiesceGate>,
+    journal: &InFlightTable,
+    mount_point: &Path,
+    has_successor: bool,
+) -> bool {
     gate.close();
     let (closed, path) = (Arc::clone(gate), mount_point.to_path_buf());
     let wake = move || while closed.is_closed() && !closed.all_wait() && rustix::fs::statfs(&path).is_ok() {};

@@ -1,7 +1,7 @@
-//! What becomes of requests that a predecessor had fetched and not answered.
+//! Operation becomes of requests that a predecessor had fetched and not answered.
 
 use super::connection::Connection;
-use crate::state::in_flight::{Fetched, Left, Noted, What};
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, Left, Operation};
 use rustix::io::{Errno, write};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,7 +24,7 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
 pub(crate) fn settle(
     connection: &Connection,
     threads: usize,
-    body: impl Fn(&Fetched, &Arc<Noted>, Reply),
+    body: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
 ) -> io::Result<Vec<u32>> {
     let journal = connection.journal();
     let left = journal.left();
@@ -63,7 +63,7 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, i32>) + Send>;
 fn answer(
     connection: &Connection,
     left: &[Left],
-    body: impl Fn(&Fetched, &Arc<Noted>, Reply),
+    body: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
 ) -> io::Result<()> {
     let journal = connection.journal();
     let mut unnoted = connection.last_fetched()?;
@@ -71,11 +71,11 @@ fn answer(
     let device = Arc::new(connection.device().try_clone_to_owned()?);
     for fetched in left.iter().map(|left| left.fetched).chain(unnoted) {
         // Until it is answered: if this process dies over it in its turn, the next sees that.
-        let noted = Arc::new(journal.note(fetched));
-        let is_poisoned = noted.is_poisoned();
+        let in_flight = Arc::new(journal.note(fetched));
+        let is_poisoned = in_flight.is_poisoned();
         // Should this process end before it has begun, it has not died of it.
-        noted.wait_again();
-        let (device, until_told) = (Arc::clone(&device), Arc::clone(&noted));
+        in_flight.wait_again();
+        let (device, until_told) = (Arc::clone(&device), Arc::clone(&in_flight));
         let tell = move |answer: Result<Vec<u8>, i32>| {
             let (error, body) = match answer {
                 Ok(body) => (0, body),
@@ -90,10 +90,10 @@ fn answer(
         };
         match fetched.what {
             _ if is_poisoned => tell(Err(libc::EIO)),
-            What::Read { .. } | What::Open { .. } => body(&fetched, &noted, Box::new(tell)),
-            What::Release => tell(Ok(Vec::new())),
+            Operation::Read { .. } | Operation::Open { .. } => body(&fetched, &in_flight, Box::new(tell)),
+            Operation::Release => tell(Ok(Vec::new())),
             // stat(2) starts again by itself. So does open(2), but once: where servers die in a row that is not enough.
-            What::Lookup | What::Other => tell(Err(libc::ESTALE)),
+            Operation::Lookup | Operation::Other => tell(Err(libc::ESTALE)),
         }
     }
     Ok(())
@@ -122,18 +122,18 @@ mod tests {
     use std::time::Duration;
 
     /// The errors and texts that a kernel which gives nothing out again gets, by the requests' numbers.
-    fn answers(left: &[(u64, What, u64, u32)]) -> Vec<(u64, i32, String)> {
+    fn answers(left: &[(u64, Operation, u64, u32)]) -> Vec<(u64, i32, String)> {
         let (kernel, connection) = connection();
         let left: Vec<_> = left
             .iter()
             .map(|&(unique, what, seconds, attempts)| {
-                let fetched = Fetched { unique, pid: 1, ino: 16, what };
+                let fetched = InFlightRequest { unique, pid: 1, ino: 16, what };
                 Left { fetched, age: Duration::from_secs(seconds), attempts }
             })
             .collect();
         let journal = connection.journal();
         journal.resume(&left);
-        let text = |fetched: &Fetched, _: &Arc<Noted>, reply: Reply| {
+        let text = |fetched: &InFlightRequest, _: &Arc<InFlightGuard>, reply: Reply| {
             assert!(!journal.is_empty(), "a successor sees that it is not answered");
             reply(Ok(format!("text of {}", fetched.ino).into_bytes()));
         };
@@ -153,15 +153,15 @@ mod tests {
 
     #[test]
     fn each_is_answered_once_and_the_poisoned_with_an_error() {
-        let read = What::Read { handle: 0, offset: 0, size: 4096 };
+        let read = Operation::Read { handle: 0, offset: 0, size: 4096 };
         let left = [
             (70, read, 0, 1),
             (72, read, 4, 1),
             (74, read, 0, 3),
-            (76, What::Lookup, 0, 1),
-            (78, What::Lookup, 4, 1),
-            (80, What::Release, 0, 2),
-            (82, What::Open { flags: 0 }, 0, 1),
+            (76, Operation::Lookup, 0, 1),
+            (78, Operation::Lookup, 4, 1),
+            (80, Operation::Release, 0, 2),
+            (82, Operation::Open { flags: 0 }, 0, 1),
         ];
         let answer = |unique, error: i32, text: &str| (unique, error, text.to_string());
         assert_eq!(

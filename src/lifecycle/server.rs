@@ -2,7 +2,7 @@
 
 use super::connection::Connection;
 use super::recovery;
-use crate::fuse::{Gate, ViewFs, answer_again};
+use crate::fuse::{QuiesceGate, ViewFs, answer_again};
 use crate::service::Service;
 use cgprocfs_core::view::ViewId;
 use fuser::{Config, Session, SessionACL};
@@ -21,7 +21,7 @@ pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
     views: &[ViewId],
-    gate: &Arc<Gate>,
+    gate: &Arc<QuiesceGate>,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     crate::failpoint::start();
@@ -33,8 +33,8 @@ pub fn serve(
     )?;
     // Before anything is answered from it.
     let waiters = service.keep_in(&connection.kept()?);
-    let poisoned = recovery::settle(connection, gate.threads(), |fetched, noted, reply| {
-        answer_again(service, views, *fetched, Arc::clone(noted), reply);
+    let poisoned = recovery::settle(connection, gate.threads(), |fetched, in_flight, reply| {
+        answer_again(service, views, *fetched, Arc::clone(in_flight), reply);
     })?;
     poisoned.iter().for_each(|&pid| service.leave_aside(pid));
     if !poisoned.is_empty() {

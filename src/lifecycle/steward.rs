@@ -22,7 +22,7 @@ pub const COMMAND: &str = "mount-for-stdin";
 /// How long it may take for what it is asked.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What can be asked for.
+/// Operation can be asked for.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Task {
@@ -57,7 +57,7 @@ impl Steward {
             .arg(directory)
             .args(views.iter().map(|view| view.path()))
             .stdin(OwnedFd::from(theirs))
-            // What a terminal's keys end is not this process.
+            // Operation a terminal's keys end is not this process.
             .process_group(0)
             .spawn()?;
         ours.set_read_timeout(Some(PATIENCE))?;
@@ -151,7 +151,7 @@ impl Steward {
     }
 }
 
-/// What is answered to [`Task::GiveWay`] where nobody has bound an anchor. Errors are greater than 0, and 0 is none.
+/// Operation is answered to [`Task::GiveWay`] where nobody has bound an anchor. Errors are greater than 0, and 0 is none.
 const FREE: i32 = -1;
 
 fn answer(mut socket: &UnixStream) -> io::Result<i32> {

@@ -87,7 +87,7 @@ struct Supervisor<'d> {
     pauses: Pauses,
 }
 
-/// What an end means.
+/// Operation an end means.
 enum Next {
     /// Another child is started after so long. Readers wait.
     Again(Duration),
@@ -97,7 +97,7 @@ enum Next {
     End(u8),
 }
 
-/// What ended a pause.
+/// Operation ended a pause.
 #[derive(PartialEq, Eq)]
 enum Woken {
     ByTime,
@@ -211,8 +211,8 @@ impl Supervisor<'_> {
         self.kept.as_ref().map_or(0, |connection| connection.journal().answered())
     }
 
-    /// Containers get the kernel's own files, and whoever waits for an answer an error. What somebody else serves is not
-    /// touched. What was laid is taken away for good if nobody has bound it, and this `is_the_end`.
+    /// Containers get the kernel's own files, and whoever waits for an answer an error. Operation somebody else serves is not
+    /// touched. Operation was laid is taken away for good if nobody has bound it, and this `is_the_end`.
     fn let_go(&mut self, is_the_end: bool) {
         // Not before there are other files.
         let _kept = self.kept.take();
@@ -232,7 +232,7 @@ impl Supervisor<'_> {
         }
     }
 
-    /// What was mounted anew after a loss is not known to be new by the daemon that ends.
+    /// Operation was mounted anew after a loss is not known to be new by the daemon that ends.
     fn tidy(&self) {
         let anchors =
             Anchors::at(self.directory).filter(|anchors| self.are_anchors_new && !anchors.is_mounted());
@@ -347,7 +347,7 @@ impl Drop for Supervisor<'_> {
     }
 }
 
-/// What a child said of itself.
+/// Operation a child said of itself.
 #[derive(Default)]
 struct Heard {
     served: bool,

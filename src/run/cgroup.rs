@@ -1,7 +1,7 @@
 //! The program's cgroup: made fresh, limited, and asked for what only the kernel knows.
 
 use super::error::RunError;
-use crate::kernel::Layout;
+use crate::kernel::CgroupMounts;
 use crate::kernel::cgroup::events;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::counter;
@@ -46,9 +46,9 @@ pub(super) fn unique_name() -> String {
 /// limits would not be the only ones.
 ///
 /// A hierarchy of cgroup v1 without it would show the program the host's processor time and I/O.
-pub(super) fn directories(layout: &Layout, name: &str) -> Vec<PathBuf> {
-    let others = [&layout.cpu, &layout.cpuacct, &layout.io].into_iter().flatten();
-    let mut directories = vec![layout.memory.mount_point.join(name)];
+pub(super) fn directories(cgroup_mounts: &CgroupMounts, name: &str) -> Vec<PathBuf> {
+    let others = [&cgroup_mounts.cpu, &cgroup_mounts.cpuacct, &cgroup_mounts.io].into_iter().flatten();
+    let mut directories = vec![cgroup_mounts.memory.mount_point.join(name)];
     for hierarchy in others {
         let directory = hierarchy.mount_point.join(name);
         if !directories.contains(&directory) {
@@ -59,17 +59,20 @@ pub(super) fn directories(layout: &Layout, name: &str) -> Vec<PathBuf> {
 }
 
 impl RunCgroup {
-    pub(super) fn create(layout: &Layout, name: &str, limits: Limits) -> Result<Self, RunError> {
-        let mut directories = directories(layout, name).into_iter();
+    pub(super) fn create(cgroup_mounts: &CgroupMounts, name: &str, limits: Limits) -> Result<Self, RunError> {
+        let mut directories = directories(cgroup_mounts, name).into_iter();
         let cgroup = Self {
-            version: layout.memory.version,
-            events_are_local: layout.memory.events_are_local,
+            version: cgroup_mounts.memory.version,
+            events_are_local: cgroup_mounts.memory.events_are_local,
             directory: directories.next().unwrap_or_default(),
             others: directories.collect(),
             path: format!("/{name}").into_bytes(),
         };
-        let hierarchies =
-            [(Some(&layout.memory), "memory"), (layout.cpu.as_ref(), "cpu"), (layout.io.as_ref(), "io")];
+        let hierarchies = [
+            (Some(&cgroup_mounts.memory), "memory"),
+            (cgroup_mounts.cpu.as_ref(), "cpu"),
+            (cgroup_mounts.io.as_ref(), "io"),
+        ];
         for (hierarchy, controller) in hierarchies {
             let needed = controller == "memory" || controller == "cpu" && limits.cpus.is_some();
             let Some(hierarchy) = hierarchy.filter(|hierarchy| hierarchy.version == CgroupVersion::V2) else {
@@ -92,7 +95,7 @@ impl RunCgroup {
                 .map_err(|e| cgroup.error("limit", e))?;
         }
         if let Some(MilliCpus(milli)) = limits.cpus {
-            let hierarchy = layout.cpu.as_ref().ok_or(RunError::NoCpuController)?;
+            let hierarchy = cgroup_mounts.cpu.as_ref().ok_or(RunError::NoCpuController)?;
             let directory = hierarchy.mount_point.join(name);
             // In a period of 100 ms, as container runtimes have it.
             let (period, quota) = (100_000, milli * 100);

@@ -1,6 +1,6 @@
 //! Why a program was not run.
 
-use crate::kernel::LayoutError;
+use crate::kernel::CgroupMountsError;
 use std::io;
 
 /// Why the program did not run.
@@ -28,7 +28,7 @@ pub enum RunError {
     #[error("cannot prepare the program's mounts: {0}; check the capabilities of this process, and `dmesg`")]
     Mounts(String),
     #[error(transparent)]
-    Layout(#[from] LayoutError),
+    CgroupMounts(#[from] CgroupMountsError),
     #[error(transparent)]
     Serve(#[from] crate::error::Error),
     #[error("{0}: {1}")]

@@ -1,11 +1,11 @@
-//! What was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
+//! Operation was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
 //! it.
 
 use super::aside::Owner;
 use super::share::{Pace, Share};
 use super::{Again, MAX_AGE, Text, render};
 use crate::error::Error;
-use crate::kernel::{Caller, CgroupPath};
+use crate::kernel::{Caller, CgroupAncestry};
 use crate::shares::excess;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use cgprocfs_core::topology::Topology;
@@ -38,7 +38,7 @@ struct Cache {
 /// The answers for the readers in one cgroup.
 pub(super) struct CgroupAnswers {
     cgroup: Owner,
-    path: CgroupPath,
+    path: CgroupAncestry,
     last_used: AtomicU64,
     /// Of those for whom it is the container.
     share: Arc<Share>,
@@ -54,11 +54,11 @@ struct Desk {
     answers: Vec<Answer>,
     /// Somebody reads the cgroup.
     is_read: bool,
-    /// What is to be done once it is read.
+    /// Operation is to be done once it is read.
     parked: Vec<Again>,
 }
 
-/// What was read for some of a cgroup's readers.
+/// Operation was read for some of a cgroup's readers.
 pub(super) struct Answer {
     cgroup: Owner,
     container_length: usize,
@@ -86,7 +86,7 @@ impl Answers {
     pub(super) fn of_cgroup(
         &self,
         cgroup: &[u8],
-        open: impl FnOnce() -> Result<CgroupPath, Error>,
+        open: impl FnOnce() -> Result<CgroupAncestry, Error>,
     ) -> Result<Arc<CgroupAnswers>, Error> {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         if let Some(known) = self.cache.lock().by_cgroup.get(cgroup) {
@@ -139,7 +139,7 @@ impl Answers {
     }
 
     /// Forgets the cgroups that `exists` denies, and the numbers that are too old to be served again.
-    pub(super) fn sweep(&self, exists: impl Fn(&CgroupPath) -> bool) {
+    pub(super) fn sweep(&self, exists: impl Fn(&CgroupAncestry) -> bool) {
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
         all.iter().for_each(|answers| answers.forget_old());
         let gone: Vec<_> = all.into_iter().filter(|answers| !exists(&answers.path)).collect();
@@ -225,9 +225,9 @@ impl Answer {
     }
 }
 
-/// What is found at a desk.
+/// Operation is found at a desk.
 pub(super) enum Found<T> {
-    /// What was asked for.
+    /// Operation was asked for.
     Answer(T),
     /// Somebody reads the cgroup already.
     IsRead,
@@ -241,7 +241,7 @@ impl CgroupAnswers {
         &self.cgroup
     }
 
-    pub(super) fn path(&self) -> &CgroupPath {
+    pub(super) fn path(&self) -> &CgroupAncestry {
         &self.path
     }
 
@@ -253,7 +253,7 @@ impl CgroupAnswers {
         self.desk.lock().answers.retain(Answer::is_fresh);
     }
 
-    /// What `take` makes of the last answer for such a caller, if that is not too old. If it is, one of those who ask reads
+    /// Operation `take` makes of the last answer for such a caller, if that is not too old. If it is, one of those who ask reads
     /// for all of them.
     pub(super) fn find<T>(
         self: &Arc<Self>,
@@ -292,7 +292,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// What `take` makes of what was read, which is kept for the next who ask.
+    /// Operation `take` makes of what was read, which is kept for the next who ask.
     pub(super) fn done<T>(
         &self,
         caller: &Caller<'_>,
@@ -318,7 +318,7 @@ impl Reading {
         answered
     }
 
-    /// Ends it, whatever came of it. What is to be done now by those who waited for it.
+    /// Ends it, whatever came of it. Operation is to be done now by those who waited for it.
     pub(super) fn end(mut self) -> Vec<Again> {
         self.has_ended = true;
         self.release()

@@ -9,8 +9,8 @@ use super::share::{Permit, Share};
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
-use crate::kernel::{Caller, CgroupPath, Life, Reader};
-use crate::state::in_flight::Noted;
+use crate::kernel::{Caller, CgroupAncestry, Life, Reader};
+use crate::state::in_flight::InFlightGuard;
 use crate::sys;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
@@ -68,7 +68,7 @@ pub(super) struct Waiter {
     pub(super) pid: u32,
     pub(super) asked: Instant,
     /// That its request is not yet answered.
-    pub(super) noted: Noted,
+    pub(super) in_flight: InFlightGuard,
     /// How often it was left to be asked again.
     pub(super) rounds: u16,
 }
@@ -76,11 +76,11 @@ pub(super) struct Waiter {
 /// Whoever was put off so often is told to ask again: each time something else was missing, and will be the next time.
 const MAX_ROUNDS: u16 = 1000;
 
-/// What can be asked of a container.
+/// Operation can be asked of a container.
 pub(super) trait Query: Clone + Send + 'static {
-    /// What is taken from what was read of a container.
+    /// Operation is taken from what was read of a container.
     type Found: Send;
-    /// What the answer is.
+    /// Operation the answer is.
     type Answer: Send;
     /// Whether making the one of the other takes files of the host.
     const READS_FILES: bool;
@@ -127,7 +127,7 @@ impl Query for TextOf {
 
 /// Who reads files of the host.
 pub struct Viewer<'v> {
-    /// What its container has; `None` where it is in none, and has what the host has.
+    /// Operation its container has; `None` where it is in none, and has what the host has.
     pub topology: Option<&'v Topology>,
     /// How much memory of each node, where that was asked for.
     pub memory: Option<&'v MemoryByNode>,
@@ -135,7 +135,7 @@ pub struct Viewer<'v> {
     pub cgroup: &'v [u8],
 }
 
-/// What a function makes of files of the host for somebody of whom something is read.
+/// Operation a function makes of files of the host for somebody of whom something is read.
 pub(super) struct FilesOf<F, T> {
     needs: Needs,
     make: Arc<F>,
@@ -183,7 +183,7 @@ where
     }
 }
 
-/// What came of an attempt to answer.
+/// Operation came of an attempt to answer.
 enum Attempt<T> {
     /// The answer, and what is to be done next.
     Done(Result<T, Error>, Next),
@@ -197,7 +197,7 @@ enum Attempt<T> {
     Start(Seeker),
 }
 
-/// What is to be done by those who waited for the same reading, on behalf of its owner.
+/// Operation is to be done by those who waited for the same reading, on behalf of its owner.
 #[derive(Default)]
 struct Next {
     is_slow: bool,
@@ -281,12 +281,12 @@ impl Service {
     /// Has `reply` told the answer, on a thread that serves everybody.
     pub(super) fn ask_serving<Q: Query>(
         self: &Arc<Self>,
-        noted: Noted,
+        in_flight: InFlightGuard,
         pid: u32,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
-        let waiter = Waiter { pid, asked: Instant::now(), noted, rounds: 0 };
+        let waiter = Waiter { pid, asked: Instant::now(), in_flight, rounds: 0 };
         match self.known_aside.owner(pid) {
             Some(owner) => {
                 let again = self.again(&owner, waiter, query, reply);
@@ -310,7 +310,7 @@ impl Service {
                 Level::Error,
                 "a reader was put off a thousand times; please report it",
             );
-            return reply(Err(Error::OfKernel(Errno::AGAIN)));
+            return reply(Err(Error::Errno(Errno::AGAIN)));
         }
         match self.attempt(asker, &waiter, &query) {
             Attempt::Done(answer, next) => {
@@ -339,11 +339,11 @@ impl Service {
 
     /// Has `reply` told by a thread that may hang, or else in time to ask again.
     fn look<Q: Query>(self: &Arc<Self>, owner: Owner, waiter: Waiter, query: Q, reply: Reply<Q::Answer>) {
-        let Waiter { pid, asked, noted, rounds } = waiter;
-        let (service, reply) = (Arc::clone(self), self.in_time(&owner, noted, reply));
+        let Waiter { pid, asked, in_flight, rounds } = waiter;
+        let (service, reply) = (Arc::clone(self), self.in_time(&owner, in_flight, reply));
         let look = move || {
             if reply.begin() {
-                let waiter = Waiter { pid, asked, noted: Noted::nowhere(), rounds };
+                let waiter = Waiter { pid, asked, in_flight: InFlightGuard::nowhere(), rounds };
                 let reply: Reply<_> = Box::new(move |answer| reply.tell(answer));
                 service.ask(Asker::Looking, waiter, query, reply);
             }
@@ -352,8 +352,13 @@ impl Service {
     }
 
     /// A reply for what may hang: after [`PATIENCE`] it is EAGAIN.
-    fn in_time<T: Send + 'static>(&self, owner: &Owner, noted: Noted, reply: Reply<T>) -> InTime<T> {
-        let (reply, give_up) = InTime::new(owner, noted, reply);
+    fn in_time<T: Send + 'static>(
+        &self,
+        owner: &Owner,
+        in_flight: InFlightGuard,
+        reply: Reply<T>,
+    ) -> InTime<T> {
+        let (reply, give_up) = InTime::new(owner, in_flight, reply);
         if let Err(error) = self.quick.push_later(Instant::now() + PATIENCE, give_up) {
             self.warn_of_no_thread(&error);
         }
@@ -364,24 +369,26 @@ impl Service {
     /// one that may, in time to ask again.
     pub(super) fn look_aside<T: Send + 'static>(
         self: &Arc<Self>,
-        noted: Noted,
+        in_flight: InFlightGuard,
         pid: u32,
         look: impl Fn(&Self, Asker) -> Result<T, Error> + Send + 'static,
         tell: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
     ) {
-        self.do_aside(Lane::Slow, noted, pid, move |service, noted| match look(service, Asker::Patient) {
-            Err(Error::MayHang(path)) => {
-                let (told, looking) = (Arc::clone(service), Arc::clone(service));
-                let owner = of_path(&path);
-                let reply = service.in_time(&owner, noted, Box::new(move |found| tell(&told, found)));
-                let look = move || {
-                    if reply.begin() {
-                        reply.tell(look(&looking, Asker::Looking));
-                    }
-                };
-                service.push_aside(Lane::Looks, owner, Box::new(look));
+        self.do_aside(Lane::Slow, in_flight, pid, move |service, in_flight| {
+            match look(service, Asker::Patient) {
+                Err(Error::MayHang(path)) => {
+                    let (told, looking) = (Arc::clone(service), Arc::clone(service));
+                    let owner = of_path(&path);
+                    let reply = service.in_time(&owner, in_flight, Box::new(move |found| tell(&told, found)));
+                    let look = move || {
+                        if reply.begin() {
+                            reply.tell(look(&looking, Asker::Looking));
+                        }
+                    };
+                    service.push_aside(Lane::Looks, owner, Box::new(look));
+                }
+                found => tell(service, found),
             }
-            found => tell(service, found),
         });
     }
 
@@ -389,15 +396,15 @@ impl Service {
     pub(crate) fn do_aside(
         self: &Arc<Self>,
         lane: Lane,
-        noted: Noted,
+        in_flight: InFlightGuard,
         pid: u32,
-        work: impl FnOnce(&Arc<Self>, Noted) + Send + 'static,
+        work: impl FnOnce(&Arc<Self>, InFlightGuard) + Send + 'static,
     ) {
         let (service, owner) = (Arc::clone(self), self.owner_of(pid));
-        noted.wait(&owner);
+        in_flight.wait(&owner);
         let job = move || {
-            noted.begin();
-            work(&service, noted);
+            in_flight.begin();
+            work(&service, in_flight);
         };
         self.push_aside(lane, owner, Box::new(job));
     }
@@ -426,7 +433,7 @@ impl Service {
                     self.forget(&caller);
                     attempt += 1;
                 }
-                Err(error) if error.wants_files() && attempt < ATTEMPTS => {
+                Err(error) if error.is_fd_exhaustion() && attempt < ATTEMPTS => {
                     self.close_half();
                     attempt += 1;
                 }
@@ -460,9 +467,9 @@ impl Service {
     ) -> Again {
         let service = Arc::clone(self);
         waiter.rounds = waiter.rounds.saturating_add(1);
-        waiter.noted.wait(owner);
+        waiter.in_flight.wait(owner);
         Box::new(move |asker| {
-            waiter.noted.begin();
+            waiter.in_flight.begin();
             service.ask(asker, waiter, query, reply);
         })
     }
@@ -511,7 +518,7 @@ impl Service {
             loop {
                 match self.attempt_once(asker, waiter, query, membership) {
                     Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.is_race() => attempt += 1,
-                    Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.wants_files() => {
+                    Attempt::Done(Err(error), _) if attempt < ATTEMPTS && error.is_fd_exhaustion() => {
                         self.close_half();
                         attempt += 1;
                     }
@@ -691,7 +698,7 @@ impl Service {
         if asker.may_take_long() { Some(Permit::default()) } else { self.readings.permit(container) }
     }
 
-    fn load(&self, path: &CgroupPath, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
+    fn load(&self, path: &CgroupAncestry, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
         crate::failpoint::point(caller.pid);
         let container = path.container(caller.container_length);
         let started = match container {
@@ -722,7 +729,7 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// When a container started. What was found out once stays, also over restarts, until its init has ended.
+    /// When a container started. Operation was found out once stays, also over restarts, until its init has ended.
     fn start_of(&self, container: u64) -> Result<Started, NotRead> {
         if let Some(at) = self.ledgers.start_without_init(container) {
             return Ok(Started { at, is_certain: true, life: None });
@@ -776,7 +783,7 @@ struct Started {
     at: Ticks,
     /// Whether it can't be longer.
     is_certain: bool,
-    /// What was seen of its processes, if nothing hangs that is in the way.
+    /// Operation was seen of its processes, if nothing hangs that is in the way.
     life: Option<Arc<Life>>,
 }
 
@@ -852,7 +859,8 @@ mod tests {
         let (sender, told) = mpsc::channel();
         let errno = |error: Error| error.errno();
         for _ in 0..40 {
-            let waiter = Waiter { pid: READER, asked: Instant::now(), noted: Noted::nowhere(), rounds: 0 };
+            let waiter =
+                Waiter { pid: READER, asked: Instant::now(), in_flight: InFlightGuard::nowhere(), rounds: 0 };
             let (asking, sender, query) =
                 (Arc::clone(&service), sender.clone(), TextOf(find("proc/meminfo").unwrap()));
             let ask = move |_: &Arc<Service>, _| {
@@ -860,11 +868,11 @@ mod tests {
                     sender.send(text.map(drop).map_err(errno)).unwrap();
                 });
             };
-            service.do_aside(Lane::Quick, Noted::nowhere(), READER, ask);
+            service.do_aside(Lane::Quick, InFlightGuard::nowhere(), READER, ask);
         }
         let (handle, trigger) = (1, Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
         let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
-        service.ask_to_arm(Noted::nowhere(), (handle, READER), view, Some(trigger), move |armed| {
+        service.ask_to_arm(InFlightGuard::nowhere(), (handle, READER), view, Some(trigger), move |armed| {
             sender.send(armed.map_err(errno)).unwrap();
         });
         for _ in 0..41 {
@@ -892,10 +900,11 @@ mod tests {
         let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
         let ((sender, done), (go, gate)) = (mpsc::channel(), mpsc::channel::<()>());
         let wait = move |_: &Arc<Service>, _| gate.recv().unwrap_or_default();
-        service.do_aside(Lane::Quick, Noted::nowhere(), 7001, wait);
+        service.do_aside(Lane::Quick, InFlightGuard::nowhere(), 7001, wait);
         for pid in [7002, 7003] {
             let sender = sender.clone();
-            service.do_aside(Lane::Quick, Noted::nowhere(), pid, move |_, _| sender.send(pid).unwrap());
+            service
+                .do_aside(Lane::Quick, InFlightGuard::nowhere(), pid, move |_, _| sender.send(pid).unwrap());
         }
         assert_eq!(done.recv_timeout(LONG), Ok(7003));
         assert!(done.recv_timeout(Duration::from_millis(200)).is_err());
@@ -908,7 +917,8 @@ mod tests {
         let (_directory, root) = system();
         let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
         let asked = |rounds| {
-            let waiter = Waiter { pid: READER, asked: Instant::now(), noted: Noted::nowhere(), rounds };
+            let waiter =
+                Waiter { pid: READER, asked: Instant::now(), in_flight: InFlightGuard::nowhere(), rounds };
             let (sender, told) = mpsc::channel();
             let query = TextOf(find("proc/meminfo").unwrap());
             let tell = move |text: Result<_, Error>| {

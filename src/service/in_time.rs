@@ -2,7 +2,7 @@
 
 use super::aside::{Job, Owner};
 use crate::error::Error;
-use crate::state::in_flight::Noted;
+use crate::state::in_flight::InFlightGuard;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::sync::Arc;
@@ -10,27 +10,27 @@ use std::sync::Arc;
 /// Who is to be told an answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
-/// A reply that is told once: the answer, or, where that does not come in time or at all, EAGAIN. The request is noted until then.
+/// A reply that is told once: the answer, or, where that does not come in time or at all, EAGAIN. The request is in_flight until then.
 pub(super) struct InTime<T>(Arc<Mutex<Option<Untold<T>>>>);
 
 struct Untold<T> {
     reply: Reply<T>,
-    noted: Noted,
+    in_flight: InFlightGuard,
 }
 
 impl<T: Send + 'static> InTime<T> {
     /// With what has to be done when the time is over.
-    pub(super) fn new(owner: &Owner, noted: Noted, reply: Reply<T>) -> (Self, Job) {
-        noted.wait(owner);
-        let untold = Arc::new(Mutex::new(Some(Untold { reply, noted })));
+    pub(super) fn new(owner: &Owner, in_flight: InFlightGuard, reply: Reply<T>) -> (Self, Job) {
+        in_flight.wait(owner);
+        let untold = Arc::new(Mutex::new(Some(Untold { reply, in_flight })));
         let late = Arc::clone(&untold);
-        (Self(untold), Box::new(move || tell(&late, Err(Error::OfKernel(Errno::AGAIN)))))
+        (Self(untold), Box::new(move || tell(&late, Err(Error::Errno(Errno::AGAIN)))))
     }
 
     /// A thread begins with what it waits for. Whether somebody still does.
     pub(super) fn begin(&self) -> bool {
         let untold = self.0.lock();
-        untold.as_ref().inspect(|untold| untold.noted.begin()).is_some()
+        untold.as_ref().inspect(|untold| untold.in_flight.begin()).is_some()
     }
 
     pub(super) fn tell(self, answer: Result<T, Error>) {
@@ -40,16 +40,16 @@ impl<T: Send + 'static> InTime<T> {
 
 impl<T> Drop for InTime<T> {
     fn drop(&mut self) {
-        tell(&self.0, Err(Error::OfKernel(Errno::AGAIN)));
+        tell(&self.0, Err(Error::Errno(Errno::AGAIN)));
     }
 }
 
 fn tell<T>(untold: &Mutex<Option<Untold<T>>>, answer: Result<T, Error>) {
     // Unlocked before it is told.
     let untold = untold.lock().take();
-    if let Some(Untold { reply, noted }) = untold {
+    if let Some(Untold { reply, in_flight }) = untold {
         reply(answer);
-        drop(noted);
+        drop(in_flight);
     }
 }
 
@@ -65,7 +65,7 @@ mod tests {
             let sender = sender.clone();
             InTime::new(
                 &Arc::from(&b"/"[..]),
-                Noted::nowhere(),
+                InFlightGuard::nowhere(),
                 Box::new(move |answer: Result<u8, Error>| sender.send(answer.ok()).unwrap()),
             )
         };

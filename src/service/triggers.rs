@@ -7,7 +7,7 @@
 
 use super::places::Places;
 use crate::kernel::PressureFile;
-use crate::rate_limited_log::LogLimit;
+use crate::rate_limited_log::RateLimitedLog;
 use crate::shares::Policy;
 use crate::state::{Record, Table};
 use crate::sys;
@@ -33,12 +33,12 @@ const PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Triggers {
     all: Mutex<All>,
     armed: Condvar,
-    log: LogLimit,
+    log: RateLimitedLog,
 }
 
 struct All {
     armed: HashMap<u64, Armed>,
-    /// What a predecessor left, until somebody asks for it.
+    /// Operation a predecessor left, until somebody asks for it.
     left: HashMap<u64, KeptTrigger>,
     /// By the open file's number and 1.
     places: Places<KeptTrigger>,
@@ -48,13 +48,13 @@ struct All {
     has_ended: bool,
 }
 
-/// What a successor has to know of a trigger.
+/// Operation a successor has to know of a trigger.
 #[derive(Debug, Clone, Copy)]
 pub struct KeptTrigger {
     /// The container, or 0 for the host.
     pub(super) owner: u64,
     pub(super) trigger: Trigger,
-    /// What the kernel is told when there is an event.
+    /// Operation the kernel is told when there is an event.
     waiter: u64,
 }
 
@@ -88,11 +88,11 @@ struct Armed {
     has_event: bool,
     /// Its pressure is not looked at any more: its cgroup was removed, or its place is another's.
     is_gone: bool,
-    /// What the kernel is told when there is an event.
+    /// Operation the kernel is told when there is an event.
     waiter: u64,
 }
 
-/// What a program that polls is told.
+/// Operation a program that polls is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polled {
     /// Nothing yet.
@@ -114,7 +114,7 @@ impl Triggers {
             displaced: Vec::new(),
             has_ended: false,
         };
-        Self { all: Mutex::new(all), armed: Condvar::new(), log: LogLimit::new() }
+        Self { all: Mutex::new(all), armed: Condvar::new(), log: RateLimitedLog::new() }
     }
 
     /// Keeps them in a table. Returns those who wait for what a predecessor has kept there: they have to ask again.

@@ -1,12 +1,12 @@
-//! What was fetched from the kernel and is not yet answered, in memory that outlives this process.
+//! Operation was fetched from the kernel and is not yet answered, in memory that outlives this process.
 //!
 //! Since Linux 6.9 the kernel gives such requests out again when asked to; before that a successor answers
-//! them from here, and those that were not even noted from the buffers that they were read into. A successor also sees
+//! them from here, and those that were not even in_flight from the buffers that they were read into. A successor also sees
 //! here how long a request was in flight and how many servers it has outlived, and the daemon whether a thread is stuck.
 
 mod record;
 
-pub use self::record::{Fetched, What};
+pub use self::record::{InFlightRequest, Operation};
 
 use self::record::{Request, SINCE, State, WAITING};
 use super::{Table, Word};
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// So many requests are in flight at most, whether a thread is about them or they wait for one. More are not noted.
+/// So many requests are in flight at most, whether a thread is about them or they wait for one. More are not in_flight.
 const SLOTS: usize = 4096;
 /// So many are left free by those that wait, for those that threads begin with: any number may wait for a tenant that is slow.
 const SPARE: usize = SLOTS / 4;
@@ -37,12 +37,12 @@ const RESENT: u64 = 1 << 63;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// A request that so many servers have died over is what they died of.
 const MOST_DEATHS: u32 = 3;
-/// What is to be given out again and was not for so long was answered just before its server ended.
+/// Operation is to be given out again and was not for so long was answered just before its server ended.
 const RESEND: Duration = Duration::from_secs(10);
 
 /// The journal of a connection. Like the memory that it is in, it stays until the process ends.
 #[derive(Clone, Copy)]
-pub struct Journal(&'static Inner);
+pub struct InFlightTable(&'static Inner);
 
 struct Inner {
     threads: &'static [Word],
@@ -65,7 +65,7 @@ struct Slots {
 
 /// Places of the words of a thread.
 mod word {
-    /// The last request that it has noted.
+    /// The last request that it has in_flight.
     pub(crate) const LATEST: usize = 0;
     /// How many were answered.
     pub(crate) const ANSWERED: usize = 1;
@@ -77,7 +77,7 @@ mod word {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Left {
     /// Of what it is.
-    pub fetched: Fetched,
+    pub fetched: InFlightRequest,
     /// How long that server had it, as far as is known.
     pub age: Duration,
     /// How many servers have ended while they had it.
@@ -94,24 +94,24 @@ impl Left {
 
 /// That a request was fetched; it counts as answered once this is dropped.
 #[must_use]
-pub struct Noted {
-    journal: Option<Journal>,
-    /// Where it is noted, if that has its number.
+pub struct InFlightGuard {
+    journal: Option<InFlightTable>,
+    /// Where it is in_flight, if that has its number.
     slot: AtomicUsize,
-    fetched: Fetched,
+    fetched: InFlightRequest,
     attempts: u32,
 }
 
-impl Noted {
+impl InFlightGuard {
     /// Of a request that is nobody's but this process's.
     pub fn nowhere() -> Self {
-        let fetched = Fetched { unique: 0, pid: 0, ino: 0, what: What::Other };
+        let fetched = InFlightRequest { unique: 0, pid: 0, ino: 0, what: Operation::Other };
         Self { journal: None, slot: AtomicUsize::new(0), fetched, attempts: 0 }
     }
 
     /// No thread is about it any more, and it waits for one: what happens meanwhile is not its fault.
     ///
-    /// Where too many wait those of the heaviest branch of the hierarchy are noted no more until they begin: they are what a
+    /// Where too many wait those of the heaviest branch of the hierarchy are in_flight no more until they begin: they are what a
     /// server that ends may leave unanswered, and nobody else's.
     pub fn wait(&self, cgroup: &Arc<[u8]>) {
         if let Some(journal) = &self.journal {
@@ -140,7 +140,7 @@ impl Noted {
     }
 }
 
-impl Drop for Noted {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         if let Some(journal) = &self.journal {
             journal.answered_one(self);
@@ -157,7 +157,7 @@ impl Slots {
     }
 }
 
-impl Journal {
+impl InFlightTable {
     /// The journal in these words, or, where these are none, one that ends with this process.
     pub(crate) fn new(words: &'static [Word]) -> Self {
         let words = match words.len() {
@@ -170,13 +170,13 @@ impl Journal {
         Self(Box::leak(Box::new(inner)))
     }
 
-    /// Notes a request that a thread is about until it is answered, when what is returned is dropped. Nothing is noted before
+    /// Notes a request that a thread is about until it is answered, when what is returned is dropped. Nothing is in_flight before
     /// this server has taken the journal over, and nothing while that is full.
-    pub fn note(&self, fetched: Fetched) -> Noted {
+    pub fn note(&self, fetched: InFlightRequest) -> InFlightGuard {
         self.enter(fetched)
     }
 
-    fn enter(&self, mut fetched: Fetched) -> Noted {
+    fn enter(&self, mut fetched: InFlightRequest) -> InFlightGuard {
         let since = now();
         let Inner { table, slots, again, .. } = self.0;
         fetched.unique &= !RESENT;
@@ -192,20 +192,20 @@ impl Journal {
             }
             match known.or_else(|| slots.free.pop().map(|slot| (slot, 0))) {
                 Some(found) => found,
-                None => return Noted::nowhere(),
+                None => return InFlightGuard::nowhere(),
             }
         };
-        table.put(slot, fetched.unique, &Request { fetched, since, attempts, state: State::Fetched });
+        table.put(slot, fetched.unique, &Request { fetched, since, attempts, state: State::InFlightRequest });
         let thread = self.own_words();
         thread[word::SEEN].store(since, Ordering::Relaxed);
         // Last: from here on nobody looks for it in the buffer that it was read to.
         thread[word::LATEST].store(fetched.unique, Ordering::Release);
-        Noted { journal: Some(*self), slot: AtomicUsize::new(slot), fetched, attempts }
+        InFlightGuard { journal: Some(*self), slot: AtomicUsize::new(slot), fetched, attempts }
     }
 
-    fn wait(&self, noted: &Noted, cgroup: Option<&Arc<[u8]>>) {
+    fn wait(&self, in_flight: &InFlightGuard, cgroup: Option<&Arc<[u8]>>) {
         let mut slots = self.0.slots.lock();
-        let Some(slot) = self.slot_of(noted) else { return };
+        let Some(slot) = self.slot_of(in_flight) else { return };
         self.0.table.replace(slot, SINCE, WAITING);
         let Some(cgroup) = cgroup else { return };
         slots.waiting.insert(slot, Arc::clone(cgroup));
@@ -220,24 +220,24 @@ impl Journal {
         }
     }
 
-    fn begin(&self, noted: &Noted) {
+    fn begin(&self, in_flight: &InFlightGuard) {
         let since = now();
         let mut slots = self.0.slots.lock();
-        if let Some(slot) = self.slot_of(noted) {
+        if let Some(slot) = self.slot_of(in_flight) {
             slots.stop_waiting(slot);
             return self.0.table.replace(slot, SINCE, since);
         }
         let Some(slot) = slots.free.pop() else { return };
-        let Noted { fetched, attempts, .. } = *noted;
-        let request = Request { fetched, since, attempts, state: State::Fetched };
+        let InFlightGuard { fetched, attempts, .. } = *in_flight;
+        let request = Request { fetched, since, attempts, state: State::InFlightRequest };
         self.0.table.put(slot, fetched.unique, &request);
-        noted.slot.store(slot, Ordering::Relaxed);
+        in_flight.slot.store(slot, Ordering::Relaxed);
     }
 
-    /// Where it is noted, if it is. To be called with `slots` locked.
-    fn slot_of(&self, noted: &Noted) -> Option<usize> {
-        let slot = noted.slot.load(Ordering::Relaxed);
-        (self.0.table.key(slot) == noted.fetched.unique).then_some(slot)
+    /// Where it is in_flight, if it is. To be called with `slots` locked.
+    fn slot_of(&self, in_flight: &InFlightGuard) -> Option<usize> {
+        let slot = in_flight.slot.load(Ordering::Relaxed);
+        (self.0.table.key(slot) == in_flight.fetched.unique).then_some(slot)
     }
 
     fn release(&self, slot: usize, slots: &mut Slots) {
@@ -248,12 +248,12 @@ impl Journal {
 
     /// Notes a request as long as `answer` takes. A poisoned one is not answered: `answer` is dropped.
     #[cfg(test)]
-    pub(crate) fn during<T>(&self, fetched: Fetched, answer: impl FnOnce() -> T) -> Option<T> {
-        let noted = self.note(fetched);
-        (!noted.is_poisoned()).then(answer)
+    pub(crate) fn during<T>(&self, fetched: InFlightRequest, answer: impl FnOnce() -> T) -> Option<T> {
+        let in_flight = self.note(fetched);
+        (!in_flight.is_poisoned()).then(answer)
     }
 
-    /// Whether all is answered that was noted.
+    /// Whether all is answered that was in_flight.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         (0..self.0.table.len()).all(|slot| self.0.table.key(slot) == 0)
@@ -261,12 +261,12 @@ impl Journal {
 
     /// The requests that threads are about.
     #[must_use]
-    pub fn fetched(&self) -> Vec<Fetched> {
+    pub fn fetched(&self) -> Vec<InFlightRequest> {
         let requests = self.0.table.iter().map(|(_, _, request)| request);
         requests.filter(Request::is_begun).map(|request| request.fetched).collect()
     }
 
-    /// What the server before has left, to be asked by its successor before that notes anything.
+    /// Operation the server before has left, to be asked by its successor before that notes anything.
     #[must_use]
     pub fn left(&self) -> Vec<Left> {
         let seen = self.words_of_all(word::SEEN).max().unwrap_or(0);
@@ -281,13 +281,13 @@ impl Journal {
         self.0.table.iter().map(|(_, _, request)| left(request)).collect()
     }
 
-    /// Whether a request was noted by the server before, be it answered or among `left`.
+    /// Whether a request was in_flight by the server before, be it answered or among `left`.
     pub(crate) fn has_noted(&self, left: &[Left], unique: u64) -> bool {
         self.words_of_all(word::LATEST).any(|latest| latest == unique)
             || left.iter().any(|left| left.fetched.unique == unique)
     }
 
-    /// Goes on with the journal of a server that has left these requests, which are going to be fetched, and noted, again.
+    /// Goes on with the journal of a server that has left these requests, which are going to be fetched, and in_flight, again.
     pub(crate) fn resume(&self, left: &[Left]) {
         let Inner { table, slots, again, .. } = self.0;
         let mut slots = slots.lock();
@@ -309,7 +309,7 @@ impl Journal {
         for left in left {
             let unique = left.fetched.unique;
             let Some(slot) = found.remove(&unique).or_else(|| slots.free.pop()) else { break };
-            // What was poisoned stays so until it is answered, whoever does that.
+            // Operation was poisoned stays so until it is answered, whoever does that.
             let attempts = if left.is_poisoned() { MOST_DEATHS } else { left.attempts };
             let request = Request { fetched: left.fetched, since: now(), attempts, state: State::Again };
             table.put(slot, unique, &request);
@@ -350,9 +350,9 @@ impl Journal {
         self.0.threads.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
-    fn answered_one(&self, noted: &Noted) {
+    fn answered_one(&self, in_flight: &InFlightGuard) {
         let mut slots = self.0.slots.lock();
-        if let Some(slot) = self.slot_of(noted) {
+        if let Some(slot) = self.slot_of(in_flight) {
             self.release(slot, &mut slots);
         }
         drop(slots);
@@ -363,7 +363,7 @@ impl Journal {
         self.0.threads.chunks_exact(THREAD_WORDS).map(move |thread| thread[place].load(Ordering::Acquire))
     }
 
-    /// More threads than there is room for share: the last request of such a one may then seem not to have been noted.
+    /// More threads than there is room for share: the last request of such a one may then seem not to have been in_flight.
     fn own_words(&self) -> &'static [Word] {
         thread_local! {
             static THREAD: Cell<Option<usize>> = const { Cell::new(None) };
@@ -392,15 +392,15 @@ mod tests {
         Vec::leak((0..WORDS).map(|_| Word::new(0)).collect())
     }
 
-    fn server(words: &'static [Word]) -> (Journal, Vec<Left>) {
-        let journal = Journal::new(words);
+    fn server(words: &'static [Word]) -> (InFlightTable, Vec<Left>) {
+        let journal = InFlightTable::new(words);
         let left = journal.left();
         journal.resume(&left);
         (journal, left)
     }
 
-    fn fetched(unique: u64) -> Fetched {
-        Fetched { unique, pid: 1, ino: 1, what: What::Other }
+    fn fetched(unique: u64) -> InFlightRequest {
+        InFlightRequest { unique, pid: 1, ino: 1, what: Operation::Other }
     }
 
     fn cgroup(path: &str) -> Arc<[u8]> {
@@ -408,16 +408,18 @@ mod tests {
     }
 
     /// The server is gone at once, and what it was about is not answered.
-    fn dies(noted: Noted) {
-        std::mem::forget(noted);
+    fn dies(in_flight: InFlightGuard) {
+        std::mem::forget(in_flight);
     }
 
     #[test]
     fn requests_are_there_while_they_are_answered() {
         let (journal, _) = server(words());
-        let what = What::Read { handle: u64::MAX, offset: 1 << 40, size: u32::MAX };
-        for what in [what, What::Open { flags: -1 }, What::Lookup, What::Release, What::Other] {
-            let fetched = Fetched { unique: 7, pid: u32::MAX, ino: 16, what };
+        let what = Operation::Read { handle: u64::MAX, offset: 1 << 40, size: u32::MAX };
+        for what in
+            [what, Operation::Open { flags: -1 }, Operation::Lookup, Operation::Release, Operation::Other]
+        {
+            let fetched = InFlightRequest { unique: 7, pid: u32::MAX, ino: 16, what };
             assert_eq!(journal.during(fetched, || journal.fetched()), Some(vec![fetched]));
             assert_eq!(journal.fetched(), []);
             assert!(journal.has_noted(&[], 7) && !journal.has_noted(&[], 8));
@@ -432,9 +434,9 @@ mod tests {
         assert_eq!(journal.fetched().len(), SLOTS);
         // More threads than there is room for do no harm either.
         std::thread::scope(|scope| {
-            for noted in all {
-                if noted.fetched.unique % 64 == 0 {
-                    scope.spawn(move || drop(noted));
+            for in_flight in all {
+                if in_flight.fetched.unique % 64 == 0 {
+                    scope.spawn(move || drop(in_flight));
                 }
             }
         });
@@ -454,16 +456,16 @@ mod tests {
                 [(fetched(70), attempts)]
             );
             assert_eq!(next.fetched(), [], "it was not given out again yet");
-            let noted = next.note(fetched(70 | RESENT));
-            assert!(!noted.is_poisoned());
+            let in_flight = next.note(fetched(70 | RESENT));
+            assert!(!in_flight.is_poisoned());
             assert_eq!(next.fetched(), [fetched(70)]);
-            dies(noted);
+            dies(in_flight);
         }
         let (last, left) = server(words);
         assert!(left[0].is_poisoned() && left[0].attempts == 3);
-        let noted = last.note(fetched(70 | RESENT));
-        assert!(noted.is_poisoned());
-        drop(noted);
+        let in_flight = last.note(fetched(70 | RESENT));
+        assert!(in_flight.is_poisoned());
+        drop(in_flight);
         assert!(!last.note(fetched(74)).is_poisoned() && server(words).1.is_empty());
     }
 
@@ -486,12 +488,12 @@ mod tests {
     fn a_request_that_its_server_hung_over_is_poisoned_until_it_is_answered() {
         let words = words();
         let (first, _) = server(words);
-        let noted = first.note(fetched(70));
-        let slot = noted.slot.load(Ordering::Relaxed);
+        let in_flight = first.note(fetched(70));
+        let slot = in_flight.slot.load(Ordering::Relaxed);
         let mut request = first.0.table.get(slot).unwrap().1;
         request.since -= 3_500_000_000;
         first.0.table.put(slot, 70, &request);
-        dies(noted);
+        dies(in_flight);
         first.beat();
         for _ in 0..2 {
             // Nor does one that dies before it was given out again make it anew.
@@ -536,30 +538,30 @@ mod tests {
         let words = words();
         let (journal, _) = server(words);
         let wait = |unique: u64, path: &str| {
-            let noted = journal.note(fetched(unique));
-            noted.wait(&cgroup(path));
-            noted
+            let in_flight = journal.note(fetched(unique));
+            in_flight.wait(&cgroup(path));
+            in_flight
         };
         let before: Vec<_> = (1..=50).map(|unique| wait(unique, "/pods/other")).collect();
         let many: Vec<_> = (1001..=6000).map(|unique| wait(unique, "/pods/slow")).collect();
         let after: Vec<_> = (51..=100).map(|unique| wait(unique, &format!("/pods/{unique}"))).collect();
-        let noted = |journal: &Journal| {
+        let in_flight = |journal: &InFlightTable| {
             let mut all: Vec<_> = journal.left().iter().map(|left| left.fetched.unique).collect();
             all.sort_unstable();
             all
         };
-        let all = noted(&journal);
+        let all = in_flight(&journal);
         assert!(all.iter().copied().filter(|unique| *unique <= 100).eq(1..=100));
         assert!(all.len() > SLOTS / 2 && all.len() <= SLOTS - SPARE, "{}", all.len());
-        // What is no more noted is so again when a thread begins with it.
+        // Operation is no more in_flight is so again when a thread begins with it.
         let gone = (1001..=6000).find(|unique| !all.contains(unique)).unwrap();
-        let again = many.iter().find(|noted| noted.fetched.unique == gone).unwrap();
+        let again = many.iter().find(|in_flight| in_flight.fetched.unique == gone).unwrap();
         again.begin();
         assert_eq!(journal.fetched(), [fetched(gone)]);
         again.wait(&cgroup("/pods/slow"));
-        // What is answered leaves others' places alone.
+        // Operation is answered leaves others' places alone.
         drop(many);
-        assert!(noted(&journal).into_iter().eq(1..=100));
+        assert!(in_flight(&journal).into_iter().eq(1..=100));
         drop((before, after));
         assert!(journal.is_empty() && journal.0.slots.lock().free.len() == SLOTS);
         assert!(journal.0.slots.lock().waiting.is_empty());

@@ -11,7 +11,7 @@ pub struct Map<R> {
 }
 
 impl<R: Record> Map<R> {
-    /// Goes on with a table, and tells what a predecessor has left there. What it left half written is dropped.
+    /// Goes on with a table, and tells what a predecessor has left there. Operation it left half written is dropped.
     #[must_use]
     pub fn resume(table: Table<R>) -> (Self, Vec<(u64, R)>) {
         let mut map = Self { table, slots: HashMap::new(), free: Vec::new() };

@@ -42,7 +42,7 @@ impl<'w> Slot<'w> {
         }
     }
 
-    /// What was written last; `None` while it is being replaced, or where a writer has died over that.
+    /// Operation was written last; `None` while it is being replaced, or where a writer has died over that.
     pub(crate) fn read(self) -> Option<Vec<u64>> {
         let before = self.words[0].load(Ordering::Acquire);
         if before % 2 == 1 {

@@ -7,7 +7,7 @@ use super::seqlock::{HEAD, Slot};
 use super::word::{Ordering, Word};
 use std::marker::PhantomData;
 
-/// What a table holds.
+/// Operation a table holds.
 pub trait Record: Sized {
     /// To be increased whenever the words of a record come to mean something else.
     const VERSION: u64;
@@ -17,7 +17,7 @@ pub trait Record: Sized {
     /// Its words.
     fn save(&self) -> impl Iterator<Item = u64>;
 
-    /// What was saved in these words; `None` if that was no record.
+    /// Operation was saved in these words; `None` if that was no record.
     fn restore(words: &[u64]) -> Option<Self>;
 }
 
@@ -192,7 +192,7 @@ mod loom_tests {
     use super::*;
     use loom::thread;
 
-    fn is_whole((key, twins): (u64, Twins)) -> bool {
+    fn is_fully_visible((key, twins): (u64, Twins)) -> bool {
         twins.0 == twins.1 && twins.0 == key
     }
 
@@ -205,7 +205,7 @@ mod loom_tests {
                 table.remove(0);
                 table.put(0, 2, &Twins(2, 2));
             });
-            assert!(table.get(0).is_none_or(is_whole));
+            assert!(table.get(0).is_none_or(is_fully_visible));
             writer.join().unwrap();
             assert_eq!(table.get(0), Some((2, Twins(2, 2))));
         });
@@ -221,7 +221,11 @@ mod loom_tests {
                     table.put(slot, key, &Twins(key, key));
                 })
             });
-            assert!(table.iter().all(|(slot, key, twins)| key == slot as u64 + 1 && is_whole((key, twins))));
+            assert!(
+                table
+                    .iter()
+                    .all(|(slot, key, twins)| key == slot as u64 + 1 && is_fully_visible((key, twins)))
+            );
             for writer in writers {
                 writer.join().unwrap();
             }
@@ -236,7 +240,7 @@ mod loom_tests {
             table.put(0, 1, &Twins(1, 1));
             let dying = thread::spawn(move || table.slot(0).die_writing(&[1, 9]));
             let other = thread::spawn(move || table.put(1, 2, &Twins(2, 2)));
-            assert!(table.get(0).is_none_or(is_whole));
+            assert!(table.get(0).is_none_or(is_fully_visible));
             dying.join().unwrap();
             other.join().unwrap();
             assert_eq!(table.iter().collect::<Vec<_>>(), [(1, 2, Twins(2, 2))]);

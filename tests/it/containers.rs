@@ -368,7 +368,7 @@ fn counters_outlive_the_daemon() {
         answers.by_ref().take_while(|line| line != "end").collect::<Vec<_>>()
     };
     let set_quota = |quota: u32| {
-        let layout = cgprocfs::kernel::Layout::detect(Path::new("/")).unwrap();
+        let layout = cgprocfs::kernel::CgroupMounts::detect(Path::new("/")).unwrap();
         let cpu = layout.cpu.unwrap();
         let directory = cpu.mount_point.join(&bundle.id);
         match cpu.version {
@@ -451,7 +451,7 @@ fn show_what_is_counted(spinners: usize, quota: u32, processors: u32) {
     bundle.with_programs_of_the_host();
     bundle.change(|spec| spec["linux"]["resources"]["cpu"]["quota"] = json!(quota));
     let usage = || {
-        let cpuacct = cgprocfs::kernel::Layout::detect(Path::new("/")).unwrap().cpuacct.unwrap();
+        let cpuacct = cgprocfs::kernel::CgroupMounts::detect(Path::new("/")).unwrap().cpuacct.unwrap();
         let directory = cpuacct.mount_point.join(&bundle.id);
         match cpuacct.version {
             CgroupVersion::V1 => {

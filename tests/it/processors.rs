@@ -7,7 +7,7 @@ pub use load::read_load;
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::{MOUNT, Need, PYTHON, cgprocfs, output, test};
-use cgprocfs::kernel::Layout;
+use cgprocfs::kernel::CgroupMounts;
 use cgprocfs_core::parse::CgroupVersion;
 use libtest_mimic::Trial;
 use std::path::Path;
@@ -147,7 +147,7 @@ fn number_for_psutil() {
 /// A file of the container's own cgroup, from within, whose first line ends with how long that has run, and how many of its
 /// units are a second.
 fn counter() -> (String, f64) {
-    let layout = Layout::detect(Path::new("/")).unwrap();
+    let layout = CgroupMounts::detect(Path::new("/")).unwrap();
     let hierarchy = layout.cpuacct.unwrap();
     let directory = format!("{}/cgprocfs-run-$PPID-*", hierarchy.mount_point.display());
     match hierarchy.version {
@@ -285,7 +285,7 @@ fn uptime_and_free() {
 
 /// While the limit changes, as fast as they can be read.
 fn counters_never_go_back() {
-    let layout = Layout::detect(Path::new("/")).unwrap();
+    let layout = CgroupMounts::detect(Path::new("/")).unwrap();
     let cpu = layout.cpu.expect("the cpu controller");
     let directory = format!("{}/cgprocfs-run-$PPID-*", cpu.mount_point.display());
     let set = match cpu.version {
@@ -335,7 +335,7 @@ impl Drop for Contention {
 /// others want each processor. The last program sleeps between ticks, when nobody samples it.
 fn time_under_contention() {
     let _contention = Contention::start(2);
-    let layout = Layout::detect(Path::new("/")).unwrap().cpuacct.unwrap();
+    let layout = CgroupMounts::detect(Path::new("/")).unwrap().cpuacct.unwrap();
     let directory = format!("{}/cgprocfs-run-$PPID-*", layout.mount_point.display());
     let (file, unit) = match layout.version {
         CgroupVersion::V1 => ("cpuacct.usage", 1e9),

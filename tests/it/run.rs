@@ -248,7 +248,7 @@ fn signals_reach_the_program() {
 
 /// The cgroup of a run's program, by its process id.
 fn cgroup_dir(run: u32) -> Option<PathBuf> {
-    let layout = cgprocfs::kernel::Layout::detect(std::path::Path::new("/")).unwrap();
+    let layout = cgprocfs::kernel::CgroupMounts::detect(std::path::Path::new("/")).unwrap();
     let prefix = format!("cgprocfs-run-{run}-");
     let entries = fs::read_dir(layout.memory.mount_point).unwrap().map(Result::unwrap);
     entries
@@ -285,7 +285,7 @@ fn killed_run_leaves_nothing() {
 
 fn background_processes_and_subcgroups_go() {
     let script = "top=$(ls -d $0/cgprocfs-run-$PPID-*); mkdir -p $top/a/b; sleep 60 & echo $! > $top/a/b/cgroup.procs; echo $!";
-    let layout = cgprocfs::kernel::Layout::detect(std::path::Path::new("/")).unwrap();
+    let layout = cgprocfs::kernel::CgroupMounts::detect(std::path::Path::new("/")).unwrap();
     let mut process = run_command(&["--", "sh", "-c", script, layout.memory.mount_point.to_str().unwrap()])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
@@ -302,7 +302,7 @@ fn background_processes_and_subcgroups_go() {
 
 /// A program that makes cgroups below its own sees the whole container from there.
 fn subcgroups_are_part_of_the_container() {
-    let layout = cgprocfs::kernel::Layout::detect(std::path::Path::new("/")).unwrap();
+    let layout = cgprocfs::kernel::CgroupMounts::detect(std::path::Path::new("/")).unwrap();
     let script = "top=$(ls -d $0/cgprocfs-run-$PPID-*); mkdir $top/sub; sleep 60 | \"$@\" & \
         until grep -qE 'AnonPages: +[2-9][0-9]{4} kB' /proc/meminfo; do sleep 0.05; done; \
         echo 0 > $top/sub/cgroup.procs && grep -E 'MemTotal|AnonPages' /proc/meminfo";
@@ -331,7 +331,7 @@ fn limit_on_open_files_is_the_callers() {
 /// The views are read in cgroups of the program's own making, which are gone then.
 fn files_of_removed_cgroups_are_closed() {
     const COUNT: usize = 40;
-    let layout = cgprocfs::kernel::Layout::detect(std::path::Path::new("/")).unwrap();
+    let layout = cgprocfs::kernel::CgroupMounts::detect(std::path::Path::new("/")).unwrap();
     let top = layout.memory.mount_point.display();
     let script = format!(
         "top=$(ls -d {top}/cgprocfs-run-$PPID-*); for i in $(seq {COUNT}); do mkdir $top/$i; \

@@ -4,7 +4,7 @@ use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::helper::{self, Running};
 use crate::common::{Need, finish, test, wait_until};
-use cgprocfs::kernel::Layout;
+use cgprocfs::kernel::CgroupMounts;
 use libtest_mimic::Trial;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::process::{Pid, Signal, kill_process};
@@ -53,7 +53,7 @@ struct Container {
 impl Container {
     fn new() -> Self {
         let memory = Cgroup::new();
-        let top = Layout::detect(Path::new("/")).unwrap().pressure.unwrap().mount_point;
+        let top = CgroupMounts::detect(Path::new("/")).unwrap().pressure.unwrap().mount_point;
         let pressure = top.join(memory.dir.file_name().unwrap());
         // On v2 it is the same one.
         if !pressure.exists() {

@@ -3,13 +3,13 @@
 //! Before Linux 6.9 nobody gives a request out again that was fetched by a process which then died. Most are in the
 //! journal; one that the process had no time to note is still where it was read to.
 
-use crate::state::in_flight::{Fetched, What};
+use crate::state::in_flight::{InFlightRequest, Operation};
 use crate::sys::{MOST_REQUEST_BUFFERS, REQUEST_BUFFER, put_requests_into};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// How much of a memory they take, in bytes. What is never touched costs nothing.
+/// How much of a memory they take, in bytes. Operation is never touched costs nothing.
 pub(crate) const LENGTH: usize = MOST_REQUEST_BUFFERS * REQUEST_BUFFER;
 
 /// Has the requests that this process fetches be kept in `memory`, from `offset` on.
@@ -20,7 +20,7 @@ pub(crate) fn keep(memory: BorrowedFd<'_>, offset: u64, threads: usize) -> io::R
 }
 
 /// The last request that each thread of the process before has fetched, whether it was answered or not.
-pub(crate) fn last_fetched(memory: BorrowedFd<'_>, offset: u64) -> io::Result<Vec<Fetched>> {
+pub(crate) fn last_fetched(memory: BorrowedFd<'_>, offset: u64) -> io::Result<Vec<InFlightRequest>> {
     let mut requests = Vec::new();
     for number in 0..MOST_REQUEST_BUFFERS {
         let mut head = [0; HEADER + READ_HEADER];
@@ -46,7 +46,7 @@ mod opcode {
 }
 
 /// `None` where there is no request, or one that has no answer.
-fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<Fetched> {
+fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<InFlightRequest> {
     let word = |at: usize| u32::from_ne_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
     let long = |at: usize| {
         let mut bytes = [0; 8];
@@ -56,15 +56,15 @@ fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<Fetched> {
     let what = match word(4) {
         opcode::FORGET | opcode::BATCH_FORGET => return None,
         opcode::READ => {
-            What::Read { handle: long(HEADER), offset: long(HEADER + 8), size: word(HEADER + 16) }
+            Operation::Read { handle: long(HEADER), offset: long(HEADER + 8), size: word(HEADER + 16) }
         }
-        opcode::OPEN => What::Open { flags: word(HEADER).cast_signed() },
-        opcode::LOOKUP | opcode::GETATTR | opcode::STATFS => What::Lookup,
-        opcode::RELEASE => What::Release,
-        _ => What::Other,
+        opcode::OPEN => Operation::Open { flags: word(HEADER).cast_signed() },
+        opcode::LOOKUP | opcode::GETATTR | opcode::STATFS => Operation::Lookup,
+        opcode::RELEASE => Operation::Release,
+        _ => Operation::Other,
     };
     let unique = long(8);
-    (unique != 0).then(|| Fetched { unique, pid: word(32), ino: long(16), what })
+    (unique != 0).then(|| InFlightRequest { unique, pid: word(32), ino: long(16), what })
 }
 
 #[cfg(test)]
@@ -85,11 +85,14 @@ mod tests {
 
     #[test]
     fn requests_are_known_by_their_headers() {
-        let what = What::Read { handle: 5 << 32, offset: 4096, size: 512 };
-        assert_eq!(parse(&head(opcode::READ)), Some(Fetched { unique: 70, pid: 1234, ino: 16, what }));
+        let what = Operation::Read { handle: 5 << 32, offset: 4096, size: 512 };
+        assert_eq!(
+            parse(&head(opcode::READ)),
+            Some(InFlightRequest { unique: 70, pid: 1234, ino: 16, what })
+        );
         let what = |opcode| parse(&head(opcode)).map(|request| request.what);
-        assert_eq!(what(opcode::OPEN), Some(What::Open { flags: 0 }));
-        assert_eq!(what(opcode::LOOKUP), Some(What::Lookup));
+        assert_eq!(what(opcode::OPEN), Some(Operation::Open { flags: 0 }));
+        assert_eq!(what(opcode::LOOKUP), Some(Operation::Lookup));
         assert_eq!(parse(&head(opcode::FORGET)), None);
         assert_eq!(parse(&[0; HEADER + READ_HEADER]), None);
     }

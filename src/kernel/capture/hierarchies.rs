@@ -7,7 +7,7 @@ use super::lists::{BELOW, OF_CGROUP, OF_HUGE_PAGES, OF_PROTECTED};
 use super::tree::Directory;
 use crate::error::Error;
 use crate::kernel::cgroup::descent::{Descent, downward};
-use crate::kernel::cgroup::layout::Hierarchy;
+use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::identity::caller::Caller;
 use crate::kernel::procfs::{PATH_DIR, READ};
 use cgprocfs_core::parse::CgroupVersion;
@@ -25,14 +25,14 @@ const DEPTH: usize = 64;
 
 impl Copy<'_> {
     pub(crate) fn cgroups(&mut self, caller: &Caller<'_>) -> Result<(), CopyError> {
-        let layout = &self.source.layout;
+        let cgroup_mounts = &self.source.cgroup_mounts;
         let mut seen: Vec<&Path> = Vec::new();
-        for hierarchy in layout.all() {
+        for hierarchy in cgroup_mounts.all() {
             if seen.contains(&hierarchy.mount_point.as_path()) {
                 continue;
             }
             seen.push(&hierarchy.mount_point);
-            let is_of_memory = hierarchy.mount_point == layout.memory.mount_point;
+            let is_of_memory = hierarchy.mount_point == cgroup_mounts.memory.mount_point;
             self.hierarchy(hierarchy, caller, is_of_memory)?;
         }
         Ok(())
@@ -75,7 +75,7 @@ impl Copy<'_> {
             if in_container {
                 self.tasks(hierarchy, &from, &to)?;
             }
-            if is_of_memory && !(*level == b"/" && hierarchy.top_is_host) {
+            if is_of_memory && !(*level == b"/" && hierarchy.is_hierarchy_root) {
                 let next = levels.get(index + 1).map_or(&b""[..], |next| last_name(next));
                 self.children(hierarchy, &from, &to, next, in_container, 0)?;
             }
@@ -154,8 +154,8 @@ impl Copy<'_> {
     /// Whether tasks that seem to be uninterruptible are frozen, by the freezer of cgroup v1. Where they are in another cgroup
     /// than the reader and those above it, that has another name.
     pub(crate) fn freezers(&self, caller: &Caller<'_>) -> Result<(), CopyError> {
-        let (procfs, layout) = (&self.source.procfs, &self.source.layout);
-        let Some(hierarchy) = &layout.freezer else { return Ok(()) };
+        let (procfs, cgroup_mounts) = (&self.source.procfs, &self.source.cgroup_mounts);
+        let Some(hierarchy) = &cgroup_mounts.freezer else { return Ok(()) };
         let top = self.root.below(&hierarchy.mount_point)?;
         let own = caller.own_in(hierarchy).unwrap_or(b"/");
         let mut others: Vec<Vec<u8>> = Vec::new();

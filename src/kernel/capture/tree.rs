@@ -1,7 +1,7 @@
 //! Writing a tree. From directory to directory, for whole paths may be longer than the kernel takes.
 
 use super::error::CopyError;
-use crate::error::printable;
+use crate::error::escaped;
 use crate::kernel::procfs::PATH_DIR;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
@@ -70,7 +70,7 @@ impl Directory {
 }
 
 fn make(directory: impl std::os::fd::AsFd, name: &[u8]) -> Result<Directory, CopyError> {
-    let failed = |e: Errno| CopyError::Write(printable(name), e.into());
+    let failed = |e: Errno| CopyError::Write(escaped(name), e.into());
     let path = OsStr::from_bytes(name);
     match mkdirat(&directory, path, Mode::from_raw_mode(0o755)) {
         Ok(()) | Err(Errno::EXIST) => {}

@@ -1,10 +1,10 @@
 //! The open files of one cgroup. They are read by `pread`, which costs a tenth of opening anew.
 
-use super::layout::Hierarchy;
 use super::memory_files::{MemoryFiles, SwapFiles, names, open_file};
+use super::mounts::Hierarchy;
 use super::paths::Place;
 use super::protection::Protected;
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use crate::kernel::procfs::{PATH_DIR, read_whole};
 use crate::rate_limited_log::{odd_counter, odd_value};
 use cgprocfs_core::parse::CgroupVersion;
@@ -35,8 +35,8 @@ impl CgroupFiles {
     /// Opens the files of the cgroup at `path`, which `place` is a way to.
     pub(crate) fn open(hierarchy: &Hierarchy, path: &[u8], place: Place<'_>) -> Result<Self, Error> {
         let dir = openat(place.0, place.1, PATH_DIR, Mode::empty()).map_err(|e| Error::of_cgroup(path, e))?;
-        let inode = fstat(&dir).map_err(|e| Error::unreadable(printable(path), e))?.st_ino;
-        let is_root = path == b"/" && hierarchy.top_is_host;
+        let inode = fstat(&dir).map_err(|e| Error::unreadable(escaped(path), e))?.st_ino;
+        let is_root = path == b"/" && hierarchy.is_hierarchy_root;
         let memory = MemoryFiles::open(hierarchy.version, is_root, &dir, path)?;
         let files = Self {
             path: path.to_vec(),
@@ -59,7 +59,7 @@ impl CgroupFiles {
     /// Checks that the controller was not enabled since, which nothing else would show.
     pub(crate) fn verify_controller(&self) -> Result<(), Error> {
         if self.memory.is_none() && self.has_file_of_controller() {
-            return Err(Error::CgroupGone(printable(&self.path)));
+            return Err(Error::CgroupGone(escaped(&self.path)));
         }
         Ok(())
     }
@@ -74,7 +74,7 @@ impl CgroupFiles {
 
     /// Whether opening it again by the same way would give the same.
     pub(crate) fn is_current(&self, hierarchy: &Hierarchy, place: Place<'_>) -> bool {
-        let is_host = self.path == b"/" && hierarchy.top_is_host;
+        let is_host = self.path == b"/" && hierarchy.is_hierarchy_root;
         self.verify_name(place).is_ok() && (is_host || self.memory.is_some() == self.has_file_of_controller())
     }
 
@@ -83,7 +83,7 @@ impl CgroupFiles {
     pub(crate) fn verify_name(&self, place: Place<'_>) -> Result<(), Error> {
         match rustix::fs::statat(place.0, place.1, AtFlags::empty()) {
             Ok(now) if now.st_ino == self.inode => Ok(()),
-            _ => Err(Error::CgroupGone(printable(&self.path))),
+            _ => Err(Error::CgroupGone(escaped(&self.path))),
         }
     }
 
@@ -232,7 +232,7 @@ impl CgroupFiles {
 
     /// Every kernel has the one that has the other.
     fn lacks(&self, name: &str) -> Error {
-        Error::unreadable(format!("{}/{name}", printable(&self.path)), Errno::NOENT)
+        Error::unreadable(format!("{}/{name}", escaped(&self.path)), Errno::NOENT)
     }
 
     fn read<T>(
@@ -242,7 +242,7 @@ impl CgroupFiles {
         buffer: &mut Vec<u8>,
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
     ) -> Result<T, Error> {
-        let path = || format!("{}/{name}", printable(&self.path));
+        let path = || format!("{}/{name}", escaped(&self.path));
         read_whole(file, buffer).map_err(|e| Error::unreadable(path(), e))?;
         parse(buffer).map_err(|e| Error::malformed(path(), e))
     }

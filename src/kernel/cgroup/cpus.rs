@@ -2,7 +2,7 @@
 
 use super::cpusets;
 use super::descent::{Descent, downward};
-use super::layout::{Hierarchy, Layout};
+use super::mounts::{CgroupMounts, Hierarchy};
 use super::raw_files::{read, read_sound};
 use crate::error::Error;
 use crate::kernel::host::files::HostFiles;
@@ -18,7 +18,7 @@ use cgprocfs_core::parse::cpu_time;
 /// Reads them. `quota` says whether bandwidth limits count.
 pub(crate) fn cpus(
     host: &HostFiles,
-    layout: &Layout,
+    cgroup_mounts: &CgroupMounts,
     caller: &Caller<'_>,
     quota: bool,
     buffer: &mut Vec<u8>,
@@ -26,13 +26,16 @@ pub(crate) fn cpus(
     let (online, rate) = (host.online()?, host.machine.tick_rate);
     let allowed = |cpuset| cpusets::processors(cpuset, caller, &online, buffer);
     Ok(Cpus {
-        allowed: layout.cpuset.as_ref().map_or(Ok(None), allowed)?,
+        allowed: cgroup_mounts.cpuset.as_ref().map_or(Ok(None), allowed)?,
         online,
-        quota: match &layout.cpu {
+        quota: match &cgroup_mounts.cpu {
             Some(cpu) if quota => least_quota(cpu, caller, buffer)?,
             _ => None,
         },
-        time: layout.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, rate, caller, buffer))?,
+        time: cgroup_mounts
+            .cpuacct
+            .as_ref()
+            .map_or(Ok(None), |cpuacct| time(cpuacct, rate, caller, buffer))?,
     })
 }
 
@@ -40,7 +43,7 @@ pub(crate) fn cpus(
 fn least_quota(cpu: &Hierarchy, caller: &Caller<'_>, buffer: &mut Vec<u8>) -> Result<Option<u64>, Error> {
     let (mut least, mut descent) = (None, Descent::new(cpu));
     let container = caller.limited_in(cpu)?;
-    for level in downward(container).filter(|&level| level != b"/" || !cpu.top_is_host) {
+    for level in downward(container).filter(|&level| level != b"/" || !cpu.is_hierarchy_root) {
         let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
         // One that makes no sense is no limit: whoever needs the number of processors has no other.
         let quota = match cpu.version {

@@ -1,7 +1,7 @@
 //! Which processors and memory nodes a cpuset lets its processes use.
 
 use super::descent::{Descent, downward};
-use super::layout::Hierarchy;
+use super::mounts::Hierarchy;
 use super::raw_files::{read, read_sound};
 use crate::error::Error;
 use crate::kernel::identity::caller::Caller;

@@ -1,7 +1,7 @@
 //! The way down to a cgroup. A tenant may nest thousands: whatever is read of every level is opened from a directory
 //! not far above it, for by its whole path the work would grow with the square of the depth.
 
-use super::layout::Hierarchy;
+use super::mounts::Hierarchy;
 use super::paths::Place;
 use super::paths::relative;
 use crate::kernel::procfs::PATH_DIR;

@@ -1,8 +1,8 @@
 //! Huge pages, as the hugetlb controller limits them. Few hosts have any: nothing is kept open for them.
 
 use super::descent::{Descent, downward};
-use super::layout::{Hierarchy, Layout};
 use super::memory_nodes::MemoryNodes;
+use super::mounts::{CgroupMounts, Hierarchy};
 use crate::error::Error;
 use crate::kernel::identity::caller::Caller;
 use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
@@ -23,12 +23,12 @@ use std::os::fd::OwnedFd;
 pub(crate) fn pools(
     directory: &OwnedFd,
     meminfo: &Meminfo,
-    layout: &Layout,
+    cgroup_mounts: &CgroupMounts,
     caller: &Caller<'_>,
     nodes: Option<(&MemoryNodes, &CpuList)>,
 ) -> Result<Option<Vec<HugePool>>, Error> {
     if meminfo.count(Field::HugePagesTotal).unwrap_or(0) == 0 && meminfo.kib(Field::Hugetlb) == Kib::ZERO
-        || layout.hugetlb.is_none() && nodes.is_none()
+        || cgroup_mounts.hugetlb.is_none() && nodes.is_none()
     {
         return Ok(None);
     }
@@ -46,7 +46,7 @@ pub(crate) fn pools(
             Some((total, free)) => (total.min(host_total), Some(free)),
             None => (host_total, None),
         };
-        let (levels, container) = match &layout.hugetlb {
+        let (levels, container) = match &cgroup_mounts.hugetlb {
             Some(hierarchy) => levels(hierarchy, size, caller)?,
             None => (Vec::new(), None),
         };
@@ -71,7 +71,7 @@ fn levels(
     };
     let (path, container) = (caller.own_in(hierarchy)?, caller.container_in(hierarchy)?);
     let (mut levels, mut descent) = (Vec::new(), Descent::new(hierarchy));
-    for level in downward(path).filter(|&level| level != b"/" || !hierarchy.top_is_host) {
+    for level in downward(path).filter(|&level| level != b"/" || !hierarchy.is_hierarchy_root) {
         let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
         let dir =
             openat(place.0, place.1, PATH_DIR, Mode::empty()).map_err(|e| Error::of_cgroup(level, e))?;

@@ -2,10 +2,10 @@
 
 use super::cgroup_files::CgroupFiles;
 use super::descent::{Descent, downward};
-use super::layout::{Hierarchy, Layout};
+use super::mounts::{CgroupMounts, Hierarchy};
 use super::paths::is_deep;
 use super::raw_files::{note_odd, read};
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use crate::kernel::host::files::HostFiles;
 use crate::kernel::identity::caller::Caller;
 use cgprocfs_core::parse::CgroupVersion;
@@ -19,12 +19,12 @@ use std::sync::{Arc, Weak};
 
 /// The cgroups that are open because some path goes through them. Containers share the levels above them.
 #[derive(Default)]
-pub(crate) struct Levels {
+pub(crate) struct CgroupCache {
     open: Mutex<HashMap<Vec<u8>, Weak<CgroupFiles>>>,
 }
 
 /// A reader's cgroup and all above it, with their files open.
-pub struct CgroupPath {
+pub struct CgroupAncestry {
     path: Vec<u8>,
     /// From the reader's own cgroup upward. The hierarchy's root is left out, but for a reader that is in
     /// it.
@@ -43,15 +43,15 @@ struct OnPath {
     files: Option<Arc<CgroupFiles>>,
 }
 
-impl Levels {
+impl CgroupCache {
     /// Opens the cgroup at `path` and every level above it.
-    pub(crate) fn path(&self, hierarchy: &Hierarchy, path: &[u8]) -> Result<CgroupPath, Error> {
-        let in_root = path == b"/" && hierarchy.top_is_host;
+    pub(crate) fn path(&self, hierarchy: &Hierarchy, path: &[u8]) -> Result<CgroupAncestry, Error> {
+        let in_root = path == b"/" && hierarchy.is_hierarchy_root;
         let is_deep = is_deep(path);
         let mut descent = Descent::new(hierarchy);
         let mut levels = Vec::new();
         for level in downward(path) {
-            if level == b"/" && !in_root && hierarchy.top_is_host {
+            if level == b"/" && !in_root && hierarchy.is_hierarchy_root {
                 continue;
             }
             let is_kept = !is_deep || level.len() == path.len();
@@ -64,7 +64,7 @@ impl Levels {
             });
         }
         levels.reverse();
-        Ok(CgroupPath { path: path.to_vec(), levels, in_root })
+        Ok(CgroupAncestry { path: path.to_vec(), levels, in_root })
     }
 
     fn level(
@@ -101,7 +101,7 @@ impl Levels {
     }
 }
 
-impl CgroupPath {
+impl CgroupAncestry {
     /// How many files it may keep open, those that other paths share counted in.
     #[must_use]
     pub fn open_files(&self) -> usize {
@@ -110,9 +110,9 @@ impl CgroupPath {
 
     /// Checks that the reader's cgroup is still the one whose files are open. The levels above it need no
     /// look of their own: none of them can be replaced while it stays.
-    pub(crate) fn verify(&self, layout: &Layout) -> Result<(), Error> {
+    pub(crate) fn verify(&self, cgroup_mounts: &CgroupMounts) -> Result<(), Error> {
         let leaf = self.levels.first().and_then(|level| level.files.as_ref());
-        leaf.map_or(Ok(()), |leaf| leaf.verify_name(layout.memory.place(&self.path)))
+        leaf.map_or(Ok(()), |leaf| leaf.verify_name(cgroup_mounts.memory.place(&self.path)))
     }
 
     /// The kernel's number for the reader's cgroup.
@@ -132,12 +132,12 @@ impl CgroupPath {
         &self,
         needs: Needs,
         host: &HostFiles,
-        layout: &Layout,
+        cgroup_mounts: &CgroupMounts,
         caller: &Caller<'_>,
         buffer: &mut Vec<u8>,
     ) -> Result<Snapshot, Error> {
         if self.in_root {
-            return host.load(layout, needs, buffer);
+            return host.load(cgroup_mounts, needs, buffer);
         }
         let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo(buffer)?) } else { None };
         for files in self.levels.iter().filter_map(|level| level.files.as_ref()) {
@@ -151,11 +151,11 @@ impl CgroupPath {
                 // Of other controllers' numbers it may have its own.
                 return Ok(Snapshot::of_memory(None, host.machine, Scope::Container(Container::default())));
             }
-            return host.load(layout, needs, buffer);
+            return host.load(cgroup_mounts, needs, buffer);
         };
         let mut container = Container { index: shown, ..Container::default() };
         if let Some(meminfo) = &meminfo {
-            host.fill_room(&mut container, meminfo, layout, caller, buffer)?;
+            host.fill_room(&mut container, meminfo, cgroup_mounts, caller, buffer)?;
         }
         let bounds = meminfo.as_ref().map(|meminfo| Bounds::of(meminfo, &container, caller.may_take_long));
         let wanted = Wanted {
@@ -163,9 +163,10 @@ impl CgroupPath {
             usage: needs.covers(Needs::USAGE),
             text: needs.covers(Needs::cgroup_file(CgroupFile::MemoryStat)),
         };
-        let (levels, text) = self.read_levels(wanted, bounds, layout, &mut container.swappiness, buffer)?;
+        let (levels, text) =
+            self.read_levels(wanted, bounds, cgroup_mounts, &mut container.swappiness, buffer)?;
         container.levels = levels;
-        if layout.memory.version == CgroupVersion::V2 && meminfo.as_ref().is_some_and(has_swap) {
+        if cgroup_mounts.memory.version == CgroupVersion::V2 && meminfo.as_ref().is_some_and(has_swap) {
             container.swappiness = host.swappiness(buffer);
         }
         let mut snapshot = Snapshot::of_memory(meminfo, host.machine, Scope::Container(container));
@@ -177,7 +178,7 @@ impl CgroupPath {
             snapshot.cgroup_files.push((CgroupFile::MemoryStat, is_own.then_some(text)));
         }
         if needs.covers(Needs::NUMA_STAT) {
-            snapshot.numa_stat = self.numa_stat(&snapshot.scope, layout, buffer)?;
+            snapshot.numa_stat = self.numa_stat(&snapshot.scope, cgroup_mounts, buffer)?;
         }
         Ok(snapshot)
     }
@@ -186,13 +187,13 @@ impl CgroupPath {
     fn numa_stat(
         &self,
         scope: &Scope,
-        layout: &Layout,
+        cgroup_mounts: &CgroupMounts,
         buffer: &mut Vec<u8>,
     ) -> Result<Option<NumaStat>, Error> {
         let Scope::Container(container) = scope else { return Ok(None) };
         let shown = self.levels.iter().filter(|level| level.has_controller).nth(container.effective_level());
         let Some(shown) = shown else { return Ok(None) };
-        let (path, mut descent) = (self.path_to(shown), Descent::new(&layout.memory));
+        let (path, mut descent) = (self.path_to(shown), Descent::new(&cgroup_mounts.memory));
         for level in downward(path) {
             descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
         }
@@ -205,7 +206,7 @@ impl CgroupPath {
         &self,
         wanted: Wanted,
         mut bounds: Option<Bounds>,
-        layout: &Layout,
+        cgroup_mounts: &CgroupMounts,
         swappiness: &mut Option<u64>,
         buffer: &mut Vec<u8>,
     ) -> Result<(Vec<Level>, Vec<u8>), Error> {
@@ -233,14 +234,14 @@ impl CgroupPath {
             }
             return Ok((levels, text));
         }
-        let mut descent = Descent::new(&layout.memory);
+        let mut descent = Descent::new(&cgroup_mounts.memory);
         let downward: Vec<_> = with_controller().enumerate().collect();
         for (index, (on_path, level)) in downward.into_iter().rev() {
             let path = self.path_to(level);
             let place = descent.to(path).map_err(|e| Error::of_cgroup(path, e))?;
-            let files = CgroupFiles::open(&layout.memory, path, place)?;
+            let files = CgroupFiles::open(&cgroup_mounts.memory, path, place)?;
             if files.inode() != level.inode || !files.has_controller() {
-                return Err(Error::CgroupGone(printable(path)));
+                return Err(Error::CgroupGone(escaped(path)));
             }
             levels.push(read(index, on_path, &files, buffer)?);
         }

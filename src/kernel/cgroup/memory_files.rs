@@ -1,6 +1,6 @@
 //! The memory controller's files in one cgroup, by their names in both versions.
 
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use crate::kernel::procfs::READ;
 use cgprocfs_core::parse::CgroupVersion;
 use rustix::fs::{Mode, openat};
@@ -70,6 +70,6 @@ pub(crate) fn open_file(dir: &OwnedFd, name: &str, path: &[u8]) -> Result<Option
     match openat(dir, name, READ, Mode::empty()) {
         Ok(file) => Ok(Some(file)),
         Err(Errno::NOENT) => Ok(None),
-        Err(e) => Err(Error::unreadable(format!("{}/{name}", printable(path)), e)),
+        Err(e) => Err(Error::unreadable(format!("{}/{name}", escaped(path)), e)),
     }
 }

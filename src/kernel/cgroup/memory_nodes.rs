@@ -1,7 +1,7 @@
 //! The machine's memory nodes, of which a cpuset may have some only.
 
 use super::cpusets;
-use super::layout::Hierarchy;
+use super::mounts::Hierarchy;
 use crate::error::Error;
 use crate::kernel::bare::Bare;
 use crate::kernel::host::node_files::NodeFiles;

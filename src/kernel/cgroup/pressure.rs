@@ -1,9 +1,9 @@
 //! Files of pressure that stay open to be looked at again and again.
 
-use super::layout::Layout;
+use super::mounts::CgroupMounts;
 use super::paths::relative;
 use super::raw_files::no_account;
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use crate::kernel::host::files::HostFiles;
 use crate::kernel::identity::caller::Caller;
 use crate::kernel::procfs::READ;
@@ -29,7 +29,7 @@ impl PressureFile {
 
     /// That of the container's cgroup; `None` where it has no cgroup of v2.
     pub(crate) fn of_container(
-        layout: &Layout,
+        cgroup_mounts: &CgroupMounts,
         caller: &Caller<'_>,
         file: CgroupFile,
     ) -> Result<Option<Self>, Error> {
@@ -39,12 +39,12 @@ impl PressureFile {
             CgroupFile::PressureIo => "io.pressure",
             _ => return Ok(None),
         };
-        let Some(hierarchy) = &layout.pressure else { return Ok(None) };
+        let Some(hierarchy) = &cgroup_mounts.pressure else { return Ok(None) };
         let Some(container) = caller.container_in(hierarchy)? else { return Ok(None) };
         match openat(&hierarchy.dir, relative(container).join(name), READ, Mode::empty()) {
             Ok(file) => Ok(Some(Self(file))),
             Err(Errno::NOENT) => no_account(hierarchy, container).map(|()| None),
-            Err(e) => Err(Error::unreadable(format!("{}/{name}", printable(container)), e)),
+            Err(e) => Err(Error::unreadable(format!("{}/{name}", escaped(container)), e)),
         }
     }
 

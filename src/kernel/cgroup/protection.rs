@@ -4,7 +4,7 @@
 //! its `memory.min` (`mem_cgroup_calculate_protection()`, `mm/memcontrol.c`): what such a child has cached,
 //! nobody else can have. `memory.low` gives way before the kernel kills, so that it does not count here.
 
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
 use crate::sys;
 use cgprocfs_core::parse::CgroupVersion;
@@ -92,7 +92,7 @@ impl Protected {
             seen.as_ref().map(|(seen, until)| (Arc::clone(seen), Instant::now() < *until + longer))
         };
         let known = || known_for(Duration::ZERO);
-        let takes_long = || Error::TakesLong(printable(path));
+        let takes_long = || Error::TakesLong(escaped(path));
         match known() {
             Some((seen, true)) => return Ok(seen),
             // Directories of kernfs have a link for each child.
@@ -196,7 +196,7 @@ impl Child<'_> {
         buffer: &mut Vec<u8>,
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
     ) -> Result<Option<T>, Error> {
-        let shown = || format!("{}/{}/{file}", printable(self.path), printable(self.name.to_bytes()));
+        let shown = || format!("{}/{}/{file}", escaped(self.path), escaped(self.name.to_bytes()));
         let read = |buffer: &mut Vec<u8>| {
             let directory = openat(self.parent, self.name, PATH_DIR, Mode::empty())?;
             read_whole(openat(directory, file, READ, Mode::empty())?, buffer)

@@ -1,9 +1,9 @@
 //! Files of a container's cgroup that are read as they are, and not kept open.
 
 use super::events;
-use super::layout::{Hierarchy, Layout};
+use super::mounts::{CgroupMounts, Hierarchy};
 use super::paths::Place;
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use crate::kernel::identity::caller::Caller;
 use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
 use crate::rate_limited_log::{odd_counter, odd_value};
@@ -17,19 +17,21 @@ use rustix::io::Errno;
 
 /// Reads one; `None` where the container has none.
 pub(crate) fn text_of(
-    layout: &Layout,
+    cgroup_mounts: &CgroupMounts,
     caller: &Caller<'_>,
     file: CgroupFile,
     buffer: &mut Vec<u8>,
 ) -> Result<Option<Vec<u8>>, Error> {
     let (hierarchy, names) = match file {
-        CgroupFile::PressureCpu => (layout.pressure.as_ref(), [&["cpu.pressure"][..]; 2]),
-        CgroupFile::PressureMemory => (layout.pressure.as_ref(), [&["memory.pressure"][..]; 2]),
-        CgroupFile::PressureIo => (layout.pressure.as_ref(), [&["io.pressure"][..]; 2]),
-        CgroupFile::MemoryStat => (Some(&layout.memory), [&["memory.stat"][..]; 2]),
-        CgroupFile::MemoryEvents => (Some(&layout.memory), [&["memory.oom_control"][..], &["memory.events"]]),
+        CgroupFile::PressureCpu => (cgroup_mounts.pressure.as_ref(), [&["cpu.pressure"][..]; 2]),
+        CgroupFile::PressureMemory => (cgroup_mounts.pressure.as_ref(), [&["memory.pressure"][..]; 2]),
+        CgroupFile::PressureIo => (cgroup_mounts.pressure.as_ref(), [&["io.pressure"][..]; 2]),
+        CgroupFile::MemoryStat => (Some(&cgroup_mounts.memory), [&["memory.stat"][..]; 2]),
+        CgroupFile::MemoryEvents => {
+            (Some(&cgroup_mounts.memory), [&["memory.oom_control"][..], &["memory.events"]])
+        }
         CgroupFile::Io => (
-            layout.io.as_ref(),
+            cgroup_mounts.io.as_ref(),
             [
                 &["blkio.throttle.io_service_bytes_recursive", "blkio.throttle.io_serviced_recursive"][..],
                 &["io.stat"],
@@ -89,7 +91,7 @@ fn add_kills_below(
     let directory = directory.map_err(|e| Error::of_cgroup(container, e))?;
     let below = events::kills_below(hierarchy.version, &directory, may_take_long);
     let Some(below) = below.map_err(|e| Error::of_cgroup(container, e))? else {
-        return Err(Error::TakesLong(printable(container)));
+        return Err(Error::TakesLong(escaped(container)));
     };
     if below > 0 {
         let own = count_of(text, "oom_kill");
@@ -106,7 +108,7 @@ pub(crate) fn read<T>(
     buffer: &mut Vec<u8>,
     parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
 ) -> Result<Option<T>, Error> {
-    let path = || format!("{}/{name}", printable(cgroup));
+    let path = || format!("{}/{name}", escaped(cgroup));
     let file = match openat(place.0, place.1.join(name), READ, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
@@ -138,7 +140,7 @@ pub(crate) fn read_sound<T>(
 pub(crate) fn no_account(hierarchy: &Hierarchy, cgroup: &[u8]) -> Result<(), Error> {
     let place = hierarchy.place(cgroup);
     match read(cgroup, place, "cgroup.pressure", &mut Vec::new(), |text| Ok(text.trim_ascii() == b"0"))? {
-        Some(true) => Err(Error::OfKernel(Errno::NOENT)),
+        Some(true) => Err(Error::Errno(Errno::NOENT)),
         Some(false) => Ok(()),
         None => statat(place.0, place.1, AtFlags::empty()).map(drop).map_err(|e| Error::of_cgroup(cgroup, e)),
     }

@@ -1,7 +1,7 @@
 //! Who is in a cgroup and in all below it.
 
-use super::layout::Hierarchy;
-use crate::error::{Error, printable};
+use super::mounts::Hierarchy;
+use crate::error::{Error, escaped};
 use crate::kernel::procfs::{PATH_DIR, READ};
 use cgprocfs_core::parse::decimal;
 use rustix::buffer::spare_capacity;
@@ -43,10 +43,10 @@ pub(crate) fn ids(
     file: &str,
     bounds: Bounds,
 ) -> Result<Ids, Error> {
-    let gone = || Error::CgroupGone(printable(path));
+    let gone = || Error::CgroupGone(escaped(path));
     let unreadable = |e: Errno| match e {
         Errno::NOENT | Errno::NODEV => gone(),
-        e => Error::unreadable(printable(path), e),
+        e => Error::unreadable(escaped(path), e),
     };
     let (directory, path) = hierarchy.place(path);
     let mut walk = Walk::new(file, bounds);
@@ -204,8 +204,8 @@ mod tests {
     /// The kernel gives out a page at a time, however much is asked for.
     #[test]
     fn a_long_list_is_read_to_its_end() {
-        let hierarchy =
-            crate::kernel::cgroup::layout::Layout::detect(Path::new("/")).map(|layout| layout.memory);
+        let hierarchy = crate::kernel::cgroup::mounts::CgroupMounts::detect(Path::new("/"))
+            .map(|cgroup_mounts| cgroup_mounts.memory);
         let Ok(hierarchy) = hierarchy else { return };
         let name = match hierarchy.version {
             cgprocfs_core::parse::CgroupVersion::V1 => "tasks",

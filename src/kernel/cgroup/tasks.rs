@@ -1,6 +1,6 @@
 //! The tasks of a container: how many there are, and in which state.
 
-use super::layout::{Hierarchy, Layout};
+use super::mounts::{CgroupMounts, Hierarchy};
 use super::subtree::{Bounds, ids};
 use crate::error::Error;
 use crate::kernel::procfs::{Procfs, READ, read_whole};
@@ -36,19 +36,19 @@ pub struct Depth {
 
 /// Looks at the tasks of the cgroup of that number at `path`, and of those below it; nobody else's.
 pub(crate) fn tasks(
-    layout: &Layout,
+    cgroup_mounts: &CgroupMounts,
     procfs: &Procfs,
     cgroup: (u64, &[u8]),
     depth: Depth,
 ) -> Result<TaskLook, Error> {
-    let file = match layout.memory.version {
+    let file = match cgroup_mounts.memory.version {
         CgroupVersion::V1 => "tasks",
         CgroupVersion::V2 => "cgroup.threads",
     };
     // First all there are, for only then is it known for how many one stands.
     let bounds = Bounds { cgroups: depth.cgroups, ids: usize::MAX };
-    let listed = ids(&layout.memory, cgroup, file, bounds)?;
-    let freezers = Freezers { hierarchy: layout.freezer.as_ref(), known: HashMap::new() };
+    let listed = ids(&cgroup_mounts.memory, cgroup, file, bounds)?;
+    let freezers = Freezers { hierarchy: cgroup_mounts.freezer.as_ref(), known: HashMap::new() };
     let (tasks, run_queue) = Looker { procfs, freezers, text: Vec::new() }.look(&listed.ids, depth);
     Ok(TaskLook { tasks, run_queue, are_all: listed.are_all })
 }

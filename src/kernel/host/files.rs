@@ -4,8 +4,8 @@ use crate::error::Error;
 use crate::kernel::bare::Bare;
 use crate::kernel::cgroup::cgroup_files::CgroupFiles;
 use crate::kernel::cgroup::huge_pages;
-use crate::kernel::cgroup::layout::Layout;
 use crate::kernel::cgroup::memory_nodes::MemoryNodes;
+use crate::kernel::cgroup::mounts::CgroupMounts;
 use crate::kernel::identity::caller::Caller;
 use crate::kernel::procfs::{PATH_DIR, Procfs, READ, private_instance, read_whole};
 use cgprocfs_core::machine::{Machine, TickRate};
@@ -81,19 +81,19 @@ impl HostFiles {
         &self,
         container: &mut Container,
         meminfo: &Meminfo,
-        layout: &Layout,
+        cgroup_mounts: &CgroupMounts,
         caller: &Caller<'_>,
         buffer: &mut Vec<u8>,
     ) -> Result<(), Error> {
         container.given_back = self.given_back(buffer);
-        let allowed = self.nodes.allowed(layout.cpuset.as_ref(), caller, buffer)?;
+        let allowed = self.nodes.allowed(cgroup_mounts.cpuset.as_ref(), caller, buffer)?;
         container.nodes = match &allowed {
             Some(allowed) => self.nodes.memory(allowed, buffer)?,
             None => None,
         };
         if let Some(directory) = &self.hugepages {
             let nodes = allowed.as_ref().map(|allowed| (&self.nodes, allowed));
-            container.huge_pages = huge_pages::pools(directory, meminfo, layout, caller, nodes)?;
+            container.huge_pages = huge_pages::pools(directory, meminfo, cgroup_mounts, caller, nodes)?;
         }
         Ok(())
     }
@@ -118,13 +118,14 @@ impl HostFiles {
     /// The host's file and, where usage is needed, the root cgroup's numbers.
     pub(crate) fn load(
         &self,
-        layout: &Layout,
+        cgroup_mounts: &CgroupMounts,
         needs: Needs,
         buffer: &mut Vec<u8>,
     ) -> Result<Snapshot, Error> {
         let mut root = Level::default();
         if needs.covers(Needs::USAGE) {
-            CgroupFiles::open(&layout.memory, b"/", layout.memory.place(b"/"))?.usage(&mut root, buffer)?;
+            CgroupFiles::open(&cgroup_mounts.memory, b"/", cgroup_mounts.memory.place(b"/"))?
+                .usage(&mut root, buffer)?;
         }
         let usage_by_meminfo = needs.covers(Needs::USAGE) && root.stat.is_none();
         let meminfo = match needs.covers(Needs::LEVELS) || usage_by_meminfo {

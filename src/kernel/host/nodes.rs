@@ -4,7 +4,7 @@ use super::node_files::NodeFiles;
 use crate::error::Error;
 use crate::kernel::bare::Bare;
 use crate::kernel::cgroup::cpusets;
-use crate::kernel::cgroup::layout::Hierarchy;
+use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::identity::caller::Caller;
 use cgprocfs_core::parse::meminfo::Field;
 use cgprocfs_core::snapshot::{HostNode, Nodes};

@@ -1,7 +1,7 @@
 //! Where a process that waits for us is in the hierarchies, and which cgroup is its container.
 
 use crate::error::Error;
-use crate::kernel::cgroup::layout::Hierarchy;
+use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_deep;
 use cgprocfs_core::snapshot::Needs;
 use std::time::Duration;

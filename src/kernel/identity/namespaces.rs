@@ -5,8 +5,8 @@
 //! is gone. So each entry holds its namespace open: while it is cached, its number is its own.
 
 use super::caller::Caller;
-use crate::error::{Error, printable};
-use crate::kernel::cgroup::layout::Hierarchy;
+use crate::error::{Error, escaped};
+use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::procfs::{PATH_DIR, Procfs, READ, process_error, read_whole};
 use crate::shares::excess;
@@ -79,7 +79,7 @@ impl NamespaceCache {
         let namespace = match known {
             Some(namespace) => namespace,
             // A tenant may make any number of them.
-            None if !may_take_long => return Err(Error::TakesLong(printable(path))),
+            None if !may_take_long => return Err(Error::TakesLong(escaped(path))),
             None => match CgroupNamespace::learn(id, pid, path, procfs, memory)? {
                 Some(namespace) => {
                     let namespace = Arc::new(namespace);
@@ -365,7 +365,7 @@ fn search_init(
     match eldest_ancestor(reader.pid, own, procfs) {
         Some(init) => Ok(Some(init)),
         None if reader.may_hang => search_all(id, own.nesting, reader.memory, procfs, memory),
-        None => Err(Error::MayHang(printable(reader.memory))),
+        None => Err(Error::MayHang(escaped(reader.memory))),
     }
 }
 
@@ -429,7 +429,7 @@ fn search_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::Layout;
+    use crate::kernel::CgroupMounts;
     use std::path::Path;
 
     #[test]
@@ -466,13 +466,15 @@ mod tests {
         let own = status(std::process::id(), &procfs).unwrap();
         assert_eq!(eldest_ancestor(std::process::id(), own, &procfs), Some(1));
         // Without root the namespaces of others can't be seen, pid 1's least of all.
-        let (Ok(id), Ok(layout)) = (procfs.namespace_id(1, "ns/pid"), Layout::detect(Path::new("/"))) else {
+        let (Ok(id), Ok(cgroup_mounts)) =
+            (procfs.namespace_id(1, "ns/pid"), CgroupMounts::detect(Path::new("/")))
+        else {
             return;
         };
         let mut text = Vec::new();
         procfs.read_of(1, "cgroup", &mut text).unwrap();
-        let path = layout.memory.path_in(&text, 1).unwrap();
-        assert_eq!(search_all(id, own.nesting, path, &procfs, &layout.memory).unwrap(), Some(1));
+        let path = cgroup_mounts.memory.path_in(&text, 1).unwrap();
+        assert_eq!(search_all(id, own.nesting, path, &procfs, &cgroup_mounts.memory).unwrap(), Some(1));
     }
     #[test]
     fn whoever_makes_many_leaves_room_for_others() {

@@ -5,7 +5,7 @@
 //! so as long as it answers, the pid is still that process's.
 
 use crate::error::Error;
-use crate::kernel::cgroup::layout::Hierarchy;
+use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::procfs::{Procfs, process_error, read_whole};
 use crate::shares::excess;
 use crate::sys;
@@ -21,7 +21,7 @@ const CAPACITY: usize = 1024;
 /// The open files, by process id. Where there are too many an eighth is closed, with as few system calls as their numbers allow
 /// instead of one for every command that a shell script starts: of the readers in the heaviest branch of the hierarchy those
 /// who have not read for the longest time.
-pub(crate) struct Readers {
+pub(crate) struct ProcessCache {
     capacity: usize,
     recent: Mutex<Recent>,
 }
@@ -32,7 +32,7 @@ struct Recent {
     clock: u64,
 }
 
-impl Default for Readers {
+impl Default for ProcessCache {
     fn default() -> Self {
         Self { capacity: CAPACITY, recent: Mutex::default() }
     }
@@ -56,7 +56,7 @@ pub(crate) struct Namespaces {
     pub(crate) pid: Option<u64>,
 }
 
-impl Readers {
+impl ProcessCache {
     /// Reads the process's `/proc/PID/cgroup` into `text` and says which namespaces it is in; the pid
     /// namespace only if `asks_pid` of the number of its cgroup namespace.
     pub(crate) fn read(
@@ -178,7 +178,7 @@ mod tests {
     fn a_dead_reader_is_not_mistaken_for_a_living_one() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
         let memory = Hierarchy::for_test("memory");
-        let readers = Readers::default();
+        let readers = ProcessCache::default();
         let mut text = Vec::new();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         readers.read(&procfs, child.id(), &mut text, |_| true, &memory).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     fn descriptors_are_bounded() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
         for capacity in [2, 7, CAPACITY] {
-            let readers = Readers { capacity, recent: Mutex::default() };
+            let readers = ProcessCache { capacity, recent: Mutex::default() };
             for pid in 0..3 * u32::try_from(CAPACITY).unwrap() {
                 readers.remember(pid, reader(&procfs, "/"));
                 assert!(readers.recent.lock().by_pid.len() <= capacity);
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn as_many_pollers_as_there_is_room_for_stay() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
-        let readers = Readers::default();
+        let readers = ProcessCache::default();
         let capacity = u32::try_from(CAPACITY).unwrap();
         for poller in 0..capacity / 2 {
             readers.remember(poller, reader(&procfs, "/"));
@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn whoever_starts_many_leaves_room_for_others() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
-        let readers = Readers::default();
+        let readers = ProcessCache::default();
         for other in 0..100 {
             readers.remember(other, reader(&procfs, "/pods/other"));
         }

@@ -3,10 +3,10 @@
 use super::caller::{Caller, Reader, without_crun_subgroup};
 use super::life::{Life, Search};
 use super::namespaces::NamespaceCache;
-use super::process_cache::Readers;
+use super::process_cache::ProcessCache;
 use super::time_namespaces::TimeNamespaces;
 use crate::error::Error;
-use crate::kernel::cgroup::layout::Layout;
+use crate::kernel::cgroup::mounts::CgroupMounts;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::cgroup::subtree::{self, Bounds};
 use crate::kernel::procfs::Procfs;
@@ -22,7 +22,7 @@ const PROCESSES: Bounds = Bounds { cgroups: 4_000, ids: 16_384 };
 
 /// Finds the container of a process.
 pub(crate) struct CallerResolver {
-    readers: Readers,
+    readers: ProcessCache,
     namespaces: NamespaceCache,
     time_namespaces: TimeNamespaces,
     own_cgroup_namespace: Option<u64>,
@@ -35,7 +35,7 @@ impl CallerResolver {
     pub(crate) fn new(procfs: &Procfs, root: &Path, boundary: Option<Vec<u8>>) -> Self {
         let own = |file| procfs.own_namespace_id(file);
         Self {
-            readers: Readers::default(),
+            readers: ProcessCache::default(),
             namespaces: NamespaceCache::default(),
             time_namespaces: TimeNamespaces::new(procfs, root),
             own_cgroup_namespace: own("ns/cgroup"),
@@ -49,27 +49,27 @@ impl CallerResolver {
         &self,
         reader: Reader,
         procfs: &Procfs,
-        layout: &Layout,
+        cgroup_mounts: &CgroupMounts,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
         let Reader { pid, max_age, needs, may_take_long, may_hang } = reader;
         let own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
         // Who asks how old a container is asks for its init.
         let asks_pid = |number| needs.covers(Needs::START) || own_cgroup_namespace(number);
-        let mut namespaces = self.readers.read(procfs, pid, text, asks_pid, &layout.memory)?;
+        let mut namespaces = self.readers.read(procfs, pid, text, asks_pid, &cgroup_mounts.memory)?;
         let mut by_cgroup_namespace = None;
         if !own_cgroup_namespace(namespaces.cgroup) {
-            let path = layout.memory.path_in(text, pid)?;
+            let path = cgroup_mounts.memory.path_in(text, pid)?;
             by_cgroup_namespace = self.namespaces.root_of(
                 namespaces.cgroup,
                 (pid, path),
                 may_take_long,
                 procfs,
-                &layout.memory,
+                &cgroup_mounts.memory,
             )?;
             if by_cgroup_namespace.is_none_or(|length| length <= 1) {
                 // That rule does not apply: the next one needs what was not asked for at first.
-                namespaces = self.readers.read(procfs, pid, text, |_| true, &layout.memory)?;
+                namespaces = self.readers.read(procfs, pid, text, |_| true, &cgroup_mounts.memory)?;
             }
         }
         let boot_offset = match needs.covers(Needs::BOOT) {
@@ -77,7 +77,7 @@ impl CallerResolver {
             false => 0,
         };
         let text: &'t [u8] = text;
-        let memory = layout.memory.path_in(text, pid)?;
+        let memory = cgroup_mounts.memory.path_in(text, pid)?;
         let caller = |container_length| Caller {
             memory,
             container_length,
@@ -89,7 +89,7 @@ impl CallerResolver {
             may_hang,
         };
         if memory == b"/" {
-            if layout.memory.version == CgroupVersion::V1 {
+            if cgroup_mounts.memory.version == CgroupVersion::V1 {
                 refuse_exiting(pid, procfs)?;
             }
             return Ok(caller(memory.len()));
@@ -103,7 +103,8 @@ impl CallerResolver {
             && let Some(number) = namespaces.pid.filter(|&number| Some(number) != self.own_pid_namespace)
         {
             let namespaces = &self.namespaces;
-            container = namespaces.init_of(number, &caller(memory.len()), max_age, procfs, &layout.memory)?;
+            container =
+                namespaces.init_of(number, &caller(memory.len()), max_age, procfs, &cgroup_mounts.memory)?;
         }
         let container = container.filter(below_root).unwrap_or(memory.len());
         Ok(caller(without_crun_subgroup(&memory[..container]).len()))
@@ -128,7 +129,7 @@ impl CallerResolver {
         &self,
         caller: &Caller<'_>,
         container: (u64, &[u8]),
-        layout: &Layout,
+        cgroup_mounts: &CgroupMounts,
         procfs: &Procfs,
         so_far: &AtomicU64,
     ) -> Result<Life, Error> {
@@ -137,7 +138,7 @@ impl CallerResolver {
         let mut known = [caller.pid, caller.pid];
         if let Some(namespace) = self.other_pid_namespace(caller)
             && let Some(init) =
-                self.namespaces.init_in(container.1, namespace, caller, procfs, &layout.memory)?
+                self.namespaces.init_in(container.1, namespace, caller, procfs, &cgroup_mounts.memory)?
             && init != caller.pid
         {
             known[1] = init;
@@ -145,7 +146,7 @@ impl CallerResolver {
             let _ = search.look_at(init);
         }
         // Ids are given out anew once all were used: the oldest may be any of them.
-        let listed = subtree::ids(&layout.memory, container, "cgroup.procs", PROCESSES)?;
+        let listed = subtree::ids(&cgroup_mounts.memory, container, "cgroup.procs", PROCESSES)?;
         for pid in listed.ids.into_iter().filter(|pid| !known.contains(pid)) {
             let _ = search.look_at(pid);
         }
@@ -163,9 +164,9 @@ impl CallerResolver {
         self.namespaces.let_go_of_half();
     }
 
-    pub(crate) fn sweep(&self, layout: &Layout) {
+    pub(crate) fn sweep(&self, cgroup_mounts: &CgroupMounts) {
         self.readers.clear();
-        self.namespaces.sweep(&layout.memory);
+        self.namespaces.sweep(&cgroup_mounts.memory);
     }
 }
 

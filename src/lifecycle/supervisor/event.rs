@@ -1,10 +1,10 @@
-//! What the supervisor waits for, and why it can't.
+//! Operation the supervisor waits for, and why it can't.
 
 use crate::lifecycle::control::Message;
 use nix::sys::signal::Signal;
 use std::io;
 
-/// What the supervisor waits for.
+/// Operation the supervisor waits for.
 pub enum Event {
     /// Somebody wants something.
     Signal(Signal),

@@ -4,20 +4,20 @@ use crate::state::Record;
 
 /// A request, as far as it is needed to answer it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fetched {
+pub struct InFlightRequest {
     /// The kernel's number for it, never 0.
     pub unique: u64,
     /// Process or thread that waits for the answer; 0 if it can't be seen.
     pub pid: u32,
     /// Of what it is about.
     pub ino: u64,
-    /// What it asks for.
-    pub what: What,
+    /// Operation it asks for.
+    pub what: Operation,
 }
 
-/// What a request asks for.
+/// Operation a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum Operation {
     /// A part of a text.
     Read {
         /// The open file.
@@ -40,10 +40,10 @@ pub enum What {
     Other,
 }
 
-/// What a successor has to know of a request, which it finds under its number.
+/// Operation a successor has to know of a request, which it finds under its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Request {
-    pub(crate) fetched: Fetched,
+    pub(crate) fetched: InFlightRequest,
     /// When a thread began with it, in nanoseconds; [`WAITING`] where none has yet.
     pub(crate) since: u64,
     /// How many servers have ended while they had it.
@@ -57,7 +57,7 @@ pub(crate) const WAITING: u64 = u64::MAX;
 impl Request {
     /// Whether a thread is about it.
     pub(crate) fn is_begun(&self) -> bool {
-        self.state == State::Fetched && self.since != WAITING
+        self.state == State::InFlightRequest && self.since != WAITING
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) const SINCE: usize = 6;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
     /// The server of the connection.
-    Fetched,
+    InFlightRequest,
     /// The kernel, which a predecessor had it from: it is to be fetched again.
     Again,
 }
@@ -85,16 +85,16 @@ impl Record for Request {
     const WORDS: usize = 8;
 
     fn save(&self) -> impl Iterator<Item = u64> {
-        let Fetched { unique, pid, ino, what } = self.fetched;
+        let InFlightRequest { unique, pid, ino, what } = self.fetched;
         let (what, handle, offset) = match what {
-            What::Read { handle, offset, size } => (READ | u64::from(size), handle, offset),
-            What::Open { flags } => (OPEN | u64::from(flags.cast_unsigned()), 0, 0),
-            What::Lookup => (LOOKUP, 0, 0),
-            What::Release => (RELEASE, 0, 0),
-            What::Other => (OTHER, 0, 0),
+            Operation::Read { handle, offset, size } => (READ | u64::from(size), handle, offset),
+            Operation::Open { flags } => (OPEN | u64::from(flags.cast_unsigned()), 0, 0),
+            Operation::Lookup => (LOOKUP, 0, 0),
+            Operation::Release => (RELEASE, 0, 0),
+            Operation::Other => (OTHER, 0, 0),
         };
         let state = match self.state {
-            State::Fetched => 0,
+            State::InFlightRequest => 0,
             State::Again => AGAIN,
         };
         let history = state | u64::from(self.attempts);
@@ -105,14 +105,14 @@ impl Record for Request {
         let &[unique, pid, ino, what, handle, offset, since, history] = words else { return None };
         let (kind, size) = (what & !u64::from(u32::MAX), low_half(what));
         let what = match kind {
-            READ => What::Read { handle, offset, size },
-            OPEN => What::Open { flags: size.cast_signed() },
-            LOOKUP => What::Lookup,
-            RELEASE => What::Release,
-            _ => What::Other,
+            READ => Operation::Read { handle, offset, size },
+            OPEN => Operation::Open { flags: size.cast_signed() },
+            LOOKUP => Operation::Lookup,
+            RELEASE => Operation::Release,
+            _ => Operation::Other,
         };
-        let state = if history & AGAIN == 0 { State::Fetched } else { State::Again };
-        let fetched = Fetched { unique, pid: low_half(pid), ino, what };
+        let state = if history & AGAIN == 0 { State::InFlightRequest } else { State::Again };
+        let fetched = InFlightRequest { unique, pid: low_half(pid), ino, what };
         Some(Self { fetched, since, attempts: low_half(history), state })
     }
 }

@@ -1,6 +1,6 @@
 //! Cgroups that are removed, with everybody in them, when they go out of scope.
 
-use cgprocfs::kernel::Layout;
+use cgprocfs::kernel::CgroupMounts;
 use cgprocfs_core::parse::CgroupVersion;
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The hierarchies, if there is one with the memory controller.
-pub fn layout() -> Option<Layout> {
-    Layout::detect(Path::new("/")).ok()
+pub fn layout() -> Option<CgroupMounts> {
+    CgroupMounts::detect(Path::new("/")).ok()
 }
 
 /// The memory controller's cgroup version, if there is one.
@@ -31,14 +31,14 @@ pub struct Cgroup {
 
 /// Whether there is a hierarchy whose cgroups have their own account of pressure.
 pub fn has_pressure() -> bool {
-    Layout::detect(Path::new("/")).is_ok_and(|layout| layout.pressure.is_some())
+    CgroupMounts::detect(Path::new("/")).is_ok_and(|layout| layout.pressure.is_some())
 }
 
 impl Cgroup {
     /// A fresh one at the top, named after the test process so that tests can run twice at once.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let layout = Layout::detect(Path::new("/")).unwrap();
+        let layout = CgroupMounts::detect(Path::new("/")).unwrap();
         let name = format!("cgprocfs-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let v2 = layout.memory.version == CgroupVersion::V2;
         let top = &layout.memory.mount_point;

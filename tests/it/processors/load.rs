@@ -4,7 +4,7 @@ use super::in_container;
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::{helper, output, patience};
-use cgprocfs::kernel::Layout;
+use cgprocfs::kernel::CgroupMounts;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ impl Freezer {
     /// Of cgroup v1, where there is one; else a cgroup of v2, which has to be below `pod`.
     fn below(pod: &Cgroup) -> Self {
         let name = format!("cgprocfs-test-{}", std::process::id());
-        let (directory, file, words) = match Layout::detect(Path::new("/")).unwrap().freezer {
+        let (directory, file, words) = match CgroupMounts::detect(Path::new("/")).unwrap().freezer {
             Some(freezer) => (freezer.mount_point.join(name), "freezer.state", ["FROZEN", "THAWED"]),
             None => (pod.dir.join(name), "cgroup.freeze", ["1", "0"]),
         };

@@ -4,7 +4,7 @@ use super::NODES;
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::{Need, cgprocfs, field, helper, host_total, output, test};
-use cgprocfs::kernel::Layout;
+use cgprocfs::kernel::CgroupMounts;
 use cgprocfs_core::parse::CgroupVersion;
 use libtest_mimic::Trial;
 use std::fs;
@@ -142,11 +142,11 @@ fn memory_is_where_it_is() {
 /// What real programs say of memory and processors is one and the same.
 fn programs_agree() {
     // hwloc holds what it finds against the cpuset's own numbers, which are the host's, and have holes with SMT off.
-    let is_whole = list("/sys/devices/system/cpu/online").into_iter().eq((0..).take(processors()));
+    let is_fully_visible = list("/sys/devices/system/cpu/online").into_iter().eq((0..).take(processors()));
     let script = format!(
         "export LC_ALL=C; {}; ls -d /sys/devices/system/node/node[0-9]* | wc -l; for program in \
          'numactl -H' 'hwloc-ls --no-io' lscpu 'vmstat -s' 'free -k'; do echo; $program; done",
-        if is_whole { ":" } else { "export HWLOC_ALLOW=all" }
+        if is_fully_visible { ":" } else { "export HWLOC_ALLOW=all" }
     );
     for (mib, count) in [(200, 1), (300, processors())] {
         let said = in_container(&["--memory", &format!("{mib}M"), "--cpus", &count.to_string()], &script);
@@ -180,7 +180,7 @@ struct Cpuset(PathBuf);
 
 impl Cpuset {
     fn new(cgroup: &Cgroup, cpus: &str, nodes: &str) -> Self {
-        let cpuset = Layout::detect(Path::new("/")).unwrap().cpuset.unwrap();
+        let cpuset = CgroupMounts::detect(Path::new("/")).unwrap().cpuset.unwrap();
         let dir = cpuset.mount_point.join(cgroup.dir.file_name().unwrap());
         if cpuset.version == CgroupVersion::V2 {
             fs::write(cpuset.mount_point.join("cgroup.subtree_control"), "+cpuset").unwrap();

@@ -1,10 +1,10 @@
-//! What is at a name or an inode number: directories and views of ours, and what the kernel has in its directories of
+//! Operation is at a name or an inode number: directories and views of ours, and what the kernel has in its directories of
 //! processors and memory nodes.
 
 use super::Served;
 use super::directories::Listing;
-use super::file::{File, inode, kernel_number};
-use super::tree::Node;
+use super::file::{File, inode, sysfs_ino};
+use super::tree::ViewNode;
 use crate::error::Error;
 use crate::kernel::{Entry, join};
 use cgprocfs_core::topology::Topology;
@@ -14,19 +14,19 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-/// What is at an inode number.
-pub(super) enum Found<'t> {
+/// Operation is at an inode number.
+pub(super) enum Node<'t> {
     /// A directory or a view of ours.
-    Ours(&'t Node),
-    /// What the kernel has at a path below `sys/devices/system`.
-    OfKernel(Vec<u8>, Entry),
+    Ours(&'t ViewNode),
+    /// Operation the kernel has at a path below `sys/devices/system`.
+    Sysfs(Vec<u8>, Entry),
 }
 
-impl Found<'_> {
+impl Node<'_> {
     fn ino(&self) -> u64 {
         match self {
             Self::Ours(node) => node.ino,
-            Self::OfKernel(_, entry) => inode(entry.ino),
+            Self::Sysfs(_, entry) => inode(entry.ino),
         }
     }
 
@@ -38,7 +38,7 @@ impl Found<'_> {
                 let (_, name) = path.rsplit_once('/')?;
                 Some(name.into())
             }
-            Self::OfKernel(path, entry) => (kind(*entry) == FileType::Directory).then(|| path.clone()),
+            Self::Sysfs(path, entry) => (kind(*entry) == FileType::Directory).then(|| path.clone()),
         }
     }
 }
@@ -55,58 +55,58 @@ pub(super) fn kind(entry: Entry) -> FileType {
 impl Served {
     /// Whether nobody has to wait who asks what is at an inode number.
     pub(super) fn knows(&self, ino: u64) -> bool {
-        kernel_number(ino).is_none_or(|number| self.service.source().system_directory().knows(number))
+        sysfs_ino(ino).is_none_or(|number| self.service.source().system_directory().knows(number))
     }
 
-    /// What is at an inode number.
-    pub(super) fn find(&self, ino: u64) -> Result<Found<'_>, Errno> {
-        match kernel_number(ino) {
-            None => self.tree.node(ino).map(Found::Ours).ok_or(Errno::NOENT),
+    /// Operation is at an inode number.
+    pub(super) fn find(&self, ino: u64) -> Result<Node<'_>, Errno> {
+        match sysfs_ino(ino) {
+            None => self.tree.node(ino).map(Node::Ours).ok_or(Errno::NOENT),
             Some(number) => {
                 let (path, entry) = self.service.source().system_directory().find(number)?;
-                Ok(Found::OfKernel(path, entry))
+                Ok(Node::Sysfs(path, entry))
             }
         }
     }
 
     /// The file at an inode number.
     pub(super) fn file(&self, ino: u64) -> Option<File> {
-        match kernel_number(ino) {
+        match sysfs_ino(ino) {
             None => self.tree.node(ino).and_then(|node| node.view).map(File::View),
-            Some(number) => Some(File::OfKernel(number)),
+            Some(number) => Some(File::Sysfs(number)),
         }
     }
 
-    /// What is in a directory by a name, alike for all readers.
-    pub(super) fn child(&self, parent: u64, name: &OsStr) -> Result<Found<'_>, Errno> {
+    /// Operation is in a directory by a name, alike for all readers.
+    pub(super) fn child(&self, parent: u64, name: &OsStr) -> Result<Node<'_>, Errno> {
         if let Some(node) = self.tree.child(parent, name) {
-            return Ok(Found::Ours(node));
+            return Ok(Node::Ours(node));
         }
         let path = self.find(parent)?.path_of_kernel().ok_or(Errno::NOENT)?;
         let path = join(&path, name.as_bytes());
         let entry = self.service.source().system_directory().entry(&path)?;
-        Ok(Found::OfKernel(path, entry))
+        Ok(Node::Sysfs(path, entry))
     }
 
-    /// What is in a directory, as a reader has it; with `None`, as the host has it.
+    /// Operation is in a directory, as a reader has it; with `None`, as the host has it.
     pub(super) fn list(&self, ino: u64, topology: Option<&Topology>) -> Result<Listing, Error> {
         let directory = self.find(ino)?;
         // The kernel knows by itself where one of its own directories lies.
         let parent = match &directory {
-            Found::Ours(node) => node.parent,
-            Found::OfKernel(..) => ino,
+            Node::Ours(node) => node.parent,
+            Node::Sysfs(..) => ino,
         };
         let mut listing: Listing = [(ino, "."), (parent, "..")]
             .map(|(ino, name)| (ino, FileType::Directory, name.as_bytes().to_vec()))
             .into();
         listing.extend(self.tree.children(ino).map(|node| {
-            let kind = self.attributes(&Found::Ours(node)).kind;
+            let kind = self.attributes(&Node::Ours(node)).kind;
             (node.ino, kind, node.name.as_bytes().to_vec())
         }));
         let Some(path) = directory.path_of_kernel() else { return Ok(listing) };
         let others = match self.service.source().system_directory().list(&path, topology) {
             // A kernel that knows of no nodes.
-            Err(Errno::NOENT) if matches!(directory, Found::Ours(_)) => Vec::new(),
+            Err(Errno::NOENT) if matches!(directory, Node::Ours(_)) => Vec::new(),
             others => others?,
         };
         let others =
@@ -120,21 +120,21 @@ impl Served {
         self.find(ino).is_ok_and(|found| found.path_of_kernel().is_some())
     }
 
-    /// What stat(2) says of it.
-    pub(super) fn attributes(&self, found: &Found<'_>) -> FileAttr {
+    /// Operation stat(2) says of it.
+    pub(super) fn attributes(&self, found: &Node<'_>) -> FileAttr {
         // Sizes are as those of sysfs. The true one is known only when a text is made, and 0, as procfs has it, would
         // make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
         // (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c).
         let (kind, perm, nlink, size) = match found {
-            Found::Ours(Node { view: Some(view), .. }) => {
+            Node::Ours(ViewNode { view: Some(view), .. }) => {
                 (FileType::RegularFile, view.mode(), 1, view.claimed_size())
             }
-            Found::OfKernel(_, entry) => match kind(*entry) {
+            Node::Sysfs(_, entry) => match kind(*entry) {
                 FileType::RegularFile => (FileType::RegularFile, entry.mode & 0o444, 1, 4096),
                 FileType::Symlink => (FileType::Symlink, 0o777, 1, 0),
                 kind => (kind, entry.mode & 0o555, 2, 0),
             },
-            Found::Ours(_) => (FileType::Directory, 0o555, 2, 0),
+            Node::Ours(_) => (FileType::Directory, 0o555, 2, 0),
         };
         FileAttr {
             ino: INodeNo(found.ino()),

@@ -4,7 +4,7 @@
 //! others on v2 (cgroups(7), "hybrid"), and nothing forces either to be below `/sys/fs/cgroup`.
 
 use super::paths::{Place, relative};
-use crate::error::{Error, printable};
+use crate::error::{Error, escaped};
 use crate::kernel::procfs::{PATH_DIR, Procfs, READ, read_whole};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// The hierarchies of the controllers that are read.
-pub struct Layout {
+pub struct CgroupMounts {
     /// Has the memory controller.
     pub memory: Hierarchy,
     /// Has the hugetlb controller, where the kernel has it at all.
@@ -38,7 +38,7 @@ pub struct Layout {
 
 /// Why there is nothing to read.
 #[derive(Debug, thiserror::Error)]
-pub enum LayoutError {
+pub enum CgroupMountsError {
     /// Neither cgroup version offers the memory controller here.
     #[error(
         "no cgroup hierarchy here has the memory controller; mount one, or boot without cgroup_disable=memory"
@@ -62,12 +62,12 @@ pub struct Hierarchy {
     /// The mount point.
     pub(crate) dir: OwnedFd,
     /// Whether the mount point is the root of the whole hierarchy, which belongs to the host.
-    pub(crate) top_is_host: bool,
+    pub(crate) is_hierarchy_root: bool,
     /// Whether a cgroup's `oom_kill` leaves out those below: on v1, and on v2 where it is mounted so.
     pub(crate) events_are_local: bool,
 }
 
-impl Layout {
+impl CgroupMounts {
     /// All of them; one that has several controllers more than once.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Hierarchy> {
         let of_cpu = [&self.cpu, &self.cpuset, &self.cpuacct, &self.freezer];
@@ -79,17 +79,17 @@ impl Layout {
     ///
     /// # Errors
     /// Where there is no memory controller, or the mount table can't be read.
-    pub fn detect(root: &Path) -> Result<Self, LayoutError> {
+    pub fn detect(root: &Path) -> Result<Self, CgroupMountsError> {
         Self::detect_by(root, &Procfs::open(root)?)
     }
 
-    pub(crate) fn detect_by(root: &Path, procfs: &Procfs) -> Result<Self, LayoutError> {
+    pub(crate) fn detect_by(root: &Path, procfs: &Procfs) -> Result<Self, CgroupMountsError> {
         let text = procfs.read("self/mountinfo")?;
         let table = mounts(&text).map_err(|e| Error::malformed("/proc/self/mountinfo", e))?;
         let in_host_namespace = in_host_cgroup_namespace(procfs);
         let find = |controller| Hierarchy::find(root, &table, controller, in_host_namespace);
         Ok(Self {
-            memory: find("memory").ok_or(LayoutError::NoMemoryController)?,
+            memory: find("memory").ok_or(CgroupMountsError::NoMemoryController)?,
             hugetlb: find("hugetlb"),
             cpu: find("cpu"),
             cpuset: find("cpuset"),
@@ -144,7 +144,7 @@ impl Hierarchy {
             // Something else lies over the mount point.
             return None;
         }
-        let top_is_host = match version {
+        let is_hierarchy_root = match version {
             CgroupVersion::V1 => mount.root == b"/" && in_host_namespace,
             CgroupVersion::V2 => {
                 accessat(&dir, "cgroup.type", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err()
@@ -156,7 +156,7 @@ impl Hierarchy {
             mount_point: Path::new(mount_point).to_path_buf(),
             mount_root: mount.root.clone(),
             dir,
-            top_is_host,
+            is_hierarchy_root,
             events_are_local: version == CgroupVersion::V1 || mount.has_super_option("memory_localevents"),
         })
     }
@@ -170,15 +170,15 @@ impl Hierarchy {
             mount_point: "/".into(),
             mount_root: b"/".to_vec(),
             dir: rustix::fs::open("/", PATH_DIR, Mode::empty()).unwrap(),
-            top_is_host: true,
+            is_hierarchy_root: true,
             events_are_local: true,
         }
     }
 
     /// Whether all of the hierarchy can be seen, as the daemon needs.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.top_is_host && self.mount_root == b"/"
+    pub fn is_fully_visible(&self) -> bool {
+        self.is_hierarchy_root && self.mount_root == b"/"
     }
 
     /// The way to a cgroup from the mount point.
@@ -205,7 +205,7 @@ impl Hierarchy {
 
     /// The kernel prints `/..` for what is above the reader's cgroup namespace.
     fn below_mount_root<'t>(&self, path: &'t [u8]) -> Result<&'t [u8], Error> {
-        let outside = || Error::Outside(printable(path));
+        let outside = || Error::Outside(escaped(path));
         if path.split(|&b| b == b'/').any(|name| name == b"..") {
             return Err(outside());
         }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 /// Open until it is closed; then every thread that has answered a request waits here.
-pub struct Gate {
+pub struct QuiesceGate {
     threads: usize,
     closed: AtomicBool,
     /// How many threads wait here,
@@ -14,14 +14,14 @@ pub struct Gate {
     inside: AtomicUsize,
 }
 
-impl Default for Gate {
+impl Default for QuiesceGate {
     /// For as many threads as usually serve.
     fn default() -> Self {
         Self::new(serving_threads())
     }
 }
 
-impl Gate {
+impl QuiesceGate {
     /// For so many threads, however many processors there are later.
     #[must_use]
     pub const fn new(threads: usize) -> Self {
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
     use std::time::{Duration, Instant};
 
-    fn waits_for(gate: &Gate, all: bool) -> bool {
+    fn waits_for(gate: &QuiesceGate, all: bool) -> bool {
         let deadline = Instant::now() + Duration::from_secs(10);
         while gate.all_wait() != all && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn all_wait_when_as_many_do_as_there_were_at_the_start() {
-        let gate = Gate::new(3);
+        let gate = QuiesceGate::new(3);
         gate.pass();
         gate.close();
         thread::scope(|scope| {
