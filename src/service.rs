@@ -74,7 +74,7 @@ const MOST_SERVING: usize = 4;
 pub struct Text {
     /// When its numbers had been read. They are of then, or, where the kernel takes long over them, of when somebody had asked.
     pub taken: Instant,
-    /// Operation the file says.
+    /// What the file says.
     pub bytes: Vec<u8>,
     /// The cgroup of who reads it.
     pub cgroup: Arc<[u8]>,
@@ -153,7 +153,7 @@ impl Service {
         }
     }
 
-    /// Operation is read.
+    /// What is read.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
@@ -259,7 +259,7 @@ impl Service {
     pub fn follow_loads(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::downgrade(self);
         let follow = move || {
-            // Operation is not allowed to be less important is as important as it was.
+            // What is not allowed to be less important is as important as it was.
             let _ = setpriority_process(None, aside::NICE);
             while let Some(service) = service.upgrade() {
                 let pause = service.loads.look(&service.source);

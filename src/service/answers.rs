@@ -1,4 +1,4 @@
-//! Operation was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
+//! What was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
 //! it.
 
 use super::aside::Owner;
@@ -54,11 +54,11 @@ struct Desk {
     answers: Vec<Answer>,
     /// Somebody reads the cgroup.
     is_read: bool,
-    /// Operation is to be done once it is read.
+    /// What is to be done once it is read.
     parked: Vec<Again>,
 }
 
-/// Operation was read for some of a cgroup's readers.
+/// What was read for some of a cgroup's readers.
 pub(super) struct Answer {
     cgroup: Owner,
     container_length: usize,
@@ -225,9 +225,9 @@ impl Answer {
     }
 }
 
-/// Operation is found at a desk.
+/// What is found at a desk.
 pub(super) enum Found<T> {
-    /// Operation was asked for.
+    /// What was asked for.
     Answer(T),
     /// Somebody reads the cgroup already.
     IsRead,
@@ -253,7 +253,7 @@ impl CgroupAnswers {
         self.desk.lock().answers.retain(Answer::is_fresh);
     }
 
-    /// Operation `take` makes of the last answer for such a caller, if that is not too old. If it is, one of those who ask reads
+    /// What `take` makes of the last answer for such a caller, if that is not too old. If it is, one of those who ask reads
     /// for all of them.
     pub(super) fn find<T>(
         self: &Arc<Self>,
@@ -292,7 +292,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Operation `take` makes of what was read, which is kept for the next who ask.
+    /// What `take` makes of what was read, which is kept for the next who ask.
     pub(super) fn done<T>(
         &self,
         caller: &Caller<'_>,
@@ -318,7 +318,7 @@ impl Reading {
         answered
     }
 
-    /// Ends it, whatever came of it. Operation is to be done now by those who waited for it.
+    /// Ends it, whatever came of it. What is to be done now by those who waited for it.
     pub(super) fn end(mut self) -> Vec<Again> {
         self.has_ended = true;
         self.release()

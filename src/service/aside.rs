@@ -5,7 +5,7 @@
 //! another one joins only where it seems stuck, since the kernel may keep it for as
 //! long as a tenant likes. Nobody waits for any of them, and with nothing to do there are none.
 //!
-//! Operation may hang is bounded by tenant: at each level of the hierarchy a cgroup has half of what the one above it may have, of
+//! What may hang is bounded by tenant: at each level of the hierarchy a cgroup has half of what the one above it may have, of
 //! threads that are stuck and of jobs that wait.
 
 use super::turns::Turns;
@@ -65,7 +65,7 @@ impl Lane {
     const fn stuck(self) -> Duration {
         match self {
             Self::Quick | Self::Looks => STUCK,
-            // Operation is slow takes its time, and others are to have theirs.
+            // What is slow takes its time, and others are to have theirs.
             Self::Slow => Duration::from_millis(500),
         }
     }
@@ -91,7 +91,7 @@ struct State {
     waiting: HashMap<(Lane, Owner), VecDeque<Job>>,
     /// For whom somebody works, and since when.
     working: HashMap<(Lane, Owner), Instant>,
-    /// Operation is to be done at a time, in its order.
+    /// What is to be done at a time, in its order.
     later: BTreeMap<(Instant, u64), Job>,
     numbered: u64,
     threads: usize,
@@ -226,7 +226,7 @@ impl Aside {
         let aside = Arc::clone(self);
         let work = move || {
             if aside.is_nice {
-                // Operation is not allowed to be less important is as important as it was.
+                // What is not allowed to be less important is as important as it was.
                 let _ = rustix::process::setpriority_process(None, NICE);
             }
             aside.work();
@@ -460,7 +460,7 @@ mod tests {
         assert!(!have(&deep, &[("/d/d", 1)]) && have(&deep, &[(&deep, 1)]));
     }
 
-    /// Operation the service manager would not let be made is missing to whoever needs it next.
+    /// What the service manager would not let be made is missing to whoever needs it next.
     #[test]
     fn the_unit_has_room_for_all_threads() {
         let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/cgprocfs.service"));

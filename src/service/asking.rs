@@ -76,11 +76,11 @@ pub(super) struct Waiter {
 /// Whoever was put off so often is told to ask again: each time something else was missing, and will be the next time.
 const MAX_ROUNDS: u16 = 1000;
 
-/// Operation can be asked of a container.
+/// What can be asked of a container.
 pub(super) trait Query: Clone + Send + 'static {
-    /// Operation is taken from what was read of a container.
+    /// What is taken from what was read of a container.
     type Found: Send;
-    /// Operation the answer is.
+    /// What the answer is.
     type Answer: Send;
     /// Whether making the one of the other takes files of the host.
     const READS_FILES: bool;
@@ -127,7 +127,7 @@ impl Query for TextOf {
 
 /// Who reads files of the host.
 pub struct Viewer<'v> {
-    /// Operation its container has; `None` where it is in none, and has what the host has.
+    /// What its container has; `None` where it is in none, and has what the host has.
     pub topology: Option<&'v Topology>,
     /// How much memory of each node, where that was asked for.
     pub memory: Option<&'v MemoryByNode>,
@@ -135,7 +135,7 @@ pub struct Viewer<'v> {
     pub cgroup: &'v [u8],
 }
 
-/// Operation a function makes of files of the host for somebody of whom something is read.
+/// What a function makes of files of the host for somebody of whom something is read.
 pub(super) struct FilesOf<F, T> {
     needs: Needs,
     make: Arc<F>,
@@ -183,7 +183,7 @@ where
     }
 }
 
-/// Operation came of an attempt to answer.
+/// What came of an attempt to answer.
 enum Attempt<T> {
     /// The answer, and what is to be done next.
     Done(Result<T, Error>, Next),
@@ -197,7 +197,7 @@ enum Attempt<T> {
     Start(Seeker),
 }
 
-/// Operation is to be done by those who waited for the same reading, on behalf of its owner.
+/// What is to be done by those who waited for the same reading, on behalf of its owner.
 #[derive(Default)]
 struct Next {
     is_slow: bool,
@@ -729,7 +729,7 @@ impl Service {
         Ok(snapshot)
     }
 
-    /// When a container started. Operation was found out once stays, also over restarts, until its init has ended.
+    /// When a container started. What was found out once stays, also over restarts, until its init has ended.
     fn start_of(&self, container: u64) -> Result<Started, NotRead> {
         if let Some(at) = self.ledgers.start_without_init(container) {
             return Ok(Started { at, is_certain: true, life: None });
@@ -783,7 +783,7 @@ struct Started {
     at: Ticks,
     /// Whether it can't be longer.
     is_certain: bool,
-    /// Operation was seen of its processes, if nothing hangs that is in the way.
+    /// What was seen of its processes, if nothing hangs that is in the way.
     life: Option<Arc<Life>>,
 }
 

@@ -74,7 +74,7 @@ impl Beat {
 
     /// Takes note of the text of the host's `/proc/loadavg`.
     pub(super) fn observe(&mut self, now: Instant, text: &[u8]) {
-        // Operation follows them changes all the time.
+        // What follows them changes all the time.
         let averages = text.splitn(4, |&byte| byte == b' ').take(3).collect::<Vec<_>>().join(&b' ');
         match &self.search {
             None => self.search = Some(Search { began: now, averages }),

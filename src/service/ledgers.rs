@@ -15,9 +15,9 @@ use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// So many are kept in memory that outlives this process. Operation is never touched of that costs nothing.
+/// So many are kept in memory that outlives this process. What is never touched of that costs nothing.
 pub const LEDGERS: usize = 1024;
-/// Operation a predecessor left and nobody asked for in so long is a container that is gone.
+/// What a predecessor left and nobody asked for in so long is a container that is gone.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// By the number of the container's cgroup, which is never used again.
@@ -38,9 +38,9 @@ struct Entry {
     kept: StartedLedger,
 }
 
-/// Operation is known of the processors of a container.
+/// What is known of the processors of a container.
 pub struct StartedLedger {
-    /// When the container started, after the boot. Operation is known of that at first stays, so that its age never
+    /// When the container started, after the boot. What is known of that at first stays, so that its age never
     /// goes back when its oldest process ends.
     start: Ticks,
     /// When it was last known to run, in nanoseconds after the boot.
@@ -114,13 +114,13 @@ impl Ledgers {
         }
     }
 
-    /// Operation the processors of a container have counted, if it started when it seems to have. Nothing is kept.
+    /// What the processors of a container have counted, if it started when it seems to have. Nothing is kept.
     pub(super) fn provisional_counters(snapshot: &Snapshot) -> Result<CpuCounters, ViewError> {
         let moment = Moment::of(snapshot)?;
         Ok(moment.begin(0).advance(moment.now, moment.cpus))
     }
 
-    /// Operation the processors of the container of this number, at this path, have counted by the moment of `snapshot`. `life` is
+    /// What the processors of the container of this number, at this path, have counted by the moment of `snapshot`. `life` is
     /// what was seen of its processes, where it is certain that these are.
     pub(super) fn counters(
         &self,
@@ -154,7 +154,7 @@ impl Ledgers {
             }
             places.put(container, &entry.kept);
         } else {
-            // Operation it was while it was smaller is not what it is.
+            // What it was while it was smaller is not what it is.
             places.release(container);
         }
         Ok(counters)
@@ -186,7 +186,7 @@ impl Ledgers {
 /// So much more than it could a container may seem to have run.
 const INEXACT: u64 = 1_000_000_000;
 
-/// Operation a ledger goes by.
+/// What a ledger goes by.
 struct Moment<'s> {
     /// In nanoseconds after the boot.
     now: u64,

@@ -40,9 +40,9 @@ const PERIOD_PER_WORK: u32 = 10;
 const SAMPLE: Depth = Depth { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
 /// And so much by who needs the thread that asks for others.
 const FIRST: Depth = Depth { cgroups: 100, tasks: 200, with_run_queue: true, asker: None };
-/// Operation nobody asked for in so long is not looked at until somebody does.
+/// What nobody asked for in so long is not looked at until somebody does.
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
-/// Operation a predecessor left and nobody asked for in so long is a container that is gone.
+/// What a predecessor left and nobody asked for in so long is a container that is gone.
 const LONG: Duration = Duration::from_secs(24 * 3600);
 /// Over so short a time without a look it was as it is now: the kernel does not look more often either.
 const SHORT: u64 = 10_000_000_000;
@@ -60,7 +60,7 @@ struct KnownLoads {
     by_container: HashMap<u64, Known>,
     shares: Shares<u64>,
     places: Places<LoadState>,
-    /// Operation a predecessor has left.
+    /// What a predecessor has left.
     left: HashMap<u64, LoadState>,
     since: Option<Instant>,
     beat: Beat,
@@ -120,7 +120,7 @@ impl Known {
         LoadAvg { averages: self.shown, tasks: self.tasks, last_pid }
     }
 
-    /// Operation accounts for its processor time, where that is to go on from what it has run by now.
+    /// What accounts for its processor time, where that is to go on from what it has run by now.
     fn left_alone(&self) -> Option<Vec<u8>> {
         self.accounting.clone().filter(|_| self.is_left_alone())
     }
@@ -368,7 +368,7 @@ fn since_boot() -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// How long to pause after what this thread has run since it had run `before`. Operation it waited meanwhile, for a processor or
+/// How long to pause after what this thread has run since it had run `before`. What it waited meanwhile, for a processor or
 /// for a lock, costs nobody a processor and does not count.
 fn pause_after(before: Duration) -> Duration {
     (sys::thread_time().saturating_sub(before) * PAUSE_PER_WORK).min(LONGEST_PAUSE)
@@ -387,7 +387,7 @@ fn moment_of(snapshot: &Snapshot) -> Result<u64, ViewError> {
     Ok(now.map_err(|e| ViewError::Malformed("/proc/uptime", e))?.saturating_mul(10_000_000))
 }
 
-/// Operation the averages go on from at the moment of a snapshot, from what was known last, or from the container's start; and what
+/// What the averages go on from at the moment of a snapshot, from what was known last, or from the container's start; and what
 /// they are then. The next look counts for the whole time since the last beat, which was so long ago.
 fn go_on(
     earlier: Option<LoadState>,
@@ -423,7 +423,7 @@ fn go_on(
     };
     let seconds = |from: u64, until: u64| Duration::from_nanos(until.saturating_sub(from)).as_secs_f64();
     record.averages.add(active, seconds(since, beat));
-    // Operation is younger than the beat had no load then.
+    // What is younger than the beat had no load then.
     record.at = if earlier.is_some() { since.max(beat) } else { beat };
     (record.ran, record.start) = (ran, start);
     let mut shown = record.averages;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 pub(super) struct Places<R> {
     map: Map<R>,
     shares: Shares<u64>,
-    /// Operation a predecessor left and nobody has asked for since: the first to give.
+    /// What a predecessor left and nobody has asked for since: the first to give.
     unclaimed: BTreeSet<u64>,
 }
 
@@ -128,7 +128,7 @@ mod tests {
         places.put(8, &Number(8));
         assert_eq!(kept(table), [4, 6, 7, 8]);
 
-        // Operation a successor does not hear of again gives first.
+        // What a successor does not hear of again gives first.
         let mut places = Places::new(SLOTS, Policy::Replace);
         assert_eq!(places.resume(table).len(), SLOTS);
         assert_eq!(places.claim(4, b"/heavy/4"), Ok(vec![]));

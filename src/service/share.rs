@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_millis(100);
 const FAIR: Duration = Duration::from_millis(5);
 /// So many readers are a crowd. Fewer can't have many requests waiting at once.
 const CROWD: u32 = 8;
-/// Operation fetching a request and sending the answer takes, and what comes with it: the reads, and the close.
+/// What fetching a request and sending the answer takes, and what comes with it: the reads, and the close.
 const OVERHEAD: Duration = Duration::from_micros(30);
 /// More than this is not a reader's doing: the thread was kept from running.
 const MOST: Duration = Duration::from_micros(200);
@@ -47,7 +47,7 @@ impl Busyness {
     pub(super) fn note(&self, are_many: bool) {
         let sample = if are_many { Self::ONE } else { 0 };
         let average = self.average.load(Ordering::Relaxed);
-        // Operation is lost between two threads is soon made up for.
+        // What is lost between two threads is soon made up for.
         let now = average - (average >> Self::SHIFT) + (sample >> Self::SHIFT);
         self.average.store(now, Ordering::Relaxed);
     }

@@ -26,9 +26,9 @@ pub(super) struct Starts {
     containers: Mutex<HashMap<u64, Start>>,
 }
 
-/// Operation is known of one.
+/// What is known of one.
 enum Start {
-    /// Operation was found of the container at that path.
+    /// What was found of the container at that path.
     Known(Arc<Life>, Arc<[u8]>),
     /// Somebody looks at the container at that path.
     Sought(Look),
@@ -39,13 +39,13 @@ enum Start {
 /// A look that has not ended.
 struct Look {
     path: Arc<[u8]>,
-    /// Operation was found so far.
+    /// What was found so far.
     so_far: Arc<AtomicU64>,
     /// Who waits; `None` once they have waited too long.
     waiting: Option<Vec<Again>>,
 }
 
-/// Operation a reader is told.
+/// What a reader is told.
 pub(super) enum Known {
     /// Its processes were these, and its init has not ended.
     At(Arc<Life>),
@@ -63,7 +63,7 @@ impl Starts {
         Self { most: most_files.clamp(LEAST, MOST), containers: Mutex::default() }
     }
 
-    /// Operation is known of a container. While a look at it takes too long that is what the look has found so far: the age of the
+    /// What is known of a container. While a look at it takes too long that is what the look has found so far: the age of the
     /// oldest of its processes that could be seen.
     pub(super) fn of(&self, container: u64) -> Known {
         let life = match self.containers.lock().get(&container) {
@@ -208,7 +208,7 @@ fn forget_excess(containers: &mut HashMap<u64, Start>, most: usize) {
     containers.retain(|_, start| !matches!(start, Start::Failed(_)));
 }
 
-/// Operation becomes of somebody who wants to wait.
+/// What becomes of somebody who wants to wait.
 pub(super) enum Waiting {
     /// The job is done later.
     Waits,

@@ -38,7 +38,7 @@ pub(super) struct Triggers {
 
 struct All {
     armed: HashMap<u64, Armed>,
-    /// Operation a predecessor left, until somebody asks for it.
+    /// What a predecessor left, until somebody asks for it.
     left: HashMap<u64, KeptTrigger>,
     /// By the open file's number and 1.
     places: Places<KeptTrigger>,
@@ -48,13 +48,13 @@ struct All {
     has_ended: bool,
 }
 
-/// Operation a successor has to know of a trigger.
+/// What a successor has to know of a trigger.
 #[derive(Debug, Clone, Copy)]
 pub struct KeptTrigger {
     /// The container, or 0 for the host.
     pub(super) owner: u64,
     pub(super) trigger: Trigger,
-    /// Operation the kernel is told when there is an event.
+    /// What the kernel is told when there is an event.
     waiter: u64,
 }
 
@@ -88,11 +88,11 @@ struct Armed {
     has_event: bool,
     /// Its pressure is not looked at any more: its cgroup was removed, or its place is another's.
     is_gone: bool,
-    /// Operation the kernel is told when there is an event.
+    /// What the kernel is told when there is an event.
     waiter: u64,
 }
 
-/// Operation a program that polls is told.
+/// What a program that polls is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polled {
     /// Nothing yet.

@@ -5,10 +5,10 @@
 
 use std::collections::{HashMap, VecDeque};
 
-/// Levels are told apart down to this depth. Operation is below takes turns as one.
+/// Levels are told apart down to this depth. What is below takes turns as one.
 const DEEPEST: usize = 64;
 
-/// Operation waits, by the paths of those that it waits for.
+/// What waits, by the paths of those that it waits for.
 #[derive(Debug)]
 pub(super) struct Turns<T> {
     root: Branch<T>,
