@@ -1,6 +1,7 @@
 //! Answers that may never come.
 
-use super::aside::{Job, Owner};
+use super::owner::Owner;
+use super::worker_pool::Job;
 use crate::error::Error;
 use crate::state::in_flight::InFlightGuard;
 use parking_lot::Mutex;
@@ -10,7 +11,7 @@ use std::sync::Arc;
 /// Who is to be told an answer.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
-/// A reply that is told once: the answer, or, where that does not come in time or at all, EAGAIN. The request is in_flight until then.
+/// A reply that is told once: the answer, or, where that does not come in time or at all, EAGAIN. The request is in flight until then.
 pub(super) struct InTime<T>(Arc<Mutex<Option<Untold<T>>>>);
 
 struct Untold<T> {

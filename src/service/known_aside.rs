@@ -1,6 +1,6 @@
 //! Who is served aside, as far as that is known from its process alone.
 
-use super::aside::Owner;
+use super::owner::Owner;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};

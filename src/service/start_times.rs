@@ -2,7 +2,7 @@
 //! whoever looks for as long as its tenant likes (`exec_update_lock`, fs/exec.c). So that is done aside, while the first reader who asks
 //! waits for a moment.
 
-use super::Again;
+use super::pending_request::Continuation;
 use crate::kernel::Life;
 use crate::shares::excess;
 use cgprocfs_core::machine::Ticks;
@@ -14,14 +14,14 @@ use std::time::Duration;
 
 /// So long a reader waits for the look at its container to end. It takes a millisecond, but a machine that has much to do may
 /// let the thread wait that looks.
-pub const PATIENCE: Duration = Duration::from_secs(1);
+pub const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 /// So many are remembered, a file for each; more are looked for anew.
-const MOST: usize = 4096;
+const MAX_KNOWN: usize = 4096;
 /// And so many however few files there may be.
-const LEAST: usize = 8;
+const MIN_KNOWN: usize = 8;
 
 /// By the number of the container's cgroup, which is never used again.
-pub(super) struct Starts {
+pub(super) struct StartTimes {
     most: usize,
     containers: Mutex<HashMap<u64, Start>>,
 }
@@ -42,7 +42,7 @@ struct Look {
     /// What was found so far.
     so_far: Arc<AtomicU64>,
     /// Who waits; `None` once they have waited too long.
-    waiting: Option<Vec<Again>>,
+    waiting: Option<Vec<Continuation>>,
 }
 
 /// What a reader is told.
@@ -57,10 +57,10 @@ pub(super) enum Known {
     Nothing,
 }
 
-impl Starts {
+impl StartTimes {
     /// Keeps no more than so many files open.
     pub(super) fn new(most_files: usize) -> Self {
-        Self { most: most_files.clamp(LEAST, MOST), containers: Mutex::default() }
+        Self { most: most_files.clamp(MIN_KNOWN, MAX_KNOWN), containers: Mutex::default() }
     }
 
     /// What is known of a container. While a look at it takes too long that is what the look has found so far: the age of the
@@ -100,7 +100,7 @@ impl Starts {
 
     /// Has `job` done once somebody's look at the container at `path` has ended, or has taken too long. Gives back the job if that
     /// is so by now, or, where nobody looks, what has to be filled in by looking; the caller looks then.
-    pub(super) fn wait(&self, container: (u64, &Arc<[u8]>), job: Again, so_far: Ticks) -> Waiting {
+    pub(super) fn wait(&self, container: (u64, &Arc<[u8]>), job: Continuation, so_far: Ticks) -> Waiting {
         let (container, path) = container;
         let mut containers = self.containers.lock();
         match containers.get_mut(&container) {
@@ -120,7 +120,7 @@ impl Starts {
     }
 
     /// The look that has found so much took too long. Those who waited for it.
-    pub(super) fn give_up(&self, container: u64, so_far: &Arc<AtomicU64>) -> Vec<Again> {
+    pub(super) fn give_up(&self, container: u64, so_far: &Arc<AtomicU64>) -> Vec<Continuation> {
         match self.containers.lock().get_mut(&container) {
             Some(Start::Sought(look)) if Arc::ptr_eq(&look.so_far, so_far) => {
                 look.waiting.take().unwrap_or_default()
@@ -130,7 +130,7 @@ impl Starts {
     }
 
     /// The look has ended, with what it found, if it came to its end. Those who waited for it.
-    pub(super) fn found(&self, container: u64, life: Option<Life>) -> Vec<Again> {
+    pub(super) fn found(&self, container: u64, life: Option<Life>) -> Vec<Continuation> {
         let mut containers = self.containers.lock();
         if containers.len() >= self.most {
             forget_excess(&mut containers, self.most - self.most / 8);
@@ -213,121 +213,10 @@ pub(super) enum Waiting {
     /// The job is done later.
     Waits,
     /// It is known by now.
-    NeedNot(Again),
+    NeedNot(Continuation),
     /// Nobody looks: what the caller finds goes here.
     HasToLook(Arc<AtomicU64>),
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn life(start: u64) -> Life {
-        let mut life = Life::default();
-        life.start = Ticks::new(start);
-        life
-    }
-
-    fn path() -> Arc<[u8]> {
-        b"/c"[..].into()
-    }
-
-    fn job() -> Again {
-        Box::new(|_| {})
-    }
-
-    #[test]
-    fn the_first_looks_for_all() {
-        let starts = Starts::new(MOST);
-        assert!(matches!(starts.of(7), Known::Nothing));
-        let Waiting::HasToLook(_) = starts.wait((7, &path()), job(), Ticks::new(90)) else {
-            panic!("nobody looks")
-        };
-        assert!(matches!(starts.wait((7, &path()), job(), Ticks::new(95)), Waiting::Waits));
-        assert!(matches!(starts.of(7), Known::Sought));
-        assert_eq!(starts.found(7, Some(life(80))).len(), 2);
-        assert!(matches!(starts.of(7), Known::At(life) if life.start.get() == 80));
-        assert!(matches!(starts.wait((7, &path()), job(), Ticks::new(99)), Waiting::NeedNot(_)));
-        starts.sweep(|_, _| true, |number| assert_eq!(number, 7));
-        assert!(matches!(starts.of(7), Known::At(_)));
-        starts.sweep(|number, path| (number, path) != (7, b"/c"), |_| panic!("it is gone"));
-        assert!(matches!(starts.of(7), Known::Nothing));
-    }
-
-    #[test]
-    fn what_was_found_so_far_is_told_while_the_look_hangs() {
-        let starts = Starts::new(MOST);
-        let Waiting::HasToLook(so_far) = starts.wait((7, &path()), job(), Ticks::new(90)) else {
-            panic!("nobody looks")
-        };
-        assert_eq!(starts.give_up(7, &so_far).len(), 1);
-        assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 90));
-        so_far.store(85, Ordering::Relaxed);
-        assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 85));
-        assert!(starts.give_up(7, &so_far).is_empty());
-        assert!(starts.found(7, None).is_empty());
-        assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 85));
-        starts.sweep(|_, _| true, |_| {});
-        assert!(matches!(starts.of(7), Known::Nothing), "it is looked for again");
-    }
-
-    #[test]
-    fn a_look_that_hangs_at_a_container_that_is_gone_is_forgotten() {
-        let starts = Starts::new(MOST);
-        let Waiting::HasToLook(so_far) = starts.wait((7, &path()), job(), Ticks::new(90)) else {
-            panic!("nobody looks")
-        };
-        starts.sweep(|_, _| false, |_| {});
-        assert_eq!(starts.give_up(7, &so_far).len(), 1, "somebody waits for it");
-        starts.sweep(|number, at| (number, at) == (7, &*path()), |_| panic!("nothing is known of it"));
-        assert!(matches!(starts.of(7), Known::SoFar(_)));
-        starts.sweep(|_, _| false, |_| {});
-        assert!(starts.containers.lock().is_empty());
-        assert!(starts.found(7, Some(life(80))).is_empty() && starts.containers.lock().is_empty());
-    }
-
-    #[test]
-    fn as_many_as_one_likes_are_not_remembered() {
-        let starts = Starts::new(MOST);
-        for container in 1..3 * MOST as u64 {
-            starts.wait((container, &path()), job(), Ticks::new(1));
-            starts.found(container, Some(life(1)));
-        }
-        assert!(starts.containers.lock().len() <= MOST);
-    }
-
-    #[test]
-    fn whoever_has_many_leaves_room_for_others() {
-        let starts = Starts::new(MOST);
-        let find = |container: u64, path: &str, life| {
-            starts.wait((container, &path.as_bytes().into()), job(), Ticks::new(1));
-            starts.found(container, life);
-        };
-        (1..=100).for_each(|other| find(other, "/pods/other", Some(life(1))));
-        for container in 1000..1000 + 3 * MOST as u64 {
-            find(container, &format!("/pods/tenant/{container}"), Some(life(1)));
-        }
-        assert!((1..=100).all(|other| matches!(starts.of(other), Known::At(_))));
-        // Nor does it help to have looks that fail, or that hang.
-        (100_000..100_000 + 3 * MOST as u64).for_each(|container| find(container, "/pods/tenant", None));
-        for container in 200_000..200_000 + 3 * MOST as u64 {
-            starts.wait((container, &path()), job(), Ticks::new(1));
-        }
-        (300_000..300_100).for_each(|container| find(container, "/pods/tenant", Some(life(1))));
-        assert!((1..=100).all(|other| matches!(starts.of(other), Known::At(_))));
-    }
-
-    #[test]
-    fn whoever_has_most_gives_half() {
-        let starts = Starts::new(MOST);
-        let find = |container: u64, path: &str| {
-            starts.wait((container, &path.as_bytes().into()), job(), Ticks::new(1));
-            starts.found(container, Some(life(1)));
-        };
-        (1..=2).for_each(|other| find(other, "/pods/other"));
-        (100..110).for_each(|container| find(container, &format!("/pods/tenant/{container}")));
-        starts.close_half();
-        assert_eq!(starts.containers.lock().len(), 6);
-        assert!((1..=2).all(|other| matches!(starts.of(other), Known::At(_))));
-    }
-}
+mod tests;

@@ -1,0 +1,141 @@
+//! One attempt to answer: who asks, what is known of its cgroup or read of it, and what the answer is.
+
+use super::cached_cgroup::{CachedCgroup, Found};
+use super::engine::{Service, container_of};
+use super::lane::Lane;
+use super::outcome::{FollowUp, Outcome};
+use super::owner::{Owner, of_path};
+use super::pending_request::{PendingRequest, ThreadRole};
+use super::query::Query;
+use super::rendered::MAX_AGE;
+use super::share::Share;
+use crate::error::Error;
+use crate::kernel::Reader;
+use crate::sys;
+use std::cell::RefCell;
+use std::time::Instant;
+
+/// How often a cgroup that goes away while it is read is looked up again.
+pub(super) const MAX_ATTEMPTS: usize = 3;
+
+thread_local! {
+    /// `/proc/PID/cgroup` of the reader; kept for its allocation.
+    static PROC_CGROUP: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Service {
+    pub(super) fn attempt<Q: Query>(
+        &self,
+        role: ThreadRole,
+        request: &PendingRequest,
+        query: &Q,
+    ) -> Outcome<Q::Answer> {
+        if request.pid == 0 {
+            let found = Outcome::Done(query.of_unseen(self), FollowUp::default());
+            return self.finish(role, query, found, b"/", None);
+        }
+        PROC_CGROUP.with_borrow_mut(|membership| {
+            let mut attempt = 1;
+            loop {
+                match self.attempt_once(role, request, query, membership) {
+                    Outcome::Done(Err(error), _) if attempt < MAX_ATTEMPTS && error.is_race() => attempt += 1,
+                    Outcome::Done(Err(error), _) if attempt < MAX_ATTEMPTS && error.is_fd_exhaustion() => {
+                        self.close_half();
+                        attempt += 1;
+                    }
+                    done => return done,
+                }
+            }
+        })
+    }
+
+    fn attempt_once<Q: Query>(
+        &self,
+        role: ThreadRole,
+        request: &PendingRequest,
+        query: &Q,
+        membership: &mut Vec<u8>,
+    ) -> Outcome<Q::Answer> {
+        let (pid, began) = (request.pid, Instant::now());
+        let (needs, is_patient) = (query.needs(), role.may_take_long());
+        let may_hang = role == ThreadRole::Looking;
+        let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
+        // Whose container it is is not known yet; all that are in one cgroup take turns as one.
+        let caller = match self.source.caller(reader, membership) {
+            Ok(caller) => caller,
+            Err(Error::TakesLong(path)) => {
+                return Outcome::Aside(Lane::Quick, of_path(&path), FollowUp::default());
+            }
+            Err(Error::MayHang(path)) => return Outcome::Look(of_path(&path)),
+            Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
+        };
+        let answers = match self.answers_for(&caller) {
+            Ok(answers) => answers,
+            Err(Error::TakesLong(path)) => {
+                return Outcome::Aside(Lane::Slow, of_path(&path), FollowUp::default());
+            }
+            Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
+        };
+        let share = self.share_of(&caller, &answers);
+        if !is_patient && share.is_aside(began) {
+            let owner = Owner::from(caller.memory);
+            self.known_aside.add(pid, owner.clone());
+            return Outcome::Aside(Lane::Slow, owner, FollowUp::default());
+        }
+        let attempt = match answers.find(&caller, needs, request.asked, |answer| query.of(answer)) {
+            Found::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
+            Found::IsRead => return Outcome::IsRead(answers),
+            Found::ToBeRead(reading) => self.read(role, &caller, query, (&answers, &share), reading),
+        };
+        let of = Some((&*answers, &*share, container_of(&caller)));
+        let attempt = self.finish(role, query, attempt, caller.memory, of);
+        share.charge(&self.busyness, pid, began, Instant::now());
+        if is_patient && !share.is_aside(Instant::now()) {
+            self.known_aside.remove(pid);
+        }
+        attempt
+    }
+
+    /// Makes the answer of what was found. Where that takes files of the host it is as with a reading of the cgroup, for with
+    /// some of them the kernel asks the hardware, as often as a tenant likes.
+    fn finish<Q: Query>(
+        &self,
+        role: ThreadRole,
+        query: &Q,
+        attempt: Outcome<Q::Found>,
+        cgroup: &[u8],
+        of: Option<(&CachedCgroup, &Share, &[u8])>,
+    ) -> Outcome<Q::Answer> {
+        let (found, next) = match attempt {
+            Outcome::Done(Ok(found), next) => (found, next),
+            Outcome::Done(Err(error), next) => return Outcome::Done(Err(error), next),
+            Outcome::IsRead(answers) => return Outcome::IsRead(answers),
+            Outcome::Aside(lane, owner, next) => return Outcome::Aside(lane, owner, next),
+            Outcome::Look(owner) => return Outcome::Look(owner),
+            Outcome::Start(search) => return Outcome::Start(search),
+        };
+        if !Q::READS_FILES {
+            return Outcome::Done(query.finish(self, found, cgroup), next);
+        }
+        let Some(permit) = self.permit(role, of.map_or(b"", |(_, _, container)| container)) else {
+            return Outcome::Aside(Lane::Quick, cgroup.into(), next);
+        };
+        let pace = of.map(|(answers, ..)| &answers.pace_of_files);
+        let before = pace.filter(|pace| pace.is_to_be_measured()).map(|_| sys::thread_time());
+        let began = Instant::now();
+        let answer = query.finish(self, found, cgroup);
+        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
+        drop(permit);
+        if let Some((answers, share, _)) = of
+            && let Some(aside) = answers.pace_of_files.was_read(began.elapsed(), ran)
+        {
+            share.put_aside(Instant::now() + aside);
+        }
+        if answer.is_ok() {
+            return Outcome::Done(answer, next);
+        }
+        // It may be tried again.
+        self.put_all_aside(next);
+        Outcome::Done(answer, FollowUp::default())
+    }
+}

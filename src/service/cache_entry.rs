@@ -1,0 +1,67 @@
+//! What was read for some of a cgroup's readers, and the texts made from it.
+
+use super::owner::Owner;
+use super::rendered::{MAX_AGE, Text, render};
+use crate::error::Error;
+use crate::kernel::Caller;
+use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use cgprocfs_core::topology::Topology;
+use cgprocfs_core::view::ViewId;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What was read for some of a cgroup's readers.
+pub(super) struct CacheEntry {
+    pub(super) cgroup: Owner,
+    pub(super) container_length: usize,
+    /// Of all hierarchies.
+    pub(super) membership: Vec<u8>,
+    pub(super) pid_namespace: Option<u64>,
+    pub(super) boot_offset: i64,
+    /// When it was begun to be read,
+    pub(super) began: Instant,
+    /// and when that was done: the kernel may take long.
+    pub(super) taken: Instant,
+    pub(super) needs: Needs,
+    pub(super) snapshot: Snapshot,
+    pub(super) texts: Vec<Option<Arc<Text>>>,
+    pub(super) topology: Option<Arc<Topology>>,
+}
+
+impl CacheEntry {
+    pub(super) fn is_fresh(&self) -> bool {
+        self.taken.elapsed() < MAX_AGE
+    }
+
+    /// Whether it is for such a caller, and no older than it may be for one who asked then.
+    pub(super) fn is_for(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
+        (self.began >= asked || self.began.elapsed() < MAX_AGE)
+            && self.container_length == caller.container_length
+            && self.membership == caller.membership
+            && self.pid_namespace == caller.pid_namespace
+            && self.boot_offset == caller.boot_offset
+            && self.needs.covers(needs)
+    }
+
+    /// The text of `view`.
+    pub(super) fn text(&mut self, view: ViewId) -> Result<Arc<Text>, Error> {
+        let slot = view.index();
+        if let Some(text) = self.texts[slot].as_ref() {
+            return Ok(Arc::clone(text));
+        }
+        let text = render(view, &self.snapshot, self.taken, &self.cgroup)?;
+        self.texts[slot] = Some(Arc::clone(&text));
+        Ok(text)
+    }
+
+    /// The processors and nodes of the reader's container; `None` for a reader in none.
+    pub(super) fn topology(&mut self) -> Result<Option<Arc<Topology>>, Error> {
+        if let Scope::Host(_) = self.snapshot.scope {
+            return Ok(None);
+        }
+        if self.topology.is_none() {
+            self.topology = Some(Arc::new(Topology::of(&self.snapshot)?));
+        }
+        Ok(self.topology.clone())
+    }
+}

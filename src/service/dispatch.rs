@@ -1,0 +1,91 @@
+//! Which thread goes on with what.
+
+use super::engine::Service;
+use super::in_time::{InTime, Reply};
+use super::lane::Lane;
+use super::outcome::FollowUp;
+use super::owner::{Owner, of_process};
+use super::pending_request::{Continuation, ThreadRole};
+use super::start_times::LOOK_TIMEOUT;
+use super::worker_pool::{Job, Refused};
+use crate::state::in_flight::InFlightGuard;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A serving thread goes on with so many of those who waited for what it has read.
+const MAX_HELPED: usize = 4;
+
+impl Service {
+    /// Has `work` done on a thread that nobody else waits for.
+    pub(crate) fn do_aside(
+        self: &Arc<Self>,
+        lane: Lane,
+        in_flight: InFlightGuard,
+        pid: u32,
+        work: impl FnOnce(&Arc<Self>, InFlightGuard) + Send + 'static,
+    ) {
+        let (service, owner) = (Arc::clone(self), self.owner_of(pid));
+        in_flight.wait(&owner);
+        let job = move || {
+            in_flight.begin();
+            work(&service, in_flight);
+        };
+        self.push_aside(lane, owner, Box::new(job));
+    }
+
+    /// On whose behalf something is done for a process.
+    pub(super) fn owner_of(&self, pid: u32) -> Owner {
+        let place = if pid == 0 { None } else { self.source.place_of(pid).ok() };
+        place.map_or_else(|| of_process(pid), Owner::from)
+    }
+
+    pub(super) fn put_aside(&self, lane: Lane, owner: Owner, again: Continuation) {
+        self.push_aside(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
+    }
+
+    /// A job that nobody can do is dropped, and its reader gets an error, or what is known.
+    pub(super) fn push_aside(&self, lane: Lane, owner: Owner, job: Job) {
+        let aside = match lane {
+            Lane::Quick => &self.quick,
+            Lane::Slow => &self.slow,
+            Lane::Looks => &self.looks,
+        };
+        match aside.push(lane, owner, job) {
+            Ok(()) => {}
+            Err(Refused::NoThread(error)) => self.warn_of_no_thread(&error),
+            Err(Refused::TooMany) => self.warn_of_many_that_hang(),
+        }
+    }
+
+    /// A reply for what may hang: after [`LOOK_TIMEOUT`] it is EAGAIN.
+    pub(super) fn in_time<T: Send + 'static>(
+        &self,
+        owner: &Owner,
+        in_flight: InFlightGuard,
+        reply: Reply<T>,
+    ) -> InTime<T> {
+        let (reply, give_up) = InTime::new(owner, in_flight, reply);
+        if let Err(error) = self.quick.push_later(Instant::now() + LOOK_TIMEOUT, give_up) {
+            self.warn_of_no_thread(&error);
+        }
+        reply
+    }
+
+    /// Goes on with those who waited for what was read.
+    pub(super) fn go_on(&self, role: ThreadRole, next: FollowUp) {
+        let lane = next.lane();
+        for (index, again) in next.again.into_iter().enumerate() {
+            match role {
+                ThreadRole::Serving if index < MAX_HELPED && lane == Lane::Quick => {
+                    again(ThreadRole::Helping)
+                }
+                _ => self.put_aside(lane, next.owner.clone(), again),
+            }
+        }
+    }
+
+    pub(super) fn put_all_aside(&self, next: FollowUp) {
+        let lane = next.lane();
+        next.again.into_iter().for_each(|again| self.put_aside(lane, next.owner.clone(), again));
+    }
+}

@@ -1,0 +1,16 @@
+//! On whose behalf something is done.
+
+use std::sync::Arc;
+
+/// The path of the cgroup on whose behalf something is done; of none where only a process is known.
+pub(super) type Owner = Arc<[u8]>;
+
+/// The owner that an error names by its path.
+pub(super) fn of_path(path: &str) -> Owner {
+    path.as_bytes().into()
+}
+
+/// An owner of which no cgroup is known. No cgroup has such a name.
+pub(super) fn of_process(pid: u32) -> Owner {
+    format!("\0/{pid}").into_bytes().into()
+}

@@ -1,0 +1,111 @@
+//! Reads a cgroup for those who ask about it.
+
+use super::cached_cgroup::{CachedCgroup, Reading};
+use super::engine::{Service, container_of};
+use super::lane::Lane;
+use super::ledgers::Ledgers;
+use super::loads::Asked;
+use super::outcome::{FollowUp, Outcome, StartSearch};
+use super::pending_request::ThreadRole;
+use super::permits::Permit;
+use super::query::Query;
+use super::share::Share;
+use super::start_search::NotRead;
+use crate::error::Error;
+use crate::kernel::{Caller, CgroupAncestry};
+use crate::sys;
+use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Service {
+    /// Reads what a query is answered from.
+    pub(super) fn read<Q: Query>(
+        &self,
+        role: ThreadRole,
+        caller: &Caller<'_>,
+        query: &Q,
+        (answers, share): (&Arc<CachedCgroup>, &Share),
+        reading: Reading,
+    ) -> Outcome<Q::Found> {
+        let end = |reading: Reading| FollowUp {
+            is_slow: share.is_aside(Instant::now()),
+            owner: caller.memory.into(),
+            again: reading.end(),
+        };
+        let Some(permit) = self.permit(role, container_of(caller)) else {
+            return Outcome::Aside(Lane::Quick, caller.memory.into(), end(reading));
+        };
+        self.cache.evict_stale();
+        let before = answers.pace.is_to_be_measured().then(sys::thread_time);
+        let read = self.load(answers.path(), caller, query.needs());
+        crate::failpoint::slow_cgroup();
+        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
+        if let Some(aside) = answers.pace.was_read(reading.began.elapsed(), ran) {
+            share.put_aside(Instant::now() + aside);
+        }
+        drop(permit);
+        match read {
+            Ok(snapshot) => {
+                let answer = reading.done(caller, query.needs(), snapshot, |answer| query.of(answer));
+                Outcome::Done(answer, end(reading))
+            }
+            Err(NotRead::Start(container)) => {
+                self.put_all_aside(end(reading));
+                Outcome::Start(StartSearch {
+                    container,
+                    memory: caller.memory.into(),
+                    place: container_of(caller).into(),
+                    pid: caller.pid,
+                    pid_namespace: caller.pid_namespace,
+                })
+            }
+            Err(NotRead::Error(Error::TakesLong(_))) if !role.may_take_long() => {
+                Outcome::Aside(Lane::Slow, caller.memory.into(), end(reading))
+            }
+            Err(NotRead::Error(error)) => {
+                if error.is_race() {
+                    self.forget(caller);
+                }
+                self.put_all_aside(end(reading));
+                Outcome::Done(Err(error), FollowUp::default())
+            }
+        }
+    }
+
+    /// Whoever is patient needs none.
+    pub(super) fn permit(&self, role: ThreadRole, container: &[u8]) -> Option<Permit<'_>> {
+        if role.may_take_long() { Some(Permit::default()) } else { self.readings.permit(container) }
+    }
+
+    fn load(&self, path: &CgroupAncestry, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
+        crate::failpoint::point(caller.pid);
+        let container = path.container(caller.container_length);
+        let started = match container {
+            Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
+            _ => None,
+        };
+        let mut snapshot = self.source.load(path, caller, needs)?;
+        let (Scope::Container(_), Some(container)) = (&snapshot.scope, container) else {
+            if needs.covers(Needs::LOAD) && self.source.is_in_other_pid_namespace(caller) {
+                snapshot.last_pid = Some(self.source.innermost_pid(caller.pid)?);
+            }
+            return Ok(snapshot);
+        };
+        snapshot.start = started.as_ref().map(|started| started.at);
+        let start_is_certain = started.as_ref().is_some_and(|started| started.is_certain);
+        if needs.covers(Needs::COUNTERS) {
+            let life = started.as_ref().and_then(|started| started.life.as_deref());
+            let counters = match start_is_certain {
+                true => self.ledgers.counters(container, &snapshot, life),
+                false => Ledgers::provisional_counters(&snapshot),
+            };
+            snapshot.counters = Some(counters.map_err(Error::from)?);
+        }
+        if needs.covers(Needs::LOAD) {
+            let asked = Asked { container, caller, snapshot: &snapshot, start_is_certain };
+            snapshot.load = Some(self.loads.load(&asked, &self.source)?);
+        }
+        Ok(snapshot)
+    }
+}

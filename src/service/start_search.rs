@@ -1,0 +1,110 @@
+//! The search for when a container started, which others do not wait for.
+
+use super::engine::Service;
+use super::lane::Lane;
+use super::outcome::StartSearch;
+use super::pending_request::{Continuation, ThreadRole};
+use super::start_times::{Known, LOOK_TIMEOUT, Waiting};
+use crate::error::Error;
+use crate::kernel::Life;
+use cgprocfs_core::machine::Ticks;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+/// Why nothing was read.
+pub(super) enum NotRead {
+    Error(Error),
+    /// When the container of this number started is not known.
+    Start(u64),
+}
+
+impl From<Error> for NotRead {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// A look at when a container started. However it ends, those who wait for it go on: also where it is given no turn.
+struct Look {
+    service: Arc<Service>,
+    search: StartSearch,
+    so_far: Arc<AtomicU64>,
+    life: Option<Life>,
+}
+
+impl Look {
+    fn look(mut self) {
+        let StartSearch { container, place, .. } = &self.search;
+        let life = self.service.source.life((*container, place), &self.search.caller(), &self.so_far);
+        self.life = life.ok();
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let Self { service, search, life, .. } = self;
+        for again in service.starts.found(search.container, life.take()) {
+            service.put_aside(Lane::Quick, search.memory.clone(), again);
+        }
+    }
+}
+
+/// Since when a container runs.
+pub(super) struct Started {
+    /// After the boot.
+    pub(super) at: Ticks,
+    /// Whether it can't be longer.
+    pub(super) is_certain: bool,
+    /// What was seen of its processes, if nothing hangs that is in the way.
+    pub(super) life: Option<Arc<Life>>,
+}
+
+impl Service {
+    /// When a container started. What was found out once stays, also over restarts, until its init has ended.
+    pub(super) fn start_of(&self, container: u64) -> Result<Started, NotRead> {
+        if let Some(at) = self.ledgers.start_without_init(container) {
+            return Ok(Started { at, is_certain: true, life: None });
+        }
+        match self.starts.of(container) {
+            Known::At(life) => {
+                let at = self.ledgers.start(container, Some(&life)).unwrap_or(life.start);
+                Ok(Started { at, is_certain: true, life: Some(life) })
+            }
+            Known::SoFar(start) => {
+                let known = self.ledgers.start(container, None);
+                Ok(Started { at: known.unwrap_or(start), is_certain: known.is_some(), life: None })
+            }
+            Known::Sought | Known::Nothing => Err(NotRead::Start(container)),
+        }
+    }
+
+    /// Has `again` done once it is known when the container started.
+    pub(super) fn seek_start(self: &Arc<Self>, role: ThreadRole, search: StartSearch, again: Continuation) {
+        // It waits for us, and so is in no exec.
+        let own = match self.source.start_of_reader(search.pid) {
+            Ok(own) => own,
+            // It is gone, and so is whoever would hear of it.
+            Err(error) => return self.log(&error),
+        };
+        let (container, memory) = (search.container, search.memory.clone());
+        let so_far = match self.starts.wait((container, &search.place), again, own) {
+            Waiting::Waits => return,
+            Waiting::NeedNot(again) => return again(role),
+            Waiting::HasToLook(so_far) => so_far,
+        };
+        let (service, this_look) = (Arc::clone(self), Arc::clone(&so_far));
+        let give_up = move || {
+            let waiting = service.starts.give_up(container, &this_look);
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, memory.clone(), again));
+        };
+        let later = self.quick.push_later(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
+        let owner = search.place.clone();
+        let look = Look { service: Arc::clone(self), search, so_far, life: None };
+        match later {
+            Ok(()) => self.push_aside(Lane::Looks, owner, Box::new(move || look.look())),
+            // Nobody would tell them that it takes too long.
+            Err(error) => self.warn_of_no_thread(&error),
+        }
+    }
+}

@@ -1,0 +1,164 @@
+use super::*;
+use crate::service::MAX_SERVING_THREADS;
+use std::sync::mpsc;
+
+const LONG: Duration = Duration::from_secs(10);
+
+fn owner(number: u64) -> Owner {
+    number.to_string().as_bytes().into()
+}
+
+#[test]
+fn owners_take_turns_and_each_keeps_its_order() {
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::quick()), mpsc::channel());
+    let (go, gate) = mpsc::channel::<()>();
+    pool.push(Lane::Slow, owner(0), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+    for (owner, what) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (2, "2b")] {
+        let sender = sender.clone();
+        pool.push(Lane::Slow, self::owner(owner), Box::new(move || sender.send(what).unwrap())).unwrap();
+    }
+    go.send(()).unwrap();
+    let order: Vec<_> = (0..5).map(|_| done.recv_timeout(LONG).unwrap()).collect();
+    assert_eq!(order, ["1a", "2a", "1b", "2b", "1c"]);
+}
+
+#[test]
+fn one_that_is_stuck_holds_up_its_owner_alone() {
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::quick()), mpsc::channel());
+    let (go, gate) = mpsc::channel::<()>();
+    pool.push(Lane::Slow, owner(1), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+    for owner in [1, 2] {
+        let sender = sender.clone();
+        pool.push(Lane::Slow, self::owner(owner), Box::new(move || sender.send(owner).unwrap())).unwrap();
+    }
+    assert_eq!(done.recv_timeout(LONG), Ok(2));
+    assert!(done.recv_timeout(2 * STUCK_TIMEOUT).is_err());
+    go.send(()).unwrap();
+    assert_eq!(done.recv_timeout(LONG), Ok(1));
+}
+
+#[test]
+fn lanes_do_not_wait_for_each_other() {
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::quick()), mpsc::channel());
+    let (go, gate) = mpsc::channel::<()>();
+    for lane in [Lane::Slow, Lane::Looks] {
+        pool.push(lane, owner(1), Box::new(|| thread::sleep(STUCK_TIMEOUT / 2))).unwrap();
+    }
+    pool.push(Lane::Slow, owner(2), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+    let began = Instant::now();
+    pool.push(Lane::Quick, owner(1), Box::new(move || sender.send(()).unwrap())).unwrap();
+    done.recv_timeout(LONG).unwrap();
+    assert!(began.elapsed() < LONG / 2);
+    drop(go);
+}
+
+#[test]
+fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::quick()), mpsc::channel());
+    let at = Instant::now() + Duration::from_millis(30);
+    pool.push(Lane::Slow, owner(1), Box::new(|| panic!("on purpose"))).unwrap();
+    pool.push_later(at, Box::new(move || sender.send(Instant::now()).unwrap())).unwrap();
+    assert!(done.recv_timeout(LONG).unwrap() >= at);
+}
+
+/// Jobs that hang until `gate` is dropped, of so many owners below each of these cgroups. How many were refused.
+fn hang(pool: &Arc<WorkerPool>, gate: &Arc<Mutex<mpsc::Receiver<()>>>, cgroup: &str, count: usize) -> usize {
+    let push = |number| {
+        let gate = Arc::clone(gate);
+        // One by one, as threads that wait in the kernel are.
+        let job = Box::new(move || gate.lock().recv().unwrap_or_default());
+        pool.push(Lane::Looks, format!("{cgroup}/{number}").into_bytes().into(), job)
+    };
+    (0..count).filter(|number| push(*number).is_err()).count()
+}
+
+#[test]
+fn a_tenant_whose_looks_hang_leaves_threads_to_others() {
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::looks()), mpsc::channel());
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    hang(&pool, &gate, "/tenant", 200);
+    let wait = Instant::now();
+    while !pool.state.lock().waiting.values().all(VecDeque::is_empty) {
+        assert!(wait.elapsed() < LONG, "it is not known that they hang");
+        thread::sleep(STUCK_TIMEOUT);
+    }
+    let working = |prefix: &str| {
+        let state = pool.state.lock();
+        state.working.keys().filter(|(_, owner)| owner.starts_with(prefix.as_bytes())).count()
+    };
+    assert!(working("/tenant/") < MAX_BLOCKING_THREADS / 2, "{}", working("/tenant/"));
+    assert_eq!(hang(&pool, &gate, "/tenant", 1), 1, "it is refused at once");
+    let began = Instant::now();
+    for name in ["/other", "/another/1/2"] {
+        let sender = sender.clone();
+        pool.push(Lane::Looks, name.as_bytes().into(), Box::new(move || sender.send(()).unwrap())).unwrap();
+        done.recv_timeout(LONG).unwrap();
+    }
+    assert!(began.elapsed() < LONG / 2);
+    drop(go);
+}
+
+#[test]
+fn a_job_that_is_not_done_is_dropped() {
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::looks()), mpsc::channel());
+    let (go, gate) = mpsc::channel::<()>();
+    // At that depth one may hang.
+    let push =
+        |name: &str, job| pool.push(Lane::Looks, format!("/1/2/3/4/5/6/{name}").as_bytes().into(), job);
+    push("a", Box::new(move || gate.recv().unwrap_or_default())).unwrap();
+    struct Told(mpsc::Sender<bool>, bool);
+    impl Told {
+        fn done(mut self) {
+            self.1 = true;
+        }
+    }
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.0.send(self.1).unwrap();
+        }
+    }
+    let told = Told(sender, false);
+    push("b", Box::new(move || told.done())).unwrap();
+    assert_eq!(done.recv_timeout(LONG), Ok(false));
+    drop(go);
+}
+
+#[test]
+fn what_waits_is_bounded_at_each_level() {
+    let pool = Arc::new(WorkerPool::looks());
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    let waiting = || pool.state.lock().waiting.values().map(VecDeque::len).sum::<usize>();
+    // Sooner than that they hang is known.
+    assert!(hang(&pool, &gate, "/tenant", 2 * MAX_WAITING) > 0);
+    assert!(waiting() <= MAX_WAITING / 2, "{}", waiting());
+    assert_eq!(hang(&pool, &gate, "/other", 1), 0);
+    drop(go);
+}
+
+/// What the service manager would not let be made is missing to whoever needs it next.
+#[test]
+fn the_unit_has_room_for_all_threads() {
+    let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/cgprocfs.service"));
+    let unit = unit.unwrap();
+    let most = unit.lines().find_map(|line| line.strip_prefix("TasksMax=")).unwrap();
+    // Those that follow loads and pressure, sweep, and so on; what looks into namespaces; what stops the unit.
+    const OTHERS: usize = 32;
+    let needed = MAX_THREADS + MAX_THREADS + MAX_BLOCKING_THREADS + MAX_SERVING_THREADS + OTHERS;
+    assert!(most.parse::<usize>().unwrap() >= needed, "{most}, {needed} are needed");
+}
+
+#[test]
+fn there_are_no_more_threads_than_may_be() {
+    let pool = Arc::new(WorkerPool::quick());
+    let (go, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(Mutex::new(gate));
+    for owner in 0..2 * MAX_THREADS as u64 {
+        let gate = Arc::clone(&gate);
+        pool.push(Lane::Slow, self::owner(owner), Box::new(move || gate.lock().recv().unwrap_or_default()))
+            .unwrap();
+        assert!(pool.state.lock().threads <= MAX_THREADS);
+    }
+    drop(go);
+}
