@@ -1,4 +1,5 @@
-//! From a reader and what it asks for to the answer, without anybody having to wait for it who is not of its container.
+//! Asks until there is an answer: a request is tried, and tried again by another thread where it would make readers of other
+//! containers wait.
 
 use super::attempt::MAX_ATTEMPTS;
 use super::engine::Service;
@@ -18,11 +19,11 @@ use rustix::io::Errno;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// So long a container is served aside after a server has ended over it.
+/// A container stays in the slow lane for so long after a server has ended over one of its requests.
 const LEFT_ASIDE: Duration = Duration::from_secs(60);
 
 impl Service {
-    /// Has `reply` told the answer, on a thread that serves everybody.
+    /// Calls `reply` with the answer; for a serving thread.
     pub(super) fn ask_serving<Q: Query>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -40,7 +41,7 @@ impl Service {
         }
     }
 
-    /// Has `reply` told the answer: now, or where that would have others wait, later by another thread.
+    /// Calls `reply` with the answer: now, or later from another thread where readers of other containers would have to wait.
     pub(super) fn ask<Q: Query>(
         self: &Arc<Self>,
         role: ThreadRole,
@@ -67,9 +68,9 @@ impl Service {
                 self.put_aside(lane, owner, again);
                 self.put_all_aside(next);
             }
-            Outcome::IsRead(answers) => {
-                // It may have been read meanwhile.
-                if let Some(again) = answers.park(self.again(answers.cgroup(), request, query, reply)) {
+            Outcome::BeingRead(cached) => {
+                // The reading may have ended meanwhile.
+                if let Some(again) = cached.park(self.again(cached.cgroup(), request, query, reply)) {
                     again(role);
                 }
             }
@@ -97,7 +98,7 @@ impl Service {
         })
     }
 
-    /// Has `reply` told by a thread that may hang, or else in time to ask again.
+    /// Tries on a thread that may hang. If that takes too long, `reply` gets EAGAIN.
     fn look<Q: Query>(
         self: &Arc<Self>,
         owner: Owner,
@@ -117,8 +118,8 @@ impl Service {
         self.push_aside(Lane::Looks, owner, Box::new(look));
     }
 
-    /// Has `tell` told what `look` finds out about a process, by a thread that nobody else waits for, or where that may hang, by
-    /// one that may, in time to ask again.
+    /// Calls `tell` with what `look` finds out about a process, from a worker, or from a thread that may hang where `look` may. If
+    /// that takes too long, `tell` gets EAGAIN.
     pub(super) fn look_aside<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -144,7 +145,7 @@ impl Service {
         });
     }
 
-    /// Finds the caller, and has `make` try again where its cgroup was removed meanwhile. It may take long.
+    /// Identifies the caller and calls `make`, again where its cgroup was removed meanwhile. May take long.
     pub(super) fn for_caller<T>(
         &self,
         role: ThreadRole,
@@ -171,13 +172,13 @@ impl Service {
         }
     }
 
-    /// Serves the container of a process aside for a while: a server has ended while it had a request of it.
+    /// Puts the container of a process into the slow lane for a while: a server has ended over one of its requests.
     pub fn leave_aside(self: &Arc<Self>, pid: u32) {
         let service = Arc::clone(self);
         let leave = move || {
             let leave = service.for_caller(ThreadRole::Looking, pid, |caller| {
-                let answers = service.answers_for(caller)?;
-                service.share_of(caller, &answers).put_aside(Instant::now() + LEFT_ASIDE);
+                let cached = service.cached_cgroup(caller)?;
+                service.share_of(caller, &cached).put_aside(Instant::now() + LEFT_ASIDE);
                 Ok(())
             });
             if let Err(error) = leave {

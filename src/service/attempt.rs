@@ -1,4 +1,4 @@
-//! One attempt to answer: who asks, what is known of its cgroup or read of it, and what the answer is.
+//! One attempt to answer: identify the caller, look into the cache or read the cgroup, make the answer.
 
 use super::cached_cgroup::{CachedCgroup, Found};
 use super::engine::{Service, container_of};
@@ -15,15 +15,16 @@ use crate::sys;
 use std::cell::RefCell;
 use std::time::Instant;
 
-/// How often a cgroup that goes away while it is read is looked up again.
+/// How often the caller is identified anew because its cgroup went away in the middle of an attempt.
 pub(super) const MAX_ATTEMPTS: usize = 3;
 
 thread_local! {
-    /// `/proc/PID/cgroup` of the reader; kept for its allocation.
+    /// The reader's `/proc/PID/cgroup`; the buffer is reused.
     static PROC_CGROUP: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Service {
+    /// Tries to answer, as far as a thread of that role may.
     pub(super) fn attempt<Q: Query>(
         &self,
         role: ThreadRole,
@@ -60,7 +61,7 @@ impl Service {
         let (needs, is_patient) = (query.needs(), role.may_take_long());
         let may_hang = role == ThreadRole::Looking;
         let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
-        // Whose container it is is not known yet; all that are in one cgroup take turns as one.
+        // The container is not known yet: readers of one cgroup take turns as one.
         let caller = match self.source.caller(reader, membership) {
             Ok(caller) => caller,
             Err(Error::TakesLong(path)) => {
@@ -69,25 +70,25 @@ impl Service {
             Err(Error::MayHang(path)) => return Outcome::Look(of_path(&path)),
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
-        let answers = match self.answers_for(&caller) {
-            Ok(answers) => answers,
+        let cached = match self.cached_cgroup(&caller) {
+            Ok(cached) => cached,
             Err(Error::TakesLong(path)) => {
                 return Outcome::Aside(Lane::Slow, of_path(&path), FollowUp::default());
             }
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
-        let share = self.share_of(&caller, &answers);
+        let share = self.share_of(&caller, &cached);
         if !is_patient && share.is_aside(began) {
             let owner = Owner::from(caller.memory);
             self.known_aside.add(pid, owner.clone());
             return Outcome::Aside(Lane::Slow, owner, FollowUp::default());
         }
-        let attempt = match answers.find(&caller, needs, request.asked, |answer| query.of(answer)) {
+        let attempt = match cached.find(&caller, needs, request.asked, |answer| query.of(answer)) {
             Found::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
-            Found::IsRead => return Outcome::IsRead(answers),
-            Found::ToBeRead(reading) => self.read(role, &caller, query, (&answers, &share), reading),
+            Found::BeingRead => return Outcome::BeingRead(cached),
+            Found::Stale(reading) => self.read(role, &caller, query, (&cached, &share), reading),
         };
-        let of = Some((&*answers, &*share, container_of(&caller)));
+        let of = Some((&*cached, &*share, container_of(&caller)));
         let attempt = self.finish(role, query, attempt, caller.memory, of);
         share.charge(&self.busyness, pid, began, Instant::now());
         if is_patient && !share.is_aside(Instant::now()) {
@@ -96,8 +97,8 @@ impl Service {
         attempt
     }
 
-    /// Makes the answer of what was found. Where that takes files of the host it is as with a reading of the cgroup, for with
-    /// some of them the kernel asks the hardware, as often as a tenant likes.
+    /// Makes the answer from what was found. Reading files of the host is bounded as reading a cgroup is, because for some of them
+    /// the kernel asks the hardware, as often as a tenant likes.
     fn finish<Q: Query>(
         &self,
         role: ThreadRole,
@@ -109,7 +110,7 @@ impl Service {
         let (found, next) = match attempt {
             Outcome::Done(Ok(found), next) => (found, next),
             Outcome::Done(Err(error), next) => return Outcome::Done(Err(error), next),
-            Outcome::IsRead(answers) => return Outcome::IsRead(answers),
+            Outcome::BeingRead(cached) => return Outcome::BeingRead(cached),
             Outcome::Aside(lane, owner, next) => return Outcome::Aside(lane, owner, next),
             Outcome::Look(owner) => return Outcome::Look(owner),
             Outcome::Start(search) => return Outcome::Start(search),
@@ -120,21 +121,21 @@ impl Service {
         let Some(permit) = self.permit(role, of.map_or(b"", |(_, _, container)| container)) else {
             return Outcome::Aside(Lane::Quick, cgroup.into(), next);
         };
-        let pace = of.map(|(answers, ..)| &answers.pace_of_files);
+        let pace = of.map(|(cached, ..)| &cached.pace_of_files);
         let before = pace.filter(|pace| pace.is_to_be_measured()).map(|_| sys::thread_time());
         let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         drop(permit);
-        if let Some((answers, share, _)) = of
-            && let Some(aside) = answers.pace_of_files.was_read(began.elapsed(), ran)
+        if let Some((cached, share, _)) = of
+            && let Some(aside) = cached.pace_of_files.was_read(began.elapsed(), ran)
         {
             share.put_aside(Instant::now() + aside);
         }
         if answer.is_ok() {
             return Outcome::Done(answer, next);
         }
-        // It may be tried again.
+        // Another attempt may follow, which must not keep them waiting.
         self.put_all_aside(next);
         Outcome::Done(answer, FollowUp::default())
     }

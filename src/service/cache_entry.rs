@@ -1,4 +1,4 @@
-//! What was read for some of a cgroup's readers, and the texts made from it.
+//! One snapshot of a container, and the views rendered from it.
 
 use super::owner::Owner;
 use super::rendered::{MAX_AGE, Text, render};
@@ -10,17 +10,17 @@ use cgprocfs_core::view::ViewId;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What was read for some of a cgroup's readers.
+/// One snapshot, for those readers of a cgroup who are in the same container and namespaces.
 pub(super) struct CacheEntry {
     pub(super) cgroup: Owner,
     pub(super) container_length: usize,
-    /// Of all hierarchies.
+    /// `/proc/PID/cgroup`, which names the reader's cgroup in every hierarchy.
     pub(super) membership: Vec<u8>,
     pub(super) pid_namespace: Option<u64>,
     pub(super) boot_offset: i64,
-    /// When it was begun to be read,
+    /// When the reading started.
     pub(super) began: Instant,
-    /// and when that was done: the kernel may take long.
+    /// When the reading ended; the kernel may take long in between.
     pub(super) taken: Instant,
     pub(super) needs: Needs,
     pub(super) snapshot: Snapshot,
@@ -33,7 +33,7 @@ impl CacheEntry {
         self.taken.elapsed() < MAX_AGE
     }
 
-    /// Whether it is for such a caller, and no older than it may be for one who asked then.
+    /// Whether this entry answers `caller`, who asked at `asked` for what `needs` covers, and is fresh enough for it.
     pub(super) fn is_for(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
         (self.began >= asked || self.began.elapsed() < MAX_AGE)
             && self.container_length == caller.container_length
@@ -43,7 +43,10 @@ impl CacheEntry {
             && self.needs.covers(needs)
     }
 
-    /// The text of `view`.
+    /// `view`, rendered from this snapshot once.
+    ///
+    /// # Errors
+    /// Where the snapshot has nonsensical numbers.
     pub(super) fn text(&mut self, view: ViewId) -> Result<Arc<Text>, Error> {
         let slot = view.index();
         if let Some(text) = self.texts[slot].as_ref() {

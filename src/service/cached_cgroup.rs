@@ -13,41 +13,41 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-/// The answers for the readers in one cgroup.
+/// What is cached for the readers in one cgroup.
 pub(super) struct CachedCgroup {
     cgroup: Owner,
     path: CgroupAncestry,
     pub(super) last_used: AtomicU64,
-    /// Of those for whom it is the container.
+    /// The serving time of readers whose container is this cgroup.
     share: Arc<Share>,
     pub(super) pace: Pace,
-    /// Of files of the host that are read for it.
+    /// How long the files of the host take that are read for it.
     pub(super) pace_of_files: Pace,
-    desk: Mutex<Desk>,
+    state: Mutex<State>,
 }
 
 #[derive(Default)]
-struct Desk {
-    /// Readers in one cgroup may have containers of their own, by their namespaces.
-    answers: Vec<CacheEntry>,
-    /// Somebody reads the cgroup.
-    is_read: bool,
-    /// What is to be done once it is read.
+struct State {
+    /// More than one, because readers in one cgroup may be in different containers, by their namespaces.
+    entries: Vec<CacheEntry>,
+    /// A thread is reading the cgroup.
+    is_being_read: bool,
+    /// What to run once it has been read.
     parked: Vec<Continuation>,
 }
 
-/// What is found at a desk.
+/// What is found at a state.
 pub(super) enum Found<T> {
-    /// What was asked for.
+    /// What was made of a fresh entry.
     Answer(T),
-    /// Somebody reads the cgroup already.
-    IsRead,
-    /// Whoever has this has to read it.
-    ToBeRead(Reading),
+    /// Another thread is reading the cgroup.
+    BeingRead,
+    /// Nothing fresh is cached: whoever holds this reads the cgroup.
+    Stale(Reading),
 }
 
 impl CachedCgroup {
-    /// Of a cgroup that is opened by now and was used at `now`.
+    /// An entry without snapshots for a cgroup that was just opened, last used at `now`.
     pub(super) fn new(cgroup: Owner, path: CgroupAncestry, now: u64) -> Self {
         Self {
             cgroup,
@@ -56,7 +56,7 @@ impl CachedCgroup {
             share: Arc::default(),
             pace: Pace::default(),
             pace_of_files: Pace::default(),
-            desk: Mutex::default(),
+            state: Mutex::default(),
         }
     }
 
@@ -74,11 +74,10 @@ impl CachedCgroup {
     }
 
     pub(super) fn evict_stale_entries(&self) {
-        self.desk.lock().answers.retain(CacheEntry::is_fresh);
+        self.state.lock().entries.retain(CacheEntry::is_fresh);
     }
 
-    /// What `take` makes of the last answer for such a caller, if that is not too old. If it is, one of those who ask reads
-    /// for all of them.
+    /// What `take` makes of a fresh entry for `caller`. Where there is none, one of those who ask reads the cgroup for all.
     pub(super) fn find<T>(
         self: &Arc<Self>,
         caller: &Caller<'_>,
@@ -86,37 +85,37 @@ impl CachedCgroup {
         asked: Instant,
         take: impl FnOnce(&mut CacheEntry) -> T,
     ) -> Found<T> {
-        let mut desk = self.desk.lock();
-        desk.answers.retain(CacheEntry::is_fresh);
-        if let Some(answer) = desk.answers.iter_mut().find(|answer| answer.is_for(caller, needs, asked)) {
-            return Found::Answer(take(answer));
+        let mut state = self.state.lock();
+        state.entries.retain(CacheEntry::is_fresh);
+        if let Some(entry) = state.entries.iter_mut().find(|entry| entry.is_for(caller, needs, asked)) {
+            return Found::Answer(take(entry));
         }
-        if std::mem::replace(&mut desk.is_read, true) {
-            return Found::IsRead;
+        if std::mem::replace(&mut state.is_being_read, true) {
+            return Found::BeingRead;
         }
-        Found::ToBeRead(Reading { answers: Arc::clone(self), began: Instant::now(), has_ended: false })
+        Found::Stale(Reading { cached: Arc::clone(self), began: Instant::now(), has_ended: false })
     }
 
-    /// Has `job` done once the cgroup is read; gives it back if nobody reads.
+    /// Runs `job` once the cgroup has been read. Returns it where no thread is reading.
     pub(super) fn park(&self, job: Continuation) -> Option<Continuation> {
-        let mut desk = self.desk.lock();
-        if !desk.is_read {
+        let mut state = self.state.lock();
+        if !state.is_being_read {
             return Some(job);
         }
-        desk.parked.push(job);
+        state.parked.push(job);
         None
     }
 }
 
-/// That somebody reads a cgroup, and nobody else does meanwhile.
+/// Held by the one thread that is reading a cgroup.
 pub(super) struct Reading {
-    answers: Arc<CachedCgroup>,
+    cached: Arc<CachedCgroup>,
     pub(super) began: Instant,
     has_ended: bool,
 }
 
 impl Reading {
-    /// What `take` makes of what was read, which is kept for the next who ask.
+    /// Caches what was read, and returns what `take` makes of it.
     pub(super) fn done<T>(
         &self,
         caller: &Caller<'_>,
@@ -124,8 +123,8 @@ impl Reading {
         snapshot: Snapshot,
         take: impl FnOnce(&mut CacheEntry) -> T,
     ) -> T {
-        let mut answer = CacheEntry {
-            cgroup: Arc::clone(&self.answers.cgroup),
+        let mut entry = CacheEntry {
+            cgroup: Arc::clone(&self.cached.cgroup),
             container_length: caller.container_length,
             membership: caller.membership.to_vec(),
             pid_namespace: caller.pid_namespace,
@@ -137,26 +136,26 @@ impl Reading {
             texts: vec![None; ViewId::COUNT],
             topology: None,
         };
-        let answered = take(&mut answer);
-        self.answers.desk.lock().answers.push(answer);
+        let answered = take(&mut entry);
+        self.cached.state.lock().entries.push(entry);
         answered
     }
 
-    /// Ends it, whatever came of it. What is to be done now by those who waited for it.
+    /// Ends the reading, whatever came of it, and returns what waited for it.
     pub(super) fn end(mut self) -> Vec<Continuation> {
         self.has_ended = true;
         self.release()
     }
 
     fn release(&self) -> Vec<Continuation> {
-        let mut desk = self.answers.desk.lock();
-        desk.is_read = false;
-        std::mem::take(&mut desk.parked)
+        let mut state = self.cached.state.lock();
+        state.is_being_read = false;
+        std::mem::take(&mut state.parked)
     }
 }
 
 impl Drop for Reading {
-    /// After a panic: those who wait are dropped, which is an error to their readers.
+    /// After a panic. Dropping what waits answers its readers with an error.
     fn drop(&mut self) {
         if !self.has_ended {
             drop(self.release());

@@ -1,4 +1,4 @@
-//! The shares of containers that have cgroups of their own making.
+//! The shares of containers that have made cgroups of their own.
 
 use super::share::Share;
 use crate::shares::excess;
@@ -7,24 +7,24 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The shares of containers that have cgroups of their own making below them, by their paths: who is in one of these has
-/// the container's share, and not another one.
+/// Shares by the path of the container, for readers in a cgroup below it: all of them use the container's share.
 #[derive(Default)]
 pub(super) struct ContainerShares {
     shares: Mutex<HashMap<Box<[u8]>, Arc<Share>>>,
 }
 
-/// So many are remembered.
+/// The most shares that are remembered.
 const MAX_SHARES: usize = 4096;
 
 impl ContainerShares {
+    /// The share of the container at that path.
     pub(super) fn of(&self, container: &[u8]) -> Arc<Share> {
         let mut shares = self.shares.lock();
         if let Some(share) = shares.get(container) {
             return Arc::clone(share);
         }
         if shares.len() >= MAX_SHARES {
-            // Who is not served aside has no more than a tenth of a second's account to lose.
+            // A container that is not in the slow lane loses no more than the account of the last tenth of a second.
             let now = Instant::now();
             shares.retain(|_, share| share.is_aside(now));
             let held: Vec<_> = shares.keys().cloned().collect();
@@ -36,7 +36,7 @@ impl ContainerShares {
         Arc::clone(shares.entry(container.into()).or_default())
     }
 
-    /// Forgets those that are served like others.
+    /// Forgets containers that are not in the slow lane.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
         let mut shares = self.shares.lock();

@@ -1,4 +1,4 @@
-//! Which thread goes on with what.
+//! Hands work to the threads that may do it.
 
 use super::engine::Service;
 use super::in_time::{InTime, Reply};
@@ -12,11 +12,11 @@ use crate::state::in_flight::InFlightGuard;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A serving thread goes on with so many of those who waited for what it has read.
+/// A serving thread answers so many of the requests that waited for what it has read; others are left to workers.
 const MAX_HELPED: usize = 4;
 
 impl Service {
-    /// Has `work` done on a thread that nobody else waits for.
+    /// Runs `work` on a worker of `lane`, on behalf of the cgroup of `pid`.
     pub(crate) fn do_aside(
         self: &Arc<Self>,
         lane: Lane,
@@ -33,17 +33,18 @@ impl Service {
         self.push_aside(lane, owner, Box::new(job));
     }
 
-    /// On whose behalf something is done for a process.
+    /// On whose behalf work for a process is done.
     pub(super) fn owner_of(&self, pid: u32) -> Owner {
         let place = if pid == 0 { None } else { self.source.place_of(pid).ok() };
         place.map_or_else(|| of_process(pid), Owner::from)
     }
 
+    /// Tries a request again in `lane`.
     pub(super) fn put_aside(&self, lane: Lane, owner: Owner, again: Continuation) {
         self.push_aside(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
     }
 
-    /// A job that nobody can do is dropped, and its reader gets an error, or what is known.
+    /// Queues a job in `lane`. One that can't be queued is dropped, which answers its reader with an error or with what is known.
     pub(super) fn push_aside(&self, lane: Lane, owner: Owner, job: Job) {
         let aside = match lane {
             Lane::Quick => &self.quick,
@@ -57,7 +58,7 @@ impl Service {
         }
     }
 
-    /// A reply for what may hang: after [`LOOK_TIMEOUT`] it is EAGAIN.
+    /// A reply for work that may hang: it is EAGAIN after [`LOOK_TIMEOUT`].
     pub(super) fn in_time<T: Send + 'static>(
         &self,
         owner: &Owner,
@@ -71,7 +72,7 @@ impl Service {
         reply
     }
 
-    /// Goes on with those who waited for what was read.
+    /// Tries the requests again that waited for a reading: a serving thread takes a few of them itself.
     pub(super) fn go_on(&self, role: ThreadRole, next: FollowUp) {
         let lane = next.lane();
         for (index, again) in next.again.into_iter().enumerate() {
@@ -84,6 +85,7 @@ impl Service {
         }
     }
 
+    /// Leaves all of them to workers.
     pub(super) fn put_all_aside(&self, next: FollowUp) {
         let lane = next.lane();
         next.again.into_iter().for_each(|again| self.put_aside(lane, next.owner.clone(), again));

@@ -1,11 +1,11 @@
-//! The parts that a service is made of, and what its steps have in common.
+//! The parts of a service, and what its steps have in common.
 
 use super::cached_cgroup::CachedCgroup;
 use super::container_shares::ContainerShares;
 use super::known_aside::KnownAside;
 use super::ledgers::{Ledgers, StartedLedger};
 use super::loads::Loads;
-use super::permits::Readings;
+use super::permits::ReadPermits;
 use super::share::{Busyness, Share};
 use super::snapshot_cache::SnapshotCache;
 use super::start_times::StartTimes;
@@ -22,14 +22,14 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread;
 
-/// How many threads serve: as many as processors, from two to four. A second one doubles what two readers get. Idle ones take
-/// turns, so that each more than needed makes a single reader slower.
+/// How many threads serve: one for each processor, but from two to four. A second one doubles what two readers get; idle threads
+/// take turns, so that each more than needed makes a single reader slower.
 #[must_use]
 pub fn serving_threads() -> usize {
     thread::available_parallelism().map_or(2, NonZero::get).clamp(2, MAX_SERVING_THREADS)
 }
 
-/// As many as that at most.
+/// The upper bound of [`serving_threads`].
 pub(crate) const MAX_SERVING_THREADS: usize = 4;
 
 /// Memory that outlives this process; tables with room for nothing where there is none.
@@ -50,17 +50,17 @@ pub struct Service {
     pub(super) loads: Loads,
     pub(super) triggers: Arc<Triggers>,
     pub(super) starts: StartTimes,
-    /// Those who are not known to be slow wait here,
+    /// Workers for containers that are not known to be slow.
     pub(super) quick: Arc<WorkerPool>,
-    /// those who are here,
+    /// Workers for containers that are.
     pub(super) slow: Arc<WorkerPool>,
-    /// and looks at what may hang here.
+    /// Threads that may hang.
     pub(super) looks: Arc<WorkerPool>,
     pub(super) known_aside: KnownAside,
     pub(super) busyness: Busyness,
     pub(super) shares: ContainerShares,
-    /// So many serving threads may begin to read a cgroup: another one is always left for who needs none to be read.
-    pub(super) readings: Readings,
+    /// Which serving threads are reading a cgroup: one is always left for requests that need none to be read.
+    pub(super) read_permits: ReadPermits,
     pub(super) log: RateLimitedLog,
 }
 
@@ -76,7 +76,7 @@ impl Service {
     pub fn new(source: Source, most_files: usize) -> Self {
         let tick_rate = source.machine().tick_rate;
         Self {
-            // As much again, for who asks.
+            // The other half of the files is for identifying callers.
             source: source.keeping(most_files / 2),
             cache: SnapshotCache::new(most_files),
             ledgers: Ledgers::new(tick_rate),
@@ -89,18 +89,18 @@ impl Service {
             known_aside: KnownAside::default(),
             busyness: Busyness::default(),
             shares: ContainerShares::default(),
-            readings: Readings::new(serving_threads() - 1),
+            read_permits: ReadPermits::new(serving_threads() - 1),
             log: RateLimitedLog::new(),
         }
     }
 
-    /// What is read.
+    /// The system that is read.
     #[must_use]
     pub fn source(&self) -> &Source {
         &self.source
     }
 
-    /// Logs an error that a reader gets, if it is anybody else's business and was not logged just before.
+    /// Logs an error that a reader gets, unless it is the reader's own doing, or the same was logged just before.
     pub fn log(&self, error: &Error) {
         self.log.error(error);
     }
@@ -113,37 +113,40 @@ impl Service {
         self.triggers.keep(kept.triggers)
     }
 
-    /// The answers for the readers in the caller's cgroup, which has to be the one that they are of.
-    pub(super) fn answers_for(&self, caller: &Caller<'_>) -> Result<Arc<CachedCgroup>, Error> {
+    /// The cache entry of the caller's cgroup.
+    ///
+    /// # Errors
+    /// [`Error::CgroupGone`] where the path leads to another cgroup by now; the entry is evicted then.
+    pub(super) fn cached_cgroup(&self, caller: &Caller<'_>) -> Result<Arc<CachedCgroup>, Error> {
         let open = || self.source.path_of(caller);
-        let answers = self.cache.of_cgroup(caller.memory, open)?;
-        self.source.verify(answers.path()).inspect_err(|_| self.forget(caller))?;
-        Ok(answers)
+        let cached = self.cache.of_cgroup(caller.memory, open)?;
+        self.source.verify(cached.path()).inspect_err(|_| self.forget(caller))?;
+        Ok(cached)
     }
 
     /// The share of a caller's container.
-    pub(super) fn share_of(&self, caller: &Caller<'_>, answers: &CachedCgroup) -> Arc<Share> {
+    pub(super) fn share_of(&self, caller: &Caller<'_>, cached: &CachedCgroup) -> Arc<Share> {
         match caller.memory.get(..caller.container_length) {
             Some(container) if container.len() < caller.memory.len() => self.shares.of(container),
-            _ => Arc::clone(answers.share()),
+            _ => Arc::clone(cached.share()),
         }
     }
 
+    /// Evicts the caller's cgroup from all caches.
     pub(super) fn forget(&self, caller: &Caller<'_>) {
         self.cache.forget(caller.memory);
         self.source.forget(caller.memory);
     }
 
-    /// Closes half of the files that are kept for the next who ask: there are too many. Whoever has most gives, so that a tenant can't
-    /// have others' be looked for anew again and again.
+    /// Closes half of the cached files, because the process has too many open. Those of the heaviest branches go, so that a tenant
+    /// can't have the files of others closed again and again.
     pub(super) fn close_half(&self) {
         self.cache.close_half();
         self.starts.close_half();
         self.source.close_half();
     }
 
-    /// The container of such a reader can't be found, and nobody else's numbers may be given out for its
-    /// own: the host's are what it would see without us.
+    /// The container of an unseen reader can't be found. It gets the host's numbers, which is what it would see without us.
     pub(super) fn warn_of_unseen(&self) {
         self.log.message(
             "unseen reader",
@@ -153,14 +156,14 @@ impl Service {
         );
     }
 
-    /// That requests are left unanswered.
+    /// Logs that requests were dropped.
     pub(super) fn warn_of_no_thread(&self, error: &io::Error) {
         let message =
             format!("cannot start a thread for a slow container: {error}; raise the limit on tasks");
         self.log.message("no thread", Level::Error, message);
     }
 
-    /// That it was not looked how old a container is.
+    /// Logs that a container's age was not looked up.
     pub(super) fn warn_of_many_that_hang(&self) {
         self.log.message(
             "many hang",

@@ -1,4 +1,4 @@
-//! Answers that may never come.
+//! Replies with a deadline.
 
 use super::owner::Owner;
 use super::worker_pool::Job;
@@ -8,10 +8,11 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::sync::Arc;
 
-/// Who is to be told an answer.
+/// Passes an answer to the reader.
 pub(super) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
-/// A reply that is told once: the answer, or, where that does not come in time or at all, EAGAIN. The request is in flight until then.
+/// A reply that is sent once: the answer, or EAGAIN where that does not come in time or at all. The request is in flight until
+/// then.
 pub(super) struct InTime<T>(Arc<Mutex<Option<Untold<T>>>>);
 
 struct Untold<T> {
@@ -20,7 +21,7 @@ struct Untold<T> {
 }
 
 impl<T: Send + 'static> InTime<T> {
-    /// With what has to be done when the time is over.
+    /// A reply, and the job to run at the deadline.
     pub(super) fn new(owner: &Owner, in_flight: InFlightGuard, reply: Reply<T>) -> (Self, Job) {
         in_flight.wait(owner);
         let untold = Arc::new(Mutex::new(Some(Untold { reply, in_flight })));
@@ -28,12 +29,13 @@ impl<T: Send + 'static> InTime<T> {
         (Self(untold), Box::new(move || tell(&late, Err(Error::Errno(Errno::AGAIN)))))
     }
 
-    /// A thread begins with what it waits for. Whether somebody still does.
+    /// Marks the request as being worked on. False where the deadline has passed.
     pub(super) fn begin(&self) -> bool {
         let untold = self.0.lock();
         untold.as_ref().inspect(|untold| untold.in_flight.begin()).is_some()
     }
 
+    /// Sends the answer, unless the deadline has passed.
     pub(super) fn tell(self, answer: Result<T, Error>) {
         tell(&self.0, answer);
     }
@@ -46,7 +48,7 @@ impl<T> Drop for InTime<T> {
 }
 
 fn tell<T>(untold: &Mutex<Option<Untold<T>>>, answer: Result<T, Error>) {
-    // Unlocked before it is told.
+    // Unlocked before the reply runs.
     let untold = untold.lock().take();
     if let Some(Untold { reply, in_flight }) = untold {
         reply(answer);

@@ -1,23 +1,23 @@
-//! Lanes: who waits for whom.
+//! Lanes: requests of containers that were slow wait for each other, and never make others wait.
 
 use std::time::Duration;
 
-/// How often it is seen to whether a thread is stuck, and when that is so where nothing is slow.
+/// How often stuck threads are looked for, and how long a thread works before it counts as stuck, but in the slow lane.
 pub(super) const STUCK_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// Who waits for whom.
+/// A queue of work, which is done apart from other queues.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
-    /// Containers of which it is not known that they are slow.
+    /// Containers that are not known to be slow.
     Quick,
-    /// Those of which it is.
+    /// Containers that were slow to read, or have taken too much of the serving threads.
     Slow,
-    /// Looks at what may hang.
+    /// Work that may hang in the kernel.
     Looks,
 }
 
 impl Lane {
-    /// How many threads work for it at a time.
+    /// How many threads work for the lane at a time, not counting those that are stuck.
     pub(super) const fn width(self) -> usize {
         match self {
             Self::Quick => 2,
@@ -25,15 +25,15 @@ impl Lane {
         }
     }
 
-    /// A thread that has been at one thing for so long is stuck, and another one takes its place.
+    /// After so long with one job a thread counts as stuck, and another one takes its place.
     pub(super) const fn stuck_timeout(self) -> Duration {
         match self {
             Self::Quick | Self::Looks => STUCK_TIMEOUT,
-            // What is slow takes its time, and others are to have theirs.
+            // A slow reading takes its time; another thread would only take processors from other containers.
             Self::Slow => Duration::from_millis(500),
         }
     }
 }
 
-/// All of them, the one that goes first first.
+/// All lanes, in the order in which they are served.
 pub(super) const LANES: [Lane; 3] = [Lane::Quick, Lane::Slow, Lane::Looks];

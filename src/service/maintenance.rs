@@ -1,4 +1,4 @@
-//! What is done now and then: loads are sampled, and what belongs to containers that are gone is given back.
+//! Background threads: sampling loads, and closing what belongs to containers that are gone.
 
 use super::engine::Service;
 use super::worker_pool::NICE;
@@ -21,7 +21,7 @@ impl Service {
     pub fn follow_loads(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::downgrade(self);
         let follow = move || {
-            // What is not allowed to be less important is as important as it was.
+            // Where setpriority(2) is not allowed the thread keeps its priority.
             let _ = setpriority_process(None, NICE);
             while let Some(service) = service.upgrade() {
                 let pause = service.loads.look(&service.source);

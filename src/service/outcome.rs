@@ -10,19 +10,19 @@ use std::sync::Arc;
 
 /// What came of an attempt to answer.
 pub(super) enum Outcome<T> {
-    /// The answer, and what is to be done next.
+    /// The answer, and what waited for the same reading.
     Done(Result<T, Error>, FollowUp),
-    /// Somebody reads that cgroup already.
-    IsRead(Arc<CachedCgroup>),
-    /// It is to be asked for aside, in that lane on behalf of that owner, and what is to be done next.
+    /// Another thread is reading the cgroup.
+    BeingRead(Arc<CachedCgroup>),
+    /// To be tried again in that lane, on behalf of that owner.
     Aside(Lane, Owner, FollowUp),
-    /// Likewise where that may hang.
+    /// To be tried again by a thread that may hang.
     Look(Owner),
-    /// When the container started has to be found out first.
+    /// The container's start has to be found first.
     Start(StartSearch),
 }
 
-/// What is to be done by those who waited for the same reading, on behalf of its owner.
+/// The requests that waited for the same reading, and for whom they are tried again.
 #[derive(Default)]
 pub(super) struct FollowUp {
     pub(super) is_slow: bool,
@@ -36,10 +36,11 @@ impl FollowUp {
     }
 }
 
-/// A reader for whose container that has to be found out.
+/// A container whose start has to be found, and a reader in it.
 pub(super) struct StartSearch {
-    /// Of the container's cgroup.
+    /// The id of the container's cgroup.
     pub(super) container: u64,
+    /// The reader's cgroup.
     pub(super) memory: Owner,
     /// The container's path.
     pub(super) place: Owner,
@@ -48,7 +49,7 @@ pub(super) struct StartSearch {
 }
 
 impl StartSearch {
-    /// As much of it as the search is told by.
+    /// The caller, as far as the search depends on it.
     pub(super) fn caller(&self) -> Caller<'_> {
         Caller {
             container_length: self.place.len(),

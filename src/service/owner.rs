@@ -1,8 +1,8 @@
-//! On whose behalf something is done.
+//! Owners: the cgroups on whose behalf work is done.
 
 use std::sync::Arc;
 
-/// The path of the cgroup on whose behalf something is done; of none where only a process is known.
+/// The path of the cgroup on whose behalf work is done, or a name that no cgroup has where only a process is known.
 pub(super) type Owner = Arc<[u8]>;
 
 /// The owner that an error names by its path.

@@ -3,32 +3,32 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A reading that takes so much of a processor is slow,
+/// A reading that takes so much processor time is slow.
 const SLOW: Duration = Duration::from_millis(5);
-/// and so is one that takes so long twice in a row.
+/// A reading that takes so long, twice in a row, is slow, too.
 const LONG: Duration = Duration::from_millis(50);
-/// Its container is taken for slow for so many times as long,
-const ASIDE_PER_SLOW: u32 = 100;
-/// but no longer than this.
-const LONGEST: Duration = Duration::from_secs(10);
+/// A slow container stays in the slow lane for so many times as long as its reading took.
+const SLOW_LANE_FACTOR: u32 = 100;
+/// The longest time that one slow reading puts its container there.
+const MAX_SLOW_LANE: Duration = Duration::from_secs(10);
 
-/// How long it takes to read one cgroup.
+/// The pace of one cgroup's readings.
 #[derive(Default)]
 pub(super) struct Pace {
-    /// Whether it was read once, and that was not slow.
+    /// Whether the last reading that was measured was not slow.
     is_known: AtomicBool,
-    /// Whether it took long when it was read last.
+    /// Whether the last reading took long.
     is_suspect: AtomicBool,
 }
 
 impl Pace {
-    /// Whether it has to be measured how much of a processor a reading takes.
+    /// Whether the processor time of the next reading has to be measured.
     pub(super) fn is_to_be_measured(&self) -> bool {
         !self.is_known.load(Ordering::Relaxed) || self.is_suspect.load(Ordering::Relaxed)
     }
 
-    /// It was read in so long, with so much of a processor if that was measured. Returns for how long its container is to
-    /// be served aside, if it was slow.
+    /// Records a reading that took so long, and so much processor time if that was measured. Returns how long the container has to
+    /// stay in the slow lane, if the reading was slow.
     pub(super) fn was_read(&self, took: Duration, ran: Option<Duration>) -> Option<Duration> {
         let is_long = took >= LONG;
         let was_suspect = self.is_suspect.swap(took >= SLOW, Ordering::Relaxed);
@@ -38,7 +38,7 @@ impl Pace {
             _ => None,
         };
         self.is_known.store(slow.is_none(), Ordering::Relaxed);
-        slow.map(|slow| (slow * ASIDE_PER_SLOW).min(LONGEST))
+        slow.map(|slow| (slow * SLOW_LANE_FACTOR).min(MAX_SLOW_LANE))
     }
 }
 
@@ -55,12 +55,12 @@ mod tests {
         assert_eq!(pace.was_read(LONG, None), None);
         assert!(pace.is_to_be_measured());
         assert_eq!(pace.was_read(SLOW, Some(SLOW / 2)), None);
-        assert_eq!(pace.was_read(2 * SLOW, Some(SLOW)), Some(SLOW * ASIDE_PER_SLOW));
+        assert_eq!(pace.was_read(2 * SLOW, Some(SLOW)), Some(SLOW * SLOW_LANE_FACTOR));
         assert!(pace.is_to_be_measured());
 
         let pace = Pace::default();
         assert_eq!(pace.was_read(LONG, Some(Duration::ZERO)), None);
         let again = pace.was_read(LONG, Some(Duration::ZERO));
-        assert_eq!(again, Some(LONG * ASIDE_PER_SLOW), "it takes long again and again, whatever for");
+        assert_eq!(again, Some(LONG * SLOW_LANE_FACTOR), "it takes long again and again, whatever for");
     }
 }

@@ -1,27 +1,27 @@
-//! A request that is not answered yet, and how it is asked again.
+//! A request that is not answered yet, and how it is tried again.
 
 use super::lane::Lane;
 use crate::state::in_flight::InFlightGuard;
 use std::time::Instant;
 
-/// To ask once more.
+/// Tries a pending request again, on a thread of the given role.
 pub(super) type Continuation = Box<dyn FnOnce(ThreadRole) + Send>;
 
-/// The thread that asks.
+/// What a thread may do for a request, which depends on who waits for the thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ThreadRole {
-    /// It serves everybody.
+    /// Serves all containers: it must neither take long nor hang.
     Serving,
-    /// It serves everybody, and has done so much for one container already.
+    /// Serves all containers, and has spent its time for this one: what it can't answer at once is for others.
     Helping,
-    /// Nobody else waits for it.
+    /// Works for one container: it may take long.
     Patient,
-    /// Nobody waits for it at all: it may never come back.
+    /// Nobody waits for it: it may even hang in the kernel.
     Looking,
 }
 
 impl ThreadRole {
-    /// Who works in a lane.
+    /// The role of a worker of `lane`.
     pub(super) const fn of(lane: Lane) -> Self {
         match lane {
             Lane::Quick | Lane::Slow => Self::Patient,
@@ -34,16 +34,16 @@ impl ThreadRole {
     }
 }
 
-/// Who waits for the answer.
+/// A request, and who waits for its answer.
 pub(super) struct PendingRequest {
-    /// Process or thread; 0 for one that can't be seen.
+    /// The reader's process or thread id; 0 for one in a pid namespace that can't be seen from here.
     pub(super) pid: u32,
     pub(super) asked: Instant,
-    /// That its request is not yet answered.
+    /// Keeps the request in the table of requests in flight.
     pub(super) in_flight: InFlightGuard,
-    /// How often it was left to be asked again.
+    /// How often it was tried again.
     pub(super) rounds: u16,
 }
 
-/// Whoever was put off so often is told to ask again: each time something else was missing, and will be the next time.
+/// A request that was tried so often gets EAGAIN: each time something else was missing, and will be the next time.
 pub(super) const MAX_ROUNDS: u16 = 1000;

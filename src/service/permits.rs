@@ -1,28 +1,29 @@
-//! How many serving threads may read at a time, and for whom.
+//! Permits to read on a serving thread.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// The containers for which a serving thread reads: not all of those threads may, and one of a container only, whatever cgroups it
-/// has made below its own.
-pub(super) struct Readings {
-    most: usize,
+/// The containers for which serving threads are reading. Not all of these threads may read at a time, and for one container only
+/// one may, however many cgroups it has made below its own.
+pub(super) struct ReadPermits {
+    max: usize,
     containers: Mutex<Vec<Arc<[u8]>>>,
 }
 
-/// That a thread may read a cgroup.
+/// Allows a thread to read, until it is dropped. The default one is a worker's, which needs none.
 #[derive(Default)]
-pub(super) struct Permit<'r>(Option<(&'r Readings, Arc<[u8]>)>);
+pub(super) struct Permit<'r>(Option<(&'r ReadPermits, Arc<[u8]>)>);
 
-impl Readings {
-    pub(super) fn new(most: usize) -> Self {
-        Self { most, containers: Mutex::default() }
+impl ReadPermits {
+    /// At most `max` threads may read at a time.
+    pub(super) fn new(max: usize) -> Self {
+        Self { max, containers: Mutex::default() }
     }
 
-    /// `None` where others have to do it.
+    /// A permit to read for `container`; `None` where a worker has to do it.
     pub(super) fn permit(&self, container: &[u8]) -> Option<Permit<'_>> {
         let mut containers = self.containers.lock();
-        if containers.len() >= self.most || containers.iter().any(|other| **other == *container) {
+        if containers.len() >= self.max || containers.iter().any(|other| **other == *container) {
             return None;
         }
         let container: Arc<[u8]> = container.into();
@@ -35,8 +36,8 @@ impl Drop for Permit<'_> {
     fn drop(&mut self) {
         if let Some((readings, container)) = &self.0 {
             let mut containers = readings.containers.lock();
-            if let Some(place) = containers.iter().position(|other| other == container) {
-                containers.swap_remove(place);
+            if let Some(index) = containers.iter().position(|other| other == container) {
+                containers.swap_remove(index);
             }
         }
     }
@@ -48,7 +49,7 @@ mod tests {
 
     #[test]
     fn a_container_is_read_by_one_serving_thread() {
-        let readings = Readings::new(3);
+        let readings = ReadPermits::new(3);
         let one = readings.permit(b"/a").unwrap();
         assert!(readings.permit(b"/a").is_none(), "whichever cgroup of it");
         let others = [b"/b", b"/c"].map(|other| readings.permit(other).unwrap());

@@ -1,4 +1,4 @@
-//! Programs that wait for pressure: triggers, and what a poll is told.
+//! Pressure triggers: arming them, and what a poll is told.
 
 use super::engine::Service;
 use super::pending_request::ThreadRole;

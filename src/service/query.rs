@@ -1,4 +1,4 @@
-//! What can be asked of a container, and how that is made of what was read.
+//! What a reader can ask, and how the answer is made from a snapshot.
 
 use super::cache_entry::CacheEntry;
 use super::engine::Service;
@@ -12,28 +12,29 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// What can be asked of a container.
+/// Something that a reader can ask.
 pub(super) trait Query: Clone + Send + 'static {
-    /// What is taken from what was read of a container.
+    /// What is taken from a snapshot, while its cache entry is locked.
     type Found: Send;
-    /// What the answer is.
+    /// What the reader gets.
     type Answer: Send;
-    /// Whether making the one of the other takes files of the host.
+    /// Whether [`finish`](Self::finish) reads files of the host.
     const READS_FILES: bool;
 
+    /// What has to be in the snapshot.
     fn needs(&self) -> Needs;
 
-    /// For a reader in a container, or of the host, of which this was read.
+    /// Takes what is needed from the snapshot of the reader's container, or of the host.
     fn of(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error>;
 
-    /// For a reader that can't be seen.
+    /// The same for a reader that can't be seen.
     fn of_unseen(&self, service: &Service) -> Result<Self::Found, Error>;
 
-    /// The answer for a reader in such a cgroup.
+    /// Makes the answer for a reader in `cgroup`.
     fn finish(&self, service: &Service, found: Self::Found, cgroup: &[u8]) -> Result<Self::Answer, Error>;
 }
 
-/// The text of a view.
+/// Asks for a rendered view.
 #[derive(Clone)]
 pub(super) struct TextOf(pub(super) ViewId);
 
@@ -61,17 +62,17 @@ impl Query for TextOf {
     }
 }
 
-/// Who reads files of the host.
+/// A reader of files of the host, as far as these depend on it.
 pub struct Viewer<'v> {
-    /// What its container has; `None` where it is in none, and has what the host has.
+    /// The processors and nodes of its container; `None` for a reader of the host.
     pub topology: Option<&'v Topology>,
-    /// How much memory of each node, where that was asked for.
+    /// The memory of each node, where [`Needs::NUMA_STAT`] was asked for.
     pub memory: Option<&'v MemoryByNode>,
     /// Its cgroup.
     pub cgroup: &'v [u8],
 }
 
-/// What a function makes of files of the host for somebody of whom something is read.
+/// Asks for what a function makes of files of the host.
 pub(super) struct FilesOf<F, T> {
     needs: Needs,
     make: Arc<F>,

@@ -1,4 +1,4 @@
-//! Reads a cgroup for those who ask about it.
+//! Reads a cgroup: one thread for all who ask about it.
 
 use super::cached_cgroup::{CachedCgroup, Reading};
 use super::engine::{Service, container_of};
@@ -19,13 +19,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 impl Service {
-    /// Reads what a query is answered from.
+    /// Reads the snapshot that `query` needs, caches it, and takes what the query needs from it.
     pub(super) fn read<Q: Query>(
         &self,
         role: ThreadRole,
         caller: &Caller<'_>,
         query: &Q,
-        (answers, share): (&Arc<CachedCgroup>, &Share),
+        (cached, share): (&Arc<CachedCgroup>, &Share),
         reading: Reading,
     ) -> Outcome<Q::Found> {
         let end = |reading: Reading| FollowUp {
@@ -37,11 +37,11 @@ impl Service {
             return Outcome::Aside(Lane::Quick, caller.memory.into(), end(reading));
         };
         self.cache.evict_stale();
-        let before = answers.pace.is_to_be_measured().then(sys::thread_time);
-        let read = self.load(answers.path(), caller, query.needs());
+        let before = cached.pace.is_to_be_measured().then(sys::thread_time);
+        let read = self.load(cached.path(), caller, query.needs());
         crate::failpoint::slow_cgroup();
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
-        if let Some(aside) = answers.pace.was_read(reading.began.elapsed(), ran) {
+        if let Some(aside) = cached.pace.was_read(reading.began.elapsed(), ran) {
             share.put_aside(Instant::now() + aside);
         }
         drop(permit);
@@ -73,9 +73,9 @@ impl Service {
         }
     }
 
-    /// Whoever is patient needs none.
+    /// Permission to read for `container`; workers need none. `None` where others have to do it.
     pub(super) fn permit(&self, role: ThreadRole, container: &[u8]) -> Option<Permit<'_>> {
-        if role.may_take_long() { Some(Permit::default()) } else { self.readings.permit(container) }
+        if role.may_take_long() { Some(Permit::default()) } else { self.read_permits.permit(container) }
     }
 
     fn load(&self, path: &CgroupAncestry, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {

@@ -1,4 +1,4 @@
-//! The text of a view.
+//! A rendered view, and how old it may be.
 
 use super::owner::Owner;
 use crate::error::Error;
@@ -7,18 +7,18 @@ use cgprocfs_core::view::ViewId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How old a number may be when it is served. The promise is 100 ms; the rest is for a reader
-/// that waits for a processor after the text was chosen.
+/// How old a number may be when it is served. The promise to readers is 100 ms; the rest is for a reader that waits for a
+/// processor after its text was chosen.
 pub const MAX_AGE: Duration = Duration::from_millis(50);
 
 /// The text of one view for one container at one moment.
 #[derive(Debug)]
 pub struct Text {
-    /// When its numbers had been read. They are of then, or, where the kernel takes long over them, of when somebody had asked.
+    /// When the snapshot was complete. Where the kernel took long over it, its numbers are no older than the request.
     pub taken: Instant,
-    /// What the file says.
+    /// The contents of the file.
     pub bytes: Vec<u8>,
-    /// The cgroup of who reads it.
+    /// The reader's cgroup.
     pub cgroup: Arc<[u8]>,
 }
 

@@ -1,4 +1,4 @@
-//! What a file system asks for, and how long it waits.
+//! What the file system can ask for.
 
 use super::engine::Service;
 use super::pending_request::{PendingRequest, ThreadRole};
@@ -15,8 +15,8 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 impl Service {
-    /// The text of `view` for the process or thread `pid`, which is 0 for one that can't be seen. It is
-    /// at most [`MAX_AGE`] old, and all of it is of one moment. For who can wait: a serving thread [asks](Self::ask_text).
+    /// `view` for the process or thread `pid`, which is 0 for one that can't be seen: one snapshot, at most
+    /// [`MAX_AGE`](super::MAX_AGE) old. Blocks; a serving thread calls [`ask_text`](Self::ask_text).
     ///
     /// # Errors
     /// Where the reader or its cgroup is gone, or the kernel's files can't be read.
@@ -25,13 +25,13 @@ impl Service {
         let query = TextOf(view);
         let request =
             PendingRequest { pid, asked: Instant::now(), in_flight: InFlightGuard::nowhere(), rounds: 0 };
-        // Nobody waits any more if that fails.
+        // The receiver is gone where nobody waits any more.
         self.ask(ThreadRole::Patient, request, query, move |text| drop(sender.send(text)));
         answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
 
-    /// Has `reply` told the text of `view`, as [`text`](Self::text) has it: at once, or by another thread where it takes
-    /// longer or others would have to wait for it. The request stays in_flight until then.
+    /// Calls `reply` with what [`text`](Self::text) returns: at once, or from another thread where readers of other containers would
+    /// have to wait. The request stays in flight until then.
     pub fn ask_text(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -42,7 +42,8 @@ impl Service {
         self.ask_serving(in_flight, pid, TextOf(view), reply);
     }
 
-    /// Likewise what `make` makes of files of the host for the reader, of whom `needs` is read: [`Topology::needs`], or more.
+    /// Likewise with what `make` makes of files of the host for the reader, after a snapshot with `needs` was read:
+    /// [`Topology::needs`] or more.
     pub fn ask_files<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -54,8 +55,8 @@ impl Service {
         self.ask_serving(in_flight, pid, FilesOf::new(needs, make), reply);
     }
 
-    /// Likewise the text of the file at `path` below `sys/devices/system`, as `pid` has it; ENOENT where that is of a
-    /// processor or a node that it has not.
+    /// Likewise with the file at `path` below `sys/devices/system`; ENOENT where it belongs to a processor or a node that the
+    /// reader's container does not have.
     pub fn ask_system_file(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -79,18 +80,18 @@ impl Service {
         self.ask_files(in_flight, pid, needs, make, reply);
     }
 
-    /// The text of such a file, for who can wait.
+    /// The same as [`ask_system_file`](Self::ask_system_file), but blocks.
     ///
     /// # Errors
-    /// As [`text`](Self::text), and ENOENT where the reader has none there.
+    /// Those of [`text`](Self::text), and ENOENT where the reader has no such file.
     pub fn system_text(self: &Arc<Self>, pid: u32, path: &str) -> Result<Arc<Text>, Error> {
         let (sender, answer) = mpsc::channel();
-        // Nobody waits any more if that fails.
+        // The receiver is gone where nobody waits any more.
         self.ask_system_file(InFlightGuard::nowhere(), pid, path.into(), move |text| drop(sender.send(text)));
         answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
 
-    /// Notes that a serving thread has fetched a request, while many of the others were about one or few.
+    /// Counts a request that a serving thread has fetched, while many of the other threads were busy, or few.
     pub fn fetched(&self, are_many: bool) {
         self.busyness.note(are_many);
     }

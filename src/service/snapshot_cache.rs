@@ -1,5 +1,4 @@
-//! What was answered lately, by the readers' cgroup: its open files, its last snapshot, the texts made from
-//! it.
+//! The cache of cgroups that were read lately: their open files, snapshots and rendered views.
 
 use super::cached_cgroup::CachedCgroup;
 use super::owner::Owner;
@@ -11,14 +10,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How often, in readings, those that are too old to be served again are looked for. A tenant can make many cgroups, each
-/// with a reading of its own.
+/// Stale entries are evicted once in so many readings: a tenant may have any number of cgroups, each with an entry of its own.
 const EVICTION_INTERVAL: usize = 64;
 
-/// A cache that is bounded by the files it keeps open. Of what is in the heaviest branch of the hierarchy what was not used for
-/// the longest time goes first.
+/// A cache bounded by the number of files it keeps open. What goes first is the least recently used cgroup of the branch of the
+/// hierarchy that holds most, so that one tenant can't evict the cgroups of others.
 pub(super) struct SnapshotCache {
-    most_files: usize,
+    max_files: usize,
     clock: AtomicU64,
     readings: AtomicUsize,
     cache: Mutex<Cache>,
@@ -31,12 +29,15 @@ struct Cache {
 }
 
 impl SnapshotCache {
-    /// A cache that keeps about `most_files` files open at most.
-    pub(super) fn new(most_files: usize) -> Self {
-        Self { most_files, clock: AtomicU64::new(0), readings: AtomicUsize::new(0), cache: Mutex::default() }
+    /// A cache that keeps about `max_files` files open at most.
+    pub(super) fn new(max_files: usize) -> Self {
+        Self { max_files, clock: AtomicU64::new(0), readings: AtomicUsize::new(0), cache: Mutex::default() }
     }
 
-    /// The answers for the readers in `cgroup`, which is opened if it is not yet.
+    /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached.
+    ///
+    /// # Errors
+    /// Those of `open`.
     pub(super) fn of_cgroup(
         &self,
         cgroup: &[u8],
@@ -49,8 +50,8 @@ impl SnapshotCache {
         }
         let opened = Arc::new(CachedCgroup::new(cgroup.into(), open()?, now));
         let mut cache = self.cache.lock();
-        let evicted = match cache.open_files > self.most_files {
-            true => cache.evict_lru(self.most_files - self.most_files / 8),
+        let evicted = match cache.open_files > self.max_files {
+            true => cache.evict_lru(self.max_files - self.max_files / 8),
             false => Vec::new(),
         };
         cache.insert(Arc::clone(&opened));
@@ -60,22 +61,22 @@ impl SnapshotCache {
         Ok(opened)
     }
 
-    /// To be called for each reading.
+    /// Counts a reading, and evicts stale entries now and then.
     pub(super) fn evict_stale(&self) {
         if !self.readings.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVICTION_INTERVAL) {
             return;
         }
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
-        all.iter().for_each(|answers| answers.evict_stale_entries());
+        all.iter().for_each(|cached| cached.evict_stale_entries());
     }
 
-    /// Has `cgroup` opened anew by its next reader.
+    /// Evicts `cgroup`, so that its next reader opens it anew.
     pub(super) fn forget(&self, cgroup: &[u8]) {
         let removed = self.cache.lock().remove(cgroup);
         drop(removed);
     }
 
-    /// Closes half of what is open, of whoever has most.
+    /// Closes half of the open files, those of the heaviest branches of the hierarchy.
     pub(super) fn close_half(&self) {
         let mut cache = self.cache.lock();
         let half = cache.open_files / 2;
@@ -84,17 +85,17 @@ impl SnapshotCache {
         drop(removed);
     }
 
-    /// Forgets the cgroups that `exists` denies, and the numbers that are too old to be served again.
+    /// Evicts cgroups for which `exists` is false, and all stale entries.
     pub(super) fn sweep(&self, exists: impl Fn(&CgroupAncestry) -> bool) {
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
-        all.iter().for_each(|answers| answers.evict_stale_entries());
-        let gone: Vec<_> = all.into_iter().filter(|answers| !exists(answers.path())).collect();
+        all.iter().for_each(|cached| cached.evict_stale_entries());
+        let gone: Vec<_> = all.into_iter().filter(|cached| !exists(cached.path())).collect();
         let mut cache = self.cache.lock();
-        let is_gone = |answers: &Arc<CachedCgroup>| gone.iter().any(|gone| Arc::ptr_eq(gone, answers));
+        let is_gone = |cached: &Arc<CachedCgroup>| gone.iter().any(|gone| Arc::ptr_eq(gone, cached));
         let names: Vec<_> = cache
             .by_cgroup
             .iter()
-            .filter(|(_, answers)| is_gone(answers))
+            .filter(|(_, cached)| is_gone(cached))
             .map(|(name, _)| Arc::clone(name))
             .collect();
         let removed: Vec<_> = names.iter().map(|name| cache.remove(name)).collect();
@@ -106,10 +107,10 @@ impl SnapshotCache {
 }
 
 impl Cache {
-    fn insert(&mut self, answers: Arc<CachedCgroup>) {
-        self.remove(answers.cgroup());
-        self.open_files += answers.path().open_files();
-        self.by_cgroup.insert(Arc::clone(answers.cgroup()), answers);
+    fn insert(&mut self, cached: Arc<CachedCgroup>) {
+        self.remove(cached.cgroup());
+        self.open_files += cached.path().open_files();
+        self.by_cgroup.insert(Arc::clone(cached.cgroup()), cached);
     }
 
     fn remove(&mut self, cgroup: &[u8]) -> Option<Arc<CachedCgroup>> {
@@ -118,15 +119,15 @@ impl Cache {
         Some(removed)
     }
 
-    /// Removes what has more than so many files open.
-    fn evict_lru(&mut self, most_files: usize) -> Vec<Option<Arc<CachedCgroup>>> {
-        let last_used = |answers: &Arc<CachedCgroup>| answers.last_used.load(Ordering::Relaxed);
-        let mut all: Vec<_> = self.by_cgroup.values().map(|answers| (last_used(answers), answers)).collect();
+    /// Evicts cgroups until no more than `max_files` files are open.
+    fn evict_lru(&mut self, max_files: usize) -> Vec<Option<Arc<CachedCgroup>>> {
+        let last_used = |cached: &Arc<CachedCgroup>| cached.last_used.load(Ordering::Relaxed);
+        let mut all: Vec<_> = self.by_cgroup.values().map(|cached| (last_used(cached), cached)).collect();
         all.sort_unstable_by_key(|(last_used, _)| *last_used);
-        let held = all.iter().map(|(_, answers)| {
-            (Arc::clone(answers.cgroup()), &**answers.cgroup(), answers.path().open_files())
-        });
-        let excess = excess(held, most_files);
+        let held = all
+            .iter()
+            .map(|(_, cached)| (Arc::clone(cached.cgroup()), &**cached.cgroup(), cached.path().open_files()));
+        let excess = excess(held, max_files);
         excess.iter().map(|cgroup| self.remove(cgroup)).collect()
     }
 }
@@ -142,28 +143,28 @@ mod tests {
         let root = Path::new("tests/fixtures/v1-docker/root");
         let source = Source::open(root, None).unwrap();
         let files = source.path(b"/docker").unwrap().open_files();
-        let answers = SnapshotCache::new(100 * files);
+        let cache = SnapshotCache::new(100 * files);
         let ask = |cgroup: &str| {
             let mut is_opened = false;
             let open = || {
                 is_opened = true;
                 source.path(b"/docker")
             };
-            answers.of_cgroup(cgroup.as_bytes(), open).unwrap();
+            cache.of_cgroup(cgroup.as_bytes(), open).unwrap();
             is_opened
         };
         let others: Vec<_> = (0..5).map(|number| format!("/pods/other/{number}")).collect();
         assert!(others.iter().all(|other| ask(other)));
         for number in 0..1000 {
             assert!(ask(&format!("/pods/tenant/{number}/{number}")));
-            let cache = answers.cache.lock();
-            assert!(cache.open_files <= 101 * files);
-            assert_eq!(cache.open_files, cache.by_cgroup.len() * files);
+            let inner = cache.cache.lock();
+            assert!(inner.open_files <= 101 * files);
+            assert_eq!(inner.open_files, inner.by_cgroup.len() * files);
         }
         assert!(others.iter().all(|other| !ask(other)), "they are still open");
         // Of its own it loses what it has not used for the longest time.
         assert!(!ask("/pods/tenant/950/950") && ask("/pods/tenant/0/0"));
         // Nor does one lose more than it has who is alone.
-        assert!(answers.cache.lock().by_cgroup.len() > 80);
+        assert!(cache.cache.lock().by_cgroup.len() > 80);
     }
 }

@@ -1,4 +1,5 @@
-//! The search for when a container started, which others do not wait for.
+//! The search for a container's start. It looks at the container's processes, which may hang, so no reader of another container
+//! waits for it.
 
 use super::engine::Service;
 use super::lane::Lane;
@@ -12,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-/// Why nothing was read.
+/// Why there is no snapshot.
 pub(super) enum NotRead {
     Error(Error),
-    /// When the container of this number started is not known.
+    /// The start of the container with this id is not known.
     Start(u64),
 }
 
@@ -25,7 +26,7 @@ impl From<Error> for NotRead {
     }
 }
 
-/// A look at when a container started. However it ends, those who wait for it go on: also where it is given no turn.
+/// A running search. However it ends, also without ever having its turn, those who wait for it are tried again.
 struct Look {
     service: Arc<Service>,
     search: StartSearch,
@@ -50,18 +51,21 @@ impl Drop for Look {
     }
 }
 
-/// Since when a container runs.
+/// A container's start.
 pub(super) struct Started {
-    /// After the boot.
+    /// Time after the boot.
     pub(super) at: Ticks,
-    /// Whether it can't be longer.
+    /// Whether all of its processes have been seen.
     pub(super) is_certain: bool,
-    /// What was seen of its processes, if nothing hangs that is in the way.
+    /// Its processes, unless one of them hangs.
     pub(super) life: Option<Arc<Life>>,
 }
 
 impl Service {
-    /// When a container started. What was found out once stays, also over restarts, until its init has ended.
+    /// A container's start. It stays known, also to the next server, until the container's init has ended.
+    ///
+    /// # Errors
+    /// [`NotRead::Start`] where it has to be searched for.
     pub(super) fn start_of(&self, container: u64) -> Result<Started, NotRead> {
         if let Some(at) = self.ledgers.start_without_init(container) {
             return Ok(Started { at, is_certain: true, life: None });
@@ -79,12 +83,12 @@ impl Service {
         }
     }
 
-    /// Has `again` done once it is known when the container started.
+    /// Runs `again` once the container's start is known.
     pub(super) fn seek_start(self: &Arc<Self>, role: ThreadRole, search: StartSearch, again: Continuation) {
-        // It waits for us, and so is in no exec.
+        // The reader waits for our answer, and so is not in the middle of an exec, which would make us hang.
         let own = match self.source.start_of_reader(search.pid) {
             Ok(own) => own,
-            // It is gone, and so is whoever would hear of it.
+            // The reader is gone, so nobody waits for an answer.
             Err(error) => return self.log(&error),
         };
         let (container, memory) = (search.container, search.memory.clone());
@@ -103,7 +107,7 @@ impl Service {
         let look = Look { service: Arc::clone(self), search, so_far, life: None };
         match later {
             Ok(()) => self.push_aside(Lane::Looks, owner, Box::new(move || look.look())),
-            // Nobody would tell them that it takes too long.
+            // Nothing would end their wait if the search hung.
             Err(error) => self.warn_of_no_thread(&error),
         }
     }

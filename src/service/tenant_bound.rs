@@ -2,19 +2,19 @@
 
 use super::owner::Owner;
 
-/// Levels are told apart down to this depth: what is below has long come down to the least that everybody may have.
+/// Deeper levels count as one: at this depth the bound has long come down to its minimum.
 const MAX_DEPTH: usize = 16;
 
-/// The names that a path is made of, as far as levels are told apart.
+/// The components of a cgroup's path, down to [`MAX_DEPTH`].
 fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).take(MAX_DEPTH)
 }
 
-/// Whether there are as many as may be in the cgroup at `path`, or in one above it, of these that are owned so. In all that is `most`,
-/// and at each level half as many as at the one above, but at least `least`.
+/// Whether the cgroup at `path`, or one above it, has as many items as it may have. Everybody together may have `max`, and a
+/// cgroup half of what the one above it may have, but at least `min`. `owners` are those who have items, and how many.
 pub(super) fn are_too_many<'o>(
     path: &[u8],
-    (most, least): (usize, usize),
+    (max, min): (usize, usize),
     owners: impl Iterator<Item = (&'o Owner, usize)>,
 ) -> bool {
     let mut counts = [0_usize; MAX_DEPTH + 1];
@@ -23,7 +23,7 @@ pub(super) fn are_too_many<'o>(
         counts[..=in_common].iter_mut().for_each(|sum| *sum += count);
     }
     let levels = counts.iter().take(names(path).count() + 1).enumerate();
-    levels.into_iter().any(|(depth, count)| *count >= (most >> depth).max(least))
+    levels.into_iter().any(|(depth, count)| *count >= (max >> depth).max(min))
 }
 
 #[cfg(test)]

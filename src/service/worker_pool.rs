@@ -1,12 +1,11 @@
-//! Threads apart from those that serve, for what may take long: a container that is slow to read, or has asked for more than
-//! its share, waits here for itself alone.
+//! Threads for work that may take long, so that it makes nobody wait but its own container.
 //!
-//! Each owner, which is a cgroup, has one thread at a time, and they take [turns](super::turns) with others of their [`Lane`]. Few threads work for all of a lane;
-//! another one joins only where it seems stuck, since the kernel may keep it for as
-//! long as a tenant likes. Nobody waits for any of them, and with nothing to do there are none.
+//! An owner, which is a cgroup, has one job running at a time, and owners take [turns](super::turns) with others of their
+//! [`Lane`]. A lane has few threads; another one joins only while one of them seems stuck, because a tenant may keep it in the
+//! kernel for as long as it likes. No serving thread waits for any of them, and an idle pool has no threads.
 //!
-//! What may hang is bounded by tenant: at each level of the hierarchy a cgroup has half of what the one above it may have, of
-//! threads that are stuck and of jobs that wait.
+//! Work that may hang is bounded by tenant: of stuck threads, and of waiting jobs, a cgroup may have half of what the one above
+//! it may have.
 
 use super::lane::{LANES, Lane, STUCK_TIMEOUT};
 use super::owner::Owner;
@@ -20,32 +19,34 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So many threads at most, those that are stuck counted in; and of those that look at what may hang.
+/// The most threads of a pool, stuck ones included.
 const MAX_THREADS: usize = 32;
+/// The most threads of the pool for [`Lane::Looks`].
 const MAX_BLOCKING_THREADS: usize = 48;
-/// So many looks wait for a thread at most; for one owner these may at any depth.
+/// The most jobs that may hang and wait for a thread.
 const MAX_WAITING: usize = 1024;
+/// So many of them any owner may have, at whatever depth.
 const MIN_WAITING: usize = 16;
-/// A thread with nothing to do ends after so long.
+/// An idle thread ends after so long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The nice value of those that are less important, see setpriority(2).
+/// The nice value of threads that are less important than those that serve, see setpriority(2).
 pub(super) const NICE: i32 = 5;
 
-/// Why a job was dropped.
+/// Why a job was not accepted; it was dropped.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// No thread can be made.
+    /// No thread could be started.
     NoThread(io::Error),
-    /// So many hang or wait already that there would be none left for other tenants.
+    /// The tenant has as many stuck threads, or waiting jobs, as it may have.
     TooMany,
 }
 
-/// Something to do.
+/// A unit of work.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// Who waits for what.
+/// Threads, and the jobs that wait for them.
 pub(super) struct WorkerPool {
-    most: usize,
+    max_threads: usize,
     is_nice: bool,
     state: Mutex<State>,
     changed: Condvar,
@@ -53,30 +54,30 @@ pub(super) struct WorkerPool {
 
 #[derive(Default)]
 struct State {
-    /// Owners in each lane with something to do for whom nobody works.
+    /// By lane, the owners that have waiting jobs and none that runs.
     turns: [Turns<Owner>; LANES.len()],
     waiting: HashMap<(Lane, Owner), VecDeque<Job>>,
-    /// For whom somebody works, and since when.
+    /// The owners that have a running job, and since when.
     working: HashMap<(Lane, Owner), Instant>,
-    /// What is to be done at a time, in its order.
+    /// Jobs that run at a given time, in their order.
     later: BTreeMap<(Instant, u64), Job>,
-    numbered: u64,
+    next_number: u64,
     threads: usize,
     idle: usize,
 }
 
 impl State {
-    /// Whether so many hang that belong to the same tenant as `owner`, at whatever level, that one more may not.
-    fn hang_too_many(&self, (lane, owner): &(Lane, Owner), now: Instant) -> bool {
+    /// Whether the owner's tenant, at whatever level, has as many stuck threads as it may have.
+    fn has_too_many_stuck(&self, (lane, owner): &(Lane, Owner), now: Instant) -> bool {
         let is_stuck = |of: Lane, since: Instant| of == Lane::Looks && now - since >= of.stuck_timeout();
         let stuck = self.working.iter().filter(|((of, _), since)| is_stuck(*of, **since));
-        // One thread is always left.
+        // One thread is always left for others.
         *lane == Lane::Looks
             && are_too_many(owner, (MAX_BLOCKING_THREADS - 1, 1), stuck.map(|((_, owner), _)| (owner, 1)))
     }
 
-    /// Whether so many wait.
-    fn wait_too_many(&self, (lane, owner): &(Lane, Owner)) -> bool {
+    /// Whether the owner's tenant has as many waiting jobs as it may have.
+    fn has_too_many_waiting(&self, (lane, owner): &(Lane, Owner)) -> bool {
         let waiting = self.waiting.iter().filter(|((of, _), _)| *of == Lane::Looks);
         *lane == Lane::Looks
             && are_too_many(
@@ -86,15 +87,15 @@ impl State {
             )
     }
 
-    fn has_turns(&self) -> bool {
+    fn has_waiting(&self) -> bool {
         self.turns.iter().any(|turns| !turns.is_empty())
     }
 
-    fn has_turn(&mut self, (lane, owner): (Lane, Owner)) {
+    fn enqueue(&mut self, (lane, owner): (Lane, Owner)) {
         self.turns[lane as usize].push(&Arc::clone(&owner), owner);
     }
 
-    /// Whose turn it is, if anybody's.
+    /// The owner whose turn it is, if a lane has a thread to spare.
     fn next(&mut self, now: Instant) -> Option<(Lane, Owner)> {
         LANES.into_iter().find_map(|lane| {
             let is_busy = |of: Lane, since: Instant| of == lane && now - since < lane.stuck_timeout();
@@ -109,67 +110,68 @@ impl State {
 }
 
 impl WorkerPool {
-    /// One for [`Lane::Quick`].
+    /// A pool for [`Lane::Quick`].
     pub(super) fn quick() -> Self {
-        Self { most: MAX_THREADS, is_nice: false, state: Mutex::default(), changed: Condvar::new() }
+        Self { max_threads: MAX_THREADS, is_nice: false, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// One for [`Lane::Slow`], whose threads are less important than others of this process.
+    /// A pool for [`Lane::Slow`], whose threads are less important than others of this process.
     pub(super) fn slow() -> Self {
         Self { is_nice: true, ..Self::quick() }
     }
 
-    /// One for [`Lane::Looks`]: whoever has many that hang leaves the threads of others alone.
+    /// A pool for [`Lane::Looks`].
     pub(super) fn looks() -> Self {
-        Self { most: MAX_BLOCKING_THREADS, ..Self::slow() }
+        Self { max_threads: MAX_BLOCKING_THREADS, ..Self::slow() }
     }
 
-    /// Has `job` done when it is the owner's turn in a lane. One that may hang is dropped then if too many others of its tenant do.
+    /// Queues `job`, which runs when it is the owner's turn. A job of [`Lane::Looks`] is dropped instead if the tenant has too many
+    /// stuck threads by then.
     ///
     /// # Errors
-    /// Where no thread can be made, or there are too many of a tenant; the job is dropped then.
+    /// Where no thread can be started, or the tenant has too many jobs.
     pub(super) fn push(self: &Arc<Self>, lane: Lane, owner: Owner, job: Job) -> Result<(), Refused> {
         let owner = (lane, owner);
-        // Declared after the job, it is unlocked before that is dropped.
+        // Declared after the job, so that it is unlocked before the job is dropped.
         let mut state = self.state.lock();
-        if state.hang_too_many(&owner, Instant::now()) || state.wait_too_many(&owner) {
+        if state.has_too_many_stuck(&owner, Instant::now()) || state.has_too_many_waiting(&owner) {
             return Err(Refused::TooMany);
         }
-        self.need_a_thread(&mut state).map_err(Refused::NoThread)?;
+        self.ensure_thread(&mut state).map_err(Refused::NoThread)?;
         let is_worked_for = state.working.contains_key(&owner);
         let jobs = state.waiting.entry(owner.clone()).or_default();
         let is_first = jobs.is_empty();
         jobs.push_back(job);
         if is_first && !is_worked_for {
-            state.has_turn(owner);
+            state.enqueue(owner);
         }
         self.changed.notify_one();
         Ok(())
     }
 
-    /// Has `job`, which is short, done at a time.
+    /// Runs `job`, which has to be short, at `at`.
     ///
     /// # Errors
-    /// Where no thread can be made; the job is dropped then.
+    /// Where no thread can be started; the job is dropped.
     pub(super) fn push_later(self: &Arc<Self>, at: Instant, job: Job) -> io::Result<()> {
         let mut state = self.state.lock();
-        self.need_a_thread(&mut state)?;
-        state.numbered += 1;
-        let key = (at, state.numbered);
+        self.ensure_thread(&mut state)?;
+        state.next_number += 1;
+        let key = (at, state.next_number);
         state.later.insert(key, job);
         self.changed.notify_one();
         Ok(())
     }
 
-    /// Makes a thread unless one is idle, or there are as many as may be.
-    fn need_a_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if state.idle > 0 || state.threads >= self.most {
+    /// Starts a thread unless one is idle or there are enough.
+    fn ensure_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        if state.idle > 0 || state.threads >= self.max_threads {
             return Ok(());
         }
         let pool = Arc::clone(self);
         let work = move || {
             if pool.is_nice {
-                // What is not allowed to be less important is as important as it was.
+                // Where setpriority(2) is not allowed the thread keeps its priority.
                 let _ = rustix::process::setpriority_process(None, NICE);
             }
             pool.work();
@@ -180,7 +182,7 @@ impl WorkerPool {
                 state.idle += 1;
                 Ok(())
             }
-            // Those that there are will come to it.
+            // The running threads will come to it.
             Err(_) if state.threads > 0 => Ok(()),
             Err(error) => Err(error),
         }
@@ -198,7 +200,7 @@ impl WorkerPool {
             }
             if let Some(owner) = state.next(now) {
                 if let Some(job) = state.waiting.get_mut(&owner).and_then(VecDeque::pop_front) {
-                    let job = match state.hang_too_many(&owner, now) {
+                    let job = match state.has_too_many_stuck(&owner, now) {
                         true => Box::new(move || drop(job)),
                         false => job,
                     };
@@ -207,17 +209,17 @@ impl WorkerPool {
                     state.working.remove(&owner);
                 }
                 if state.waiting.get(&owner).is_some_and(|jobs| !jobs.is_empty()) {
-                    state.has_turn(owner);
+                    state.enqueue(owner);
                 } else {
                     state.waiting.remove(&owner);
                 }
                 continue;
             }
             let next = state.later.first_key_value().map(|((at, _), _)| *at - now);
-            let stuck = state.has_turns().then_some(STUCK_TIMEOUT);
+            let stuck = state.has_waiting().then_some(STUCK_TIMEOUT);
             let wait = next.into_iter().chain(stuck).min();
             let timed_out = self.changed.wait_for(&mut state, wait.unwrap_or(IDLE_TIMEOUT)).timed_out();
-            if timed_out && !state.has_turns() && state.later.is_empty() {
+            if timed_out && !state.has_waiting() && state.later.is_empty() {
                 state.threads -= 1;
                 state.idle -= 1;
                 return;
@@ -225,16 +227,16 @@ impl WorkerPool {
         }
     }
 
-    /// Does a job with the state unlocked. A panic must not take the thread with it; it was logged where it happened.
+    /// Runs a job with the state unlocked. A panic, which was logged where it happened, does not end the thread.
     fn unlocked<'s>(
         self: &'s Arc<Self>,
         mut state: MutexGuard<'s, State>,
         job: Job,
     ) -> MutexGuard<'s, State> {
         state.idle -= 1;
-        if state.has_turns() || !state.later.is_empty() {
-            // It may be stuck with this. If there is no thread for the others they are come to afterwards.
-            let _ = self.need_a_thread(&mut state);
+        if state.has_waiting() || !state.later.is_empty() {
+            // This thread may get stuck with the job. If no other can be started, what waits is run afterwards.
+            let _ = self.ensure_thread(&mut state);
         }
         drop(state);
         let _ = catch_unwind(AssertUnwindSafe(job));

@@ -1,7 +1,7 @@
 use super::*;
+use crate::kernel::Source;
 use crate::service::query::TextOf;
 use crate::service::start_times::LOOK_TIMEOUT;
-use crate::kernel::Source;
 use cgprocfs_core::psi::{Line, Trigger};
 use cgprocfs_core::view::find;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
