@@ -24,6 +24,7 @@ mod pending_request;
 mod permits;
 mod places;
 mod pressure;
+mod priority;
 mod query;
 mod reading;
 mod rendered;

@@ -6,6 +6,7 @@ use super::known_aside::KnownAside;
 use super::ledgers::{Ledgers, StartedLedger};
 use super::loads::Loads;
 use super::permits::ReadPermits;
+use super::priority::LessImportant;
 use super::share::{Busyness, Share};
 use super::snapshot_cache::SnapshotCache;
 use super::start_times::StartTimes;
@@ -62,6 +63,7 @@ pub struct Service {
     /// Which serving threads are reading a cgroup: one is always left for requests that need none to be read.
     pub(super) read_permits: ReadPermits,
     pub(super) log: RateLimitedLog,
+    pub(super) less_important: LessImportant,
 }
 
 impl Drop for Service {
@@ -75,6 +77,7 @@ impl Service {
     #[must_use]
     pub fn new(source: Source, most_files: usize) -> Self {
         let tick_rate = source.machine().tick_rate;
+        let less_important = LessImportant::than_this_process();
         Self {
             // The other half of the files is for identifying callers.
             source: source.keeping(most_files / 2),
@@ -84,13 +87,14 @@ impl Service {
             triggers: Arc::new(Triggers::new(most_files)),
             starts: StartTimes::new(most_files / 8),
             quick: Arc::new(WorkerPool::quick()),
-            slow: Arc::new(WorkerPool::slow()),
-            looks: Arc::new(WorkerPool::looks()),
+            slow: Arc::new(WorkerPool::slow(less_important)),
+            looks: Arc::new(WorkerPool::looks(less_important)),
             known_aside: KnownAside::default(),
             busyness: Busyness::default(),
             shares: ContainerShares::default(),
             read_permits: ReadPermits::new(serving_threads() - 1),
             log: RateLimitedLog::new(),
+            less_important,
         }
     }
 

@@ -1,9 +1,7 @@
 //! Background threads: sampling loads, and closing what belongs to containers that are gone.
 
 use super::engine::Service;
-use super::worker_pool::NICE;
 use crate::sys;
-use rustix::process::setpriority_process;
 use std::io;
 use std::sync::Arc;
 use std::thread;
@@ -13,16 +11,16 @@ use std::time::Duration;
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Service {
-    /// Follows the load of containers, on a thread of its own that ends with this service, and that is less important than those
-    /// that answer.
+    /// Starts the thread that samples the loads of containers. It ends with this service, and is less important than those that
+    /// serve.
     ///
     /// # Errors
-    /// Where no thread can be made.
+    /// Where no thread can be started.
     pub fn follow_loads(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::downgrade(self);
+        let priority = self.less_important;
         let follow = move || {
-            // Where setpriority(2) is not allowed the thread keeps its priority.
-            let _ = setpriority_process(None, NICE);
+            priority.apply();
             while let Some(service) = service.upgrade() {
                 let pause = service.loads.look(&service.source);
                 drop(service);
@@ -32,10 +30,10 @@ impl Service {
         thread::Builder::new().name("load".into()).spawn(follow).map(drop)
     }
 
-    /// Sweeps now and then, on a thread of its own that ends with this service.
+    /// Starts the thread that sweeps, which ends with this service.
     ///
     /// # Errors
-    /// Where no thread can be made.
+    /// Where no thread can be started.
     pub fn sweep_now_and_then(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::downgrade(self);
         let sweep = move || {
@@ -48,8 +46,7 @@ impl Service {
         thread::Builder::new().name("sweep".into()).spawn(sweep).map(drop)
     }
 
-    /// Closes the files of containers that are gone, and gives back the memory of what they once asked for.
-    /// To be called now and then.
+    /// Closes files and frees memory of containers that are gone. To be called now and then.
     pub fn sweep(&self) {
         self.cache.sweep(|path| self.source.verify(path).is_ok());
         self.ledgers.sweep(|number, path| self.source.is_cgroup(number, path));

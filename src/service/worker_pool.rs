@@ -9,6 +9,7 @@
 
 use super::lane::{LANES, Lane, STUCK_TIMEOUT};
 use super::owner::Owner;
+use super::priority::LessImportant;
 use super::tenant_bound::are_too_many;
 use super::turns::Turns;
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -29,8 +30,6 @@ const MAX_WAITING: usize = 1024;
 const MIN_WAITING: usize = 16;
 /// An idle thread ends after so long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The nice value of threads that are less important than those that serve, see setpriority(2).
-pub(super) const NICE: i32 = 5;
 
 /// Why a job was not accepted; it was dropped.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ pub(super) type Job = Box<dyn FnOnce() + Send>;
 /// Threads, and the jobs that wait for them.
 pub(super) struct WorkerPool {
     max_threads: usize,
-    is_nice: bool,
+    priority: Option<LessImportant>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -112,17 +111,17 @@ impl State {
 impl WorkerPool {
     /// A pool for [`Lane::Quick`].
     pub(super) fn quick() -> Self {
-        Self { max_threads: MAX_THREADS, is_nice: false, state: Mutex::default(), changed: Condvar::new() }
+        Self { max_threads: MAX_THREADS, priority: None, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// A pool for [`Lane::Slow`], whose threads are less important than others of this process.
-    pub(super) fn slow() -> Self {
-        Self { is_nice: true, ..Self::quick() }
+    pub(super) fn slow(priority: LessImportant) -> Self {
+        Self { priority: Some(priority), ..Self::quick() }
     }
 
     /// A pool for [`Lane::Looks`].
-    pub(super) fn looks() -> Self {
-        Self { max_threads: MAX_BLOCKING_THREADS, ..Self::slow() }
+    pub(super) fn looks(priority: LessImportant) -> Self {
+        Self { max_threads: MAX_BLOCKING_THREADS, ..Self::slow(priority) }
     }
 
     /// Queues `job`, which runs when it is the owner's turn. A job of [`Lane::Looks`] is dropped instead if the tenant has too many
@@ -170,9 +169,8 @@ impl WorkerPool {
         }
         let pool = Arc::clone(self);
         let work = move || {
-            if pool.is_nice {
-                // Where setpriority(2) is not allowed the thread keeps its priority.
-                let _ = rustix::process::setpriority_process(None, NICE);
+            if let Some(priority) = pool.priority {
+                priority.apply();
             }
             pool.work();
         };

@@ -74,7 +74,8 @@ fn hang(pool: &Arc<WorkerPool>, gate: &Arc<Mutex<mpsc::Receiver<()>>>, cgroup: &
 
 #[test]
 fn a_tenant_whose_looks_hang_leaves_threads_to_others() {
-    let (pool, (sender, done)) = (Arc::new(WorkerPool::looks()), mpsc::channel());
+    let (pool, (sender, done)) =
+        (Arc::new(WorkerPool::looks(LessImportant::than_this_process())), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
     hang(&pool, &gate, "/tenant", 200);
@@ -101,7 +102,8 @@ fn a_tenant_whose_looks_hang_leaves_threads_to_others() {
 
 #[test]
 fn a_job_that_is_not_done_is_dropped() {
-    let (pool, (sender, done)) = (Arc::new(WorkerPool::looks()), mpsc::channel());
+    let (pool, (sender, done)) =
+        (Arc::new(WorkerPool::looks(LessImportant::than_this_process())), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
     // At that depth one may hang.
     let push =
@@ -126,7 +128,7 @@ fn a_job_that_is_not_done_is_dropped() {
 
 #[test]
 fn what_waits_is_bounded_at_each_level() {
-    let pool = Arc::new(WorkerPool::looks());
+    let pool = Arc::new(WorkerPool::looks(LessImportant::than_this_process()));
     let (go, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
     let waiting = || pool.state.lock().waiting.values().map(VecDeque::len).sum::<usize>();
