@@ -1,29 +1,29 @@
-//! How much of the serving threads one container takes, and whether others have to be kept from waiting for it.
+//! How much time of the serving threads a container takes, and whether it has to go to the slow lane for that.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Over so long it is summed up.
+/// Time is summed up over a window of this length.
 const WINDOW: Duration = Duration::from_millis(100);
-/// So much of that a crowd of readers may take of threads that serve others, too, where these have hardly time for more.
-const FAIR: Duration = Duration::from_millis(5);
-/// So many readers are a crowd. Fewer can't have many requests waiting at once.
-const CROWD: u32 = 8;
-/// What fetching a request and sending the answer takes, and what comes with it: the reads, and the close.
-const OVERHEAD: Duration = Duration::from_micros(30);
-/// More than this is not a reader's doing: the thread was kept from running.
-const MOST: Duration = Duration::from_micros(200);
+/// So much of a window many readers of one container may take while the serving threads are busy.
+const MAX_BUSY_SHARE: Duration = Duration::from_millis(5);
+/// So many readers are many. Fewer can't have many requests waiting at once.
+const MANY_READERS: u32 = 8;
+/// What is charged for fetching a request, sending its answer, and the reads and the close that follow.
+const REQUEST_OVERHEAD: Duration = Duration::from_micros(30);
+/// The most that is charged for a request: more is not the reader's doing, but a thread that could not run.
+const MAX_CHARGE: Duration = Duration::from_micros(200);
 
-/// So often, in per cent of the requests, half of the other threads are about one, too, where that is so. One reader alone has
-/// two of its requests answered at once now and then, many have nearly always.
-const BUSY: usize = 40;
-/// Such a crowd is served aside for so long.
-const ASIDE: Duration = Duration::from_secs(1);
+/// Serving threads are busy where, for so many per cent of the requests, half of the other threads have one, too. A single reader
+/// has two requests answered at once now and then, many readers nearly always.
+const BUSY_PERCENT: usize = 40;
+/// How long a container stays in the slow lane for that.
+const SLOW_LANE_TIME: Duration = Duration::from_secs(1);
 
-/// How often serving threads have hardly time for more requests.
+/// How busy the serving threads are.
 #[derive(Default)]
 pub(super) struct Busyness {
-    /// A moving average of zeros and [`Busyness::ONE`]s, over some sixty requests.
+    /// A moving average of 0 and [`Busyness::ONE`] over some sixty requests.
     average: AtomicUsize,
 }
 
@@ -31,39 +31,39 @@ impl Busyness {
     const ONE: usize = 1 << 16;
     const SHIFT: u32 = 6;
 
-    /// A request was fetched, while many threads were about others or few.
+    /// Counts a request that was fetched while many of the other threads were busy, or few.
     pub(super) fn note(&self, are_many: bool) {
         let sample = if are_many { Self::ONE } else { 0 };
         let average = self.average.load(Ordering::Relaxed);
-        // What is lost between two threads is soon made up for.
+        // Two threads may overwrite each other's sample, which makes no difference to an average.
         let now = average - (average >> Self::SHIFT) + (sample >> Self::SHIFT);
         self.average.store(now, Ordering::Relaxed);
     }
 
     fn is_busy(&self) -> bool {
-        self.average.load(Ordering::Relaxed) * 100 >= BUSY * Self::ONE
+        self.average.load(Ordering::Relaxed) * 100 >= BUSY_PERCENT * Self::ONE
     }
 }
 
-/// The share of one container's readers.
+/// The serving time of one container's readers.
 #[derive(Default)]
 pub(super) struct Share {
-    /// The window that `used` and `readers` are of, counted from the start of this process.
+    /// The window in which `used` and `readers` were counted, by its number since the start of this process.
     window: AtomicU64,
-    /// Microseconds.
+    /// Time taken in this window, in microseconds.
     used: AtomicU64,
-    /// A bit for each that has asked, more or less.
+    /// A bit for each reader of this window, by its process id.
     readers: AtomicU64,
-    /// Until when they are served aside, in microseconds after the start of this process.
+    /// The end of the container's time in the slow lane, in microseconds since the start of this process.
     aside_until: AtomicU64,
 }
 
 impl Share {
-    /// Notes that a reader took a serving thread from `began` until `now`.
+    /// Charges a reader for a serving thread from `began` until `now`.
     pub(super) fn charge(&self, busyness: &Busyness, pid: u32, began: Instant, now: Instant) {
-        let took = (now.saturating_duration_since(began)).min(MOST) + OVERHEAD;
+        let took = (now.saturating_duration_since(began)).min(MAX_CHARGE) + REQUEST_OVERHEAD;
         let window = since_start(now) / micros(WINDOW);
-        // Who comes at the same time may take something off the account, and is none the richer for it.
+        // A charge at the same moment may be lost, which makes no difference over a window.
         if self.window.swap(window, Ordering::Relaxed) != window {
             self.used.store(0, Ordering::Relaxed);
             self.readers.store(0, Ordering::Relaxed);
@@ -71,17 +71,17 @@ impl Share {
         let reader = 1 << (pid % u64::BITS);
         let readers = self.readers.fetch_or(reader, Ordering::Relaxed) | reader;
         let used = self.used.fetch_add(micros(took), Ordering::Relaxed).saturating_add(micros(took));
-        if used >= micros(FAIR) && readers.count_ones() >= CROWD && busyness.is_busy() {
-            self.put_aside(now + ASIDE);
+        if used >= micros(MAX_BUSY_SHARE) && readers.count_ones() >= MANY_READERS && busyness.is_busy() {
+            self.put_aside(now + SLOW_LANE_TIME);
         }
     }
 
-    /// Has its readers served aside until then.
+    /// Keeps the container in the slow lane until then.
     pub(super) fn put_aside(&self, until: Instant) {
         self.aside_until.fetch_max(since_start(until), Ordering::Relaxed);
     }
 
-    /// Whether its readers are to be served aside.
+    /// Whether the container is in the slow lane.
     pub(super) fn is_aside(&self, now: Instant) -> bool {
         self.aside_until.load(Ordering::Relaxed) > since_start(now)
     }
@@ -91,11 +91,11 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Microseconds since this process has asked for the first time.
+/// Microseconds since the first call in this process.
 fn since_start(now: Instant) -> u64 {
     use std::sync::LazyLock;
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // Never 0, which is no time at all.
+    // Never 0, which stands for no time.
     micros(now.saturating_duration_since(*START)).saturating_add(1)
 }
 
@@ -121,7 +121,7 @@ mod tests {
             now += took;
         }
         assert!(now - start < 2 * WINDOW, "{:?}", now - start);
-        assert!(!share.is_aside(now + ASIDE + took));
+        assert!(!share.is_aside(now + SLOW_LANE_TIME + took));
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! When containers started. To find that out their processes are looked at, and one that is in the middle of an exec keeps
-//! whoever looks for as long as its tenant likes (`exec_update_lock`, fs/exec.c). So that is done aside, while the first reader who asks
-//! waits for a moment.
+//! When containers started, as far as it is known.
+//!
+//! To find out, their processes are looked at, and one in the middle of an exec keeps whoever looks for as long as its tenant likes
+//! (`exec_update_lock`, fs/exec.c). So threads that may hang do that, and readers wait for a moment only.
 
 use super::pending_request::Continuation;
 use crate::kernel::Life;
@@ -12,59 +13,58 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// So long a reader waits for the look at its container to end. It takes a millisecond, but a machine that has much to do may
-/// let the thread wait that looks.
+/// How long readers wait for the search of their container's start. It takes a millisecond, but its thread may have to wait for a
+/// processor.
 pub const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
-/// So many are remembered, a file for each; more are looked for anew.
+/// The most containers that are remembered, with an open file each.
 const MAX_KNOWN: usize = 4096;
-/// And so many however few files there may be.
+/// The least, however few files there may be.
 const MIN_KNOWN: usize = 8;
 
-/// By the number of the container's cgroup, which is never used again.
+/// The starts of containers, by the id of the container's cgroup, which is never reused.
 pub(super) struct StartTimes {
-    most: usize,
+    max: usize,
     containers: Mutex<HashMap<u64, Start>>,
 }
 
-/// What is known of one.
+/// What is known of one container.
 enum Start {
-    /// What was found of the container at that path.
+    /// Its processes were seen. With the container's path.
     Known(Arc<Life>, Arc<[u8]>),
-    /// Somebody looks at the container at that path.
+    /// It is being searched for.
     Sought(Look),
-    /// The look has failed after it had found this. It is good enough until the next sweep.
+    /// The search has failed after it had found this, which is used until the next sweep.
     Failed(Ticks),
 }
 
-/// A look that has not ended.
+/// A search that has not ended.
 struct Look {
     path: Arc<[u8]>,
-    /// What was found so far.
+    /// The earliest start that was found so far.
     so_far: Arc<AtomicU64>,
-    /// Who waits; `None` once they have waited too long.
+    /// What waits for it; `None` once the deadline has passed.
     waiting: Option<Vec<Continuation>>,
 }
 
-/// What a reader is told.
+/// What a reader gets.
 pub(super) enum Known {
-    /// Its processes were these, and its init has not ended.
+    /// The container's processes; its init has not ended.
     At(Arc<Life>),
-    /// Then, or before: the look at it takes too long, or has failed.
+    /// It started then or earlier: the search takes too long, or has failed.
     SoFar(Ticks),
-    /// Somebody looks.
+    /// A search is running.
     Sought,
-    /// Somebody has to look.
+    /// It has to be searched for.
     Nothing,
 }
 
 impl StartTimes {
-    /// Keeps no more than so many files open.
-    pub(super) fn new(most_files: usize) -> Self {
-        Self { most: most_files.clamp(MIN_KNOWN, MAX_KNOWN), containers: Mutex::default() }
+    /// Remembers containers with up to `max_files` open files.
+    pub(super) fn new(max_files: usize) -> Self {
+        Self { max: max_files.clamp(MIN_KNOWN, MAX_KNOWN), containers: Mutex::default() }
     }
 
-    /// What is known of a container. While a look at it takes too long that is what the look has found so far: the age of the
-    /// oldest of its processes that could be seen.
+    /// What is known of a container. Where the search takes too long that is the start of the oldest process that it has seen so far.
     pub(super) fn of(&self, container: u64) -> Known {
         let life = match self.containers.lock().get(&container) {
             Some(Start::Known(life, _)) => Arc::clone(life),
@@ -82,7 +82,7 @@ impl StartTimes {
         Known::Nothing
     }
 
-    /// It has ended, if nobody has found another meanwhile.
+    /// Forgets a container whose init has ended, unless it was found anew meanwhile.
     fn forget(&self, container: u64, life: &Arc<Life>) {
         let mut containers = self.containers.lock();
         let is_this = |start: &Start| matches!(start, Start::Known(known, _) if Arc::ptr_eq(known, life));
@@ -91,15 +91,15 @@ impl StartTimes {
         }
     }
 
-    /// Forgets half of those that files are open for, of whoever has most.
+    /// Closes half of the open files, those of the heaviest branches of the hierarchy.
     pub(super) fn close_half(&self) {
         let mut containers = self.containers.lock();
         let known = containers.values().filter(|start| matches!(start, Start::Known(..))).count();
         forget_excess(&mut containers, known / 2);
     }
 
-    /// Has `job` done once somebody's look at the container at `path` has ended, or has taken too long. Gives back the job if that
-    /// is so by now, or, where nobody looks, what has to be filled in by looking; the caller looks then.
+    /// Runs `job` once the search for the container's start has ended or taken too long. Returns the job if that has happened by now,
+    /// or, where no search is running, what the caller has to search with.
     pub(super) fn wait(&self, container: (u64, &Arc<[u8]>), job: Continuation, so_far: Ticks) -> Waiting {
         let (container, path) = container;
         let mut containers = self.containers.lock();
@@ -119,7 +119,7 @@ impl StartTimes {
         }
     }
 
-    /// The look that has found so much took too long. Those who waited for it.
+    /// Ends the wait for a search that takes too long. Returns what waited.
     pub(super) fn give_up(&self, container: u64, so_far: &Arc<AtomicU64>) -> Vec<Continuation> {
         match self.containers.lock().get_mut(&container) {
             Some(Start::Sought(look)) if Arc::ptr_eq(&look.so_far, so_far) => {
@@ -129,11 +129,11 @@ impl StartTimes {
         }
     }
 
-    /// The look has ended, with what it found, if it came to its end. Those who waited for it.
+    /// Ends a search, with what it found if it did not fail. Returns what waited.
     pub(super) fn found(&self, container: u64, life: Option<Life>) -> Vec<Continuation> {
         let mut containers = self.containers.lock();
-        if containers.len() >= self.most {
-            forget_excess(&mut containers, self.most - self.most / 8);
+        if containers.len() >= self.max {
+            forget_excess(&mut containers, self.max - self.max / 8);
         }
         let look = match containers.remove(&container) {
             Some(Start::Sought(look)) => look,
@@ -150,10 +150,10 @@ impl StartTimes {
         look.waiting.unwrap_or_default()
     }
 
-    /// Forgets containers that `exists` denies, also where somebody hangs who looks at one, and those whose init has ended. Tells of
-    /// the others that they run.
+    /// Forgets containers for which `exists` is false, also where their search hangs, and those whose init has ended. Calls `runs` for
+    /// the others.
     pub(super) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool, runs: impl Fn(u64)) {
-        /// To be checked while nobody has to wait for it.
+        /// What has to be checked, without the lock.
         enum Found {
             Life(Arc<Life>, Arc<[u8]>),
             Hanging(Arc<[u8]>),
@@ -196,25 +196,25 @@ impl StartTimes {
     }
 }
 
-/// Forgets all that have failed, and of those that are known what is more than `most`: any of those in the heaviest branch of the
-/// hierarchy, for their numbers tell nothing of who asks next.
-fn forget_excess(containers: &mut HashMap<u64, Start>, most: usize) {
+/// Forgets all searches that have failed, and known containers down to `max`: any of those in the heaviest branch of the hierarchy,
+/// because nothing tells which of them is asked for next.
+fn forget_excess(containers: &mut HashMap<u64, Start>, max: usize) {
     let known = containers.iter().filter_map(|(&number, start)| match start {
         Start::Known(_, path) => Some((number, &path[..], 1)),
         _ => None,
     });
-    let excess = excess(known, most);
+    let excess = excess(known, max);
     excess.iter().for_each(|number| drop(containers.remove(number)));
     containers.retain(|_, start| !matches!(start, Start::Failed(_)));
 }
 
-/// What becomes of somebody who wants to wait.
+/// Whether a job waits for a search.
 pub(super) enum Waiting {
-    /// The job is done later.
+    /// It runs later.
     Waits,
-    /// It is known by now.
+    /// The search has ended.
     NeedNot(Continuation),
-    /// Nobody looks: what the caller finds goes here.
+    /// No search is running: the caller has to search, and lowers this to what it finds.
     HasToLook(Arc<AtomicU64>),
 }
 
