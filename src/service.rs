@@ -32,7 +32,7 @@ use self::ledgers::Ledgers;
 use self::loads::Loads;
 use self::triggers::Triggers;
 use crate::error::Error;
-use crate::kernel::{Caller, PressureFile, Source};
+use crate::kernel::{Caller, CgroupId, CgroupRef, PressureFile, Source};
 use crate::rate_limited_log::RateLimitedLog;
 use crate::state::Table;
 use crate::state::in_flight::InFlightGuard;
@@ -316,9 +316,9 @@ impl Service {
             if let Scope::Host(_) = self.source.load(&path, caller, Needs::CPUS)?.scope {
                 return Ok(None);
             }
-            let container = path.container(caller.container_length);
+            let container = path.container(caller.container);
             container
-                .map(|(number, path)| Ok((number, path.to_vec(), self.source.pressure_of(caller, file)?)))
+                .map(|it| Ok((it.id.get(), it.path.to_vec(), self.source.pressure_of(caller, file)?)))
                 .transpose()
         };
         let found = if pid == 0 { None } else { self.for_caller(asker, pid, of_container)? };
@@ -425,9 +425,9 @@ impl Service {
     /// To be called now and then.
     pub fn sweep(&self) {
         self.answers.sweep(|path| self.source.verify(path).is_ok());
-        self.ledgers.sweep(|number, path| self.source.is_cgroup(number, path));
-        self.loads.sweep(|number, path| self.source.is_cgroup(number, path));
-        let exists = |number, path: &[u8]| self.source.is_cgroup(number, path);
+        let exists = |id, path: &[u8]| self.source.is_cgroup(CgroupRef { id: CgroupId::new(id), path });
+        self.ledgers.sweep(exists);
+        self.loads.sweep(exists);
         self.starts.sweep(exists, |container| self.ledgers.is_seen(container));
         self.source.sweep();
         self.known_aside.clear();

@@ -4,7 +4,7 @@
 //! openat2(2) could say so in one call, but its flags are in memory, where no list of system calls can see that it is not
 //! for writing.
 
-use super::procfs::PATH_DIR;
+use super::read::PATH_DIR;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -110,7 +110,7 @@ fn mount_at(directory: impl AsFd, name: &str) -> Result<Mount> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::procfs::READ;
+    use crate::kernel::read::READ;
     use rustix::fs::CWD;
     use std::fs::{self, File};
     use std::io::Read as _;

@@ -193,8 +193,8 @@ impl Answer {
     /// Whether it is for such a caller, and no older than it may be for one who asked then.
     fn is_for(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
         (self.began >= asked || self.began.elapsed() < MAX_AGE)
-            && self.container_length == caller.container_length
-            && self.membership == caller.membership
+            && self.container_length == caller.container.len()
+            && self.membership == caller.proc_cgroup
             && self.pid_namespace == caller.pid_namespace
             && self.boot_offset == caller.boot_offset
             && self.needs.covers(needs)
@@ -302,8 +302,8 @@ impl Reading {
     ) -> T {
         let mut answer = Answer {
             cgroup: Arc::clone(&self.answers.cgroup),
-            container_length: caller.container_length,
-            membership: caller.membership.to_vec(),
+            container_length: caller.container.len(),
+            membership: caller.proc_cgroup.to_vec(),
             pid_namespace: caller.pid_namespace,
             boot_offset: caller.boot_offset,
             began: self.began,

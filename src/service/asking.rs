@@ -9,7 +9,7 @@ use super::share::{Permit, Share};
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
 use crate::error::Error;
-use crate::kernel::{Caller, CgroupAncestry, Life, Reader};
+use crate::kernel::{Caller, CgroupAncestry, CgroupId, CgroupRef, Life, Reader};
 use crate::state::in_flight::InFlightGuard;
 use crate::sys;
 use cgprocfs_core::machine::Ticks;
@@ -226,7 +226,7 @@ impl Seeker {
     /// As much of it as the search is told by.
     fn caller(&self) -> Caller<'_> {
         Caller {
-            container_length: self.place.len(),
+            container: &self.place,
             pid: self.pid,
             pid_namespace: self.pid_namespace,
             ..Caller::of_memory(&self.memory)
@@ -244,8 +244,8 @@ struct Look {
 
 impl Look {
     fn look(mut self) {
-        let Seeker { container, place, .. } = &self.seeker;
-        let life = self.service.source.life((*container, place), &self.seeker.caller(), &self.so_far);
+        let container = CgroupRef { id: CgroupId::new(self.seeker.container), path: &self.seeker.place };
+        let life = self.service.source.life(container, &self.seeker.caller(), &self.so_far);
         self.life = life.ok();
     }
 }
@@ -411,7 +411,7 @@ impl Service {
 
     /// On whose behalf something is done for a process.
     fn owner_of(&self, pid: u32) -> Owner {
-        let place = if pid == 0 { None } else { self.source.place_of(pid).ok() };
+        let place = if pid == 0 { None } else { self.source.cgroup_of(pid).ok() };
         place.map_or_else(|| of_process(pid), Owner::from)
     }
 
@@ -585,8 +585,8 @@ impl Service {
 
     /// The share of a caller's container.
     fn share_of(&self, caller: &Caller<'_>, answers: &CgroupAnswers) -> Arc<Share> {
-        match caller.memory.get(..caller.container_length) {
-            Some(container) if container.len() < caller.memory.len() => self.shares.of(container),
+        match caller.container {
+            container if container.len() < caller.memory.len() => self.shares.of(container),
             _ => Arc::clone(answers.share()),
         }
     }
@@ -700,7 +700,7 @@ impl Service {
 
     fn load(&self, path: &CgroupAncestry, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
         crate::failpoint::point(caller.pid);
-        let container = path.container(caller.container_length);
+        let container = path.container(caller.container).map(|it| (it.id.get(), it.path));
         let started = match container {
             Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
             _ => None,
@@ -794,7 +794,7 @@ fn of_process(pid: u32) -> Owner {
 
 /// The path of a caller's container.
 fn container_of<'t>(caller: &Caller<'t>) -> &'t [u8] {
-    caller.memory.get(..caller.container_length).unwrap_or(caller.memory)
+    caller.container
 }
 
 fn of_path(path: &str) -> Owner {

@@ -1,11 +1,11 @@
-//! Huge pages, as the hugetlb controller limits them. Few hosts have any: nothing is kept open for them.
+//! Huge pages, as the hugetlb controller limits them. Few hosts have any, so no file is kept open for them.
 
-use super::descent::{Descent, downward};
+use super::ancestors::{AncestorWalk, ancestors};
 use super::memory_nodes::MemoryNodes;
 use super::mounts::{CgroupMounts, Hierarchy};
 use crate::error::Error;
 use crate::kernel::identity::caller::Caller;
-use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
+use crate::kernel::read::{READ, read_with};
 use crate::rate_limited_log::odd_value;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
@@ -18,8 +18,8 @@ use rustix::fs::{Dir, Mode, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
-/// Reads the pools that `directory`, `/sys/kernel/mm/hugepages`, lists, as they are limited for a reader by its cgroups and by
-/// the `nodes` that it may use, where these are not all. `None`: the host has no huge pages, or nothing limits the reader.
+/// Reads the pools that `directory`, `/sys/kernel/mm/hugepages`, lists, as they are limited for a caller by its cgroups and by
+/// the `nodes` that it may use, if these are not all. `None` if the host has no huge pages, or nothing limits the caller.
 pub(crate) fn pools(
     directory: &OwnedFd,
     meminfo: &Meminfo,
@@ -56,7 +56,7 @@ pub(crate) fn pools(
     Ok(pools.iter().any(is_limited).then_some(pools))
 }
 
-/// The reader's levels, and which of them is its container.
+/// The levels of the caller's cgroup, from its own upward, and the index of its container among them.
 fn levels(
     hierarchy: &Hierarchy,
     size: Kib,
@@ -70,15 +70,13 @@ fn levels(
         CgroupVersion::V2 => ["max", "current", "rsvd.max", "rsvd.current"],
     };
     let (path, container) = (caller.own_in(hierarchy)?, caller.container_in(hierarchy)?);
-    let (mut levels, mut descent) = (Vec::new(), Descent::new(hierarchy));
-    for level in downward(path).filter(|&level| level != b"/" || !hierarchy.is_hierarchy_root) {
-        let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
-        let dir =
-            openat(place.0, place.1, PATH_DIR, Mode::empty()).map_err(|e| Error::of_cgroup(level, e))?;
+    let (mut levels, mut walk) = (Vec::new(), AncestorWalk::new(hierarchy));
+    for level in ancestors(path).filter(|&level| level != b"/" || !hierarchy.is_hierarchy_root) {
+        let dir = walk.to(level)?.open_dir()?;
         let file = |name: &str| format!("{prefix}.{name}");
         // Without the controller there are no such files; the level above has the numbers. The rest of meminfo does not
-        // depend on them: of a limit that makes no sense nothing is promised, and of such a usage nothing is left.
-        let sound = |name: &str, error| match error {
+        // depend on them: a malformed limit counts as 0, and below a level with a malformed usage nothing is left.
+        let log_malformed = |name: &str, error| match error {
             Error::Malformed { .. } => {
                 odd_value(level, &file(name));
                 Ok(())
@@ -86,28 +84,28 @@ fn levels(
             error => Err(error),
         };
         let limit = |name| match read_number(&dir, &file(name), limit) {
-            Err(error) => sound(name, error).map(|()| Some(Some(Bytes::ZERO))),
+            Err(error) => log_malformed(name, error).map(|()| Some(Some(Bytes::ZERO))),
             limit => limit,
         };
         let usage = |name| match read_number(&dir, &file(name), usage) {
-            Err(error) => sound(name, error).map(|()| Some(None)),
+            Err(error) => log_malformed(name, error).map(|()| Some(None)),
             usage => Ok(usage?.map(Some)),
         };
         let (Some(limited), Some(used)) = (limit(limit_file)?, usage(usage_file)?) else { continue };
-        let it = HugeLevel {
+        let huge_level = HugeLevel {
             limit: limited,
             usage: used,
             reserved_limit: limit(reserved_limit_file)?.flatten(),
             reserved: usage(reserved_file)?.unwrap_or(Some(Bytes::ZERO)),
         };
-        levels.push((it, Some(level) == container));
+        levels.push((huge_level, Some(level) == container));
     }
     levels.reverse();
     let container = levels.iter().position(|(_, is_container)| *is_container);
     Ok((levels.into_iter().map(|(level, _)| level).collect(), container))
 }
 
-/// As `mem_fmt()` of `mm/hugetlb_cgroup.c` names a page size: 64KB, 2MB, 1GB.
+/// The name of a page size in the controller's files, such as 64KB, 2MB, 1GB (`mem_fmt()`, mm/hugetlb_cgroup.c).
 pub(crate) fn size_name(size: Kib) -> String {
     match size.get() {
         kib if kib >= 1 << 20 => format!("{}GB", kib >> 20),
@@ -116,7 +114,7 @@ pub(crate) fn size_name(size: Kib) -> String {
     }
 }
 
-/// Reads a file that is too seldom needed to be kept open; `None` if it does not exist.
+/// Reads a file of `dir`; `None` if it does not exist.
 fn read_number<T>(
     dir: &OwnedFd,
     file: &str,
@@ -127,9 +125,8 @@ fn read_number<T>(
         Err(Errno::NOENT) => return Ok(None),
         Err(e) => return Err(Error::unreadable(file, e)),
     };
-    let mut text = Vec::new();
-    read_whole(opened, &mut text).map_err(|e| Error::unreadable(file, e))?;
-    parse(&text).map(Some).map_err(|e| Error::malformed(file, e))
+    let parsed = read_with(opened, parse).map_err(|e| Error::unreadable(file, e))?;
+    parsed.map(Some).map_err(|e| Error::malformed(file, e))
 }
 
 #[cfg(test)]

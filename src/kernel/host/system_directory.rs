@@ -7,7 +7,7 @@
 
 use super::masked;
 use crate::kernel::bare::Bare;
-use crate::kernel::procfs::{PATH_DIR, READ};
+use crate::kernel::read::{PATH_DIR, READ};
 use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::topology::{self, Link, Topology};
 use parking_lot::Mutex;
