@@ -3,11 +3,11 @@
 //!
 //! It may use [`confinement`](crate::confinement) and what all rooms share.
 
-mod bare;
 mod capture;
 pub mod cgroup;
 mod host;
 mod identity;
+mod kernel_dir;
 mod load;
 mod lookup;
 mod procfs;
@@ -21,7 +21,8 @@ pub use self::cgroup::mounts::{CgroupMounts, CgroupMountsError, Hierarchy};
 pub use self::cgroup::pressure::PressureFile;
 pub use self::cgroup::tasks::{Depth, TaskLook};
 pub use self::host::masked;
-pub use self::host::system_directory::{Entry, SystemDirectory, join};
+pub use self::host::sysfs_entry::{Entry, join};
+pub use self::host::system_directory::SystemDirectory;
 pub use self::identity::caller::{Caller, Reader};
 pub use self::identity::life::Life;
 pub use self::source::{CpuView, Source};

@@ -136,7 +136,7 @@ impl Service {
         let tick_rate = source.machine().tick_rate;
         Self {
             // As much again, for who asks.
-            source: source.keeping(most_files / 2),
+            source: source.with_max_open_files(most_files / 2),
             answers: Answers::new(most_files),
             ledgers: Ledgers::new(tick_rate),
             loads: Loads::new(),

@@ -35,8 +35,7 @@ impl Source {
             let wanted = CgroupFile::ALL.into_iter().filter(|file| needs.covers(Needs::cgroup_file(*file)));
             let wanted: Vec<_> = wanted.filter(|file| !is_read(file)).collect();
             for file in wanted {
-                let text = raw_files::read_raw(context, file)?;
-                snapshot.cgroup_files.push((file, text));
+                snapshot.cgroup_files.push((file, raw_files::read_raw(context, file)?));
             }
         }
         snapshot.boot = self.callers.boot_of(caller);

@@ -55,21 +55,21 @@ impl Source {
 
     /// Counts CPUs in another way.
     #[must_use]
-    pub const fn counting_by(mut self, cpu_view: CpuView) -> Self {
+    pub const fn with_cpu_view(mut self, cpu_view: CpuView) -> Self {
         self.cpu_view = cpu_view;
         self
     }
 
     /// Keeps no more than about `max_files` files open for processes and their namespaces.
     #[must_use]
-    pub fn keeping(mut self, max_files: usize) -> Self {
+    pub fn with_max_open_files(mut self, max_files: usize) -> Self {
         self.callers.bound(max_files);
         self
     }
 
     /// Has another process look into namespaces.
     #[must_use]
-    pub fn looking_by(mut self, namespace_reader: NamespaceReader) -> Self {
+    pub fn with_namespace_reader(mut self, namespace_reader: NamespaceReader) -> Self {
         self.procfs.namespace_reader = Some(namespace_reader);
         self
     }

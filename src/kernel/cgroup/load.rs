@@ -11,7 +11,7 @@ use super::raw_files::log_odd;
 use crate::error::{Error, escaped};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::numa_stat::NumaStat;
-use cgprocfs_core::snapshot::{CgroupFile, Container, Level, Needs, Scope, Snapshot};
+use cgprocfs_core::snapshot::{CgroupFile, Container, Level, Needs, RawFile, Scope, Snapshot};
 
 /// What is read of an ancestry's levels, besides what limits them.
 #[derive(Clone, Copy)]
@@ -79,7 +79,10 @@ impl CgroupAncestry {
             let is_own =
                 self.levels.iter().any(|level| level.has_controller && level.path_len == container_len);
             log_odd(CgroupFile::MemoryStat, &self.path, &read.raw_stat);
-            snapshot.cgroup_files.push((CgroupFile::MemoryStat, is_own.then_some(read.raw_stat)));
+            snapshot.cgroup_files.push((
+                CgroupFile::MemoryStat,
+                is_own.then_some(RawFile { version: memory.version, text: read.raw_stat }),
+            ));
         }
         if needs.covers(Needs::NUMA_STAT) {
             snapshot.numa_stat = self.numa_stat(&snapshot.scope, memory)?;

@@ -26,21 +26,21 @@ pub(crate) struct SwapFiles {
 }
 
 /// The names of the memory controller's files in one version.
-pub(crate) struct Names {
+pub(crate) struct FileNames {
     pub(crate) usage: &'static str,
     pub(crate) limit: &'static str,
     pub(crate) swap: [&'static str; 2],
 }
 
 /// The names in a version.
-pub(crate) const fn names(version: CgroupVersion) -> Names {
+pub(crate) const fn file_names(version: CgroupVersion) -> FileNames {
     match version {
-        CgroupVersion::V1 => Names {
+        CgroupVersion::V1 => FileNames {
             usage: "memory.usage_in_bytes",
             limit: "memory.limit_in_bytes",
             swap: ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"],
         },
-        CgroupVersion::V2 => Names {
+        CgroupVersion::V2 => FileNames {
             usage: "memory.current",
             limit: "memory.max",
             swap: ["memory.swap.max", "memory.swap.current"],
@@ -57,7 +57,7 @@ impl MemoryFiles {
         dir: &OwnedFd,
         path: &[u8],
     ) -> Result<Option<Self>, Error> {
-        let names = names(version);
+        let names = file_names(version);
         let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };
         let usage = open_file(dir, names.usage, path)?;
         let limit = open_file(dir, names.limit, path)?;

@@ -3,9 +3,9 @@
 use super::cpusets;
 use super::mounts::Hierarchy;
 use crate::error::Error;
-use crate::kernel::bare::Bare;
 use crate::kernel::host::node_files::NodeFiles;
 use crate::kernel::identity::caller::Caller;
+use crate::kernel::kernel_dir::KernelDir;
 use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::parse::meminfo::Field;
 use cgprocfs_core::snapshot::NodeMemory;
@@ -15,7 +15,7 @@ use cgprocfs_core::units::Kib;
 pub(crate) struct MemoryNodes(Option<NodeFiles>);
 
 impl MemoryNodes {
-    pub(crate) fn open(sys: Option<&Bare>) -> Self {
+    pub(crate) fn open(sys: Option<&KernelDir>) -> Self {
         let several = |files: &NodeFiles| {
             let list = |name| files.list(name).ok().flatten();
             list("possible").or_else(|| list("online")).is_some_and(|nodes| nodes.len() > 1)

@@ -8,11 +8,11 @@ use crate::rate_limited_log::odd_counter;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::flat_keyed::{count_of, odd_keys};
 use cgprocfs_core::parse::io_stat::odd_words;
-use cgprocfs_core::snapshot::CgroupFile;
+use cgprocfs_core::snapshot::{CgroupFile, RawFile};
 use rustix::io::Errno;
 
-/// Reads the text of a file; `None` if the container has no such file.
-pub(crate) fn read_raw(context: ReadContext<'_>, file: CgroupFile) -> Result<Option<Vec<u8>>, Error> {
+/// Reads a file; `None` if the container has no such file.
+pub(crate) fn read_raw(context: ReadContext<'_>, file: CgroupFile) -> Result<Option<RawFile>, Error> {
     let ReadContext { cgroup_mounts, caller, .. } = context;
     let (hierarchy, names) = match file {
         CgroupFile::PressureCpu => (cgroup_mounts.pressure.as_ref(), [&["cpu.pressure"][..]; 2]),
@@ -55,7 +55,7 @@ pub(crate) fn read_raw(context: ReadContext<'_>, file: CgroupFile) -> Result<Opt
     if file == CgroupFile::MemoryEvents && hierarchy.events_are_local {
         add_kills_below(hierarchy, container, caller.may_take_long, &mut text)?;
     }
-    Ok(Some(text))
+    Ok(Some(RawFile { version: hierarchy.version, text }))
 }
 
 /// Logs the malformed counters of a file.

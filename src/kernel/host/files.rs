@@ -1,12 +1,12 @@
 //! The files of the host that are read for containers, too.
 
 use crate::error::Error;
-use crate::kernel::bare::Bare;
 use crate::kernel::cgroup::cgroup_files::CgroupFiles;
 use crate::kernel::cgroup::huge_pages;
 use crate::kernel::cgroup::memory_nodes::MemoryNodes;
 use crate::kernel::cgroup::mounts::{CgroupMounts, Hierarchy};
 use crate::kernel::identity::caller::Caller;
+use crate::kernel::kernel_dir::KernelDir;
 use crate::kernel::procfs::{Procfs, private_instance};
 use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use cgprocfs_core::machine::{Machine, TickRate};
@@ -29,9 +29,9 @@ pub(crate) struct HostFiles {
     hugepages: Option<OwnedFd>,
     nodes: MemoryNodes,
     /// `/proc`.
-    pub(crate) proc: Bare,
+    pub(crate) proc: KernelDir,
     /// `/sys`; `None` if it can't be opened.
-    pub(crate) sys: Option<Bare>,
+    pub(crate) sys: Option<KernelDir>,
     pub(crate) machine: Machine,
 }
 
@@ -39,8 +39,9 @@ impl HostFiles {
     /// Opens the files below `root`.
     pub(crate) fn open(procfs: &Procfs, root: &Path) -> Result<Self, Error> {
         let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
-        let proc =
-            proc.and_then(|dir| if procfs.is_own { Ok(Bare::of_own(dir)) } else { Bare::among_others(dir) });
+        let proc = proc.and_then(|dir| {
+            if procfs.is_own { Ok(KernelDir::unattached(dir)) } else { KernelDir::attached(dir) }
+        });
         let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
         let meminfo = proc.open("meminfo", READ).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
         let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), LIST_DIR, Mode::empty()).ok();
@@ -133,13 +134,13 @@ impl HostFiles {
 
 /// Opens the sysfs below `root`: for the real root an instance of our own, as with procfs, because somebody may have mounted our
 /// views over the common one.
-fn open_sysfs(root: &Path) -> Option<Bare> {
+fn open_sysfs(root: &Path) -> Option<KernelDir> {
     if root == Path::new("/")
         && let Ok(directory) = private_instance("sysfs")
     {
-        return Some(Bare::of_own(directory));
+        return Some(KernelDir::unattached(directory));
     }
-    Bare::among_others(openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()?).ok()
+    KernelDir::attached(openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()?).ok()
 }
 
 /// The root's statistics by the host's meminfo, which has the same counters: before Linux 5.8 the root of cgroup v2 has no

@@ -1,7 +1,7 @@
 //! `/sys/devices/system/node`: the host's memory nodes.
 
 use crate::error::Error;
-use crate::kernel::bare::Bare;
+use crate::kernel::kernel_dir::KernelDir;
 use crate::kernel::read::{READ, read_with};
 use crate::rate_limited_log::odd_host_value;
 use cgprocfs_core::parse::counter::number;
@@ -10,7 +10,7 @@ use cgprocfs_core::parse::meminfo::{Field, Meminfo};
 use rustix::io::Errno;
 
 /// The directory `/sys/devices/system/node`.
-pub(crate) struct NodeFiles(Bare);
+pub(crate) struct NodeFiles(KernelDir);
 
 /// The lines of a node's meminfo that are added up.
 const SUMMED: [Field; 5] =
@@ -18,7 +18,7 @@ const SUMMED: [Field; 5] =
 
 impl NodeFiles {
     /// Opens the directory; `None` if the kernel has no nodes.
-    pub(crate) fn open(sys: &Bare) -> Option<Self> {
+    pub(crate) fn open(sys: &KernelDir) -> Option<Self> {
         sys.below("devices/system/node").ok().map(Self)
     }
 

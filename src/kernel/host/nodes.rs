@@ -2,10 +2,10 @@
 
 use super::node_files::NodeFiles;
 use crate::error::Error;
-use crate::kernel::bare::Bare;
 use crate::kernel::cgroup::cpusets;
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::identity::caller::Caller;
+use crate::kernel::kernel_dir::KernelDir;
 use cgprocfs_core::parse::meminfo::Field;
 use cgprocfs_core::snapshot::{HostNode, Nodes};
 use parking_lot::Mutex;
@@ -25,7 +25,7 @@ impl HostNodes {
     /// The nodes, and which of them a caller may use. A kernel without nodes has none.
     pub(crate) fn of(
         &self,
-        sys: Option<&Bare>,
+        sys: Option<&KernelDir>,
         cpuset: Option<&Hierarchy>,
         caller: &Caller<'_>,
     ) -> Result<Nodes, Error> {
@@ -38,7 +38,7 @@ impl HostNodes {
         Ok(Nodes { host, allowed })
     }
 
-    fn host(&self, sys: Option<&Bare>) -> Result<Arc<Vec<HostNode>>, Error> {
+    fn host(&self, sys: Option<&KernelDir>) -> Result<Arc<Vec<HostNode>>, Error> {
         if let Some((at, nodes)) = &*self.known.lock()
             && at.elapsed() < REFRESH_INTERVAL
         {
@@ -50,7 +50,7 @@ impl HostNodes {
     }
 }
 
-fn read_nodes(sys: &Bare) -> Result<Vec<HostNode>, Error> {
+fn read_nodes(sys: &KernelDir) -> Result<Vec<HostNode>, Error> {
     let mut nodes = Vec::new();
     let Some(files) = NodeFiles::open(sys) else { return Ok(nodes) };
     let Some(online) = files.list("online")? else { return Ok(nodes) };

@@ -28,7 +28,7 @@ pub(crate) struct ProcessCache {
 
 #[derive(Default)]
 struct Recent {
-    by_pid: HashMap<u32, Arc<Reader>>,
+    by_pid: HashMap<u32, Arc<CachedProcess>>,
     /// Counts the readings.
     clock: u64,
 }
@@ -39,8 +39,8 @@ impl Default for ProcessCache {
     }
 }
 
-/// A process that has read.
-struct Reader {
+/// A process that has read a view.
+struct CachedProcess {
     proc_cgroup: OwnedFd,
     /// The cgroup that it was in when it read first.
     cgroup: Box<[u8]>,
@@ -77,14 +77,14 @@ impl ProcessCache {
         }
         let proc_cgroup = procfs.open_of(pid, "cgroup")?;
         let (cgroup, used) = (Box::default(), AtomicU64::new(0));
-        let mut reader = Reader { proc_cgroup, cgroup, used, pid_namespace: OnceLock::new() };
+        let mut reader = CachedProcess { proc_cgroup, cgroup, used, pid_namespace: OnceLock::new() };
         let namespaces = reader.read(procfs, pid, text, &wants_pid)?;
         reader.cgroup = memory.path_in(text, pid).unwrap_or_default().into();
         self.remember(pid, reader);
         Ok(namespaces)
     }
 
-    fn known(&self, pid: u32) -> Option<Arc<Reader>> {
+    fn known(&self, pid: u32) -> Option<Arc<CachedProcess>> {
         let mut recent = self.recent.lock();
         recent.clock += 1;
         let reader = recent.by_pid.get(&pid)?;
@@ -97,7 +97,7 @@ impl ProcessCache {
         self.capacity = max_files.clamp(2, CAPACITY);
     }
 
-    fn remember(&self, pid: u32, reader: Reader) {
+    fn remember(&self, pid: u32, reader: CachedProcess) {
         let mut recent = self.recent.lock();
         let excess = match recent.by_pid.len() >= self.capacity {
             true => recent.remove_excess(self.capacity - self.capacity.div_ceil(8)),
@@ -133,7 +133,7 @@ impl ProcessCache {
 
 impl Recent {
     /// Removes all but `capacity` processes.
-    fn remove_excess(&mut self, capacity: usize) -> Vec<Arc<Reader>> {
+    fn remove_excess(&mut self, capacity: usize) -> Vec<Arc<CachedProcess>> {
         let mut all: Vec<_> = self.by_pid.iter().collect();
         all.sort_unstable_by_key(|(_, reader)| reader.used.load(Ordering::Relaxed));
         let excess = excess(all.into_iter().map(|(pid, reader)| (*pid, &*reader.cgroup, 1)), capacity);
@@ -142,12 +142,12 @@ impl Recent {
 }
 
 /// Closes the files of processes. One that another thread reads from right now is closed by that thread.
-fn close(readers: impl IntoIterator<Item = Arc<Reader>>) {
+fn close(readers: impl IntoIterator<Item = Arc<CachedProcess>>) {
     let readers = readers.into_iter().filter_map(Arc::into_inner);
     sys::close_all(readers.map(|reader| reader.proc_cgroup));
 }
 
-impl Reader {
+impl CachedProcess {
     /// Reads which cgroups and namespaces it is in. The order matters: the last reading succeeds only if the process that was opened
     /// is still alive, so what was read by its pid before was about the same process.
     fn read(
@@ -193,8 +193,8 @@ mod tests {
         assert!(readers.recent.lock().by_pid.is_empty());
     }
 
-    fn reader(procfs: &Procfs, cgroup: &str) -> Reader {
-        Reader {
+    fn reader(procfs: &Procfs, cgroup: &str) -> CachedProcess {
+        CachedProcess {
             proc_cgroup: procfs.open_of(std::process::id(), "cgroup").unwrap(),
             cgroup: cgroup.as_bytes().into(),
             used: AtomicU64::new(0),
