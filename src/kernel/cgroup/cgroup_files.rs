@@ -132,15 +132,15 @@ impl CgroupFiles {
         Ok(())
     }
 
-    /// Reads how much of the children's page cache `memory.min` keeps from this cgroup's reclaim, except in the child
-    /// `reader`. cgroup v1 has no such protection.
+    /// Reads how much of the children's page cache `memory.min` keeps from this cgroup's reclaim, except in the
+    /// child of the name `readers_child`. cgroup v1 has no such protection.
     ///
     /// # Errors
     /// [`Error::TakesLong`] if there are many children, unless the caller `may_take_long`.
-    pub(crate) fn protected(&self, reader: &[u8], may_take_long: bool) -> Result<Bytes, Error> {
+    pub(crate) fn protected(&self, readers_child: &[u8], may_take_long: bool) -> Result<Bytes, Error> {
         match self.version {
             CgroupVersion::V1 => Ok(Bytes::ZERO),
-            CgroupVersion::V2 => self.protected.bytes(&self.dir, &self.path, reader, may_take_long),
+            CgroupVersion::V2 => self.protected.bytes(&self.dir, &self.path, readers_child, may_take_long),
         }
     }
 

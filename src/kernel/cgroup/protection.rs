@@ -20,12 +20,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long the children that have a `memory.min` are remembered.
-const MIN_AGE: Duration = Duration::from_secs(1);
-/// Scanning all children takes no more than one part in so many of a CPU: a tenant may make many.
-const INVERSE_DUTY_CYCLE: u32 = 100;
-/// How long a scan is used at most, however long it took.
-const MAX_AGE: Duration = Duration::from_secs(30);
+/// How long a scan is valid at least.
+const MIN_VALIDITY: Duration = Duration::from_secs(1);
+/// A scan is valid this many times as long as it took, so that scanning takes no more than one hundredth of a CPU: a tenant may make
+/// any number of children.
+const VALIDITY_PER_SCAN_TIME: u32 = 100;
+/// How long a scan is valid at most, however long it took; and how much longer a serving thread uses it.
+const MAX_VALIDITY: Duration = Duration::from_secs(30);
 /// Up to how many protected children have their usage read for each answer. The usage of more is read only with each scan.
 const MAX_READ_PER_ANSWER: usize = 16;
 /// How many children a serving thread scans at most.
@@ -50,7 +51,7 @@ enum Scan {
 
 impl Protected {
     /// The reclaimable memory of the children of `parent` that its reclaim can't have. `path` is the parent's, for messages. The
-    /// child that the reader is in, of the name `reader`, is left out: as it grows, it grows out of its protection.
+    /// child that the reader is in, of the name `readers_child`, is left out: as it grows, it grows out of its protection.
     ///
     /// A child's own children are taken to share its protection, as with the mount option `memory_recursiveprot`, which
     /// systemd sets everywhere.
@@ -61,20 +62,20 @@ impl Protected {
         &self,
         parent: &OwnedFd,
         path: &[u8],
-        reader: &[u8],
+        readers_child: &[u8],
         may_take_long: bool,
     ) -> Result<Bytes, Error> {
         match &*self.scan(parent, path, may_take_long)? {
             Scan::Few(children) => {
                 let mut sum = Bytes::ZERO;
-                for (name, minimum) in children.iter().filter(|(name, _)| name.as_bytes() != reader) {
+                for (name, minimum) in children.iter().filter(|(name, _)| name.as_bytes() != readers_child) {
                     sum = sum + protected_of(parent, path, name, *minimum)?.unwrap_or_default();
                 }
                 Ok(sum)
             }
             Scan::Many(children, hasher) => {
-                let reader = hasher.hash_one(reader);
-                Ok(children.iter().filter(|(name, _)| *name != reader).map(|(_, bytes)| *bytes).sum())
+                let readers_child = hasher.hash_one(readers_child);
+                Ok(children.iter().filter(|(name, _)| *name != readers_child).map(|(_, bytes)| *bytes).sum())
             }
         }
     }
@@ -92,8 +93,8 @@ impl Protected {
             _ if !may_take_long
                 && fstat(parent).is_ok_and(|stat| stat.st_nlink > MAX_CHILDREN_WHEN_SERVING + 2) =>
             {
-                // A thread that may take long has time to renew it.
-                return match known_for(MAX_AGE) {
+                // A thread that may take long will scan anew.
+                return match known_for(MAX_VALIDITY) {
                     Some((scan, true)) => Ok(scan),
                     _ => Err(takes_long()),
                 };
@@ -113,15 +114,16 @@ impl Protected {
         }
         let before = sys::thread_time();
         let scan = Arc::new(scan_children(parent, path)?);
-        let age = ((sys::thread_time().saturating_sub(before)) * INVERSE_DUTY_CYCLE).clamp(MIN_AGE, MAX_AGE);
-        *self.scanned.lock() = Some((Arc::clone(&scan), Instant::now() + age));
+        let validity = ((sys::thread_time().saturating_sub(before)) * VALIDITY_PER_SCAN_TIME)
+            .clamp(MIN_VALIDITY, MAX_VALIDITY);
+        *self.scanned.lock() = Some((Arc::clone(&scan), Instant::now() + validity));
         Ok(scan)
     }
 }
 
 /// Scans all children.
 fn scan_children(parent: &OwnedFd, path: &[u8]) -> Result<Scan, Error> {
-    let children = with_minimum(parent, path)?;
+    let children = protected_children(parent, path)?;
     if children.len() <= MAX_READ_PER_ANSWER {
         return Ok(Scan::Few(children));
     }
@@ -136,7 +138,7 @@ fn scan_children(parent: &OwnedFd, path: &[u8]) -> Result<Scan, Error> {
 }
 
 /// The children that have a `memory.min`, and how much that is.
-fn with_minimum(parent: &OwnedFd, path: &[u8]) -> Result<Vec<(CString, Bytes)>, Error> {
+fn protected_children(parent: &OwnedFd, path: &[u8]) -> Result<Vec<(CString, Bytes)>, Error> {
     let unreadable = |e| Error::of_cgroup(path, e);
     let directory = openat(parent, ".", LIST_DIR, Mode::empty()).map_err(unreadable)?;
     let mut children = Vec::new();

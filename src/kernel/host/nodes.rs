@@ -44,7 +44,7 @@ impl HostNodes {
         {
             return Ok(Arc::clone(nodes));
         }
-        let nodes = Arc::new(sys.map_or(Ok(Vec::new()), |sys| read_nodes(sys))?);
+        let nodes = Arc::new(sys.map_or(Ok(Vec::new()), read_nodes)?);
         *self.known.lock() = Some((Instant::now(), Arc::clone(&nodes)));
         Ok(nodes)
     }

@@ -20,12 +20,15 @@ const LISTING_MAX_AGE: Duration = Duration::from_secs(1);
 /// How many listings are cached at most.
 const MAX_LISTINGS: usize = 256;
 
+/// A listing of a directory, and when it was made.
+type Listing = (Instant, Arc<Entries>);
+
 /// The directory that has both.
 pub struct SystemDirectory {
     sysfs: Sysfs,
     index: SysfsIndex,
     /// Recent listings of the kernel's directories, by path.
-    listings: Mutex<HashMap<Vec<u8>, (Instant, Arc<Entries>)>>,
+    listings: Mutex<HashMap<Vec<u8>, Listing>>,
 }
 
 impl SystemDirectory {
