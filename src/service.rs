@@ -311,7 +311,7 @@ impl Service {
     fn pressure_for(&self, asker: Asker, pid: u32, view: ViewId) -> Result<Pressure, Error> {
         let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::Errno(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
-            let path = self.source.path(caller.memory)?;
+            let path = self.source.ancestry(caller.memory)?;
             // Whose pressure it is has to be whose text it reads.
             if let Scope::Host(_) = self.source.load(&path, caller, Needs::CPUS)?.scope {
                 return Ok(None);

@@ -41,7 +41,7 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if it was removed.
-    pub fn path(&self, memory: &[u8]) -> Result<CgroupAncestry, Error> {
+    pub fn ancestry(&self, memory: &[u8]) -> Result<CgroupAncestry, Error> {
         self.cgroups.ancestry(&self.cgroup_mounts.memory, memory)
     }
 
@@ -50,9 +50,9 @@ impl Source {
     /// # Errors
     /// [`Error::CgroupGone`] if it was removed, [`Error::TakesLong`] if there are so many ancestors that only a caller that
     /// [may take long](Caller::may_take_long) may open them.
-    pub fn path_of(&self, caller: &Caller<'_>) -> Result<CgroupAncestry, Error> {
+    pub fn ancestry_of(&self, caller: &Caller<'_>) -> Result<CgroupAncestry, Error> {
         refuse_deep(caller)?;
-        self.path(caller.memory)
+        self.ancestry(caller.memory)
     }
 
     /// Checks that the path of an ancestry still leads to the same cgroup.
@@ -63,7 +63,7 @@ impl Source {
         ancestry.verify(&self.cgroup_mounts)
     }
 
-    /// Has the cgroup at `memory`, and all its ancestors, opened anew by the next [`path`](Self::path).
+    /// Has the cgroup at `memory`, and all its ancestors, opened anew by the next [`ancestry`](Self::ancestry).
     pub fn forget(&self, memory: &[u8]) {
         self.cgroups.forget(memory);
     }

@@ -577,7 +577,7 @@ impl Service {
 
     /// The answers for the readers in the caller's cgroup, which has to be the one that they are of.
     fn answers_for(&self, caller: &Caller<'_>) -> Result<Arc<CgroupAnswers>, Error> {
-        let open = || self.source.path_of(caller);
+        let open = || self.source.ancestry_of(caller);
         let answers = self.answers.of_cgroup(caller.memory, open)?;
         self.source.verify(answers.path()).inspect_err(|_| self.forget(caller))?;
         Ok(answers)

@@ -17,6 +17,7 @@ const MAX_AGED: usize = 4096;
 const AGES_TIMEOUT: Duration = Duration::from_secs(2);
 /// The lines of `/proc/PID/status` that are copied.
 const STATUS_LINES: &[&[u8]] = &[b"State:", b"Tgid:", b"Pid:", b"PPid:", b"NSpid:"];
+
 /// The processes whose numbers are copied.
 pub(crate) struct Processes {
     reader: u32,
@@ -86,9 +87,22 @@ impl Processes {
     /// Copies the states and ages, and returns a line for each kind that is left out.
     pub(crate) fn copy(&mut self, procfs: &Procfs, proc: &Directory) -> Result<Vec<String>, CopyError> {
         let mut left_out = Vec::new();
-        let mut text = Vec::new();
-        let mut nesting = None;
-        let mut inits = Vec::new();
+        let inits = self.copy_states(procfs, proc)?;
+        if self.has_more_tasks {
+            left_out.push(format!("tasks: the states of those beyond {MAX_TASKS}"));
+        }
+        if self.has_more_aged {
+            left_out.push(format!("ages: those of processes beyond {MAX_AGED}"));
+        }
+        if let Some(count) = self.copy_ages(procfs, proc, inits)? {
+            left_out.push(format!("ages: those of {count} processes, one of which is in an exec"));
+        }
+        Ok(left_out)
+    }
+
+    /// Copies the states, and returns the processes that may be the init of the reader's pid namespace.
+    fn copy_states(&mut self, procfs: &Procfs, proc: &Directory) -> Result<Vec<u32>, CopyError> {
+        let (mut text, mut nesting, mut inits) = (Vec::new(), None, Vec::new());
         for &id in self.tasks.union(&self.aged) {
             // A task may end meanwhile.
             if procfs.read_of(id, "status", &mut text).is_err() {
@@ -115,14 +129,17 @@ impl Processes {
                 task.write("schedstat", &text)?;
             }
         }
-        if self.has_more_tasks {
-            left_out.push(format!("tasks: the states of those beyond {MAX_TASKS}"));
-        }
-        if self.has_more_aged {
-            left_out.push(format!("ages: those of processes beyond {MAX_AGED}"));
-        }
-        let inits =
-            inits.into_iter().filter(|(_, depth)| Some(*depth) == nesting).map(|(id, _)| id).collect();
+        Ok(inits.into_iter().filter(|(_, depth)| Some(*depth) == nesting).map(|(id, _)| id).collect())
+    }
+
+    /// Copies the ages, finds the init among `inits`, and returns the number of processes that are waited for in vain, if it
+    /// takes too long.
+    fn copy_ages(
+        &mut self,
+        procfs: &Procfs,
+        proc: &Directory,
+        inits: Vec<u32>,
+    ) -> Result<Option<usize>, CopyError> {
         let mut waited_for = self.aged.clone();
         let answers = ages::request(procfs, self.reader, waited_for.clone(), inits);
         let until = Instant::now() + AGES_TIMEOUT;
@@ -139,15 +156,10 @@ impl Processes {
                         self.of_container.insert(0, id);
                     }
                 }
-                Err(mpsc::RecvTimeoutError::Disconnected) => break,
-                Err(mpsc::RecvTimeoutError::Timeout) => {
-                    let count = waited_for.len();
-                    left_out.push(format!("ages: those of {count} processes, one of which is in an exec"));
-                    break;
-                }
+                Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(mpsc::RecvTimeoutError::Timeout) => return Ok(Some(waited_for.len())),
             }
         }
-        Ok(left_out)
     }
 }
 

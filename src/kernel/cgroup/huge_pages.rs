@@ -63,46 +63,68 @@ fn levels(
     caller: &Caller<'_>,
 ) -> Result<(Vec<HugeLevel>, Option<usize>), Error> {
     let prefix = format!("hugetlb.{}", size_name(size));
-    let [limit_file, usage_file, reserved_limit_file, reserved_file] = match hierarchy.version {
-        CgroupVersion::V1 => {
-            ["limit_in_bytes", "usage_in_bytes", "rsvd.limit_in_bytes", "rsvd.usage_in_bytes"]
-        }
-        CgroupVersion::V2 => ["max", "current", "rsvd.max", "rsvd.current"],
-    };
     let (path, container) = (caller.own_in(hierarchy)?, caller.container_in(hierarchy)?);
     let (mut levels, mut walk) = (Vec::new(), AncestorWalk::new(hierarchy));
-    for level in ancestors(path).filter(|&level| level != b"/" || !hierarchy.is_hierarchy_root) {
-        let dir = walk.to(level)?.open_dir()?;
-        let file = |name: &str| format!("{prefix}.{name}");
-        // Without the controller there are no such files; the level above has the numbers. The rest of meminfo does not
-        // depend on them: a malformed limit counts as 0, and below a level with a malformed usage nothing is left.
-        let log_malformed = |name: &str, error| match error {
-            Error::Malformed { .. } => {
-                odd_value(level, &file(name));
-                Ok(())
-            }
-            error => Err(error),
-        };
-        let limit = |name| match read_number(&dir, &file(name), limit) {
-            Err(error) => log_malformed(name, error).map(|()| Some(Some(Bytes::ZERO))),
-            limit => limit,
-        };
-        let usage = |name| match read_number(&dir, &file(name), usage) {
-            Err(error) => log_malformed(name, error).map(|()| Some(None)),
-            usage => Ok(usage?.map(Some)),
-        };
-        let (Some(limited), Some(used)) = (limit(limit_file)?, usage(usage_file)?) else { continue };
-        let huge_level = HugeLevel {
-            limit: limited,
-            usage: used,
-            reserved_limit: limit(reserved_limit_file)?.flatten(),
-            reserved: usage(reserved_file)?.unwrap_or(Some(Bytes::ZERO)),
-        };
-        levels.push((huge_level, Some(level) == container));
+    for cgroup in ancestors(path).filter(|&cgroup| cgroup != b"/" || !hierarchy.is_hierarchy_root) {
+        let files = LevelFiles { cgroup, dir: walk.to(cgroup)?.open_dir()?, prefix: &prefix };
+        // Without the controller there are no such files; the level above has the numbers.
+        let Some(level) = files.level(hierarchy.version)? else { continue };
+        levels.push((level, Some(cgroup) == container));
     }
     levels.reverse();
     let container = levels.iter().position(|(_, is_container)| *is_container);
     Ok((levels.into_iter().map(|(level, _)| level).collect(), container))
+}
+
+/// The controller's files for one page size in a cgroup. The rest of meminfo does not depend on them, so that a malformed one is
+/// logged and is no error.
+struct LevelFiles<'l> {
+    cgroup: &'l [u8],
+    dir: OwnedFd,
+    /// What the names of the files begin with.
+    prefix: &'l str,
+}
+
+impl LevelFiles<'_> {
+    /// Reads the level; `None` if the controller is not enabled.
+    fn level(&self, version: CgroupVersion) -> Result<Option<HugeLevel>, Error> {
+        let [limit, usage, reserved_limit, reserved] = match version {
+            CgroupVersion::V1 => {
+                ["limit_in_bytes", "usage_in_bytes", "rsvd.limit_in_bytes", "rsvd.usage_in_bytes"]
+            }
+            CgroupVersion::V2 => ["max", "current", "rsvd.max", "rsvd.current"],
+        };
+        let (Some(limit), Some(usage)) = (self.limit(limit)?, self.usage(usage)?) else { return Ok(None) };
+        let reserved_limit = self.limit(reserved_limit)?.flatten();
+        let reserved = self.usage(reserved)?.unwrap_or(Some(Bytes::ZERO));
+        Ok(Some(HugeLevel { limit, usage, reserved_limit, reserved }))
+    }
+
+    /// Reads a limit; `None` if there is no such file. A malformed one counts as 0.
+    fn limit(&self, name: &str) -> Result<Option<Option<Bytes>>, Error> {
+        Ok(self.read(name, limit)?.map(|limit| limit.unwrap_or(Some(Bytes::ZERO))))
+    }
+
+    /// Reads a usage; `None` if there is no such file. Below a level with a malformed one, which is `Some(None)`, nothing is left.
+    fn usage(&self, name: &str) -> Result<Option<Option<Bytes>>, Error> {
+        self.read(name, usage)
+    }
+
+    /// Reads a file; `None` if there is none, `Some(None)` if it is malformed.
+    fn read<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    ) -> Result<Option<Option<T>>, Error> {
+        let file = format!("{}.{name}", self.prefix);
+        match read_number(&self.dir, &file, parse) {
+            Err(Error::Malformed { .. }) => {
+                odd_value(self.cgroup, &file);
+                Ok(Some(None))
+            }
+            number => Ok(number?.map(Some)),
+        }
+    }
 }
 
 /// The name of a page size in the controller's files, such as 64KB, 2MB, 1GB (`mem_fmt()`, mm/hugetlb_cgroup.c).
