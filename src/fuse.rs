@@ -111,7 +111,7 @@ impl ViewFs {
                     in_flight,
                     request.pid(),
                     move |service, in_flight| {
-                        service.source().system_directory().learn();
+                        service.source().system_directory().index_all();
                         handler(&served, in_flight);
                     },
                 );
@@ -161,7 +161,7 @@ pub(crate) fn answer_again(
     service.do_aside(Lane::Quick, InFlightGuard::nowhere(), fetched.pid, move |service, _noted| {
         in_flight.begin();
         if sysfs_ino(fetched.ino).is_some() {
-            service.source().system_directory().learn();
+            service.source().system_directory().index_all();
         }
         let log = Arc::clone(service);
         file.ask(service, InFlightGuard::nowhere(), fetched.pid, move |text| match text {

@@ -1,21 +1,28 @@
-//! Reads the kernel, and nothing else does: who a reader is ([`identity`]), the numbers of a cgroup and of every level above it
+//! Reads the kernel, and does nothing else: who a reader is ([`identity`]), the numbers of a cgroup and of all its ancestors
 //! ([`cgroup`]), and the files of the host ([`host`]).
+//!
+//! It may use [`confinement`](crate::confinement) and what all rooms share.
 
-mod bare;
 mod capture;
 pub mod cgroup;
 mod host;
 mod identity;
+mod kernel_dir;
+mod load;
+mod lookup;
 mod procfs;
+mod read;
 mod source;
 
 pub use self::capture::{Copied, CopyError};
-pub use self::cgroup::levels::CgroupAncestry;
+pub use self::cgroup::ancestry::CgroupAncestry;
+pub use self::cgroup::id::{CgroupId, CgroupRef};
 pub use self::cgroup::mounts::{CgroupMounts, CgroupMountsError, Hierarchy};
 pub use self::cgroup::pressure::PressureFile;
 pub use self::cgroup::tasks::{Depth, TaskLook};
 pub use self::host::masked;
-pub use self::host::system_directory::{Entry, SystemDirectory, join};
+pub use self::host::sysfs_entry::{Entry, join};
+pub use self::host::system_directory::SystemDirectory;
 pub use self::identity::caller::{Caller, Reader};
 pub use self::identity::life::Life;
 pub use self::source::{CpuView, Source};

@@ -78,7 +78,7 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let _janitor = Janitor::start(&cgroup::directories(&cgroup_mounts, &name))?;
     let limits = Limits { memory: options.memory, cpus: options.cpus };
     let cgroup = RunCgroup::create(&cgroup_mounts, &name, limits)?;
-    let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?.counting_by(options.cpu_view);
+    let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?.with_cpu_view(options.cpu_view);
     let (most_files, limit_on_files) = limits::raise_open_files();
     let service = Arc::new(Service::new(source, most_files / 2));
 

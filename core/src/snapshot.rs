@@ -6,7 +6,7 @@ mod memory;
 mod needs;
 mod nodes;
 
-pub use self::files::{CgroupFile, HostFile};
+pub use self::files::{CgroupFile, HostFile, RawFile};
 pub use self::memory::{Container, HugeLevel, HugePool, Level, NodeMemory, Room, Swap};
 pub use self::needs::Needs;
 pub use self::nodes::{HostNode, Nodes};
@@ -48,7 +48,7 @@ pub struct Snapshot {
     pub last_pid: Option<u32>,
     /// Texts of files of the container's cgroup, `None` where it has no such file or no cgroup in that hierarchy; loaded
     /// with [`Needs::cgroup_file`].
-    pub cgroup_files: Vec<(CgroupFile, Option<Vec<u8>>)>,
+    pub cgroup_files: Vec<(CgroupFile, Option<RawFile>)>,
     /// Texts of the kernel's own files; loaded with [`Needs::host_file`].
     pub host_files: Vec<(HostFile, Vec<u8>)>,
 }
@@ -74,13 +74,13 @@ impl Snapshot {
         }
     }
 
-    /// The text of a file of the container's cgroup; `None` where there is none.
+    /// A file of the container's cgroup; `None` where there is none.
     ///
     /// # Errors
     /// Where it was not loaded.
-    pub fn cgroup_file(&self, file: CgroupFile) -> Result<Option<&[u8]>, ViewError> {
+    pub fn cgroup_file(&self, file: CgroupFile) -> Result<Option<&RawFile>, ViewError> {
         let found = self.cgroup_files.iter().find(|(known, _)| *known == file);
-        found.map(|(_, text)| text.as_deref()).ok_or(ViewError::NotLoaded("a file of the container's cgroup"))
+        found.map(|(_, raw)| raw.as_ref()).ok_or(ViewError::NotLoaded("a file of the container's cgroup"))
     }
 
     /// The kernel's own text of a file.

@@ -10,7 +10,7 @@ use cgprocfs_core::parse::{
     proc_status, uptime,
 };
 use cgprocfs_core::snapshot::{
-    CgroupFile, Container, HostFile, HugeLevel, HugePool, Level, NodeMemory, Scope, Snapshot, Swap,
+    CgroupFile, Container, HostFile, HugeLevel, HugePool, Level, NodeMemory, RawFile, Scope, Snapshot, Swap,
 };
 use cgprocfs_core::units::{Bytes, Kib, MAX};
 use cgprocfs_core::view::ViewId;
@@ -532,7 +532,7 @@ fn all_views(version: CgroupVersion, statistics: &str) -> Vec<String> {
     let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
     let container = Container { levels: vec![level], ..Container::default() };
     let mut snapshot = Snapshot::of_memory(Some(meminfo), Machine::USUAL, Scope::Container(container));
-    snapshot.cgroup_files.push((CgroupFile::MemoryStat, Some(statistics.into())));
+    snapshot.cgroup_files.push((CgroupFile::MemoryStat, Some(RawFile { version, text: statistics.into() })));
     snapshot.cgroup_files.push((CgroupFile::MemoryEvents, None));
     snapshot.cgroup_files.push((CgroupFile::Io, None));
     let keys = "nr_free_pages 1\nnr_inactive_file 1\nnr_anon_pages 1\nnr_slab_reclaimable 1\nnr_dirty 1\npgfault 1\npgscan_kswapd 1\n";

@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (sender, events) = mpsc::channel();
     let signals = block_signals()?;
-    let source = Source::open(Path::new("/"), None)?.counting_by(arguments.cpu_view.get());
+    let source = Source::open(Path::new("/"), None)?.with_cpu_view(arguments.cpu_view.get());
     require_whole_hierarchy(source.cgroup_mounts())?;
     let (most_files, _) = limits::raise_open_files();
     if let Some(unit) = &arguments.leave {
@@ -88,7 +88,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     // Threads have what they are made with: before there is any.
     crate::confinement::sandbox::keep_only(crate::confinement::sandbox::OF_SERVER)
         .map_err(daemon::DaemonError::from)?;
-    let service = Arc::new(Service::new(source.looking_by(namespace_reader), most_files / 2));
+    let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files / 2));
     let forward = sender.clone();
     forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
     let served = daemon::serve(&connection, &service, &views, (keeper, &steward), &events, &sender);

@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let shown = arguments.view.as_deref().map(Shown::named).transpose().map_err(Failure::Other)?;
     let pid = process(arguments.pid)?;
-    let service = |source: Source| Arc::new(Service::new(source.counting_by(arguments.cpu_view.get()), 1));
+    let service = |source: Source| Arc::new(Service::new(source.with_cpu_view(arguments.cpu_view.get()), 1));
     if let Some(root) = &arguments.root {
         let capture = Capture::open(root, pid)?;
         say_left_out(&capture.left_out);

@@ -1,12 +1,18 @@
-//! A cgroup, and every level above it.
+//! The numbers of a cgroup, and of every cgroup above it.
 
+pub(crate) mod ancestors;
+pub(crate) mod ancestry;
+pub(crate) mod cache;
 pub(crate) mod cgroup_files;
+pub(crate) mod context;
 pub(crate) mod cpus;
 pub(crate) mod cpusets;
-pub(crate) mod descent;
 pub(crate) mod events;
 pub(crate) mod huge_pages;
-pub(crate) mod levels;
+pub(crate) mod id;
+pub(crate) mod level;
+pub(crate) mod load;
+pub(crate) mod location;
 pub(crate) mod memory_files;
 pub(crate) mod memory_nodes;
 pub(crate) mod mounts;

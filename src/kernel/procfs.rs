@@ -1,38 +1,32 @@
-//! A procfs to read from, and how kernel files are read.
+//! A procfs to read from.
 
+use super::read::{PATH_DIR, READ, read_whole};
 use crate::confinement::namespace_reader::NamespaceReader;
 use crate::error::Error;
-use rustix::buffer::spare_capacity;
-use rustix::fs::{Mode, OFlags, openat, readlinkat};
+use rustix::fs::{Mode, fstat, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-
-/// Read-only, never inherited by a program that is started.
-pub(crate) const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
-/// A directory that is only a starting point for look-ups.
-pub(crate) const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// A directory that is, or looks like, `/proc`.
 pub(crate) struct Procfs {
     pub(crate) dir: OwnedFd,
-    /// Whether it is an instance of our own, over which nothing is laid.
+    /// Whether it is an instance of our own, over which nothing can be mounted.
     pub(crate) is_own: bool,
-    /// Who looks into namespaces, where this process may not.
+    /// The process that reads inside namespaces, if this one may not.
     pub(crate) namespace_reader: Option<NamespaceReader>,
 }
 
 impl Procfs {
     /// Opens the procfs below `root`.
     ///
-    /// Of the real root, an instance of our own is made, attached nowhere: somebody may lay our view over
-    /// this process's own `/proc/meminfo`, and reading that would be waiting for ourselves. Who may not
-    /// mount gets `/proc` as it is.
+    /// For the real root it is an instance of our own that is attached nowhere: somebody may have mounted our view over this
+    /// process's own `/proc/meminfo`, and to read that would be to wait for ourselves. A process that may not mount uses `/proc`
+    /// as it is.
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
         let path: PathBuf = root.join("proc");
         if root == Path::new("/")
@@ -51,12 +45,19 @@ impl Procfs {
             .map_err(|e| process_error(pid, file, e.into()))
     }
 
+    /// Opens a namespace file of a process; `None` if the namespace is not the one of the number `id` any more.
+    pub(crate) fn open_verified(&self, pid: u32, file: &str, id: u64) -> Result<Option<OwnedFd>, Error> {
+        let opened = self.open_of(pid, file)?;
+        let number = fstat(&opened).map_err(|e| process_error(pid, file, e.into()))?.st_ino;
+        Ok((number == id).then_some(opened))
+    }
+
     /// Reads `/proc/PID/FILE` into `buffer`.
     pub(crate) fn read_of(&self, pid: u32, file: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
         read_whole(&self.open_of(pid, file)?, buffer).map_err(|e| process_error(pid, file, e))
     }
 
-    /// Reads all of `/proc/FILE`, of any length: the kernel gives out a table page by page.
+    /// Reads all of `/proc/FILE`, of any length: the kernel hands out a table page by page.
     pub(crate) fn read(&self, file: &str) -> Result<Vec<u8>, Error> {
         let unreadable = |e: io::Error| Error::unreadable(format!("/proc/{file}"), e);
         let opened = openat(&self.dir, file, READ, Mode::empty()).map_err(|e| unreadable(e.into()))?;
@@ -65,7 +66,7 @@ impl Procfs {
         Ok(text)
     }
 
-    /// The number of a namespace of this process; `None` if the kernel has no such namespaces.
+    /// The number of a namespace of this process; `None` if the kernel has no namespaces of that kind.
     pub(crate) fn own_namespace_id(&self, file: &str) -> Option<u64> {
         number_in_brackets(&self.link(&format!("self/{file}")).ok()?)
     }
@@ -79,15 +80,16 @@ impl Procfs {
         }
     }
 
-    /// In a tree that was in an archive, a repository or on a file system without links they are files. In procfs they are not.
+    /// Reads a link that became a file, as in a tree that was in an archive, a repository or on a file system without links. In
+    /// procfs there are none.
     fn text_of_link(&self, path: impl rustix::path::Arg) -> rustix::io::Result<Vec<u8>> {
         let mut text = [0u8; 64];
         let length = rustix::io::read(openat(&self.dir, path, READ, Mode::empty())?, &mut text)?;
         Ok(text[..length].trim_ascii_end().to_vec())
     }
 
-    /// The number of a namespace of a process, as in `ls -l /proc/PID/ns`. The kernel gives a number
-    /// to another namespace as soon as nobody holds the first one any more.
+    /// The number of a namespace of a process, as in `ls -l /proc/PID/ns`. The kernel reuses a number as soon as nobody holds the
+    /// first namespace any more.
     pub(crate) fn namespace_id(&self, pid: u32, file: &str) -> Result<u64, Error> {
         let mut target = [0u8; 64];
         let id = with_pid_path(pid, file, |path| {
@@ -108,7 +110,7 @@ impl Procfs {
     }
 }
 
-/// An instance of a file system of the kernel, attached nowhere.
+/// Makes an instance of a file system of the kernel that is attached nowhere.
 pub(crate) fn private_instance(fs_type: &str) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(fs_type, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
@@ -122,14 +124,14 @@ pub(crate) fn private_instance(fs_type: &str) -> rustix::io::Result<OwnedFd> {
     )
 }
 
-/// `cgroup:[4026531835]` is 4026531835.
+/// The number in the target of a namespace link: 4026531835 in `cgroup:[4026531835]`.
 fn number_in_brackets(target: &[u8]) -> Option<u64> {
     let open = target.iter().position(|&b| b == b'[')?;
     let digits = target[open + 1..].strip_suffix(b"]")?;
     cgprocfs_core::parse::decimal(digits).ok()
 }
 
-/// Formats `PID/FILE` without touching the heap: every request comes through here.
+/// Formats `PID/FILE` without allocating, because every request comes through here.
 fn with_pid_path<T>(
     pid: u32,
     file: &str,
@@ -141,41 +143,11 @@ fn with_pid_path<T>(
     f(CStr::from_bytes_until_nul(&buffer).map_err(|_| rustix::io::Errno::NAMETOOLONG)?)
 }
 
-/// What procfs answers for a process that is gone, or goes while it is read.
+/// The error for a file of a process, which may be gone, or have exited while it was read.
 pub(crate) fn process_error(pid: u32, file: &str, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => Error::ProcessGone(pid),
         _ => Error::unreadable(format!("/proc/{pid}/{file}"), error),
-    }
-}
-
-/// Lends a buffer that the thread keeps: what is allocated and freed at each answer, the allocator would give back to
-/// the kernel each time.
-pub(crate) fn with_buffer<T>(use_it: impl FnOnce(&mut Vec<u8>) -> T) -> T {
-    thread_local! {
-        static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    }
-    let mut buffer = BUFFER.take();
-    let result = use_it(&mut buffer);
-    BUFFER.set(buffer);
-    result
-}
-
-/// Reads a kernel file that is one record (`single_open()`, `seq_show` of a cgroup file) with one system
-/// call at offset 0, so that the text is of one moment: the kernel makes it anew for each offset.
-pub(crate) fn read_whole(file: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<()> {
-    /// No file that is read here comes near it; /proc/PID/cgroup with the longest names is the largest.
-    const ENOUGH: usize = 64 << 10;
-    buffer.clear();
-    buffer.reserve(ENOUGH);
-    loop {
-        let capacity = buffer.capacity();
-        let length = rustix::io::pread(&file, spare_capacity(buffer), 0)?;
-        if length < capacity {
-            return Ok(());
-        }
-        buffer.clear();
-        buffer.reserve(capacity * 2);
     }
 }
 
@@ -206,16 +178,6 @@ mod tests {
         assert_eq!(procfs.own_namespace_id("ns/time"), None);
         assert!(matches!(procfs.namespace_id(7, "ns/time"), Err(Error::Malformed { .. })));
         assert!(matches!(procfs.namespace_id(7, "ns/uts"), Err(Error::ProcessGone(7))));
-    }
-
-    #[test]
-    fn a_file_larger_than_the_buffer_is_read_whole() {
-        let mut file = tempfile::tempfile().unwrap();
-        let text = vec![b'x'; 300_000];
-        file.write_all(&text).unwrap();
-        let mut buffer = Vec::new();
-        read_whole(&file, &mut buffer).unwrap();
-        assert_eq!(buffer, text);
     }
 
     #[test]

@@ -152,12 +152,12 @@ impl Service {
         pid: u32,
         make: impl Fn(&Caller<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let (mut membership, mut attempt) = (Vec::new(), 1);
+        let (mut proc_cgroup, mut attempt) = (Vec::new(), 1);
         loop {
             let may_hang = role == ThreadRole::Looking;
             let (max_age, needs) = (MAX_AGE, Needs::CPUS);
             let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang };
-            let caller = self.source.caller(reader, &mut membership)?;
+            let caller = self.source.caller(reader, &mut proc_cgroup)?;
             match make(&caller) {
                 Err(error) if error.is_race() && attempt < MAX_ATTEMPTS => {
                     self.forget(&caller);

@@ -1,7 +1,7 @@
 //! One attempt to answer: identify the caller, look into the cache or read the cgroup, make the answer.
 
 use super::cached_cgroup::{CachedCgroup, Found};
-use super::engine::{Service, container_of};
+use super::engine::Service;
 use super::lane::Lane;
 use super::outcome::{FollowUp, Outcome};
 use super::owner::{Owner, of_path};
@@ -35,10 +35,10 @@ impl Service {
             let found = Outcome::Done(query.of_unseen(self), FollowUp::default());
             return self.finish(role, query, found, b"/", None);
         }
-        PROC_CGROUP.with_borrow_mut(|membership| {
+        PROC_CGROUP.with_borrow_mut(|proc_cgroup| {
             let mut attempt = 1;
             loop {
-                match self.attempt_once(role, request, query, membership) {
+                match self.attempt_once(role, request, query, proc_cgroup) {
                     Outcome::Done(Err(error), _) if attempt < MAX_ATTEMPTS && error.is_race() => attempt += 1,
                     Outcome::Done(Err(error), _) if attempt < MAX_ATTEMPTS && error.is_fd_exhaustion() => {
                         self.close_half();
@@ -55,14 +55,14 @@ impl Service {
         role: ThreadRole,
         request: &PendingRequest,
         query: &Q,
-        membership: &mut Vec<u8>,
+        proc_cgroup: &mut Vec<u8>,
     ) -> Outcome<Q::Answer> {
         let (pid, began) = (request.pid, Instant::now());
         let (needs, is_patient) = (query.needs(), role.may_take_long());
         let may_hang = role == ThreadRole::Looking;
         let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
         // The container is not known yet: readers of one cgroup take turns as one.
-        let caller = match self.source.caller(reader, membership) {
+        let caller = match self.source.caller(reader, proc_cgroup) {
             Ok(caller) => caller,
             Err(Error::TakesLong(path)) => {
                 return Outcome::Aside(Lane::Quick, of_path(&path), FollowUp::default());
@@ -88,7 +88,7 @@ impl Service {
             Found::BeingRead => return Outcome::BeingRead(cached),
             Found::Stale(reading) => self.read(role, &caller, query, (&cached, &share), reading),
         };
-        let of = Some((&*cached, &*share, container_of(&caller)));
+        let of = Some((&*cached, &*share, caller.container));
         let attempt = self.finish(role, query, attempt, caller.memory, of);
         share.charge(&self.busyness, pid, began, Instant::now());
         if is_patient && !share.is_aside(Instant::now()) {

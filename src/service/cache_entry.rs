@@ -15,7 +15,7 @@ pub(super) struct CacheEntry {
     pub(super) cgroup: Owner,
     pub(super) container_length: usize,
     /// `/proc/PID/cgroup`, which names the reader's cgroup in every hierarchy.
-    pub(super) membership: Vec<u8>,
+    pub(super) proc_cgroup: Vec<u8>,
     pub(super) pid_namespace: Option<u64>,
     pub(super) boot_offset: i64,
     /// When the reading started.
@@ -36,8 +36,8 @@ impl CacheEntry {
     /// Whether this entry answers `caller`, who asked at `asked` for what `needs` covers, and is fresh enough for it.
     pub(super) fn is_for(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
         (self.began >= asked || self.began.elapsed() < MAX_AGE)
-            && self.container_length == caller.container_length
-            && self.membership == caller.membership
+            && self.container_length == caller.container.len()
+            && self.proc_cgroup == caller.proc_cgroup
             && self.pid_namespace == caller.pid_namespace
             && self.boot_offset == caller.boot_offset
             && self.needs.covers(needs)

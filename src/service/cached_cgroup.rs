@@ -125,8 +125,8 @@ impl Reading {
     ) -> T {
         let mut entry = CacheEntry {
             cgroup: Arc::clone(&self.cached.cgroup),
-            container_length: caller.container_length,
-            membership: caller.membership.to_vec(),
+            container_length: caller.container.len(),
+            proc_cgroup: caller.proc_cgroup.to_vec(),
             pid_namespace: caller.pid_namespace,
             boot_offset: caller.boot_offset,
             began: self.began,

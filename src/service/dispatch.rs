@@ -35,7 +35,7 @@ impl Service {
 
     /// On whose behalf work for a process is done.
     pub(super) fn owner_of(&self, pid: u32) -> Owner {
-        let place = if pid == 0 { None } else { self.source.place_of(pid).ok() };
+        let place = if pid == 0 { None } else { self.source.cgroup_of(pid).ok() };
         place.map_or_else(|| of_process(pid), Owner::from)
     }
 

@@ -80,7 +80,7 @@ impl Service {
         let less_important = LessImportant::than_this_process();
         Self {
             // The other half of the files is for identifying callers.
-            source: source.keeping(most_files / 2),
+            source: source.with_max_open_files(most_files / 2),
             cache: SnapshotCache::new(most_files),
             ledgers: Ledgers::new(tick_rate),
             loads: Loads::new(),
@@ -122,7 +122,7 @@ impl Service {
     /// # Errors
     /// [`Error::CgroupGone`] where the path leads to another cgroup by now; the entry is evicted then.
     pub(super) fn cached_cgroup(&self, caller: &Caller<'_>) -> Result<Arc<CachedCgroup>, Error> {
-        let open = || self.source.path_of(caller);
+        let open = || self.source.ancestry_of(caller);
         let cached = self.cache.of_cgroup(caller.memory, open)?;
         self.source.verify(cached.path()).inspect_err(|_| self.forget(caller))?;
         Ok(cached)
@@ -130,8 +130,8 @@ impl Service {
 
     /// The share of a caller's container.
     pub(super) fn share_of(&self, caller: &Caller<'_>, cached: &CachedCgroup) -> Arc<Share> {
-        match caller.memory.get(..caller.container_length) {
-            Some(container) if container.len() < caller.memory.len() => self.shares.of(container),
+        match caller.container {
+            container if container.len() < caller.memory.len() => self.shares.of(container),
             _ => Arc::clone(cached.share()),
         }
     }
@@ -176,9 +176,4 @@ impl Service {
              may be too low",
         );
     }
-}
-
-/// The path of a caller's container.
-pub(super) fn container_of<'t>(caller: &Caller<'t>) -> &'t [u8] {
-    caller.memory.get(..caller.container_length).unwrap_or(caller.memory)
 }

@@ -15,7 +15,7 @@ use super::beat::{Beat, GLANCE};
 use super::places::Places;
 use super::turns::Turns;
 use crate::error::Error;
-use crate::kernel::{Caller, Depth, Source, TaskLook};
+use crate::kernel::{Caller, CgroupId, CgroupRef, Depth, Source, TaskLook};
 use crate::shares::{Policy, Shares};
 use crate::state::{Record, Table};
 use crate::sys;
@@ -235,7 +235,7 @@ impl Loads {
             true => Depth { with_run_queue: true, asker, ..SAMPLE },
             false => Depth { asker, ..FIRST },
         };
-        let look = match source.tasks((container, path), depth) {
+        let look = match source.tasks(CgroupRef { id: CgroupId::new(container), path }, depth) {
             Ok(look) if !look.are_all && !asked.caller.may_take_long => {
                 return Err(Error::TakesLong(crate::error::escaped(path)));
             }
@@ -289,7 +289,7 @@ impl Loads {
         source: &Source,
     ) {
         let (began, before) = (Instant::now(), sys::thread_time());
-        let look = source.tasks((container, path), depth);
+        let look = source.tasks(CgroupRef { id: CgroupId::new(container), path }, depth);
         let ran = left_alone.and_then(|cgroup| source.run_time(&cgroup));
         let mut all = self.known.lock();
         let KnownLoads { by_container, places, beat, .. } = &mut *all;

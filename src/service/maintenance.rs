@@ -1,6 +1,7 @@
 //! Background threads: sampling loads, and closing what belongs to containers that are gone.
 
 use super::engine::Service;
+use crate::kernel::{CgroupId, CgroupRef};
 use crate::sys;
 use std::io;
 use std::sync::Arc;
@@ -49,9 +50,9 @@ impl Service {
     /// Closes files and frees memory of containers that are gone. To be called now and then.
     pub fn sweep(&self) {
         self.cache.sweep(|path| self.source.verify(path).is_ok());
-        self.ledgers.sweep(|number, path| self.source.is_cgroup(number, path));
-        self.loads.sweep(|number, path| self.source.is_cgroup(number, path));
-        let exists = |number, path: &[u8]| self.source.is_cgroup(number, path);
+        let exists = |id, path: &[u8]| self.source.is_cgroup(CgroupRef { id: CgroupId::new(id), path });
+        self.ledgers.sweep(exists);
+        self.loads.sweep(exists);
         self.starts.sweep(exists, |container| self.ledgers.is_seen(container));
         self.source.sweep();
         self.known_aside.clear();

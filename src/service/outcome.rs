@@ -52,7 +52,7 @@ impl StartSearch {
     /// The caller, as far as the search depends on it.
     pub(super) fn caller(&self) -> Caller<'_> {
         Caller {
-            container_length: self.place.len(),
+            container: &self.place,
             pid: self.pid,
             pid_namespace: self.pid_namespace,
             ..Caller::of_memory(&self.memory)

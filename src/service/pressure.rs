@@ -59,14 +59,14 @@ impl Service {
     fn pressure_for(&self, role: ThreadRole, pid: u32, view: ViewId) -> Result<Pressure, Error> {
         let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::Errno(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
-            let path = self.source.path(caller.memory)?;
+            let path = self.source.ancestry(caller.memory)?;
             // Whose pressure it is has to be whose text it reads.
             if let Scope::Host(_) = self.source.load(&path, caller, Needs::CPUS)?.scope {
                 return Ok(None);
             }
-            let container = path.container(caller.container_length);
+            let container = path.container(caller.container);
             container
-                .map(|(number, path)| Ok((number, path.to_vec(), self.source.pressure_of(caller, file)?)))
+                .map(|it| Ok((it.id.get(), it.path.to_vec(), self.source.pressure_of(caller, file)?)))
                 .transpose()
         };
         let found = if pid == 0 { None } else { self.for_caller(role, pid, of_container)? };

@@ -1,7 +1,7 @@
 //! Reads a cgroup: one thread for all who ask about it.
 
 use super::cached_cgroup::{CachedCgroup, Reading};
-use super::engine::{Service, container_of};
+use super::engine::Service;
 use super::lane::Lane;
 use super::ledgers::Ledgers;
 use super::loads::Asked;
@@ -33,7 +33,7 @@ impl Service {
             owner: caller.memory.into(),
             again: reading.end(),
         };
-        let Some(permit) = self.permit(role, container_of(caller)) else {
+        let Some(permit) = self.permit(role, caller.container) else {
             return Outcome::Aside(Lane::Quick, caller.memory.into(), end(reading));
         };
         self.cache.evict_stale();
@@ -55,7 +55,7 @@ impl Service {
                 Outcome::Start(StartSearch {
                     container,
                     memory: caller.memory.into(),
-                    place: container_of(caller).into(),
+                    place: caller.container.into(),
                     pid: caller.pid,
                     pid_namespace: caller.pid_namespace,
                 })
@@ -80,7 +80,7 @@ impl Service {
 
     fn load(&self, path: &CgroupAncestry, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
         crate::failpoint::point(caller.pid);
-        let container = path.container(caller.container_length);
+        let container = path.container(caller.container).map(|it| (it.id.get(), it.path));
         let started = match container {
             Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
             _ => None,

@@ -142,13 +142,13 @@ mod tests {
     fn whoever_opens_many_leaves_room_for_others() {
         let root = Path::new("tests/fixtures/v1-docker/root");
         let source = Source::open(root, None).unwrap();
-        let files = source.path(b"/docker").unwrap().open_files();
+        let files = source.ancestry(b"/docker").unwrap().open_files();
         let cache = SnapshotCache::new(100 * files);
         let ask = |cgroup: &str| {
             let mut is_opened = false;
             let open = || {
                 is_opened = true;
-                source.path(b"/docker")
+                source.ancestry(b"/docker")
             };
             cache.of_cgroup(cgroup.as_bytes(), open).unwrap();
             is_opened

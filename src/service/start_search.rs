@@ -7,7 +7,7 @@ use super::outcome::StartSearch;
 use super::pending_request::{Continuation, ThreadRole};
 use super::start_times::{Known, LOOK_TIMEOUT, Waiting};
 use crate::error::Error;
-use crate::kernel::Life;
+use crate::kernel::{CgroupId, CgroupRef, Life};
 use cgprocfs_core::machine::Ticks;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -36,8 +36,8 @@ struct Look {
 
 impl Look {
     fn look(mut self) {
-        let StartSearch { container, place, .. } = &self.search;
-        let life = self.service.source.life((*container, place), &self.search.caller(), &self.so_far);
+        let container = CgroupRef { id: CgroupId::new(self.search.container), path: &self.search.place };
+        let life = self.service.source.life(container, &self.search.caller(), &self.so_far);
         self.life = life.ok();
     }
 }

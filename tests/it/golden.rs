@@ -5,7 +5,7 @@
 mod altered;
 
 use cgprocfs::capture::{Capture, capture};
-use cgprocfs::kernel::{Depth, Source};
+use cgprocfs::kernel::{CgroupId, CgroupRef, Depth, Source};
 use cgprocfs::service::Service;
 use cgprocfs_core::view::{ViewId, find};
 use libtest_mimic::{Failed, Trial};
@@ -87,9 +87,10 @@ fn frozen_tasks() -> Result<(), Failed> {
     let original = Capture::open(&case, None)?;
     capture(&original.source()?, original.pid, copy.path())?;
     for root in [case.join("root"), copy.path().join("root")] {
-        let number = fs::metadata(root.join("sys/fs/cgroup/memory/ctr"))?.ino();
+        let id = CgroupId::new(fs::metadata(root.join("sys/fs/cgroup/memory/ctr"))?.ino());
+        let cgroup = CgroupRef { id, path: b"/ctr" };
         let depth = Depth { cgroups: 9, tasks: 99, with_run_queue: false, asker: None };
-        let tasks = Source::open(&root, None)?.tasks((number, b"/ctr"), depth)?.tasks;
+        let tasks = Source::open(&root, None)?.tasks(cgroup, depth)?.tasks;
         assert_eq!((tasks.total, tasks.uninterruptible), (6, 1), "{}", root.display());
     }
     // Names of others' cgroups are nobody's business.

@@ -1,5 +1,7 @@
 //! Files of the kernel that are taken as they are.
 
+use crate::parse::CgroupVersion;
+
 /// A file of a container's cgroup that a view is made from, besides those of [`Level`](super::Level).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CgroupFile {
@@ -27,6 +29,15 @@ impl CgroupFile {
         Self::MemoryEvents,
         Self::Io,
     ];
+}
+
+/// The text of a file of a container's cgroup, with the version whose format it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawFile {
+    /// The version of the cgroup interface.
+    pub version: CgroupVersion,
+    /// The text.
+    pub text: Vec<u8>,
 }
 
 /// A file of the kernel that a view is made from.

@@ -2,8 +2,9 @@
 
 use super::contract::View;
 use crate::error::ViewError;
+use crate::parse::CgroupVersion;
 use crate::parse::io_stat::{self, DeviceIo};
-use crate::snapshot::{CgroupFile, HostFile, Needs, Snapshot};
+use crate::snapshot::{CgroupFile, HostFile, Needs, RawFile, Snapshot};
 use std::io::Write;
 
 /// The lines of the kernel's own file (`diskstats_show()`, block/genhd.c) with the requests and sectors that the container's
@@ -41,11 +42,13 @@ impl View for Diskstats {
 
 /// What the container did on each device.
 pub(super) fn devices(snapshot: &Snapshot) -> Result<Vec<DeviceIo>, ViewError> {
-    let Some(text) = snapshot.cgroup_file(CgroupFile::Io)? else { return Ok(Vec::new()) };
-    // Only v1 has lines that begin with a word.
-    let is_v1 =
-        text.starts_with(b"Total") || text.split(|&b| b == b'\n').any(|line| line.starts_with(b"Total"));
-    let parsed = if is_v1 { io_stat::v1(text) } else { io_stat::v2(text) };
+    let Some(RawFile { version, text }) = snapshot.cgroup_file(CgroupFile::Io)? else {
+        return Ok(Vec::new());
+    };
+    let parsed = match version {
+        CgroupVersion::V1 => io_stat::v1(text),
+        CgroupVersion::V2 => io_stat::v2(text),
+    };
     parsed.map_err(|e| ViewError::Malformed("the cgroup's block I/O", e))
 }
 

@@ -39,7 +39,7 @@ impl View for Pressure {
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.host_file(self.host_file)?;
         match snapshot.cgroup_file(self.cgroup_file)? {
-            Some(text) => out.extend_from_slice(text),
+            Some(raw) => out.extend_from_slice(&raw.text),
             None => {
                 for line in native.split(|&b| b == b'\n').filter(|line| !line.is_empty()) {
                     out.extend(line.split(|&b| b == b' ').next().unwrap_or_default());

@@ -87,13 +87,18 @@ fn amount(key: &str) -> Option<&'static (&'static str, &'static str, &'static st
     AMOUNTS.iter().find(|(known, ..)| known.strip_prefix("nr_") == name)
 }
 
+/// The text of a file of the container's cgroup; empty where there is none.
+fn text(snapshot: &Snapshot, file: CgroupFile) -> Result<&[u8], ViewError> {
+    Ok(snapshot.cgroup_file(file)?.map_or(&[], |raw| &raw.text))
+}
+
 impl<'s> Counts<'s> {
     fn of(snapshot: &'s Snapshot) -> Result<Self, ViewError> {
-        let stat = flat_keyed(snapshot.cgroup_file(CgroupFile::MemoryStat)?.unwrap_or_default());
+        let stat = flat_keyed(text(snapshot, CgroupFile::MemoryStat)?);
         // One that makes no sense is 0, and yet there: on v1 what has no `total_` is another one.
         let stat = stat.map_err(|e| ViewError::Malformed("memory.stat", e))?;
         let stat = stat.map(|(key, value)| (key, count(value).unwrap_or(0))).collect();
-        let events = snapshot.cgroup_file(CgroupFile::MemoryEvents)?.unwrap_or_default();
+        let events = text(snapshot, CgroupFile::MemoryEvents)?;
         let devices = diskstats::devices(snapshot)?;
         let Scope::Container(container) = &snapshot.scope else {
             return Err(ViewError::NotLoaded("the container"));
@@ -142,12 +147,13 @@ impl<'s> Counts<'s> {
 mod tests {
     use super::*;
     use crate::machine::Machine;
+    use crate::parse::CgroupVersion;
     use crate::parse::meminfo::Meminfo;
     use crate::parse::memory_stat::MemoryStat;
-    use crate::snapshot::{Container, Level};
+    use crate::snapshot::{Container, Level, RawFile};
     use crate::units::Bytes;
 
-    fn shown(stat: &str, events: &str, io: &str) -> String {
+    fn shown(version: CgroupVersion, stat: &str, events: &str, io: &str) -> String {
         let level = Level {
             limit: Some(Bytes::new(64 << 20)),
             usage: Some(Bytes::new(24 << 20)),
@@ -163,7 +169,7 @@ mod tests {
         for (file, text) in
             [(CgroupFile::MemoryStat, stat), (CgroupFile::MemoryEvents, events), (CgroupFile::Io, io)]
         {
-            snapshot.cgroup_files.push((file, Some(text.into())));
+            snapshot.cgroup_files.push((file, Some(RawFile { version, text: text.into() })));
         }
         let mut out = Vec::new();
         Vmstat.render(&snapshot, &mut out).unwrap();
@@ -173,6 +179,7 @@ mod tests {
     #[test]
     fn an_odd_counter_makes_its_own_line_0() {
         let text = shown(
+            CgroupVersion::V2,
             "anon 8192\npgfault -70\nactive_anon 18446744073709547520\n",
             "oom_kill x\n",
             "8:0 rbytes=-1\n",
@@ -186,13 +193,19 @@ mod tests {
     fn the_containers_counts_and_nothing_of_the_host() {
         let v2 = "anon 8192\nactive_anon 4096\nkernel_stack 16384\npgfault 70\n";
         assert_eq!(
-            shown(v2, "oom 5\noom_kill 4\n", "8:0 rbytes=2048 wbytes=1024 rios=1 wios=1\n8:1 rbytes=1024\n"),
+            shown(
+                CgroupVersion::V2,
+                v2,
+                "oom 5\noom_kill 4\n",
+                "8:0 rbytes=2048 wbytes=1024 rios=1 wios=1\n8:1 rbytes=1024\n"
+            ),
             "nr_free_pages 10240\nnr_zone_active_anon 1\nnr_mlock 3\nnr_anon_pages 2\nnr_kernel_stack 16\npgpgin 3\npgpgout 1\npgfault 70\nswpin_zero 0\noom_kill 4\n"
         );
         let v1 =
             "rss 4096\ntotal_active_anon 8192\npgfault 3\ntotal_rss 8192\ntotal_pgfault 71\ntotal_pgpgin 5\n";
         assert_eq!(
             shown(
+                CgroupVersion::V1,
                 v1,
                 "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
                 "8:0 Read 2048\nTotal 2048\nTotal 0\n"

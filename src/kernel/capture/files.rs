@@ -1,13 +1,13 @@
-//! Copying files as they are.
+//! Copies files as they are.
 
 use super::error::CopyError;
 use super::tree::Directory;
 use crate::error::Error;
 use crate::kernel::cgroup::huge_pages::size_name;
-use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
+use crate::kernel::read::{PATH_DIR, READ, read_whole};
 use cgprocfs_core::parse::decimal;
 use cgprocfs_core::units::Kib;
-use rustix::fs::{Dir, FileType, Mode, OFlags, openat};
+use rustix::fs::{Dir, FileType, Mode, openat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -15,10 +15,7 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-/// To list a directory.
-pub(crate) const LIST: OFlags = READ.union(OFlags::DIRECTORY);
-
-/// The pools of huge pages of a machine or a node, and how the hugetlb controller names their sizes.
+/// Copies the pools of huge pages of the host or a node, and returns the names of their sizes in the hugetlb controller's files.
 pub(crate) fn copy_pools(from: &OwnedFd, to: &Directory) -> Result<Vec<String>, CopyError> {
     let mut sizes = Vec::new();
     for name in directories(from) {
@@ -32,11 +29,7 @@ pub(crate) fn copy_pools(from: &OwnedFd, to: &Directory) -> Result<Vec<String>, 
     Ok(sizes)
 }
 
-pub(crate) fn last_name(path: &[u8]) -> &[u8] {
-    path.rsplit(|&b| b == b'/').next().unwrap_or_default()
-}
-
-/// The directories in one that is open for listing.
+/// The names of the directories in a directory that is open for listing.
 pub(crate) fn directories(listed: &OwnedFd) -> impl Iterator<Item = Vec<u8>> + use<> {
     let entries = Dir::read_from(listed).into_iter().flatten().filter_map(Result::ok);
     let directories = entries.filter(|entry| entry.file_type() == FileType::Directory);
@@ -44,19 +37,21 @@ pub(crate) fn directories(listed: &OwnedFd) -> impl Iterator<Item = Vec<u8>> + u
     names.filter(|name| name != b"." && name != b"..")
 }
 
+/// Reads a file to its end, however many reads that takes.
 pub(crate) fn read(file: OwnedFd) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     File::from(file).read_to_end(&mut text)?;
     Ok(text)
 }
 
+/// Reads a file that is one record.
 pub(crate) fn read_file(directory: &OwnedFd, name: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     read_whole(openat(directory, name, READ, Mode::empty())?, &mut text)?;
     Ok(text)
 }
 
-/// Copies those that are there.
+/// Copies the files that are there.
 pub(crate) fn copy_files(from: &OwnedFd, to: &Directory, names: &[impl AsRef<str>]) -> Result<(), CopyError> {
     for name in names {
         copy_path(to, name.as_ref(), read_file(from, name.as_ref()))?;
@@ -64,7 +59,7 @@ pub(crate) fn copy_files(from: &OwnedFd, to: &Directory, names: &[impl AsRef<str
     Ok(())
 }
 
-/// What can't be read is not there in the copy: who reads the copy finds that out, as the answers do.
+/// Writes a text that was read. A file that could not be read is missing in the copy, where an answer finds the same as here.
 pub(crate) fn copy_path(to: &Directory, path: &str, text: io::Result<Vec<u8>>) -> Result<(), CopyError> {
     match text {
         Ok(text) => to.write_path(path, &text),

@@ -1,30 +1,31 @@
-//! The cgroups on the reader's path, and what of others an answer reads.
+//! Copies the cgroups on the reader's path, and what answers read of others.
 
-use super::Copy;
+use super::copy::{MAX_CGROUPS, TreeCopy};
 use super::error::CopyError;
-use super::files::{LIST, copy_files, directories, last_name, read, read_file};
-use super::lists::{BELOW, OF_CGROUP, OF_HUGE_PAGES, OF_PROTECTED};
+use super::files::{copy_files, directories, read, read_file};
+use super::lists::{CGROUP_FILES, HUGETLB_FILES, NESTED_FILES, PROTECTED_FILES};
 use super::tree::Directory;
 use crate::error::Error;
-use crate::kernel::cgroup::descent::{Descent, downward};
+use crate::kernel::cgroup::ancestors::{AncestorWalk, ancestors};
+use crate::kernel::cgroup::location::CgroupLocation;
 use crate::kernel::cgroup::mounts::Hierarchy;
+use crate::kernel::cgroup::paths::last_name;
 use crate::kernel::identity::caller::Caller;
-use crate::kernel::procfs::{PATH_DIR, READ};
+use crate::kernel::read::{LIST_DIR, PATH_DIR, READ};
 use cgprocfs_core::parse::CgroupVersion;
 use rustix::fs::{Mode, openat};
-use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// So many cgroups below and beside the reader's path are looked at: a tenant may make any number.
-pub(crate) const MOST_CGROUPS: u32 = 4096;
-/// No deeper, as the answers have it.
-const DEPTH: usize = 64;
+/// How deep below the container cgroups are copied: no answer looks deeper.
+const MAX_DEPTH: usize = 64;
 
-impl Copy<'_> {
-    pub(crate) fn cgroups(&mut self, caller: &Caller<'_>) -> Result<(), CopyError> {
+impl TreeCopy<'_> {
+    /// Copies the cgroups from each hierarchy's root down to the reader's own, and what answers read of cgroups beside and below
+    /// them.
+    pub(crate) fn copy_hierarchies(&mut self, caller: &Caller<'_>) -> Result<(), CopyError> {
         let cgroup_mounts = &self.source.cgroup_mounts;
         let mut seen: Vec<&Path> = Vec::new();
         for hierarchy in cgroup_mounts.all() {
@@ -33,58 +34,56 @@ impl Copy<'_> {
             }
             seen.push(&hierarchy.mount_point);
             let is_of_memory = hierarchy.mount_point == cgroup_mounts.memory.mount_point;
-            self.hierarchy(hierarchy, caller, is_of_memory)?;
+            self.copy_hierarchy(hierarchy, caller, is_of_memory)?;
         }
         Ok(())
     }
 
-    fn hierarchy(
+    fn copy_hierarchy(
         &mut self,
         hierarchy: &Hierarchy,
         caller: &Caller<'_>,
         is_of_memory: bool,
     ) -> Result<(), CopyError> {
         let mut to = self.root.below(&hierarchy.mount_point)?;
-        // Who is outside of it is so in the copy, too.
+        // A reader that is outside of the hierarchy is outside of it in the copy, too.
         let own = caller.own_in(hierarchy).unwrap_or(b"/");
-        let mut descent = Descent::new(hierarchy);
-        let names = self.names();
-        let levels: Vec<_> = downward(own).collect();
+        let mut walk = AncestorWalk::new(hierarchy);
+        let names = self.file_names();
+        let levels: Vec<_> = ancestors(own).collect();
         for (index, level) in levels.iter().enumerate() {
-            let opened =
-                descent.to(level).and_then(|place| openat(place.0, place.1, PATH_DIR, Mode::empty()));
-            let from = match opened {
-                // The answers that need it find that out in the copy, too.
-                Err(Errno::NOENT) if !is_of_memory => break,
-                opened => opened.map_err(|e| Error::of_cgroup(level, e))?,
+            let from = match walk.to(level).and_then(CgroupLocation::open_dir) {
+                // An answer that needs it finds in the copy, too, that it is missing.
+                Err(Error::CgroupGone(_)) if !is_of_memory => break,
+                opened => opened?,
             };
             if *level != b"/" {
                 to = to.child(last_name(level))?;
             }
             copy_files(&from, &to, &names)?;
             let in_container =
-                is_of_memory && caller.container_length > 1 && level.len() >= caller.container_length;
+                is_of_memory && caller.container.len() > 1 && level.len() >= caller.container.len();
             if let Ok(file) = openat(&from, "cgroup.procs", READ, Mode::empty()) {
-                let is_start = level.len() == caller.container_length;
+                let is_start = level.len() == caller.container.len();
                 let text = if in_container { read(file).unwrap_or_default() } else { Vec::new() };
-                let listed = self.processes.listed(&text, in_container && is_start);
+                let listed = self.processes.add_listed(&text, in_container && is_start);
                 if !(in_container && is_start) {
                     to.write("cgroup.procs", &listed)?;
                 }
             }
             if in_container {
-                self.tasks(hierarchy, &from, &to)?;
+                self.copy_tasks(hierarchy, &from, &to)?;
             }
             if is_of_memory && !(*level == b"/" && hierarchy.is_hierarchy_root) {
                 let next = levels.get(index + 1).map_or(&b""[..], |next| last_name(next));
-                self.children(hierarchy, &from, &to, next, in_container, 0)?;
+                self.copy_children(hierarchy, &from, &to, next, in_container, 0)?;
             }
         }
         Ok(())
     }
 
-    /// The cgroups below one, but for `next` on the reader's path, under other names.
-    fn children(
+    /// Copies the children of a cgroup under other names, except `next`, which is on the reader's path.
+    fn copy_children(
         &mut self,
         hierarchy: &Hierarchy,
         from: &OwnedFd,
@@ -94,20 +93,20 @@ impl Copy<'_> {
         depth: usize,
     ) -> Result<(), CopyError> {
         let is_v2 = hierarchy.version == CgroupVersion::V2;
-        if depth == DEPTH || !(in_container || is_v2) {
+        if depth == MAX_DEPTH || !(in_container || is_v2) {
             return Ok(());
         }
-        let Ok(listed) = openat(from, ".", LIST, Mode::empty()) else { return Ok(()) };
+        let Ok(listed) = openat(from, ".", LIST_DIR, Mode::empty()) else { return Ok(()) };
         for name in directories(&listed).filter(|name| name != next) {
             if self.cgroups_left == 0 {
-                let line = format!("cgroups: those beside and below the reader's beyond {MOST_CGROUPS}");
+                let line = format!("cgroups: those beside and below the reader's beyond {MAX_CGROUPS}");
                 if !self.copied.left_out.contains(&line) {
                     self.copied.left_out.push(line);
                 }
                 break;
             }
             self.cgroups_left -= 1;
-            // What goes meanwhile is not there.
+            // A cgroup may be removed meanwhile.
             let Ok(child) = openat(from, OsStr::from_bytes(&name), PATH_DIR, Mode::empty()) else { continue };
             let minimum = read_file(&child, "memory.min").ok().filter(|_| is_v2 && depth == 0);
             let is_protected = minimum.is_some_and(|text| text.trim_ascii() != b"0");
@@ -117,73 +116,53 @@ impl Copy<'_> {
             self.renamed += 1;
             let to = to.child(format!("other-{}", self.renamed).as_bytes())?;
             if is_protected {
-                copy_files(&child, &to, OF_PROTECTED)?;
+                copy_files(&child, &to, PROTECTED_FILES)?;
             }
             if in_container {
-                copy_files(&child, &to, BELOW)?;
+                copy_files(&child, &to, NESTED_FILES)?;
                 if let Ok(file) = openat(&child, "cgroup.procs", READ, Mode::empty()) {
-                    let listed = self.processes.listed(&read(file).unwrap_or_default(), false);
+                    let listed = self.processes.add_listed(&read(file).unwrap_or_default(), false);
                     to.write("cgroup.procs", &listed)?;
                 }
-                self.tasks(hierarchy, &child, &to)?;
-                self.children(hierarchy, &child, &to, b"", true, depth + 1)?;
+                self.copy_tasks(hierarchy, &child, &to)?;
+                self.copy_children(hierarchy, &child, &to, b"", true, depth + 1)?;
             }
         }
         Ok(())
     }
 
-    fn tasks(&mut self, hierarchy: &Hierarchy, from: &OwnedFd, to: &Directory) -> Result<(), CopyError> {
+    /// Copies the list of threads of a cgroup, and notes whose states are to be copied.
+    fn copy_tasks(&mut self, hierarchy: &Hierarchy, from: &OwnedFd, to: &Directory) -> Result<(), CopyError> {
         let name = match hierarchy.version {
             CgroupVersion::V1 => "tasks",
             CgroupVersion::V2 => "cgroup.threads",
         };
-        // The kernel gives out a list page by page.
+        // The kernel hands out a list page by page.
         let text = openat(from, name, READ, Mode::empty()).map_err(Into::into).and_then(read);
         let Ok(text) = text else { return Ok(()) };
         self.processes.add_tasks(&text);
         to.write(name, &text)
     }
 
-    fn names(&self) -> Vec<String> {
-        let sizes = self.huge_pages.iter();
+    /// The files to copy of a cgroup on the reader's path.
+    fn file_names(&self) -> Vec<String> {
+        let sizes = self.huge_page_sizes.iter();
         let huge =
-            sizes.flat_map(|size| OF_HUGE_PAGES.iter().map(move |name| format!("hugetlb.{size}.{name}")));
-        OF_CGROUP.iter().map(ToString::to_string).chain(huge).collect()
+            sizes.flat_map(|size| HUGETLB_FILES.iter().map(move |name| format!("hugetlb.{size}.{name}")));
+        CGROUP_FILES.iter().map(ToString::to_string).chain(huge).collect()
     }
 
-    /// Whether tasks that seem to be uninterruptible are frozen, by the freezer of cgroup v1. Where they are in another cgroup
-    /// than the reader and those above it, that has another name.
-    pub(crate) fn freezers(&self, caller: &Caller<'_>) -> Result<(), CopyError> {
-        let (procfs, cgroup_mounts) = (&self.source.procfs, &self.source.cgroup_mounts);
-        let Some(hierarchy) = &cgroup_mounts.freezer else { return Ok(()) };
-        let top = self.root.below(&hierarchy.mount_point)?;
-        let own = caller.own_in(hierarchy).unwrap_or(b"/");
-        let mut others: Vec<Vec<u8>> = Vec::new();
-        let mut text = Vec::new();
-        for &id in self.processes.uninterruptible() {
-            let cgroup = procfs.read_of(id, "cgroup", &mut text).and_then(|()| hierarchy.path_in(&text, id));
-            // What ends meanwhile is not there.
-            let Ok(cgroup) = cgroup else { continue };
-            let shown = if downward(own).any(|level| level == cgroup) {
-                cgroup.to_vec()
-            } else {
-                let known = others.iter().position(|other| other == cgroup);
-                let place = known.unwrap_or(others.len());
-                let name = format!("other-{}", place + 1);
-                if known.is_none() {
-                    let (directory, path) = hierarchy.place(cgroup);
-                    if let Ok(from) = openat(directory, path, PATH_DIR, Mode::empty()) {
-                        copy_files(&from, &top.child(name.as_bytes())?, &["freezer.state"])?;
-                    }
-                    others.push(cgroup.to_vec());
-                }
-                format!("/{name}").into_bytes()
-            };
-            // The reader's own has the other hierarchies as well.
-            if id != caller.pid {
-                let line = [b"1:freezer:", &shown[..], b"\n"].concat();
-                self.root.below(format!("proc/{id}"))?.write("cgroup", &line)?;
+    /// Copies the processes, and the list of those that are in the container's cgroup itself.
+    pub(crate) fn copy_processes(&mut self, caller: &Caller<'_>) -> Result<(), CopyError> {
+        let proc = self.root.below("proc")?;
+        let left_out = self.processes.copy(&self.source.procfs, &proc)?;
+        self.copied.left_out.extend(left_out);
+        if caller.container.len() > 1 {
+            let mut container = self.root.below(&self.source.cgroup_mounts.memory.mount_point)?;
+            for level in ancestors(caller.container).skip(1) {
+                container = container.child(last_name(level))?;
             }
+            container.write("cgroup.procs", &self.processes.container_list())?;
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! Names of the files that are copied.
+//! The names of the files that are copied.
 
-/// Files of a cgroup on the reader's path, of both versions.
-pub(crate) const OF_CGROUP: &[&str] = &[
+/// Files of a cgroup on the reader's path, of both cgroup versions.
+pub(crate) const CGROUP_FILES: &[&str] = &[
     "blkio.throttle.io_service_bytes_recursive",
     "blkio.throttle.io_serviced_recursive",
     "cgroup.controllers",
@@ -41,8 +41,8 @@ pub(crate) const OF_CGROUP: &[&str] = &[
     "memory.swappiness",
     "memory.usage_in_bytes",
 ];
-/// Of these, with the size of a page between.
-pub(crate) const OF_HUGE_PAGES: &[&str] = &[
+/// Files of the hugetlb controller, of both versions, as named after `hugetlb.SIZE.`.
+pub(crate) const HUGETLB_FILES: &[&str] = &[
     "current",
     "limit_in_bytes",
     "max",
@@ -52,15 +52,15 @@ pub(crate) const OF_HUGE_PAGES: &[&str] = &[
     "rsvd.usage_in_bytes",
     "usage_in_bytes",
 ];
-/// Of a cgroup below the container,
-pub(crate) const BELOW: &[&str] = &["memory.events", "memory.oom_control"];
-/// and of any beside the path whose memory is protected.
-pub(crate) const OF_PROTECTED: &[&str] = &["memory.min", "memory.stat", "memory.current"];
-/// Of the host, besides those of [`HostFile`](cgprocfs_core::snapshot::HostFile).
-pub(crate) const OF_HOST: &[&str] = &["meminfo", "spl/kstat/zfs/arcstats", "sys/vm/swappiness"];
-/// Of its memory nodes.
-pub(crate) const OF_NODES: &[&str] = &["has_cpu", "has_memory", "has_normal_memory", "online", "possible"];
-/// Of each of these.
-pub(crate) const OF_NODE: &[&str] = &["cpulist", "cpumap", "distance", "meminfo", "numastat", "vmstat"];
-/// Links to namespaces, which readers of time look at as they are.
-pub(crate) const CLOCKS: &[&str] = &["ns/time", "ns/time_for_children"];
+/// Files of a cgroup below the container.
+pub(crate) const NESTED_FILES: &[&str] = &["memory.events", "memory.oom_control"];
+/// Files of a cgroup beside the reader's path whose memory is protected.
+pub(crate) const PROTECTED_FILES: &[&str] = &["memory.min", "memory.stat", "memory.current"];
+/// Files of the host's `/proc`, besides those of [`HostFile`](cgprocfs_core::snapshot::HostFile).
+pub(crate) const PROC_FILES: &[&str] = &["meminfo", "spl/kstat/zfs/arcstats", "sys/vm/swappiness"];
+/// Lists of memory nodes in `/sys/devices/system/node`.
+pub(crate) const NODE_LISTS: &[&str] = &["has_cpu", "has_memory", "has_normal_memory", "online", "possible"];
+/// Files of each memory node.
+pub(crate) const NODE_FILES: &[&str] = &["cpulist", "cpumap", "distance", "meminfo", "numastat", "vmstat"];
+/// Links to time namespaces, which are copied as they are.
+pub(crate) const TIME_NAMESPACES: &[&str] = &["ns/time", "ns/time_for_children"];

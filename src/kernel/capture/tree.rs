@@ -1,8 +1,8 @@
-//! Writing a tree. From directory to directory, for whole paths may be longer than the kernel takes.
+//! Writes a tree, from directory to directory, because whole paths may be longer than the kernel accepts.
 
 use super::error::CopyError;
 use crate::error::escaped;
-use crate::kernel::procfs::PATH_DIR;
+use crate::kernel::read::PATH_DIR;
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat, symlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -16,17 +16,17 @@ use std::path::{Component, Path};
 pub(crate) struct Directory(OwnedFd);
 
 impl Directory {
-    /// Opens one, and makes it where there is none.
+    /// Opens a directory, and makes it if there is none.
     pub(crate) fn open(path: &Path) -> Result<Self, CopyError> {
         make(CWD, path.as_os_str().as_bytes())
     }
 
-    /// Likewise one in this one,
+    /// Opens the directory `name` in this one, and makes it if there is none.
     pub(crate) fn child(&self, name: &[u8]) -> Result<Self, CopyError> {
         make(&self.0, name)
     }
 
-    /// and one below.
+    /// Opens the directory at a path below this one, and makes what is missing of it.
     pub(crate) fn below(&self, path: impl AsRef<Path>) -> Result<Self, CopyError> {
         let names = path.as_ref().components().filter_map(|component| match component {
             Component::Normal(name) => Some(name.as_bytes()),
@@ -39,7 +39,7 @@ impl Directory {
         below.map_or_else(|| make(&self.0, b"."), Ok)
     }
 
-    /// Writes a file in it,
+    /// Writes a file in this directory.
     pub(crate) fn write(&self, name: &str, text: &[u8]) -> Result<(), CopyError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         openat(&self.0, name, flags, Mode::from_raw_mode(0o644))
@@ -48,7 +48,7 @@ impl Directory {
             .map_err(|e| CopyError::Write(name.to_string(), e))
     }
 
-    /// and one below it.
+    /// Writes a file at a path below this directory.
     pub(crate) fn write_path(&self, path: &str, text: &[u8]) -> Result<(), CopyError> {
         match path.rsplit_once('/') {
             Some((directory, name)) => self.below(directory)?.write(name, text),
@@ -56,7 +56,7 @@ impl Directory {
         }
     }
 
-    /// Makes a symbolic link.
+    /// Makes a symbolic link at a path below this directory.
     pub(crate) fn link(&self, path: &str, target: &[u8]) -> Result<(), CopyError> {
         let (directory, name) = match path.rsplit_once('/') {
             Some((directory, name)) => (self.below(directory)?, name),

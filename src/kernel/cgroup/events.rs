@@ -1,20 +1,21 @@
-//! Kills for want of memory, where a cgroup counts its own alone: on cgroup v1 always (`memcg_memory_event()`,
+//! OOM kills in the cgroups below one, where a cgroup counts its own alone: on cgroup v1 always (`memcg_memory_event()`,
 //! include/linux/memcontrol.h), on v2 with the mount option `memory_localevents`.
 
-use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
+use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::flat_keyed::count_of;
-use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{Dir, FileType, Mode, fstat, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
-/// No serving thread looks at more cgroups than so many,
-const FEW: u32 = 64;
-/// and nobody at more than these, or deeper: what is beyond is left out.
-const MANY: u32 = 4096;
-const DEPTH: usize = 16;
+/// How many cgroups a serving thread looks at, at most.
+const MAX_CGROUPS_WHEN_SERVING: u32 = 64;
+/// How many cgroups any thread looks at, at most; the others are left out.
+const MAX_CGROUPS: u32 = 4096;
+/// How deep it looks; what is deeper is left out.
+const MAX_DEPTH: usize = 16;
 
-/// The kills in all cgroups below one; `None` where it takes longer than it may.
+/// The number of OOM kills in all cgroups below `directory`; `None` if there are too many cgroups, unless it `may_take_long`.
 pub(crate) fn kills_below(
     version: CgroupVersion,
     directory: &OwnedFd,
@@ -24,28 +25,28 @@ pub(crate) fn kills_below(
         CgroupVersion::V1 => "memory.oom_control",
         CgroupVersion::V2 => "memory.events",
     };
-    let left = if may_take_long { MANY } else { FEW };
-    let mut walk = Walk { file, left, sum: 0, buffer: Vec::new() };
+    let left = if may_take_long { MAX_CGROUPS } else { MAX_CGROUPS_WHEN_SERVING };
+    let mut walk = Walk { file, left, sum: 0 };
     walk.below(directory, 0)?;
     Ok((walk.left > 0 || may_take_long).then_some(walk.sum))
 }
 
+/// A walk through the cgroups below one.
 struct Walk {
     file: &'static str,
+    /// How many more cgroups it may look at.
     left: u32,
     sum: u64,
-    buffer: Vec<u8>,
 }
 
 impl Walk {
     fn below(&mut self, directory: &OwnedFd, depth: usize) -> rustix::io::Result<()> {
-        // Most containers have none below, and kernfs counts them.
-        if depth == DEPTH || fstat(directory)?.st_nlink == 2 {
+        // Most containers have no cgroup below, and kernfs counts them as links.
+        if depth == MAX_DEPTH || fstat(directory)?.st_nlink == 2 {
             return Ok(());
         }
-        let list = READ | OFlags::DIRECTORY;
-        let listed = match openat(directory, ".", list, Mode::empty()) {
-            // It goes while we look.
+        let listed = match openat(directory, ".", LIST_DIR, Mode::empty()) {
+            // It was removed meanwhile.
             Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
             listed => listed?,
         };
@@ -61,9 +62,9 @@ impl Walk {
             self.left -= 1;
             let Ok(child) = openat(directory, name, PATH_DIR, Mode::empty()) else { continue };
             if let Ok(file) = openat(&child, self.file, READ, Mode::empty())
-                && read_whole(file, &mut self.buffer).is_ok()
+                && let Ok(kills) = read_with(file, |text| count_of(text, "oom_kill"))
             {
-                self.sum = self.sum.saturating_add(count_of(&self.buffer, "oom_kill"));
+                self.sum = self.sum.saturating_add(kills);
             }
             self.below(&child, depth + 1)?;
         }
@@ -93,7 +94,8 @@ mod tests {
         let sum = |may_take_long| kills_below(CgroupVersion::V2, &directory, may_take_long).unwrap();
         assert_eq!((sum(false), sum(true)), (Some(3), Some(3)));
         assert_eq!(kills_below(CgroupVersion::V1, &directory, false), Ok(Some(0)));
-        (0..FEW).for_each(|index| fs::create_dir(dir.path().join(format!("e{index}"))).unwrap());
+        (0..MAX_CGROUPS_WHEN_SERVING)
+            .for_each(|index| fs::create_dir(dir.path().join(format!("e{index}"))).unwrap());
         assert_eq!((sum(false), sum(true)), (None, Some(3)));
     }
 }

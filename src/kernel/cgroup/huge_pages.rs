@@ -1,11 +1,11 @@
-//! Huge pages, as the hugetlb controller limits them. Few hosts have any: nothing is kept open for them.
+//! Huge pages, as the hugetlb controller limits them. Few hosts have any, so no file is kept open for them.
 
-use super::descent::{Descent, downward};
+use super::ancestors::{AncestorWalk, ancestors};
 use super::memory_nodes::MemoryNodes;
 use super::mounts::{CgroupMounts, Hierarchy};
 use crate::error::Error;
 use crate::kernel::identity::caller::Caller;
-use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
+use crate::kernel::read::{READ, read_with};
 use crate::rate_limited_log::odd_value;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
@@ -18,8 +18,8 @@ use rustix::fs::{Dir, Mode, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
-/// Reads the pools that `directory`, `/sys/kernel/mm/hugepages`, lists, as they are limited for a reader by its cgroups and by
-/// the `nodes` that it may use, where these are not all. `None`: the host has no huge pages, or nothing limits the reader.
+/// Reads the pools that `directory`, `/sys/kernel/mm/hugepages`, lists, as they are limited for a caller by its cgroups and by
+/// the `nodes` that it may use, if these are not all. `None` if the host has no huge pages, or nothing limits the caller.
 pub(crate) fn pools(
     directory: &OwnedFd,
     meminfo: &Meminfo,
@@ -56,58 +56,78 @@ pub(crate) fn pools(
     Ok(pools.iter().any(is_limited).then_some(pools))
 }
 
-/// The reader's levels, and which of them is its container.
+/// The levels of the caller's cgroup, from its own upward, and the index of its container among them.
 fn levels(
     hierarchy: &Hierarchy,
     size: Kib,
     caller: &Caller<'_>,
 ) -> Result<(Vec<HugeLevel>, Option<usize>), Error> {
     let prefix = format!("hugetlb.{}", size_name(size));
-    let [limit_file, usage_file, reserved_limit_file, reserved_file] = match hierarchy.version {
-        CgroupVersion::V1 => {
-            ["limit_in_bytes", "usage_in_bytes", "rsvd.limit_in_bytes", "rsvd.usage_in_bytes"]
-        }
-        CgroupVersion::V2 => ["max", "current", "rsvd.max", "rsvd.current"],
-    };
     let (path, container) = (caller.own_in(hierarchy)?, caller.container_in(hierarchy)?);
-    let (mut levels, mut descent) = (Vec::new(), Descent::new(hierarchy));
-    for level in downward(path).filter(|&level| level != b"/" || !hierarchy.is_hierarchy_root) {
-        let place = descent.to(level).map_err(|e| Error::of_cgroup(level, e))?;
-        let dir =
-            openat(place.0, place.1, PATH_DIR, Mode::empty()).map_err(|e| Error::of_cgroup(level, e))?;
-        let file = |name: &str| format!("{prefix}.{name}");
-        // Without the controller there are no such files; the level above has the numbers. The rest of meminfo does not
-        // depend on them: of a limit that makes no sense nothing is promised, and of such a usage nothing is left.
-        let sound = |name: &str, error| match error {
-            Error::Malformed { .. } => {
-                odd_value(level, &file(name));
-                Ok(())
-            }
-            error => Err(error),
-        };
-        let limit = |name| match read_number(&dir, &file(name), limit) {
-            Err(error) => sound(name, error).map(|()| Some(Some(Bytes::ZERO))),
-            limit => limit,
-        };
-        let usage = |name| match read_number(&dir, &file(name), usage) {
-            Err(error) => sound(name, error).map(|()| Some(None)),
-            usage => Ok(usage?.map(Some)),
-        };
-        let (Some(limited), Some(used)) = (limit(limit_file)?, usage(usage_file)?) else { continue };
-        let it = HugeLevel {
-            limit: limited,
-            usage: used,
-            reserved_limit: limit(reserved_limit_file)?.flatten(),
-            reserved: usage(reserved_file)?.unwrap_or(Some(Bytes::ZERO)),
-        };
-        levels.push((it, Some(level) == container));
+    let (mut levels, mut walk) = (Vec::new(), AncestorWalk::new(hierarchy));
+    for cgroup in ancestors(path).filter(|&cgroup| cgroup != b"/" || !hierarchy.is_hierarchy_root) {
+        let files = LevelFiles { cgroup, dir: walk.to(cgroup)?.open_dir()?, prefix: &prefix };
+        // Without the controller there are no such files; the level above has the numbers.
+        let Some(level) = files.level(hierarchy.version)? else { continue };
+        levels.push((level, Some(cgroup) == container));
     }
     levels.reverse();
     let container = levels.iter().position(|(_, is_container)| *is_container);
     Ok((levels.into_iter().map(|(level, _)| level).collect(), container))
 }
 
-/// As `mem_fmt()` of `mm/hugetlb_cgroup.c` names a page size: 64KB, 2MB, 1GB.
+/// The controller's files for one page size in a cgroup. The rest of meminfo does not depend on them, so that a malformed one is
+/// logged and is no error.
+struct LevelFiles<'l> {
+    cgroup: &'l [u8],
+    dir: OwnedFd,
+    /// What the names of the files begin with.
+    prefix: &'l str,
+}
+
+impl LevelFiles<'_> {
+    /// Reads the level; `None` if the controller is not enabled.
+    fn level(&self, version: CgroupVersion) -> Result<Option<HugeLevel>, Error> {
+        let [limit, usage, reserved_limit, reserved] = match version {
+            CgroupVersion::V1 => {
+                ["limit_in_bytes", "usage_in_bytes", "rsvd.limit_in_bytes", "rsvd.usage_in_bytes"]
+            }
+            CgroupVersion::V2 => ["max", "current", "rsvd.max", "rsvd.current"],
+        };
+        let (Some(limit), Some(usage)) = (self.limit(limit)?, self.usage(usage)?) else { return Ok(None) };
+        let reserved_limit = self.limit(reserved_limit)?.flatten();
+        let reserved = self.usage(reserved)?.unwrap_or(Some(Bytes::ZERO));
+        Ok(Some(HugeLevel { limit, usage, reserved_limit, reserved }))
+    }
+
+    /// Reads a limit; `None` if there is no such file. A malformed one counts as 0.
+    fn limit(&self, name: &str) -> Result<Option<Option<Bytes>>, Error> {
+        Ok(self.read(name, limit)?.map(|limit| limit.unwrap_or(Some(Bytes::ZERO))))
+    }
+
+    /// Reads a usage; `None` if there is no such file. Below a level with a malformed one, which is `Some(None)`, nothing is left.
+    fn usage(&self, name: &str) -> Result<Option<Option<Bytes>>, Error> {
+        self.read(name, usage)
+    }
+
+    /// Reads a file; `None` if there is none, `Some(None)` if it is malformed.
+    fn read<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
+    ) -> Result<Option<Option<T>>, Error> {
+        let file = format!("{}.{name}", self.prefix);
+        match read_number(&self.dir, &file, parse) {
+            Err(Error::Malformed { .. }) => {
+                odd_value(self.cgroup, &file);
+                Ok(Some(None))
+            }
+            number => Ok(number?.map(Some)),
+        }
+    }
+}
+
+/// The name of a page size in the controller's files, such as 64KB, 2MB, 1GB (`mem_fmt()`, mm/hugetlb_cgroup.c).
 pub(crate) fn size_name(size: Kib) -> String {
     match size.get() {
         kib if kib >= 1 << 20 => format!("{}GB", kib >> 20),
@@ -116,7 +136,7 @@ pub(crate) fn size_name(size: Kib) -> String {
     }
 }
 
-/// Reads a file that is too seldom needed to be kept open; `None` if it does not exist.
+/// Reads a file of `dir`; `None` if it does not exist.
 fn read_number<T>(
     dir: &OwnedFd,
     file: &str,
@@ -127,9 +147,8 @@ fn read_number<T>(
         Err(Errno::NOENT) => return Ok(None),
         Err(e) => return Err(Error::unreadable(file, e)),
     };
-    let mut text = Vec::new();
-    read_whole(opened, &mut text).map_err(|e| Error::unreadable(file, e))?;
-    parse(&text).map(Some).map_err(|e| Error::malformed(file, e))
+    let parsed = read_with(opened, parse).map_err(|e| Error::unreadable(file, e))?;
+    parsed.map(Some).map_err(|e| Error::malformed(file, e))
 }
 
 #[cfg(test)]

@@ -1,43 +1,46 @@
 //! The memory controller's files in one cgroup, by their names in both versions.
 
 use crate::error::{Error, escaped};
-use crate::kernel::procfs::READ;
+use crate::kernel::read::READ;
 use cgprocfs_core::parse::CgroupVersion;
 use rustix::fs::{Mode, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
+/// The open files of the memory controller in one cgroup.
 pub(crate) struct MemoryFiles {
     pub(crate) stat: OwnedFd,
-    /// The root of cgroup v2 has neither.
+    /// `None` in the root of cgroup v2, as is the limit.
     pub(crate) usage: Option<OwnedFd>,
     pub(crate) limit: Option<OwnedFd>,
+    /// Opened when they are needed first.
     pub(crate) swap: OnceLock<Option<SwapFiles>>,
 }
 
-/// v1: limit and usage of memory and swap together. v2: of swap.
+/// Limit and usage: on cgroup v1 of memory and swap together, on v2 of swap.
 pub(crate) struct SwapFiles {
     pub(crate) limit: OwnedFd,
-    /// Every kernel has it that has the limit; `None` is what a tree of files of v1 may lack.
+    /// Every kernel that has the limit has it; `None` only where a copied tree of cgroup v1 lacks it.
     pub(crate) usage: Option<OwnedFd>,
 }
 
-/// Names of the memory controller's files in one version.
-pub(crate) struct Names {
+/// The names of the memory controller's files in one version.
+pub(crate) struct FileNames {
     pub(crate) usage: &'static str,
     pub(crate) limit: &'static str,
     pub(crate) swap: [&'static str; 2],
 }
 
-pub(crate) const fn names(version: CgroupVersion) -> Names {
+/// The names in a version.
+pub(crate) const fn file_names(version: CgroupVersion) -> FileNames {
     match version {
-        CgroupVersion::V1 => Names {
+        CgroupVersion::V1 => FileNames {
             usage: "memory.usage_in_bytes",
             limit: "memory.limit_in_bytes",
             swap: ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"],
         },
-        CgroupVersion::V2 => Names {
+        CgroupVersion::V2 => FileNames {
             usage: "memory.current",
             limit: "memory.max",
             swap: ["memory.swap.max", "memory.swap.current"],
@@ -46,15 +49,15 @@ pub(crate) const fn names(version: CgroupVersion) -> Names {
 }
 
 impl MemoryFiles {
-    /// The controller is there if both usage and statistics are: without it a v2 cgroup still has
-    /// `memory.pressure`.
+    /// Opens the files; `None` where the controller is not enabled. It is enabled if both usage and statistics are there: a cgroup
+    /// of v2 has `memory.pressure` without it.
     pub(crate) fn open(
         version: CgroupVersion,
         is_root: bool,
         dir: &OwnedFd,
         path: &[u8],
     ) -> Result<Option<Self>, Error> {
-        let names = names(version);
+        let names = file_names(version);
         let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };
         let usage = open_file(dir, names.usage, path)?;
         let limit = open_file(dir, names.limit, path)?;

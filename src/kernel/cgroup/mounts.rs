@@ -3,9 +3,11 @@
 //! The mount table decides, controller by controller: a host may have some controllers on cgroup v1 and
 //! others on v2 (cgroups(7), "hybrid"), and nothing forces either to be below `/sys/fs/cgroup`.
 
-use super::paths::{Place, relative};
+use super::location::CgroupLocation;
+use super::paths::relative;
 use crate::error::{Error, escaped};
-use crate::kernel::procfs::{PATH_DIR, Procfs, READ, read_whole};
+use crate::kernel::procfs::Procfs;
+use crate::kernel::read::{PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::mountinfo::{Mount, mounts};
@@ -16,7 +18,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// The hierarchies of the controllers that are read.
+/// The mounted hierarchies, by the controllers that are read.
 pub struct CgroupMounts {
     /// Has the memory controller.
     pub memory: Hierarchy,
@@ -26,17 +28,17 @@ pub struct CgroupMounts {
     pub cpu: Option<Hierarchy>,
     /// Has the cpuset controller.
     pub cpuset: Option<Hierarchy>,
-    /// Accounts for processor time: the cpuacct controller of cgroup v1, or any hierarchy of v2.
+    /// Accounts for CPU time: the cpuacct controller of cgroup v1, or any hierarchy of v2.
     pub cpuacct: Option<Hierarchy>,
-    /// Has the freezer of cgroup v1; that of v2 takes no controller.
+    /// Has the freezer controller of cgroup v1; freezing on v2 needs no controller.
     pub freezer: Option<Hierarchy>,
     /// Accounts for block devices: the blkio controller of v1, the io controller of v2.
     pub io: Option<Hierarchy>,
-    /// Tells of pressure: any hierarchy of v2.
+    /// Has pressure stall information: any hierarchy of v2.
     pub pressure: Option<Hierarchy>,
 }
 
-/// Why there is nothing to read.
+/// Why no memory controller was found.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupMountsError {
     /// Neither cgroup version offers the memory controller here.
@@ -51,31 +53,32 @@ pub enum CgroupMountsError {
 
 /// One mounted cgroup hierarchy, seen as the home of one controller.
 pub struct Hierarchy {
-    /// Interface of the hierarchy.
+    /// The version of the hierarchy's interface.
     pub version: CgroupVersion,
     /// The controller that it is used for.
     pub controller: &'static str,
     /// Where it is mounted.
     pub mount_point: PathBuf,
-    /// Which cgroup of the hierarchy is at the mount point; `/` but inside containers.
+    /// Which cgroup of the hierarchy is at the mount point; `/` except inside containers.
     pub(crate) mount_root: Vec<u8>,
-    /// The mount point.
+    /// The directory at the mount point.
     pub(crate) dir: OwnedFd,
     /// Whether the mount point is the root of the whole hierarchy, which belongs to the host.
     pub(crate) is_hierarchy_root: bool,
-    /// Whether a cgroup's `oom_kill` leaves out those below: on v1, and on v2 where it is mounted so.
+    /// Whether a cgroup's `oom_kill` leaves out the cgroups below it: on v1, and on v2 with the mount option
+    /// `memory_localevents`.
     pub(crate) events_are_local: bool,
 }
 
 impl CgroupMounts {
-    /// All of them; one that has several controllers more than once.
+    /// All hierarchies; one that has several controllers comes more than once.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Hierarchy> {
         let of_cpu = [&self.cpu, &self.cpuset, &self.cpuacct, &self.freezer];
         let others = [&self.hugetlb, &self.io, &self.pressure];
         std::iter::once(&self.memory).chain(of_cpu.into_iter().chain(others).flatten())
     }
 
-    /// Finds the hierarchies in the mount table of the system below `root`, `/` but in tests.
+    /// Finds the hierarchies in the mount table of the system below `root`, `/` except in tests.
     ///
     /// # Errors
     /// Where there is no memory controller, or the mount table can't be read.
@@ -101,8 +104,8 @@ impl CgroupMounts {
     }
 }
 
-/// The initial cgroup namespace has a constant number (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h).
-/// Kernels before 4.6 have no others.
+/// Whether this process is in the initial cgroup namespace, which has a constant number (`PROC_CGROUP_INIT_INO`,
+/// include/linux/proc_ns.h). Kernels before 4.6 have no others.
 fn in_host_cgroup_namespace(procfs: &Procfs) -> bool {
     const INITIAL: u64 = 0xEFFF_FFFB;
     procfs.own_namespace_id("ns/cgroup").is_none_or(|number| number == INITIAL)
@@ -130,14 +133,13 @@ impl Hierarchy {
         let dir = rustix::fs::open(&path, PATH_DIR, Mode::empty()).ok()?;
         let version = if mount.fs_type == b"cgroup" { CgroupVersion::V1 } else { CgroupVersion::V2 };
         if version == CgroupVersion::V2 {
-            let mut text = Vec::new();
             let file = openat(&dir, "cgroup.controllers", READ, Mode::empty()).ok()?;
-            read_whole(file, &mut text).ok()?;
-            let mut offered = text.trim_ascii().split(|&b| b == b' ');
-            // These it does without any controller (cgroup-v2.rst, "CPU Interface Files").
-            if !matches!(controller, "cpuacct" | "pressure")
-                && !offered.any(|name| name == controller.as_bytes())
-            {
+            let is_offered = |text: &[u8]| {
+                text.trim_ascii().split(|&b| b == b' ').any(|name| name == controller.as_bytes())
+            };
+            let is_offered = read_with(file, is_offered).ok()?;
+            // cgroup v2 has these files without any controller (cgroup-v2.rst, "CPU Interface Files").
+            if !matches!(controller, "cpuacct" | "pressure") && !is_offered {
                 return None;
             }
         } else if accessat(&dir, "cgroup.procs", rustix::fs::Access::EXISTS, AtFlags::empty()).is_err() {
@@ -161,7 +163,7 @@ impl Hierarchy {
         })
     }
 
-    /// The hierarchy of v1 that has `controller`.
+    /// A hierarchy of v1 that has `controller`, at `/`.
     #[cfg(test)]
     pub(crate) fn for_test(controller: &'static str) -> Self {
         Self {
@@ -175,15 +177,15 @@ impl Hierarchy {
         }
     }
 
-    /// Whether all of the hierarchy can be seen, as the daemon needs.
+    /// Whether the whole hierarchy can be seen, as the daemon needs.
     #[must_use]
     pub fn is_fully_visible(&self) -> bool {
         self.is_hierarchy_root && self.mount_root == b"/"
     }
 
-    /// The way to a cgroup from the mount point.
-    pub(crate) fn place<'p>(&'p self, path: &'p [u8]) -> Place<'p> {
-        (self.dir.as_fd(), relative(path))
+    /// The location of a cgroup from the mount point.
+    pub(crate) fn locate<'p>(&'p self, cgroup: &'p [u8]) -> CgroupLocation<'p> {
+        CgroupLocation { cgroup, base: self.dir.as_fd(), path: relative(cgroup) }
     }
 
     /// A process's path in this hierarchy, relative to the mount point but with a leading slash, from the

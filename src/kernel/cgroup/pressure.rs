@@ -1,25 +1,23 @@
-//! Files of pressure that stay open to be looked at again and again.
+//! Files of pressure stall information that stay open to be polled.
 
 use super::mounts::CgroupMounts;
-use super::paths::relative;
-use super::raw_files::no_account;
+use super::raw_files::missing_pressure;
 use crate::error::{Error, escaped};
 use crate::kernel::host::files::HostFiles;
 use crate::kernel::identity::caller::Caller;
-use crate::kernel::procfs::READ;
+use crate::kernel::read::READ;
 use cgprocfs_core::snapshot::{CgroupFile, HostFile};
-use rustix::fs::{Mode, openat};
 use rustix::io::{Errno, pread};
 use std::os::fd::OwnedFd;
 
-/// One of them.
+/// An open file of pressure stall information.
 pub struct PressureFile(OwnedFd);
 
 impl PressureFile {
-    /// What it says now.
+    /// Reads the pressure as it is now.
     ///
     /// # Errors
-    /// ENODEV where its cgroup was removed.
+    /// ENODEV if its cgroup was removed.
     pub fn read(&self) -> Result<Vec<u8>, Errno> {
         let mut text = vec![0; 512];
         let length = pread(&self.0, &mut text[..], 0)?;
@@ -27,7 +25,7 @@ impl PressureFile {
         Ok(text)
     }
 
-    /// That of the container's cgroup; `None` where it has no cgroup of v2.
+    /// Opens that of the container's cgroup; `None` if it has no cgroup of v2.
     pub(crate) fn of_container(
         cgroup_mounts: &CgroupMounts,
         caller: &Caller<'_>,
@@ -41,17 +39,17 @@ impl PressureFile {
         };
         let Some(hierarchy) = &cgroup_mounts.pressure else { return Ok(None) };
         let Some(container) = caller.container_in(hierarchy)? else { return Ok(None) };
-        match openat(&hierarchy.dir, relative(container).join(name), READ, Mode::empty()) {
+        match hierarchy.locate(container).open(name) {
             Ok(file) => Ok(Some(Self(file))),
-            Err(Errno::NOENT) => no_account(hierarchy, container).map(|()| None),
+            Err(Errno::NOENT) => missing_pressure(hierarchy, container).map(|()| None),
             Err(e) => Err(Error::unreadable(format!("{}/{name}", escaped(container)), e)),
         }
     }
 
-    /// The host's.
-    pub(crate) fn of_host(host: &HostFiles, native: HostFile) -> Result<Self, Error> {
-        let unreadable = |e| Error::unreadable(format!("/{}", native.path()), e);
-        let below = native.path().strip_prefix("proc/").ok_or_else(|| unreadable(Errno::NOENT))?;
+    /// Opens that of the host.
+    pub(crate) fn of_host(host: &HostFiles, file: HostFile) -> Result<Self, Error> {
+        let unreadable = |e| Error::unreadable(format!("/{}", file.path()), e);
+        let below = file.path().strip_prefix("proc/").ok_or_else(|| unreadable(Errno::NOENT))?;
         host.proc.open(below, READ).map(Self).map_err(unreadable)
     }
 }

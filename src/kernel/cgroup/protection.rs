@@ -1,11 +1,11 @@
-//! Page cache that reclaim passes by, because `memory.min` of cgroup v2 protects it.
+//! Page cache that reclaim passes over because `memory.min` of cgroup v2 protects it.
 //!
 //! Where a cgroup is at its limit the kernel reclaims below it, but not from a child that uses no more than
 //! its `memory.min` (`mem_cgroup_calculate_protection()`, `mm/memcontrol.c`): what such a child has cached,
 //! nobody else can have. `memory.low` gives way before the kernel kills, so that it does not count here.
 
 use crate::error::{Error, escaped};
-use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
+use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use crate::sys;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
@@ -13,138 +13,134 @@ use cgprocfs_core::parse::counter::{limit, usage};
 use cgprocfs_core::parse::memory_stat::memory_stat;
 use cgprocfs_core::units::Bytes;
 use parking_lot::Mutex;
-use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{Dir, FileType, Mode, fstat, openat};
 use std::ffi::CString;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long it is remembered which children have a `memory.min`.
-const VALID: Duration = Duration::from_secs(1);
-/// To look at all children takes no more than this part of a processor: a tenant may make many.
-const SHARE: u32 = 100;
-/// But what was seen is not used for longer, however many there are.
-const LONGEST: Duration = Duration::from_secs(30);
-/// Of so many protected children what they use is read for each answer, of more only as often as all children are looked at.
-const FEW: usize = 16;
-/// No serving thread looks at more children than so many.
-const MANY: u64 = 64;
+/// How long a scan is valid at least.
+const MIN_VALIDITY: Duration = Duration::from_secs(1);
+/// A scan is valid this many times as long as it took, so that scanning takes no more than one hundredth of a CPU: a tenant may make
+/// any number of children.
+const VALIDITY_PER_SCAN_TIME: u32 = 100;
+/// How long a scan is valid at most, however long it took; and how much longer a serving thread uses it.
+const MAX_VALIDITY: Duration = Duration::from_secs(30);
+/// Up to how many protected children have their usage read for each answer. The usage of more is read only with each scan.
+const MAX_READ_PER_ANSWER: usize = 16;
+/// How many children a serving thread scans at most.
+const MAX_CHILDREN_WHEN_SERVING: u64 = 64;
 
 /// The children of one limited cgroup that have a `memory.min`.
 #[derive(Default)]
 pub(crate) struct Protected {
-    /// What was seen last, and until when it is good enough.
-    seen: Mutex<Option<(Arc<Seen>, Instant)>>,
-    /// Held by who looks.
-    looking: Mutex<()>,
+    /// The last scan, and until when it is recent enough.
+    scanned: Mutex<Option<(Arc<Scan>, Instant)>>,
+    /// Held by the thread that scans.
+    scanning: Mutex<()>,
 }
 
-enum Seen {
-    /// Names, and how much is protected at most.
+/// What a scan of all children has found.
+enum Scan {
+    /// The names, and how much is protected at most.
     Few(Vec<(CString, Bytes)>),
-    /// What is protected of each child, by the hash of its name. One of them is the reader's.
+    /// What is protected of each child, by the hash of its name. One of them may be the reader's.
     Many(Vec<(u64, Bytes)>, RandomState),
 }
 
 impl Protected {
-    /// The reclaimable memory of the children of `parent` that its reclaim can't have. `path` is the
-    /// parent's, for messages. The child that the reader is in has to be left out by its name, `reader`: as
-    /// it grows, it grows out of its protection.
+    /// The reclaimable memory of the children of `parent` that its reclaim can't have. `path` is the parent's, for messages. The
+    /// child that the reader is in, of the name `readers_child`, is left out: as it grows, it grows out of its protection.
     ///
-    /// A child's own children share its protection, as the mount option `memory_recursiveprot` has it, which
+    /// A child's own children are taken to share its protection, as with the mount option `memory_recursiveprot`, which
     /// systemd sets everywhere.
     ///
     /// # Errors
-    /// [`Error::TakesLong`] where there are many children to look at, unless whoever waits `may_take_long`.
+    /// [`Error::TakesLong`] if there are many children to scan, unless the caller `may_take_long`.
     pub(crate) fn bytes(
         &self,
         parent: &OwnedFd,
         path: &[u8],
-        reader: &[u8],
+        readers_child: &[u8],
         may_take_long: bool,
-        buffer: &mut Vec<u8>,
     ) -> Result<Bytes, Error> {
-        match &*self.seen(parent, path, may_take_long, buffer)? {
-            Seen::Few(children) => {
+        match &*self.scan(parent, path, may_take_long)? {
+            Scan::Few(children) => {
                 let mut sum = Bytes::ZERO;
-                for (name, minimum) in children.iter().filter(|(name, _)| name.as_bytes() != reader) {
-                    sum = sum + of_child(parent, path, name, *minimum, buffer)?.unwrap_or_default();
+                for (name, minimum) in children.iter().filter(|(name, _)| name.as_bytes() != readers_child) {
+                    sum = sum + protected_of(parent, path, name, *minimum)?.unwrap_or_default();
                 }
                 Ok(sum)
             }
-            Seen::Many(children, hasher) => {
-                let reader = hasher.hash_one(reader);
-                Ok(children.iter().filter(|(name, _)| *name != reader).map(|(_, bytes)| *bytes).sum())
+            Scan::Many(children, hasher) => {
+                let readers_child = hasher.hash_one(readers_child);
+                Ok(children.iter().filter(|(name, _)| *name != readers_child).map(|(_, bytes)| *bytes).sum())
             }
         }
     }
 
-    fn seen(
-        &self,
-        parent: &OwnedFd,
-        path: &[u8],
-        may_take_long: bool,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Arc<Seen>, Error> {
+    fn scan(&self, parent: &OwnedFd, path: &[u8], may_take_long: bool) -> Result<Arc<Scan>, Error> {
         let known_for = |longer: Duration| {
-            let seen = self.seen.lock();
-            seen.as_ref().map(|(seen, until)| (Arc::clone(seen), Instant::now() < *until + longer))
+            let scanned = self.scanned.lock();
+            scanned.as_ref().map(|(scan, until)| (Arc::clone(scan), Instant::now() < *until + longer))
         };
         let known = || known_for(Duration::ZERO);
         let takes_long = || Error::TakesLong(escaped(path));
         match known() {
-            Some((seen, true)) => return Ok(seen),
+            Some((scan, true)) => return Ok(scan),
             // Directories of kernfs have a link for each child.
-            _ if !may_take_long && fstat(parent).is_ok_and(|stat| stat.st_nlink > MANY + 2) => {
-                // Who may take long has time to renew it.
-                return match known_for(LONGEST) {
-                    Some((seen, true)) => Ok(seen),
+            _ if !may_take_long
+                && fstat(parent).is_ok_and(|stat| stat.st_nlink > MAX_CHILDREN_WHEN_SERVING + 2) =>
+            {
+                // A thread that may take long will scan anew.
+                return match known_for(MAX_VALIDITY) {
+                    Some((scan, true)) => Ok(scan),
                     _ => Err(takes_long()),
                 };
             }
             _ => {}
         }
-        // Containers share the levels above them, and who looks there may be in no hurry.
-        let looking = self.looking.try_lock();
-        let _looking = match (looking, known()) {
-            (Some(looking), _) => looking,
-            (None, Some((seen, _))) => return Ok(seen),
-            (None, None) if may_take_long => self.looking.lock(),
+        // Containers share the levels above them, and the thread that scans there may be in no hurry.
+        let scanning = self.scanning.try_lock();
+        let _scanning = match (scanning, known()) {
+            (Some(scanning), _) => scanning,
+            (None, Some((scan, _))) => return Ok(scan),
+            (None, None) if may_take_long => self.scanning.lock(),
             (None, None) => return Err(takes_long()),
         };
-        if let Some((seen, true)) = known() {
-            return Ok(seen);
+        if let Some((scan, true)) = known() {
+            return Ok(scan);
         }
         let before = sys::thread_time();
-        let seen = Arc::new(look(parent, path, buffer)?);
-        let pause = ((sys::thread_time().saturating_sub(before)) * SHARE).clamp(VALID, LONGEST);
-        *self.seen.lock() = Some((Arc::clone(&seen), Instant::now() + pause));
-        Ok(seen)
+        let scan = Arc::new(scan_children(parent, path)?);
+        let validity = ((sys::thread_time().saturating_sub(before)) * VALIDITY_PER_SCAN_TIME)
+            .clamp(MIN_VALIDITY, MAX_VALIDITY);
+        *self.scanned.lock() = Some((Arc::clone(&scan), Instant::now() + validity));
+        Ok(scan)
     }
 }
 
-/// Looks at all children.
-fn look(parent: &OwnedFd, path: &[u8], buffer: &mut Vec<u8>) -> Result<Seen, Error> {
-    let children = with_minimum(parent, path, buffer)?;
-    if children.len() <= FEW {
-        return Ok(Seen::Few(children));
+/// Scans all children.
+fn scan_children(parent: &OwnedFd, path: &[u8]) -> Result<Scan, Error> {
+    let children = protected_children(parent, path)?;
+    if children.len() <= MAX_READ_PER_ANSWER {
+        return Ok(Scan::Few(children));
     }
     let hasher = RandomState::new();
     let mut many = Vec::with_capacity(children.len());
     for (name, minimum) in children {
-        if let Some(bytes) = of_child(parent, path, &name, minimum, buffer)? {
+        if let Some(bytes) = protected_of(parent, path, &name, minimum)? {
             many.push((hasher.hash_one(name.as_bytes()), bytes));
         }
     }
-    Ok(Seen::Many(many, hasher))
+    Ok(Scan::Many(many, hasher))
 }
 
 /// The children that have a `memory.min`, and how much that is.
-fn with_minimum(parent: &OwnedFd, path: &[u8], buffer: &mut Vec<u8>) -> Result<Vec<(CString, Bytes)>, Error> {
+fn protected_children(parent: &OwnedFd, path: &[u8]) -> Result<Vec<(CString, Bytes)>, Error> {
     let unreadable = |e| Error::of_cgroup(path, e);
-    let list = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = openat(parent, ".", list, Mode::empty()).map_err(unreadable)?;
+    let directory = openat(parent, ".", LIST_DIR, Mode::empty()).map_err(unreadable)?;
     let mut children = Vec::new();
     for entry in Dir::new(directory).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -153,10 +149,10 @@ fn with_minimum(parent: &OwnedFd, path: &[u8], buffer: &mut Vec<u8>) -> Result<V
             continue;
         }
         let child = Child { parent, path, name };
-        // One that makes no sense is no promise.
+        // A malformed one protects nothing.
         let minimum = |text: &[u8]| Ok(limit(text).unwrap_or(Some(Bytes::ZERO)));
-        let minimum = child.read("memory.min", buffer, minimum)?;
-        // A limit of "max" is none, a protection of "max" is for all there is.
+        let minimum = child.read("memory.min", minimum)?;
+        // A limit of "max" is no limit; a protection of "max" covers everything.
         match minimum.map(|minimum| minimum.unwrap_or(Bytes::new(u64::MAX))) {
             None | Some(Bytes::ZERO) => {}
             Some(minimum) => children.push((name.to_owned(), minimum)),
@@ -165,23 +161,23 @@ fn with_minimum(parent: &OwnedFd, path: &[u8], buffer: &mut Vec<u8>) -> Result<V
     Ok(children)
 }
 
-/// `None`: the child is gone.
-fn of_child(
+/// How much reclaimable memory of a child is protected; `None` if the child is gone.
+fn protected_of(
     parent: &OwnedFd,
     path: &[u8],
     name: &CString,
     minimum: Bytes,
-    buffer: &mut Vec<u8>,
 ) -> Result<Option<Bytes>, Error> {
     let child = Child { parent, path, name };
-    let stat = child.read("memory.stat", buffer, |text| memory_stat(CgroupVersion::V2, text))?;
-    // One that makes no sense has drifted below 0.
-    let used = child.read("memory.current", buffer, |text| Ok(usage(text).unwrap_or_default()))?;
+    let stat = child.read("memory.stat", |text| memory_stat(CgroupVersion::V2, text))?;
+    // A malformed usage has drifted below 0.
+    let used = child.read("memory.current", |text| Ok(usage(text).unwrap_or_default()))?;
     let (Some(stat), Some(used)) = (stat, used) else { return Ok(None) };
     let unprotected = used - minimum;
     Ok(Some(stat.reclaimable() - unprotected))
 }
 
+/// A child of a cgroup.
 struct Child<'a> {
     parent: &'a OwnedFd,
     path: &'a [u8],
@@ -189,25 +185,24 @@ struct Child<'a> {
 }
 
 impl Child<'_> {
-    /// Reads a file; `None` where the child, or the controller in it, is gone.
+    /// Reads a file; `None` if the child, or the controller in it, is gone.
     fn read<T>(
         &self,
         file: &str,
-        buffer: &mut Vec<u8>,
         parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
     ) -> Result<Option<T>, Error> {
-        let shown = || format!("{}/{}/{file}", escaped(self.path), escaped(self.name.to_bytes()));
-        let read = |buffer: &mut Vec<u8>| {
+        let path = || format!("{}/{}/{file}", escaped(self.path), escaped(self.name.to_bytes()));
+        let read = || {
             let directory = openat(self.parent, self.name, PATH_DIR, Mode::empty())?;
-            read_whole(openat(directory, file, READ, Mode::empty())?, buffer)
+            read_with(openat(directory, file, READ, Mode::empty())?, parse)
         };
-        match read(buffer) {
-            Ok(()) => parse(buffer).map(Some).map_err(|e| Error::malformed(shown(), e)),
-            // Gone, or closed to us by its owner, who can't hurt others by that.
+        match read() {
+            Ok(parsed) => parsed.map(Some).map_err(|e| Error::malformed(path(), e)),
+            // It is gone, or its owner has closed it to us, which harms nobody else.
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENODEV | libc::EACCES)) => {
                 Ok(None)
             }
-            Err(e) => Err(Error::unreadable(shown(), e)),
+            Err(e) => Err(Error::unreadable(path(), e)),
         }
     }
 }

@@ -1,27 +1,19 @@
-//! Files of a container's cgroup that are read as they are, and not kept open.
+//! Files of a container's cgroup whose text views parse themselves.
 
+use super::context::ReadContext;
 use super::events;
-use super::mounts::{CgroupMounts, Hierarchy};
-use super::paths::Place;
+use super::mounts::Hierarchy;
 use crate::error::{Error, escaped};
-use crate::kernel::identity::caller::Caller;
-use crate::kernel::procfs::{PATH_DIR, READ, read_whole};
-use crate::rate_limited_log::{odd_counter, odd_value};
+use crate::rate_limited_log::odd_counter;
 use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::flat_keyed::{count_of, odd_keys};
 use cgprocfs_core::parse::io_stat::odd_words;
-use cgprocfs_core::snapshot::CgroupFile;
-use rustix::fs::{AtFlags, Mode, openat, statat};
+use cgprocfs_core::snapshot::{CgroupFile, RawFile};
 use rustix::io::Errno;
 
-/// Reads one; `None` where the container has none.
-pub(crate) fn text_of(
-    cgroup_mounts: &CgroupMounts,
-    caller: &Caller<'_>,
-    file: CgroupFile,
-    buffer: &mut Vec<u8>,
-) -> Result<Option<Vec<u8>>, Error> {
+/// Reads a file; `None` if the container has no such file.
+pub(crate) fn read_raw(context: ReadContext<'_>, file: CgroupFile) -> Result<Option<RawFile>, Error> {
+    let ReadContext { cgroup_mounts, caller, .. } = context;
     let (hierarchy, names) = match file {
         CgroupFile::PressureCpu => (cgroup_mounts.pressure.as_ref(), [&["cpu.pressure"][..]; 2]),
         CgroupFile::PressureMemory => (cgroup_mounts.pressure.as_ref(), [&["memory.pressure"][..]; 2]),
@@ -46,49 +38,46 @@ pub(crate) fn text_of(
     };
     let mut text = Vec::new();
     for name in names {
-        let read = read(container, hierarchy.place(container), name, buffer, |part| {
+        let read = hierarchy.locate(container).read(name, |part| {
             text.extend_from_slice(part);
             Ok(())
         });
         if read?.is_none() {
             return match file {
                 CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => {
-                    no_account(hierarchy, container).map(|()| None)
+                    missing_pressure(hierarchy, container).map(|()| None)
                 }
                 CgroupFile::MemoryStat | CgroupFile::MemoryEvents | CgroupFile::Io => Ok(None),
             };
         }
     }
-    note_odd(file, container, &text);
+    log_odd(file, container, &text);
     if file == CgroupFile::MemoryEvents && hierarchy.events_are_local {
         add_kills_below(hierarchy, container, caller.may_take_long, &mut text)?;
     }
-    Ok(Some(text))
+    Ok(Some(RawFile { version: hierarchy.version, text }))
 }
 
-/// Says which counters of a view's make no sense, if some do.
-pub(crate) fn note_odd(file: CgroupFile, container: &[u8], text: &[u8]) {
-    let note = |name: &str, odd: &[u8]| odd_counter(container, name, odd);
+/// Logs the malformed counters of a file.
+pub(crate) fn log_odd(file: CgroupFile, container: &[u8], text: &[u8]) {
+    let log = |name: &str, odd: &[u8]| odd_counter(container, name, odd);
     let of_io = |word: &[u8]| if word.contains(&b'=') { "io.stat" } else { "blkio.throttle.*" };
     match file {
-        CgroupFile::MemoryStat => odd_keys(text).for_each(|key| note("memory.stat", key)),
-        CgroupFile::MemoryEvents => odd_keys(text).for_each(|key| note("memory.events", key)),
-        CgroupFile::Io => odd_words(text).for_each(|word| note(of_io(word), word)),
+        CgroupFile::MemoryStat => odd_keys(text).for_each(|key| log("memory.stat", key)),
+        CgroupFile::MemoryEvents => odd_keys(text).for_each(|key| log("memory.events", key)),
+        CgroupFile::Io => odd_words(text).for_each(|word| log(of_io(word), word)),
         CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => {}
     }
 }
 
-/// A cgroup's events may be its own alone: those of the cgroups below, as far as they are still there, are the container's,
-/// too.
+/// Adds the OOM kills of the cgroups below the container, as far as these still exist, where a cgroup counts its own alone.
 fn add_kills_below(
     hierarchy: &Hierarchy,
     container: &[u8],
     may_take_long: bool,
     text: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let place = hierarchy.place(container);
-    let directory = openat(place.0, place.1, PATH_DIR, Mode::empty());
-    let directory = directory.map_err(|e| Error::of_cgroup(container, e))?;
+    let directory = hierarchy.locate(container).open_dir()?;
     let below = events::kills_below(hierarchy.version, &directory, may_take_long);
     let Some(below) = below.map_err(|e| Error::of_cgroup(container, e))? else {
         return Err(Error::TakesLong(escaped(container)));
@@ -100,48 +89,16 @@ fn add_kills_below(
     Ok(())
 }
 
-/// Reads a file of the cgroup at `place` that is not kept open; `None` if there is none.
-pub(crate) fn read<T>(
-    cgroup: &[u8],
-    place: Place<'_>,
-    name: &str,
-    buffer: &mut Vec<u8>,
-    parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
-) -> Result<Option<T>, Error> {
-    let path = || format!("{}/{name}", escaped(cgroup));
-    let file = match openat(place.0, place.1.join(name), READ, Mode::empty()) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(e) => return Err(Error::unreadable(path(), e)),
-    };
-    read_whole(file, buffer).map_err(|e| Error::unreadable(path(), e))?;
-    parse(buffer).map(Some).map_err(|e| Error::malformed(path(), e))
-}
-
-/// Likewise; `None` also where it makes no sense, which is said in the log.
-pub(crate) fn read_sound<T>(
-    cgroup: &[u8],
-    place: Place<'_>,
-    name: &str,
-    buffer: &mut Vec<u8>,
-    parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
-) -> Result<Option<T>, Error> {
-    match read(cgroup, place, name, buffer, parse) {
-        Err(Error::Malformed { .. }) => {
-            odd_value(cgroup, name);
-            Ok(None)
-        }
-        read => read,
-    }
-}
-
-/// Why a cgroup has no file of pressure. The kernel keeps no account of one whose `cgroup.pressure` is 0, and a reader is told
-/// what it would be told of the kernel's own file; else it keeps none of any cgroup, and the container's is not known.
-pub(crate) fn no_account(hierarchy: &Hierarchy, cgroup: &[u8]) -> Result<(), Error> {
-    let place = hierarchy.place(cgroup);
-    match read(cgroup, place, "cgroup.pressure", &mut Vec::new(), |text| Ok(text.trim_ascii() == b"0"))? {
+/// Finds out why a cgroup has no file of pressure.
+///
+/// # Errors
+/// ENOENT if `cgroup.pressure` is 0, which removes the files of this cgroup: a reader is told what it would be told of the
+/// kernel's own file. Otherwise the kernel has pressure of no cgroup, which is no error.
+pub(crate) fn missing_pressure(hierarchy: &Hierarchy, cgroup: &[u8]) -> Result<(), Error> {
+    let location = hierarchy.locate(cgroup);
+    match location.read("cgroup.pressure", |text| Ok(text.trim_ascii() == b"0"))? {
         Some(true) => Err(Error::Errno(Errno::NOENT)),
         Some(false) => Ok(()),
-        None => statat(place.0, place.1, AtFlags::empty()).map(drop).map_err(|e| Error::of_cgroup(cgroup, e)),
+        None => location.status().map(drop).map_err(|e| Error::of_cgroup(cgroup, e)),
     }
 }

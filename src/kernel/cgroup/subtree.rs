@@ -1,11 +1,12 @@
-//! Who is in a cgroup and in all below it.
+//! The processes or threads in a cgroup and in all cgroups below it.
 
+use super::id::CgroupRef;
 use super::mounts::Hierarchy;
 use crate::error::{Error, escaped};
-use crate::kernel::procfs::{PATH_DIR, READ};
+use crate::kernel::read::{LIST_DIR, PATH_DIR, READ};
 use cgprocfs_core::parse::decimal;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, fstat, openat, statat};
+use rustix::fs::{Dir, FileType, Mode, Stat, fstat, openat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -13,52 +14,54 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// No deeper is looked: who nests so deeply wants us to be slow.
-const MOST_LEVELS: usize = 64;
+/// How deep the walk goes: whoever nests more deeply wants it to be slow.
+const MAX_DEPTH: usize = 64;
 
-/// The ids that a file of each of these cgroups lists.
+/// The ids that a file lists in each of the cgroups.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ids {
-    /// Those of a higher cgroup come before those of a lower one.
+    /// The ids, those of a higher cgroup before those of a lower one.
     pub(crate) ids: Vec<u32>,
-    /// Whether these are all there are.
+    /// Whether these are all.
     pub(crate) are_all: bool,
 }
 
-/// How much is looked at, at most.
+/// How much of a subtree is read at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
+    /// In how many cgroups the file is read.
     pub(crate) cgroups: usize,
-    /// No further cgroup is looked at once there are so many.
+    /// After how many ids no further cgroup is read.
     pub(crate) ids: usize,
 }
 
-/// Lists the ids in `file` of the cgroup of that number at `path`, and of those below it.
+/// Lists the ids in `file` of a cgroup and of those below it.
 ///
 /// # Errors
-/// [`Error::CgroupGone`] if it is not there any more.
+/// [`Error::CgroupGone`] if the cgroup is not at its path any more.
 pub(crate) fn ids(
     hierarchy: &Hierarchy,
-    (number, path): (u64, &[u8]),
+    cgroup: CgroupRef<'_>,
     file: &str,
     bounds: Bounds,
 ) -> Result<Ids, Error> {
+    let CgroupRef { id, path } = cgroup;
     let gone = || Error::CgroupGone(escaped(path));
     let unreadable = |e: Errno| match e {
         Errno::NOENT | Errno::NODEV => gone(),
         e => Error::unreadable(escaped(path), e),
     };
-    let (directory, path) = hierarchy.place(path);
+    let location = hierarchy.locate(path);
     let mut walk = Walk::new(file, bounds);
-    walk.add_ids(directory, &path.join(file)).map_err(unreadable)?;
-    // If the name leads there now, it did so before: no other cgroup ever gets that number.
-    let status = statat(directory, path, AtFlags::empty()).map_err(unreadable)?;
-    if status.st_ino != number {
+    walk.add_ids(location.base, &location.path.join(file)).map_err(unreadable)?;
+    // If the path leads there now, it did so before: no other cgroup ever gets that id.
+    let status = location.status().map_err(unreadable)?;
+    if status.st_ino != id.get() {
         return Err(gone());
     }
     if has_children(&status) {
-        let top = openat(directory, path, PATH_DIR, Mode::empty()).map_err(unreadable)?;
-        if fstat(&top).map_err(unreadable)?.st_ino != number {
+        let top = openat(location.base, location.path, PATH_DIR, Mode::empty()).map_err(unreadable)?;
+        if fstat(&top).map_err(unreadable)?.st_ino != id.get() {
             return Err(gone());
         }
         walk.below(&top).map_err(unreadable)?;
@@ -66,11 +69,13 @@ pub(crate) fn ids(
     Ok(walk.found)
 }
 
+/// A walk through the cgroups below one, breadth first.
 struct Walk<'f> {
     file: &'f str,
     bounds: Bounds,
+    /// How many cgroups were found.
     seen: usize,
-    /// The paths of those to come, from the top.
+    /// The paths, from the top, of the cgroups that are still to be read.
     waiting: VecDeque<Vec<u8>>,
     found: Ids,
 }
@@ -81,7 +86,7 @@ impl<'f> Walk<'f> {
         Self { file, bounds, seen: 1, waiting: VecDeque::new(), found }
     }
 
-    /// Goes through all that is below the top.
+    /// Reads all cgroups below `top`.
     fn below(&mut self, top: &OwnedFd) -> rustix::io::Result<()> {
         self.add_children(top, b"")?;
         while let Some(path) = self.waiting.pop_front() {
@@ -90,7 +95,7 @@ impl<'f> Walk<'f> {
                 break;
             }
             match openat(top, OsStr::from_bytes(&path), PATH_DIR, Mode::empty()) {
-                // It goes while we look.
+                // It was removed meanwhile.
                 Err(Errno::NOENT | Errno::NODEV) => {}
                 Err(Errno::NAMETOOLONG) => self.found.are_all = false,
                 opened => {
@@ -107,11 +112,11 @@ impl<'f> Walk<'f> {
 
     fn add_children(&mut self, directory: &OwnedFd, path: &[u8]) -> rustix::io::Result<()> {
         let depth = if path.is_empty() { 0 } else { path.split(|&byte| byte == b'/').count() };
-        if depth >= MOST_LEVELS {
+        if depth >= MAX_DEPTH {
             self.found.are_all = false;
             return Ok(());
         }
-        let listed = match openat(directory, ".", READ | OFlags::DIRECTORY, Mode::empty()) {
+        let listed = match openat(directory, ".", LIST_DIR, Mode::empty()) {
             Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
             listed => listed?,
         };
@@ -137,25 +142,27 @@ impl<'f> Walk<'f> {
             Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
             file => file?,
         };
-        // A threaded cgroup of v2 lists no processes, and one that has gone meanwhile lists nothing.
-        let Ok(text) = read_whole(&file) else { return Ok(()) };
+        // A threaded cgroup of v2 can't list processes, and one that was removed meanwhile lists nothing.
+        let Ok(text) = read_list(&file) else { return Ok(()) };
         let listed = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()?.try_into().ok());
-        // 0 is one of another pid namespace.
+        // 0 stands for a process of another pid namespace.
         self.found.ids.extend(listed.filter(|&id: &u32| id != 0));
         Ok(())
     }
 }
 
-/// By the directory's own count, which is two and one for each (`kernfs_refresh_inode()`, fs/kernfs/inode.c); most
-/// containers have none, and are spared a listing.
+/// Whether a cgroup has children, by the links of its directory: two, and one for each child (`kernfs_refresh_inode()`,
+/// fs/kernfs/inode.c). Most containers have none, which saves a listing.
 fn has_children(directory: &Stat) -> bool {
     directory.st_nlink != 2
 }
 
-/// All there is to read. Without the two calls by which the standard library asks first how much that is, kernfs doesn't
-/// know, and mostly without the one that finds the end: as many lines as fit into a page, and what is read into, are read at
-/// once (`seq_read_iter()`, fs/seq_file.c).
-fn read_whole(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+/// Reads a list to its end.
+///
+/// It saves the two system calls by which the standard library asks for the length first, which kernfs does not know, and mostly
+/// the one that finds the end: the kernel hands out as many lines at once as fit into a page and into the buffer
+/// (`seq_read_iter()`, fs/seq_file.c).
+fn read_list(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
     let mut text = Vec::with_capacity(4096);
     loop {
         let room = text.capacity() - text.len();
@@ -201,7 +208,7 @@ mod tests {
         assert!(listed(dir.path(), Bounds { cgroups: 4, ..ALL }).are_all);
     }
 
-    /// The kernel gives out a page at a time, however much is asked for.
+    /// The kernel hands out a page at a time, however much is asked for.
     #[test]
     fn a_long_list_is_read_to_its_end() {
         let hierarchy = crate::kernel::cgroup::mounts::CgroupMounts::detect(Path::new("/"))
@@ -212,11 +219,11 @@ mod tests {
             cgprocfs_core::parse::CgroupVersion::V2 => "cgroup.threads",
         };
         let threads: Vec<_> = (0..4000).map(|_| std::thread::spawn(std::thread::park)).collect();
-        let membership = fs::read("/proc/self/cgroup").unwrap();
-        let path = hierarchy.path_in(&membership, 0).unwrap();
-        let (directory, path) = hierarchy.place(path);
+        let proc_cgroup = fs::read("/proc/self/cgroup").unwrap();
+        let path = hierarchy.path_in(&proc_cgroup, 0).unwrap();
+        let location = hierarchy.locate(path);
         let mut walk = Walk::new(name, ALL);
-        walk.add_ids(directory, &path.join(name)).unwrap();
+        walk.add_ids(location.base, &location.path.join(name)).unwrap();
         threads.into_iter().for_each(|thread| {
             thread.thread().unpark();
             thread.join().unwrap();
@@ -227,14 +234,14 @@ mod tests {
     #[test]
     fn a_nest_without_an_end_has_one() {
         let dir = tempfile::tempdir().unwrap();
-        let path = "x/".repeat(MOST_LEVELS + 10);
+        let path = "x/".repeat(MAX_DEPTH + 10);
         fs::create_dir_all(dir.path().join(&path)).unwrap();
         let mut level = dir.path().to_path_buf();
-        for id in 1..=MOST_LEVELS + 10 {
+        for id in 1..=MAX_DEPTH + 10 {
             fs::write(level.join("tasks"), format!("{id}\n")).unwrap();
             level.push("x");
         }
         let found = listed(dir.path(), ALL);
-        assert_eq!((found.ids.len(), found.are_all), (MOST_LEVELS + 1, false));
+        assert_eq!((found.ids.len(), found.are_all), (MAX_DEPTH + 1, false));
     }
 }

@@ -1,13 +1,14 @@
-//! The host's own files.
+//! The files of the host that are read for containers, too.
 
 use crate::error::Error;
-use crate::kernel::bare::Bare;
 use crate::kernel::cgroup::cgroup_files::CgroupFiles;
 use crate::kernel::cgroup::huge_pages;
 use crate::kernel::cgroup::memory_nodes::MemoryNodes;
-use crate::kernel::cgroup::mounts::CgroupMounts;
+use crate::kernel::cgroup::mounts::{CgroupMounts, Hierarchy};
 use crate::kernel::identity::caller::Caller;
-use crate::kernel::procfs::{PATH_DIR, Procfs, READ, private_instance, read_whole};
+use crate::kernel::kernel_dir::KernelDir;
+use crate::kernel::procfs::{Procfs, private_instance};
+use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use cgprocfs_core::machine::{Machine, TickRate};
 use cgprocfs_core::parse::arcstats;
 use cgprocfs_core::parse::counter::number;
@@ -16,20 +17,21 @@ use cgprocfs_core::parse::meminfo::{Field, Meminfo};
 use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::snapshot::{Container, HostFile, Level, Needs, Scope, Snapshot};
 use cgprocfs_core::units::{Bytes, Kib};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, openat};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// What is read of the host for every container.
+/// The files of the host that are read for every container.
 pub(crate) struct HostFiles {
     meminfo: OwnedFd,
     hugepages: Option<OwnedFd>,
     nodes: MemoryNodes,
-    /// `/proc` and `/sys`.
-    pub(crate) proc: Bare,
-    pub(crate) sys: Option<Bare>,
+    /// `/proc`.
+    pub(crate) proc: KernelDir,
+    /// `/sys`; `None` if it can't be opened.
+    pub(crate) sys: Option<KernelDir>,
     pub(crate) machine: Machine,
 }
 
@@ -37,12 +39,12 @@ impl HostFiles {
     /// Opens the files below `root`.
     pub(crate) fn open(procfs: &Procfs, root: &Path) -> Result<Self, Error> {
         let proc = openat(&procfs.dir, ".", PATH_DIR, Mode::empty());
-        let proc =
-            proc.and_then(|dir| if procfs.is_own { Ok(Bare::of_own(dir)) } else { Bare::among_others(dir) });
+        let proc = proc.and_then(|dir| {
+            if procfs.is_own { Ok(KernelDir::unattached(dir)) } else { KernelDir::attached(dir) }
+        });
         let proc = proc.map_err(|e| Error::unreadable("/proc", e))?;
         let meminfo = proc.open("meminfo", READ).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
-        let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), directory, Mode::empty()).ok();
+        let hugepages = openat(CWD, root.join("sys/kernel/mm/hugepages"), LIST_DIR, Mode::empty()).ok();
         let machine = Machine {
             page: Bytes::new(rustix::param::page_size() as u64).to_kib(),
             tick_rate: TickRate::new(rustix::param::clock_ticks_per_second()),
@@ -52,7 +54,7 @@ impl HostFiles {
         Ok(Self { meminfo, hugepages, nodes, proc, sys, machine })
     }
 
-    /// The text of a file that is a view for containers.
+    /// Reads the text of a file that is a view for containers.
     pub(crate) fn host_file(&self, file: HostFile) -> Result<Vec<u8>, Error> {
         let unreadable = |e: io::Error| Error::unreadable(format!("/{}", file.path()), e);
         let missing = || unreadable(io::ErrorKind::NotFound.into());
@@ -64,31 +66,31 @@ impl HostFiles {
         Ok(text)
     }
 
-    /// The processors that are online.
+    /// Reads which CPUs are online.
     pub(crate) fn online(&self) -> Result<CpuList, Error> {
         let file = HostFile::CpuOnline;
         CpuList::parse(&self.host_file(file)?).map_err(|e| Error::malformed(format!("/{}", file.path()), e))
     }
 
-    /// The host's `/proc/meminfo`.
-    pub(crate) fn meminfo(&self, buffer: &mut Vec<u8>) -> Result<Meminfo, Error> {
-        read_whole(&self.meminfo, buffer).map_err(|e| Error::unreadable("/proc/meminfo", e))?;
-        Meminfo::parse(buffer.clone()).map_err(|e| Error::malformed("/proc/meminfo", e))
+    /// Reads the host's `/proc/meminfo`.
+    pub(crate) fn meminfo(&self) -> Result<Meminfo, Error> {
+        let parsed = read_with(&self.meminfo, |text| Meminfo::parse(text.to_vec()));
+        let parsed = parsed.map_err(|e| Error::unreadable("/proc/meminfo", e))?;
+        parsed.map_err(|e| Error::malformed("/proc/meminfo", e))
     }
 
-    /// Reads what the machine has for a reader, whatever its cgroups' memory controller says.
+    /// Reads how much memory the host has for a caller, whatever the memory controller says.
     pub(crate) fn fill_room(
         &self,
         container: &mut Container,
         meminfo: &Meminfo,
         cgroup_mounts: &CgroupMounts,
         caller: &Caller<'_>,
-        buffer: &mut Vec<u8>,
     ) -> Result<(), Error> {
-        container.given_back = self.given_back(buffer);
-        let allowed = self.nodes.allowed(cgroup_mounts.cpuset.as_ref(), caller, buffer)?;
+        container.given_back = self.given_back();
+        let allowed = self.nodes.allowed(cgroup_mounts.cpuset.as_ref(), caller)?;
         container.nodes = match &allowed {
-            Some(allowed) => self.nodes.memory(allowed, buffer)?,
+            Some(allowed) => self.nodes.memory(allowed)?,
             None => None,
         };
         if let Some(directory) = &self.hugepages {
@@ -98,38 +100,29 @@ impl HostFiles {
         Ok(())
     }
 
-    /// What ZFS would give back of its cache. The module may be loaded at any time, and where it is not that costs little to
-    /// find out.
-    fn given_back(&self, buffer: &mut Vec<u8>) -> Kib {
+    /// Reads how much of its cache ZFS would give back. The module may be loaded at any time, and it costs little to find out
+    /// that it is not.
+    fn given_back(&self) -> Kib {
         let opened = openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty());
-        match opened.map_err(io::Error::from).and_then(|file| read_whole(file, buffer)) {
-            Ok(()) => arcstats::given_back(buffer).to_kib(),
-            Err(_) => Kib::ZERO,
-        }
+        let given_back = |text: &[u8]| arcstats::given_back(text).to_kib();
+        opened.map_err(io::Error::from).and_then(|file| read_with(file, given_back)).unwrap_or(Kib::ZERO)
     }
 
-    /// `vm.swappiness`, which on cgroup v2 is that of all cgroups.
-    pub(crate) fn swappiness(&self, buffer: &mut Vec<u8>) -> Option<u64> {
+    /// Reads `vm.swappiness`, which on cgroup v2 is that of all cgroups.
+    pub(crate) fn swappiness(&self) -> Option<u64> {
         let file = openat(&self.proc, "sys/vm/swappiness", READ, Mode::empty()).ok()?;
-        read_whole(file, buffer).ok()?;
-        number(buffer).ok()
+        read_with(file, number).ok()?.ok()
     }
 
-    /// The host's file and, where usage is needed, the root cgroup's numbers.
-    pub(crate) fn load(
-        &self,
-        cgroup_mounts: &CgroupMounts,
-        needs: Needs,
-        buffer: &mut Vec<u8>,
-    ) -> Result<Snapshot, Error> {
+    /// Reads the host's meminfo and, if usage is needed, the root cgroup's numbers.
+    pub(crate) fn load(&self, memory: &Hierarchy, needs: Needs) -> Result<Snapshot, Error> {
         let mut root = Level::default();
         if needs.covers(Needs::USAGE) {
-            CgroupFiles::open(&cgroup_mounts.memory, b"/", cgroup_mounts.memory.place(b"/"))?
-                .usage(&mut root, buffer)?;
+            CgroupFiles::open(memory, memory.locate(b"/"))?.fill_usage(&mut root, None)?;
         }
         let usage_by_meminfo = needs.covers(Needs::USAGE) && root.stat.is_none();
         let meminfo = match needs.covers(Needs::LEVELS) || usage_by_meminfo {
-            true => Some(self.meminfo(buffer)?),
+            true => Some(self.meminfo()?),
             false => None,
         };
         if let (true, Some(meminfo)) = (usage_by_meminfo, &meminfo) {
@@ -139,17 +132,19 @@ impl HostFiles {
     }
 }
 
-/// Of the real root an instance of our own, as with procfs: somebody may lay our views over this one.
-fn open_sysfs(root: &Path) -> Option<Bare> {
+/// Opens the sysfs below `root`: for the real root an instance of our own, as with procfs, because somebody may have mounted our
+/// views over the common one.
+fn open_sysfs(root: &Path) -> Option<KernelDir> {
     if root == Path::new("/")
         && let Ok(directory) = private_instance("sysfs")
     {
-        return Some(Bare::of_own(directory));
+        return Some(KernelDir::unattached(directory));
     }
-    Bare::among_others(openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()?).ok()
+    KernelDir::attached(openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()?).ok()
 }
 
-/// Before Linux 5.8 the root of cgroup v2 has no `memory.stat`; the host's meminfo has the same counters.
+/// The root's statistics by the host's meminfo, which has the same counters: before Linux 5.8 the root of cgroup v2 has no
+/// `memory.stat`.
 fn stat_by_meminfo(meminfo: &Meminfo) -> MemoryStat {
     let bytes = |field| Some(Bytes::new(meminfo.kib(field).get().saturating_mul(1024)));
     let file = meminfo.kib(Field::Cached) + meminfo.kib(Field::Buffers);

@@ -1,14 +1,13 @@
-//! What container runtimes mask below `sys/devices/system/cpu`.
+//! The paths below `sys/devices/system/cpu` that container runtimes mask.
 
 use cgprocfs_core::topology::of_processor;
 use std::path::{Path, PathBuf};
 
-/// A directory of each processor that moby and containerd have masked, where the host has it. It counts for the host as a
-/// whole, and no container finds it in the first place, so that there is nothing to be masked: runc and crun pass over what
-/// is not there.
+/// A directory of each CPU that moby and containerd have masked, if the host has it. Its counters are those of the whole host. Our
+/// views leave it out, so that there is nothing to mask: runc and crun pass over a path that does not exist.
 const MASKED: &str = "thermal_throttle";
 
-/// What is masked below the directory of that name, if it is a processor's.
+/// The path that is masked below the directory `name`; `None` if that is no CPU's.
 #[must_use]
 pub fn masked(name: &[u8]) -> Option<PathBuf> {
     let path = [b"cpu/", name].concat();
@@ -17,7 +16,7 @@ pub fn masked(name: &[u8]) -> Option<PathBuf> {
     Some(Path::new(std::str::from_utf8(name).ok()?).join(crate::failpoint::masked(MASKED)))
 }
 
-/// Whether a path below `sys/devices/system` leads to what is masked, or into it.
+/// Whether a path below `sys/devices/system` is masked, or in a masked directory.
 #[must_use]
 pub fn is_masked(path: &[u8]) -> bool {
     let Some((_, rest)) = of_processor(path) else { return false };

@@ -1,55 +1,55 @@
-//! Where a process that waits for us is in the hierarchies, and which cgroup is its container.
+//! A process that waits for an answer: which cgroups it is in, and which of them is its container.
 
 use crate::error::Error;
 use crate::kernel::cgroup::mounts::Hierarchy;
-use crate::kernel::cgroup::paths::is_deep;
+use crate::kernel::cgroup::paths::{is_deep, last_name};
 use cgprocfs_core::snapshot::Needs;
 use std::time::Duration;
 
-/// A process that waits for us, and how much may be done to find its container.
+/// A process that waits for an answer, and what may be done to find its container.
 #[derive(Debug, Clone, Copy)]
 pub struct Reader {
-    /// Its id, or a thread's.
+    /// Its process id, or the id of one of its threads.
     pub pid: u32,
-    /// How old the last look at its namespace's init may be.
+    /// How long ago the init of its pid namespace may have been looked at last.
     pub max_age: Duration,
-    /// What is going to be asked for its container.
+    /// What will be read for its container.
     pub needs: Needs,
-    /// Whether nobody else waits for the thread that asks.
+    /// Whether the current thread may take long, because nobody else needs it.
     pub may_take_long: bool,
-    /// Whether it may be that this thread never comes back.
+    /// Whether the current thread may hang for ever.
     pub may_hang: bool,
 }
 
-/// A process's place in the hierarchies, within the text of its `/proc/PID/cgroup`.
+/// The cgroups of a process, as slices of its `/proc/PID/cgroup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller<'t> {
     /// Its own cgroup in the memory controller's hierarchy, `/` for the root.
     pub memory: &'t [u8],
-    /// How much of `memory` is the container, an ancestor or the cgroup itself.
-    pub container_length: usize,
-    /// The whole text.
-    pub membership: &'t [u8],
-    /// Its id.
+    /// Its container in that hierarchy: a prefix of `memory`, which is an ancestor or the cgroup itself.
+    pub container: &'t [u8],
+    /// The whole text of `/proc/PID/cgroup`.
+    pub proc_cgroup: &'t [u8],
+    /// Its process id.
     pub pid: u32,
-    /// The number of its pid namespace, where that was asked for.
+    /// The number of its pid namespace, if that was requested.
     pub pid_namespace: Option<u64>,
-    /// How much more CLOCK_BOOTTIME shows in its time namespace than here, in nanoseconds, where that was asked for.
+    /// How much later CLOCK_BOOTTIME is in its time namespace than here, in nanoseconds, if that was requested.
     pub boot_offset: i64,
-    /// Whether whoever waits for the reading does so on a thread that nobody else needs.
+    /// Whether the current thread may take long, because nobody else needs it.
     pub may_take_long: bool,
-    /// Whether it may be that this thread never comes back.
+    /// Whether the current thread may hang for ever.
     pub may_hang: bool,
 }
 
 impl<'t> Caller<'t> {
-    /// Whoever is in the container at `path`, for views of nothing but its usage of memory.
+    /// A caller in the container at `path`, for views of its memory alone.
     #[must_use]
     pub fn of_memory(path: &'t [u8]) -> Self {
         Self {
             memory: path,
-            container_length: path.len(),
-            membership: b"",
+            container: path,
+            proc_cgroup: b"",
             pid: 0,
             pid_namespace: None,
             boot_offset: 0,
@@ -58,38 +58,38 @@ impl<'t> Caller<'t> {
         }
     }
 
-    /// Whether it is so deep down in some hierarchy that to look at all levels takes long.
+    /// Whether its cgroup in some hierarchy is so deep that reading all levels takes long.
     pub(crate) fn is_deep(&self) -> bool {
-        self.membership.split(|&byte| byte == b'\n').any(is_deep)
+        self.proc_cgroup.split(|&byte| byte == b'\n').any(is_deep)
     }
 
     /// Its own cgroup in another hierarchy.
     pub(crate) fn own_in(&self, hierarchy: &Hierarchy) -> Result<&'t [u8], Error> {
-        hierarchy.path_in(self.membership, self.pid)
+        hierarchy.path_in(self.proc_cgroup, self.pid)
     }
 
-    /// The container in another hierarchy, if it has a cgroup of its own there: one of the same path, or, where a runtime
-    /// keeps hierarchies in different places, of the same name. A container may be without in a hierarchy, and then is in
-    /// a cgroup with others, whose numbers are not its own.
+    /// The container in another hierarchy, if it has a cgroup of its own there: one of the same path or, if a runtime uses
+    /// different paths in different hierarchies, of the same name. A container may have no cgroup of its own in a hierarchy. Then it
+    /// shares one with others, whose numbers are not its own.
     pub(crate) fn container_in(&self, hierarchy: &Hierarchy) -> Result<Option<&'t [u8]>, Error> {
         let own = self.own_in(hierarchy)?;
-        let (container, inner) = self.memory.split_at(self.container_length.min(self.memory.len()));
+        let (container, inner) = self.memory.split_at(self.container.len().min(self.memory.len()));
         let Some(there) = own.strip_suffix(inner) else { return Ok(None) };
-        let name = |path: &'t [u8]| path.rsplit(|&b| b == b'/').next().unwrap_or_default();
-        let is_it = there == container || (!name(there).is_empty() && name(there) == name(container));
-        Ok((is_it && there != b"/").then_some(there))
+        let name = last_name(there);
+        let is_same = there == container || (!name.is_empty() && name == last_name(container));
+        Ok((is_same && there != b"/").then_some(there))
     }
 
-    /// The cgroup whose limits on processors are the container's: all readers of a container see the same ones, whatever
-    /// limits some of them have below it. A runtime's own sub-cgroup is such a one, too. Where the container has no cgroup
-    /// of its own the reader's limits are all there is.
+    /// The cgroup whose limits on CPUs are the container's. All readers of a container see the same limits, whatever limits some of
+    /// them have below it; the sub-cgroup that a runtime makes counts as the container. If the container has no cgroup of its own,
+    /// the reader's limits are all there is.
     pub(crate) fn limited_in(&self, hierarchy: &Hierarchy) -> Result<&'t [u8], Error> {
         let own = self.own_in(hierarchy)?;
         let Some(container) = self.container_in(hierarchy)? else { return Ok(own) };
         let name = own[container.len()..].split(|&b| b == b'/').nth(1).unwrap_or_default();
         let below = &own[..(container.len() + 1 + name.len()).min(own.len())];
-        let is_runtimes = below != container && without_crun_subgroup(below) == container;
-        Ok(if is_runtimes { below } else { container })
+        let is_of_runtime = below != container && without_crun_subgroup(below) == container;
+        Ok(if is_of_runtime { below } else { container })
     }
 }
 
@@ -97,7 +97,7 @@ impl<'t> Caller<'t> {
 /// (crun(1), `run.oci.systemd.subgroup`). Kubernetes and podman judge the scope.
 pub(crate) fn without_crun_subgroup(container: &[u8]) -> &[u8] {
     let Some(scope) = container.strip_suffix(b"/container") else { return container };
-    let name = scope.rsplit(|&b| b == b'/').next().unwrap_or_default();
+    let name = last_name(scope);
     let is_crun_scope = [&b"libpod-"[..], b"crio-"].iter().any(|prefix| {
         name.strip_prefix(*prefix)
             .and_then(|id| id.strip_suffix(b".scope"))
@@ -129,8 +129,8 @@ mod tests {
             7:cpuset:/system.slice/x:ab/inner\n8:pids:/system.slice/other:cd/inner\n9:cpuacct:/\n";
         let memory = b"/docker/ab/inner";
         let caller = Caller {
-            container_length: b"/docker/ab".len(),
-            membership: hierarchies.as_bytes(),
+            container: b"/docker/ab",
+            proc_cgroup: hierarchies.as_bytes(),
             ..Caller::of_memory(memory)
         };
         let there = |controller| {

@@ -1,56 +1,58 @@
-//! Since when a container runs: since its oldest process. What is known of that outlives the process, for others may have been
-//! started by it; but once a container's init has ended, and all others with it, whoever lives in the cgroup then is another one.
+//! When a container started: when its oldest process did. That is remembered longer than the process lives, because it may have
+//! started others. But once a container's init has ended, and all others with it, a process in the cgroup is of another container.
 
 use crate::error::Error;
-use crate::kernel::procfs::{Procfs, read_whole};
+use crate::kernel::procfs::Procfs;
+use crate::kernel::read::read_whole;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::proc_stat::{run_time, start_time};
 use cgprocfs_core::parse::proc_status;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Of so many of the oldest it is seen whether they are an init: who makes a pid namespace for it may be in the cgroup, too.
-const OLDEST: usize = 8;
+/// How many of the oldest processes may be the init: the one that made the pid namespace may be in the cgroup, too.
+const MAX_OLDEST: usize = 8;
 
-/// What is known of a container's processes.
+/// The life of a container, by its processes.
 #[derive(Debug, Default)]
 pub struct Life {
-    /// When the oldest of them was started, after the boot.
+    /// When the oldest process was started, since the boot.
     pub start: Ticks,
-    /// How long they have run, with those that they have waited for.
+    /// How long the processes have run, and those that they have waited for.
     pub ran: Ticks,
-    /// `/proc/PID/status` of its init; `None` where there is none.
+    /// `/proc/PID/status` of its init; `None` if it has none.
     init: Option<OwnedFd>,
 }
 
 impl Life {
-    /// Whether it has an init.
+    /// Whether the container has an init.
     #[must_use]
     pub const fn has_init(&self) -> bool {
         self.init.is_some()
     }
 
-    /// Whether its init has not ended.
+    /// Whether the container's init, if it has one, has not ended.
     #[must_use]
     pub fn goes_on(&self) -> bool {
         self.init.as_ref().is_none_or(has_not_ended)
     }
 }
 
-/// Of an open `/proc/PID/status`, which no other process answers from. One that has ended does until its parent has taken note.
+/// Whether the process of an open `/proc/PID/status` has not ended. The file belongs to that process alone, and can be read until
+/// its parent has waited for it.
 fn has_not_ended(process: &OwnedFd) -> bool {
     let mut text = [0; 512];
     let read = rustix::io::pread(process, &mut text, 0);
     read.is_ok_and(|length| !matches!(proc_status::state(&text[..length]), None | Some(b'Z' | b'X' | b'x')))
 }
 
-/// A look at one process after the other. Each may take as long as a tenant likes: who is in the middle of an exec keeps whoever
-/// asks when it was started.
+/// A search through the processes of a container, one after the other. Each may take as long as a tenant likes: a process in the
+/// middle of an exec blocks whoever asks when it was started.
 pub(crate) struct Search<'s> {
     procfs: &'s Procfs,
-    /// The oldest start so far, for whoever does not wait for the end.
+    /// The oldest start so far, for a reader that does not wait for the end.
     so_far: &'s AtomicU64,
-    /// When they were started, and their ids.
+    /// The oldest processes: when they were started, and their ids.
     oldest: Vec<(Ticks, u32)>,
     ran: u64,
     text: Vec<u8>,
@@ -58,40 +60,42 @@ pub(crate) struct Search<'s> {
 
 impl<'s> Search<'s> {
     pub(crate) fn new(procfs: &'s Procfs, so_far: &'s AtomicU64) -> Self {
-        Self { procfs, so_far, oldest: Vec::with_capacity(OLDEST + 1), ran: 0, text: Vec::new() }
+        Self { procfs, so_far, oldest: Vec::with_capacity(MAX_OLDEST + 1), ran: 0, text: Vec::new() }
     }
 
-    pub(crate) fn look_at(&mut self, pid: u32) -> Result<(), Error> {
+    /// Takes in a process.
+    pub(crate) fn add(&mut self, pid: u32) -> Result<(), Error> {
         self.procfs.read_of(pid, "stat", &mut self.text)?;
         let malformed = |e| Error::malformed(format!("/proc/{pid}/stat"), e);
         let start = start_time(&self.text).map_err(malformed)?;
         self.ran = self.ran.saturating_add(run_time(&self.text).map_err(malformed)?.get());
         self.so_far.fetch_min(start.get(), Ordering::Relaxed);
-        let place = self.oldest.partition_point(|known| *known < (start, pid));
-        self.oldest.insert(place, (start, pid));
-        self.oldest.truncate(OLDEST);
+        let index = self.oldest.partition_point(|known| *known < (start, pid));
+        self.oldest.insert(index, (start, pid));
+        self.oldest.truncate(MAX_OLDEST);
         Ok(())
     }
 
+    /// Ends the search.
     pub(crate) fn end(mut self) -> Life {
         let oldest = std::mem::take(&mut self.oldest);
-        let init = oldest.iter().find_map(|&(start, pid)| self.hold_init(start, pid));
+        let init = oldest.iter().find_map(|&(start, pid)| self.open_init(start, pid));
         let start = Ticks::new(self.so_far.load(Ordering::Relaxed));
         Life { start, ran: Ticks::new(self.ran), init }
     }
 
-    /// If it is the first process of a pid namespace below ours.
-    fn hold_init(&mut self, start: Ticks, pid: u32) -> Option<OwnedFd> {
-        let held = self.procfs.open_of(pid, "status").ok()?;
-        read_whole(&held, &mut self.text).ok()?;
+    /// Opens a process if it is the first of a pid namespace below ours.
+    fn open_init(&mut self, start: Ticks, pid: u32) -> Option<OwnedFd> {
+        let opened = self.procfs.open_of(pid, "status").ok()?;
+        read_whole(&opened, &mut self.text).ok()?;
         let status = proc_status::parse(&self.text).ok()?;
         if status.innermost_pid != 1 || status.nesting == 1 {
             return None;
         }
-        // Opened before that is read again, it is of the same process. One that was killed while a thread of it waits is still there,
-        // and is no init that goes on.
+        // The file was opened before the start is read again, so it is of the same process. A process that was killed while a
+        // thread of it waits for an answer is still there, and is no living init.
         self.procfs.read_of(pid, "stat", &mut self.text).ok()?;
-        (start_time(&self.text) == Ok(start) && has_not_ended(&held)).then_some(held)
+        (start_time(&self.text) == Ok(start) && has_not_ended(&opened)).then_some(opened)
     }
 }
 
@@ -110,9 +114,9 @@ mod tests {
         let mut younger = start();
         let so_far = AtomicU64::new(u64::MAX);
         let mut search = Search::new(&procfs, &so_far);
-        search.look_at(younger.id()).unwrap();
+        search.add(younger.id()).unwrap();
         let only_younger = Ticks::new(so_far.load(Ordering::Relaxed));
-        search.look_at(older.id()).unwrap();
+        search.add(older.id()).unwrap();
         let life = search.end();
         assert!(life.start < only_younger && life.start == Ticks::new(so_far.load(Ordering::Relaxed)));
         for child in [&mut older, &mut younger] {
@@ -140,13 +144,13 @@ mod tests {
         let procfs = Procfs::open(Path::new("/")).unwrap();
         let so_far = AtomicU64::new(u64::MAX);
         let mut search = Search::new(&procfs, &so_far);
-        for _ in 0..3 * OLDEST {
-            search.look_at(std::process::id()).unwrap();
+        for _ in 0..3 * MAX_OLDEST {
+            search.add(std::process::id()).unwrap();
         }
-        assert_eq!(search.oldest.len(), OLDEST);
+        assert_eq!(search.oldest.len(), MAX_OLDEST);
     }
 
-    /// It is still there as long as nobody takes note, or a thread of it waits for us.
+    /// A killed process is there until its parent has waited for it, or while a thread of it waits for an answer.
     #[test]
     fn an_init_that_was_killed_is_none() {
         if !rustix::process::geteuid().is_root() {
@@ -165,7 +169,7 @@ mod tests {
         });
         let so_far = AtomicU64::new(u64::MAX);
         let mut search = Search::new(&procfs, &so_far);
-        let looked_at = killed.map(|pid| search.look_at(pid));
+        let looked_at = killed.map(|pid| search.add(pid));
         let has_init = search.end().has_init();
         parent.kill().unwrap();
         parent.wait().unwrap();

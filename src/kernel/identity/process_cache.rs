@@ -1,12 +1,12 @@
-//! The processes that read lately, each by an open `/proc/PID/cgroup`.
+//! The processes that read recently, each by an open `/proc/PID/cgroup`.
 //!
-//! A program that polls is recognised by one `pread`. That is no look-up by a pid that may have been given
-//! to another process meanwhile: the open file belongs to one process and answers ESRCH once that is dead,
-//! so as long as it answers, the pid is still that process's.
+//! A program that polls is recognised by one `pread`. That is no look-up by a pid, which another process may have got meanwhile:
+//! the open file belongs to one process and answers ESRCH once that is dead. As long as it answers, the pid is that process's.
 
+use super::context::ProcContext;
 use crate::error::Error;
-use crate::kernel::cgroup::mounts::Hierarchy;
-use crate::kernel::procfs::{Procfs, process_error, read_whole};
+use crate::kernel::procfs::{Procfs, process_error};
+use crate::kernel::read::read_whole;
 use crate::shares::excess;
 use crate::sys;
 use parking_lot::Mutex;
@@ -15,12 +15,12 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// How many are remembered at most.
+/// How many processes are remembered at most.
 const CAPACITY: usize = 1024;
 
-/// The open files, by process id. Where there are too many an eighth is closed, with as few system calls as their numbers allow
-/// instead of one for every command that a shell script starts: of the readers in the heaviest branch of the hierarchy those
-/// who have not read for the longest time.
+/// The open files, by process id. If there are too many, an eighth is closed: of the processes in the heaviest branch of the
+/// hierarchy, those that have not read for the longest time. Closing many at once takes as few system calls as their descriptors
+/// allow, instead of one for every command that a shell script starts.
 pub(crate) struct ProcessCache {
     capacity: usize,
     recent: Mutex<Recent>,
@@ -28,7 +28,8 @@ pub(crate) struct ProcessCache {
 
 #[derive(Default)]
 struct Recent {
-    by_pid: HashMap<u32, Arc<Reader>>,
+    by_pid: HashMap<u32, Arc<CachedProcess>>,
+    /// Counts the readings.
     clock: u64,
 }
 
@@ -38,51 +39,52 @@ impl Default for ProcessCache {
     }
 }
 
-struct Reader {
-    membership: OwnedFd,
-    /// Where it was when it read first.
+/// A process that has read a view.
+struct CachedProcess {
+    proc_cgroup: OwnedFd,
+    /// The cgroup that it was in when it read first.
     cgroup: Box<[u8]>,
-    /// When it read last: the later the greater.
+    /// When it read last, by [`Recent::clock`].
     used: AtomicU64,
-    /// Known once it was asked for. A process never changes its own pid namespace (`pid_namespaces`(7)).
+    /// Known once it was requested. A process never changes its own pid namespace (pid_namespaces(7)).
     pid_namespace: OnceLock<u64>,
 }
 
 /// Which namespaces a process was in while its `/proc/PID/cgroup` was read.
 pub(crate) struct Namespaces {
-    /// Number of its cgroup namespace.
+    /// The number of its cgroup namespace.
     pub(crate) cgroup: u64,
-    /// Number of its pid namespace, if it was asked for.
+    /// The number of its pid namespace, if that was requested.
     pub(crate) pid: Option<u64>,
 }
 
 impl ProcessCache {
-    /// Reads the process's `/proc/PID/cgroup` into `text` and says which namespaces it is in; the pid
-    /// namespace only if `asks_pid` of the number of its cgroup namespace.
+    /// Reads the process's `/proc/PID/cgroup` into `text`, and finds out which namespaces it is in: its pid namespace only if
+    /// `wants_pid` for the number of its cgroup namespace.
     pub(crate) fn read(
         &self,
-        procfs: &Procfs,
+        context: ProcContext<'_>,
         pid: u32,
         text: &mut Vec<u8>,
-        asks_pid: impl Fn(u64) -> bool,
-        memory: &Hierarchy,
+        wants_pid: impl Fn(u64) -> bool,
     ) -> Result<Namespaces, Error> {
+        let ProcContext { procfs, memory } = context;
         if let Some(reader) = self.known(pid) {
-            match reader.read(procfs, pid, text, &asks_pid) {
+            match reader.read(procfs, pid, text, &wants_pid) {
                 Err(Error::ProcessGone(_)) => self.forget(pid),
                 answer => return answer,
             }
         }
-        let membership = procfs.open_of(pid, "cgroup")?;
+        let proc_cgroup = procfs.open_of(pid, "cgroup")?;
         let (cgroup, used) = (Box::default(), AtomicU64::new(0));
-        let mut reader = Reader { membership, cgroup, used, pid_namespace: OnceLock::new() };
-        let namespaces = reader.read(procfs, pid, text, &asks_pid)?;
+        let mut reader = CachedProcess { proc_cgroup, cgroup, used, pid_namespace: OnceLock::new() };
+        let namespaces = reader.read(procfs, pid, text, &wants_pid)?;
         reader.cgroup = memory.path_in(text, pid).unwrap_or_default().into();
         self.remember(pid, reader);
         Ok(namespaces)
     }
 
-    fn known(&self, pid: u32) -> Option<Arc<Reader>> {
+    fn known(&self, pid: u32) -> Option<Arc<CachedProcess>> {
         let mut recent = self.recent.lock();
         recent.clock += 1;
         let reader = recent.by_pid.get(&pid)?;
@@ -90,12 +92,12 @@ impl ProcessCache {
         Some(Arc::clone(reader))
     }
 
-    /// Keeps no more than about so many files open.
-    pub(crate) fn bound(&mut self, most_files: usize) {
-        self.capacity = most_files.clamp(2, CAPACITY);
+    /// Keeps no more than about `max_files` files open.
+    pub(crate) fn bound(&mut self, max_files: usize) {
+        self.capacity = max_files.clamp(2, CAPACITY);
     }
 
-    fn remember(&self, pid: u32, reader: Reader) {
+    fn remember(&self, pid: u32, reader: CachedProcess) {
         let mut recent = self.recent.lock();
         let excess = match recent.by_pid.len() >= self.capacity {
             true => recent.remove_excess(self.capacity - self.capacity.div_ceil(8)),
@@ -113,7 +115,7 @@ impl ProcessCache {
         drop(forgotten);
     }
 
-    /// Forgets half of them, of whoever has most.
+    /// Forgets half of the processes, those of whoever has most.
     pub(crate) fn forget_half(&self) {
         let mut recent = self.recent.lock();
         let half = recent.by_pid.len() / 2;
@@ -122,7 +124,7 @@ impl ProcessCache {
         close(removed);
     }
 
-    /// Forgets everybody.
+    /// Forgets all processes.
     pub(crate) fn clear(&self) {
         let readers = std::mem::take(&mut self.recent.lock().by_pid);
         close(readers.into_values());
@@ -130,37 +132,37 @@ impl ProcessCache {
 }
 
 impl Recent {
-    /// Removes those who are more than `most`.
-    fn remove_excess(&mut self, most: usize) -> Vec<Arc<Reader>> {
+    /// Removes all but `capacity` processes.
+    fn remove_excess(&mut self, capacity: usize) -> Vec<Arc<CachedProcess>> {
         let mut all: Vec<_> = self.by_pid.iter().collect();
         all.sort_unstable_by_key(|(_, reader)| reader.used.load(Ordering::Relaxed));
-        let excess = excess(all.into_iter().map(|(pid, reader)| (*pid, &*reader.cgroup, 1)), most);
+        let excess = excess(all.into_iter().map(|(pid, reader)| (*pid, &*reader.cgroup, 1)), capacity);
         excess.iter().filter_map(|pid| self.by_pid.remove(pid)).collect()
     }
 }
 
-/// One that another thread is reading through right now closes itself after that.
-fn close(readers: impl IntoIterator<Item = Arc<Reader>>) {
+/// Closes the files of processes. One that another thread reads from right now is closed by that thread.
+fn close(readers: impl IntoIterator<Item = Arc<CachedProcess>>) {
     let readers = readers.into_iter().filter_map(Arc::into_inner);
-    sys::close_all(readers.map(|reader| reader.membership));
+    sys::close_all(readers.map(|reader| reader.proc_cgroup));
 }
 
-impl Reader {
-    /// The order matters: `read` succeeds only if the process that was opened is still alive, so what was
-    /// learnt by its number before was about the same process.
+impl CachedProcess {
+    /// Reads which cgroups and namespaces it is in. The order matters: the last reading succeeds only if the process that was opened
+    /// is still alive, so what was read by its pid before was about the same process.
     fn read(
         &self,
         procfs: &Procfs,
         pid: u32,
         text: &mut Vec<u8>,
-        asks_pid: impl Fn(u64) -> bool,
+        wants_pid: impl Fn(u64) -> bool,
     ) -> Result<Namespaces, Error> {
         let cgroup = procfs.namespace_id(pid, "ns/cgroup")?;
         let pid_namespace = match self.pid_namespace.get() {
-            None if asks_pid(cgroup) => Some(procfs.namespace_id(pid, "ns/pid")?),
+            None if wants_pid(cgroup) => Some(procfs.namespace_id(pid, "ns/pid")?),
             known => known.copied(),
         };
-        read_whole(&self.membership, text).map_err(|e| process_error(pid, "cgroup", e))?;
+        read_whole(&self.proc_cgroup, text).map_err(|e| process_error(pid, "cgroup", e))?;
         if let Some(number) = pid_namespace {
             self.pid_namespace.get_or_init(|| number);
         }
@@ -171,6 +173,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::cgroup::mounts::Hierarchy;
     use std::path::Path;
     use std::process::Command;
 
@@ -178,23 +181,21 @@ mod tests {
     fn a_dead_reader_is_not_mistaken_for_a_living_one() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
         let memory = Hierarchy::for_test("memory");
+        let context = ProcContext { procfs: &procfs, memory: &memory };
         let readers = ProcessCache::default();
         let mut text = Vec::new();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        readers.read(&procfs, child.id(), &mut text, |_| true, &memory).unwrap();
-        readers.read(&procfs, child.id(), &mut text, |_| true, &memory).unwrap();
+        readers.read(context, child.id(), &mut text, |_| true).unwrap();
+        readers.read(context, child.id(), &mut text, |_| true).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(matches!(
-            readers.read(&procfs, child.id(), &mut text, |_| true, &memory),
-            Err(Error::ProcessGone(_))
-        ));
+        assert!(matches!(readers.read(context, child.id(), &mut text, |_| true), Err(Error::ProcessGone(_))));
         assert!(readers.recent.lock().by_pid.is_empty());
     }
 
-    fn reader(procfs: &Procfs, cgroup: &str) -> Reader {
-        Reader {
-            membership: procfs.open_of(std::process::id(), "cgroup").unwrap(),
+    fn reader(procfs: &Procfs, cgroup: &str) -> CachedProcess {
+        CachedProcess {
+            proc_cgroup: procfs.open_of(std::process::id(), "cgroup").unwrap(),
             cgroup: cgroup.as_bytes().into(),
             used: AtomicU64::new(0),
             pid_namespace: OnceLock::new(),

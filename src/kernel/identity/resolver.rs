@@ -1,12 +1,14 @@
-//! Who is asking: from a process id to the cgroup of its container.
+//! Finds the container of a process.
 
 use super::caller::{Caller, Reader, without_crun_subgroup};
+use super::context::ProcContext;
 use super::life::{Life, Search};
-use super::namespaces::NamespaceCache;
+use super::namespace_cache::NamespaceCache;
 use super::process_cache::ProcessCache;
 use super::time_namespaces::TimeNamespaces;
 use crate::error::Error;
-use crate::kernel::cgroup::mounts::CgroupMounts;
+use crate::kernel::cgroup::id::CgroupRef;
+use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::cgroup::subtree::{self, Bounds};
 use crate::kernel::procfs::Procfs;
@@ -17,17 +19,17 @@ use cgprocfs_core::snapshot::{Boot, Needs};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
-/// So many of a container's processes are asked when they were started: it takes some 10 µs each.
-const PROCESSES: Bounds = Bounds { cgroups: 4_000, ids: 16_384 };
+/// How many of a container's processes are asked when they were started: it takes some 10 µs each.
+const SEARCH_BOUNDS: Bounds = Bounds { cgroups: 4_000, ids: 16_384 };
 
 /// Finds the container of a process.
 pub(crate) struct CallerResolver {
-    readers: ProcessCache,
+    processes: ProcessCache,
     namespaces: NamespaceCache,
     time_namespaces: TimeNamespaces,
     own_cgroup_namespace: Option<u64>,
     own_pid_namespace: Option<u64>,
-    /// A cgroup that is known to be a container's, whatever the rules say.
+    /// The path of a cgroup that is known to be a container, whatever the rules say.
     boundary: Option<Vec<u8>>,
 }
 
@@ -35,7 +37,7 @@ impl CallerResolver {
     pub(crate) fn new(procfs: &Procfs, root: &Path, boundary: Option<Vec<u8>>) -> Self {
         let own = |file| procfs.own_namespace_id(file);
         Self {
-            readers: ProcessCache::default(),
+            processes: ProcessCache::default(),
             namespaces: NamespaceCache::default(),
             time_namespaces: TimeNamespaces::new(procfs, root),
             own_cgroup_namespace: own("ns/cgroup"),
@@ -44,32 +46,26 @@ impl CallerResolver {
         }
     }
 
-    /// Finds the container of a reader; `text` is the buffer that the answer points into.
+    /// Finds the container of a reader. The answer points into `text`.
     pub(crate) fn resolve<'t>(
         &self,
         reader: Reader,
-        procfs: &Procfs,
-        cgroup_mounts: &CgroupMounts,
+        context: ProcContext<'_>,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
         let Reader { pid, max_age, needs, may_take_long, may_hang } = reader;
-        let own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
-        // Who asks how old a container is asks for its init.
-        let asks_pid = |number| needs.covers(Needs::START) || own_cgroup_namespace(number);
-        let mut namespaces = self.readers.read(procfs, pid, text, asks_pid, &cgroup_mounts.memory)?;
-        let mut by_cgroup_namespace = None;
-        if !own_cgroup_namespace(namespaces.cgroup) {
-            let path = cgroup_mounts.memory.path_in(text, pid)?;
-            by_cgroup_namespace = self.namespaces.root_of(
-                namespaces.cgroup,
-                (pid, path),
-                may_take_long,
-                procfs,
-                &cgroup_mounts.memory,
-            )?;
-            if by_cgroup_namespace.is_none_or(|length| length <= 1) {
-                // That rule does not apply: the next one needs what was not asked for at first.
-                namespaces = self.readers.read(procfs, pid, text, |_| true, &cgroup_mounts.memory)?;
+        let ProcContext { procfs, memory: hierarchy } = context;
+        let is_own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
+        // The start of a container is found by way of its init.
+        let wants_pid = |number| needs.covers(Needs::START) || is_own_cgroup_namespace(number);
+        let mut namespaces = self.processes.read(context, pid, text, wants_pid)?;
+        let mut root_len = None;
+        if !is_own_cgroup_namespace(namespaces.cgroup) {
+            let path = hierarchy.path_in(text, pid)?;
+            root_len = self.namespaces.root_len(namespaces.cgroup, (pid, path), may_take_long, context)?;
+            if root_len.is_none_or(|length| length <= 1) {
+                // The rule of the cgroup namespace does not apply, and the next one needs the pid namespace.
+                namespaces = self.processes.read(context, pid, text, |_| true)?;
             }
         }
         let boot_offset = match needs.covers(Needs::BOOT) {
@@ -77,11 +73,11 @@ impl CallerResolver {
             false => 0,
         };
         let text: &'t [u8] = text;
-        let memory = cgroup_mounts.memory.path_in(text, pid)?;
-        let caller = |container_length| Caller {
+        let memory = hierarchy.path_in(text, pid)?;
+        let caller = |container| Caller {
             memory,
-            container_length,
-            membership: text,
+            container,
+            proc_cgroup: text,
             pid,
             pid_namespace: namespaces.pid.filter(|_| needs.covers(Needs::START)),
             boot_offset,
@@ -89,103 +85,101 @@ impl CallerResolver {
             may_hang,
         };
         if memory == b"/" {
-            if cgroup_mounts.memory.version == CgroupVersion::V1 {
+            if hierarchy.version == CgroupVersion::V1 {
                 refuse_exiting(pid, procfs)?;
             }
-            return Ok(caller(memory.len()));
+            return Ok(caller(memory));
         }
 
         let by_boundary = self.boundary.as_ref().filter(|boundary| is_at_or_below(memory, boundary));
         // A namespace that was made in the root cgroup marks no container: the root is the host.
-        let below_root = |length: &usize| *length > 1;
-        let mut container = by_boundary.map(Vec::len).or(by_cgroup_namespace.filter(below_root));
+        let by_cgroup_namespace = root_len.filter(|length| *length > 1);
+        let mut container = by_boundary.map(Vec::len).or(by_cgroup_namespace).map(|length| &memory[..length]);
         if container.is_none()
             && let Some(number) = namespaces.pid.filter(|&number| Some(number) != self.own_pid_namespace)
         {
-            let namespaces = &self.namespaces;
-            container =
-                namespaces.init_of(number, &caller(memory.len()), max_age, procfs, &cgroup_mounts.memory)?;
+            container = self.namespaces.init_cgroup(number, &caller(memory), max_age, context)?;
         }
-        let container = container.filter(below_root).unwrap_or(memory.len());
-        Ok(caller(without_crun_subgroup(&memory[..container]).len()))
+        let container = container.filter(|container| container.len() > 1).unwrap_or(memory);
+        Ok(caller(without_crun_subgroup(container)))
     }
 
-    /// The caller's pid namespace, if that is another than ours.
+    /// The number of the caller's pid namespace, if that is another than ours.
     pub(crate) fn other_pid_namespace(&self, caller: &Caller<'_>) -> Option<u64> {
         caller.pid_namespace.filter(|&namespace| Some(namespace) != self.own_pid_namespace)
     }
 
-    /// The boot as a caller has it.
+    /// The boot as it is for a caller.
     pub(crate) fn boot_of(&self, caller: &Caller<'_>) -> Boot {
         self.time_namespaces.boot(caller.boot_offset)
     }
 
-    /// Since when the reader's container runs: since its oldest process, which is its pid namespace's init, if that is in it, or
-    /// is found in its cgroup, or below that. The init of a pod's shared pid namespace is in another container, and one that
-    /// was made within the container is younger.
+    /// Finds out when the caller's container started: when its oldest process did. That is the init of its pid namespace, if it is in
+    /// the container, or a process in the container's cgroup or below. The init of a pod's shared pid namespace is in another
+    /// container, and one that was made within the container is younger.
     ///
-    /// It may take as long as a tenant likes. `so_far` is lowered as processes are found that are older.
+    /// It may take as long as a tenant likes. `so_far` is lowered as older processes are found.
     pub(crate) fn life(
         &self,
         caller: &Caller<'_>,
-        container: (u64, &[u8]),
-        cgroup_mounts: &CgroupMounts,
-        procfs: &Procfs,
+        container: CgroupRef<'_>,
+        context: ProcContext<'_>,
         so_far: &AtomicU64,
     ) -> Result<Life, Error> {
-        let mut search = Search::new(procfs, so_far);
-        search.look_at(caller.pid)?;
+        let mut search = Search::new(context.procfs, so_far);
+        search.add(caller.pid)?;
         let mut known = [caller.pid, caller.pid];
         if let Some(namespace) = self.other_pid_namespace(caller)
-            && let Some(init) =
-                self.namespaces.init_in(container.1, namespace, caller, procfs, &cgroup_mounts.memory)?
+            && let Some(init) = self.namespaces.init_in(container.path, namespace, caller, context)?
             && init != caller.pid
         {
             known[1] = init;
-            // One that ends meanwhile is no error.
-            let _ = search.look_at(init);
+            // It may end meanwhile, which is no error.
+            let _ = search.add(init);
         }
-        // Ids are given out anew once all were used: the oldest may be any of them.
-        let listed = subtree::ids(&cgroup_mounts.memory, container, "cgroup.procs", PROCESSES)?;
+        // Pids are reused once all were used, so the oldest process may have any of them.
+        let listed = subtree::ids(context.memory, container, "cgroup.procs", SEARCH_BOUNDS)?;
         for pid in listed.ids.into_iter().filter(|pid| !known.contains(pid)) {
-            let _ = search.look_at(pid);
+            let _ = search.add(pid);
         }
         Ok(search.end())
     }
 
-    /// Keeps no more than about so many files open.
-    pub(crate) fn bound(&mut self, most_files: usize) {
-        self.readers.bound(most_files / 4);
-        self.namespaces.bound(most_files / 2);
+    /// Keeps no more than about `max_files` files open.
+    pub(crate) fn bound(&mut self, max_files: usize) {
+        self.processes.bound(max_files / 4);
+        self.namespaces.bound(max_files / 2);
     }
 
+    /// Closes half of the files, those of whoever has most.
     pub(crate) fn close_half(&self) {
-        self.readers.forget_half();
-        self.namespaces.let_go_of_half();
+        self.processes.forget_half();
+        self.namespaces.drop_half();
     }
 
-    pub(crate) fn sweep(&self, cgroup_mounts: &CgroupMounts) {
-        self.readers.clear();
-        self.namespaces.sweep(&cgroup_mounts.memory);
+    /// Closes what belongs to processes and namespaces that are gone.
+    pub(crate) fn sweep(&self, memory: &Hierarchy) {
+        self.processes.clear();
+        self.namespaces.sweep(memory);
     }
 }
 
-/// When a process started. To ask about one that is in the middle of an exec takes until that is over; a reader that waits for
-/// us is in no exec.
+/// When a process started, since the boot. For a process in the middle of an exec this blocks until that is over; a reader that
+/// waits for an answer is in no exec.
 pub(crate) fn start_of(pid: u32, procfs: &Procfs) -> Result<Ticks, Error> {
     let mut text = Vec::new();
     procfs.read_of(pid, "stat", &mut text)?;
     start_time(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))
 }
 
-/// Whether a process is in the same pid namespace as another, whose init it may be then. It may take as long as a tenant likes.
-pub(crate) fn process_is_init_of(pid: u32, other: u32, procfs: &Procfs) -> bool {
+/// Whether two processes are in the same pid namespace. It may take as long as a tenant likes.
+pub(crate) fn share_pid_namespace(pid: u32, other: u32, procfs: &Procfs) -> bool {
     let namespace = |pid| procfs.namespace_id(pid, "ns/pid").ok();
     namespace(pid).is_some_and(|number| namespace(other) == Some(number))
 }
 
-/// On cgroup v1 an exiting process is said to be in the root (`proc_cgroup_show()`,
-/// kernel/cgroup/cgroup.c), and is no process of the host for that.
+/// Refuses a process that is exiting. On cgroup v1 such a process is reported to be in the root (`proc_cgroup_show()`,
+/// kernel/cgroup/cgroup.c), which does not make it a process of the host.
 fn refuse_exiting(pid: u32, procfs: &Procfs) -> Result<(), Error> {
     let mut text = Vec::new();
     procfs.read_of(pid, "stat", &mut text)?;

@@ -1,4 +1,4 @@
-//! Time namespaces: a reader may be in one where the boot was at another time than here.
+//! Time namespaces: a reader may be in one in which the boot was at another time than here.
 
 use crate::error::Error;
 use crate::kernel::procfs::Procfs;
@@ -8,15 +8,15 @@ use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
 
-/// What is known of time namespaces.
+/// How this process's time namespace relates to those of readers.
 pub(crate) struct TimeNamespaces {
     /// The number of this process's own; `None` where the kernel has none (before Linux 5.6).
     own: Option<u64>,
-    /// How much more CLOCK_BOOTTIME shows there than on the host, in nanoseconds.
+    /// How much later CLOCK_BOOTTIME is there than on the host, in nanoseconds.
     own_offset: i64,
     /// Whether this is the system that this process runs on, and not a tree of files.
     is_here: bool,
-    /// When that was booted, in nanoseconds of CLOCK_REALTIME, as it was first seen.
+    /// When the system was booted, in nanoseconds of CLOCK_REALTIME, as it was first determined.
     booted: Mutex<Option<i64>>,
 }
 
@@ -28,18 +28,18 @@ impl TimeNamespaces {
         Self { own, own_offset, is_here: root == Path::new("/"), booted: Mutex::default() }
     }
 
-    /// How much more CLOCK_BOOTTIME shows to a reader than to this process, in nanoseconds.
+    /// How much later CLOCK_BOOTTIME is for a reader than for this process, in nanoseconds.
     ///
-    /// Nothing is remembered: unlike its pid namespace a process may change this one. While it waits for us it does not, nor is
-    /// it in the middle of an exec, which whoever looks at its namespaces would wait for.
+    /// Nothing is cached, because a process may change its time namespace, unlike its pid namespace. While it waits for an answer it
+    /// does not change it, nor is it in the middle of an exec, which would block whoever looks at its namespaces.
     pub(crate) fn offset_of(&self, pid: u32, procfs: &Procfs) -> Result<i64, Error> {
         let Some(own) = self.own else { return Ok(0) };
         let number = procfs.namespace_id(pid, "ns/time")?;
         if number == own {
             return Ok(0);
         }
-        // The offsets are those of the namespace of its children to come, which is another one only between unshare(2) and
-        // the next fork (`proc_timens_show_offsets()`, kernel/time/namespace.c).
+        // The offsets are those of the namespace of its future children, which is another one only between unshare(2) and the
+        // next fork (`proc_timens_show_offsets()`, kernel/time/namespace.c).
         if procfs.namespace_id(pid, "ns/time_for_children")? != number {
             return Err(Error::UnknownTime(pid));
         }
@@ -50,8 +50,8 @@ impl TimeNamespaces {
         Ok(offset.saturating_sub(self.own_offset))
     }
 
-    /// The boot as a reader has it whose clock shows so much more. That `btime` is cut off to seconds matters only where the
-    /// offset is not of whole ones.
+    /// The boot for a reader whose clock is later by `offset` nanoseconds. That `btime` is truncated to seconds matters only if the
+    /// offset is no whole number of seconds.
     pub(crate) fn boot(&self, offset: i64) -> Boot {
         let is_exact = offset % 1_000_000_000 == 0;
         Boot { offset, at: (self.is_here && !is_exact).then(|| self.booted()) }
@@ -63,20 +63,20 @@ impl TimeNamespaces {
             let time = clock_gettime(clock);
             time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
         };
-        // The two can't be read at once, so that each look differs from others by as much as lies between. Of a few that
-        // with the least is the best.
-        let look = |_| {
+        // The two clocks can't be read at once, so each sample is off by as much as lies between the readings. Of a few samples
+        // the one with the shortest gap is the best.
+        let sample = |_| {
             let before = nanoseconds(ClockId::Boottime);
             let real = nanoseconds(ClockId::Realtime);
-            let between = nanoseconds(ClockId::Boottime).saturating_sub(before);
-            (between, real.saturating_sub(before).saturating_sub(between / 2))
+            let gap = nanoseconds(ClockId::Boottime).saturating_sub(before);
+            (gap, real.saturating_sub(before).saturating_sub(gap / 2))
         };
-        let (_, now) = (0..5).map(look).min().unwrap_or_default();
-        // Only who sets the clock moves the boot, and by more.
-        const INEXACT: u64 = 1_000_000;
+        let (_, now) = (0..5).map(sample).min().unwrap_or_default();
+        // Only setting the clock moves the boot, and by more than this many nanoseconds.
+        const TOLERANCE: u64 = 1_000_000;
         let mut booted = self.booted.lock();
         match *booted {
-            Some(known) if known.abs_diff(now) < INEXACT => known,
+            Some(known) if known.abs_diff(now) < TOLERANCE => known,
             _ => *booted.insert(now),
         }
     }

@@ -1,10 +1,15 @@
+//! A host's directories, and a container's.
+
 use super::*;
+use crate::kernel::host::sysfs_index::SERVED;
 use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::machine::Machine;
+use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::snapshot::{Container, HostNode, Nodes, Scope, Snapshot};
 use cgprocfs_core::units::Kib;
+use rustix::fs::FileType;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 
 /// A host of four processors, of which two are offline, on two nodes.
@@ -44,7 +49,7 @@ impl Host {
     }
 
     fn open(&self) -> SystemDirectory {
-        SystemDirectory::open(Some(&Bare::of_own(File::open(self.root.path()).unwrap().into())))
+        SystemDirectory::open(Some(&KernelDir::unattached(File::open(self.root.path()).unwrap().into())))
     }
 
     /// Of a container with some of its processors.
@@ -163,7 +168,7 @@ fn numbers_of_a_predecessor_are_learnt() {
         assert!(before.knows(**ino) && before.find(**ino).unwrap().0 == path.as_bytes(), "{path}");
         assert!(!after.knows(**ino) && after.find(**ino).err() == Some(Errno::STALE), "{path}");
     }
-    after.learn();
+    after.index_all();
     for (path, ino) in &others {
         assert!(after.find(**ino).is_ok_and(|(found, _)| found == path.as_bytes()), "{path}");
     }

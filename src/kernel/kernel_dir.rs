@@ -1,65 +1,67 @@
-//! Files of the kernel, and not what somebody may have laid over them: to read one of our own views would be waiting for
-//! ourselves.
+//! Opens files of the kernel, and nothing that somebody may have mounted over them: to read one of our own views would be to wait
+//! for ourselves.
 //!
-//! openat2(2) could say so in one call, but its flags are in memory, where no list of system calls can see that it is not
-//! for writing.
+//! openat2(2) could do so in one call, but its flags are in memory, where no seccomp filter can see that it is not for writing.
 
-use super::procfs::PATH_DIR;
+use super::read::PATH_DIR;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-/// Directories that are there as long as the system is, and are opened once.
-const LASTING: [&str; 3] = ["devices/system/cpu", "devices/system/node", "pressure"];
+/// Directories that exist as long as the system runs, and are opened once.
+const PERMANENT: [&str; 3] = ["devices/system/cpu", "devices/system/node", "pressure"];
 
-/// A directory like `/proc` or `/sys`.
-pub(crate) struct Bare {
+/// A directory like `/proc` or `/sys`, without what is mounted over it.
+pub(crate) struct KernelDir {
     directory: OwnedFd,
-    /// Which mount it is on; `None` where nothing can be laid over anything in it.
+    /// The mount that it is on; `None` if nothing can be mounted over anything in it.
     mount: Option<Mount>,
-    lasting: [OnceLock<OwnedFd>; LASTING.len()],
+    permanent: [OnceLock<OwnedFd>; PERMANENT.len()],
 }
 
-/// What tells one mount from another.
+/// What distinguishes one mount from another.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mount {
-    /// Its number.
-    Number(u64),
-    /// Its device, before Linux 5.8: what is laid over a file is of another file system, if it is a view.
+    /// Its id.
+    Id(u64),
+    /// Its device, before Linux 5.8: a view that is mounted over a file is on another file system.
     Device(u32, u32),
-    /// The kernel, or a filter, does not say.
+    /// Not known, because of the kernel or of a seccomp filter.
     Unknown,
 }
 
-impl Bare {
-    /// A directory in an instance of a file system that is attached nowhere.
-    pub(crate) fn of_own(directory: OwnedFd) -> Self {
-        Self { directory, mount: None, lasting: Default::default() }
+impl KernelDir {
+    /// The root of an instance of a file system that is attached nowhere.
+    pub(crate) fn unattached(directory: OwnedFd) -> Self {
+        Self { directory, mount: None, permanent: Default::default() }
     }
 
-    /// One where others may mount.
-    pub(crate) fn among_others(directory: OwnedFd) -> Result<Self> {
+    /// A directory in which others may mount.
+    pub(crate) fn attached(directory: OwnedFd) -> Result<Self> {
         let mount = Some(mount_at(&directory, "")?);
-        Ok(Self { directory, mount, lasting: Default::default() })
+        Ok(Self { directory, mount, permanent: Default::default() })
     }
 
-    /// A directory in it.
+    /// Opens a directory in it.
     pub(crate) fn below(&self, path: &str) -> Result<Self> {
         let directory = self.open(path, PATH_DIR)?;
-        Ok(Self { directory, mount: self.mount, lasting: Default::default() })
+        Ok(Self { directory, mount: self.mount, permanent: Default::default() })
     }
 
-    /// Opens what is at a path without links; EXDEV where something is laid over it, or over a directory on the way.
+    /// Opens the file at a path without links.
+    ///
+    /// # Errors
+    /// EXDEV if something is mounted over it, or over a directory on the way; else the kernel's.
     pub(crate) fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
         let Some(mount) = self.mount else { return openat(&self.directory, path, flags, Mode::empty()) };
-        for (place, lasting) in LASTING.iter().zip(&self.lasting) {
-            if let Some(rest) = path.strip_prefix(place).and_then(|rest| rest.strip_prefix('/')) {
-                let directory = match lasting.get() {
+        for (name, opened) in PERMANENT.iter().zip(&self.permanent) {
+            if let Some(rest) = path.strip_prefix(name).and_then(|rest| rest.strip_prefix('/')) {
+                let directory = match opened.get() {
                     Some(directory) => directory,
                     None => {
-                        let opened = walk(self.directory.as_fd(), place, PATH_DIR, mount)?;
-                        lasting.get_or_init(|| opened)
+                        let directory = walk(self.directory.as_fd(), name, PATH_DIR, mount)?;
+                        opened.get_or_init(|| directory)
                     }
                 };
                 return walk(directory.as_fd(), rest, flags, mount);
@@ -69,13 +71,14 @@ impl Bare {
     }
 }
 
-impl AsFd for Bare {
+impl AsFd for KernelDir {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
 }
 
-/// Each step is looked at before it is taken, for to open a view, or to look for a name among them, is a request already.
+/// Opens a path step by step. Each step is checked before it is taken, because to open a view, or to look up a name among views, is
+/// a request already.
 fn walk(directory: BorrowedFd<'_>, path: &str, flags: OFlags, mount: Mount) -> Result<OwnedFd> {
     if let Some((first, rest)) = path.split_once('/') {
         is_on(directory, first, mount)?;
@@ -84,7 +87,7 @@ fn walk(directory: BorrowedFd<'_>, path: &str, flags: OFlags, mount: Mount) -> R
     }
     is_on(directory, path, mount)?;
     let opened = openat(directory, path, flags | OFlags::NOFOLLOW, Mode::empty())?;
-    // Something may have been laid there meanwhile: then we have waited for ourselves once, and don't take the answer.
+    // Something may have been mounted there meanwhile. Then we have waited for ourselves once, and discard the answer.
     is_on(opened.as_fd(), "", mount)?;
     Ok(opened)
 }
@@ -93,13 +96,13 @@ fn is_on(directory: BorrowedFd<'_>, name: &str, mount: Mount) -> Result<()> {
     if mount_at(directory, name)? == mount { Ok(()) } else { Err(Errno::XDEV) }
 }
 
-/// On which mount something is; whoever serves it is not asked.
+/// Which mount a file is on, without asking whoever serves it.
 fn mount_at(directory: impl AsFd, name: &str) -> Result<Mount> {
     // `STATX_MNT_ID`
     const MOUNT: StatxFlags = StatxFlags::MNT_ID;
     let flags = AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_DONT_SYNC;
     match statx(directory, name, flags, MOUNT) {
-        Ok(found) if found.stx_mask & MOUNT.bits() != 0 => Ok(Mount::Number(found.stx_mnt_id)),
+        Ok(found) if found.stx_mask & MOUNT.bits() != 0 => Ok(Mount::Id(found.stx_mnt_id)),
         Ok(found) => Ok(Mount::Device(found.stx_dev_major, found.stx_dev_minor)),
         // Before Linux 4.11, or behind a filter that knows no statx(2).
         Err(Errno::NOSYS | Errno::PERM) => Ok(Mount::Unknown),
@@ -110,14 +113,14 @@ fn mount_at(directory: impl AsFd, name: &str) -> Result<Mount> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::procfs::READ;
+    use crate::kernel::read::READ;
     use rustix::fs::CWD;
     use std::fs::{self, File};
     use std::io::Read as _;
     use std::path::Path;
 
-    fn bare(path: &Path) -> Bare {
-        Bare::among_others(openat(CWD, path, PATH_DIR, Mode::empty()).unwrap()).unwrap()
+    fn open(path: &Path) -> KernelDir {
+        KernelDir::attached(openat(CWD, path, PATH_DIR, Mode::empty()).unwrap()).unwrap()
     }
 
     fn text(opened: Result<OwnedFd>) -> Result<String> {
@@ -134,25 +137,25 @@ mod tests {
             fs::create_dir_all(file.parent().unwrap()).unwrap();
             fs::write(file, path).unwrap();
         }
-        let bare = bare(directory.path());
+        let kernel_dir = open(directory.path());
         for path in ["top", "one/two/three", "devices/system/cpu/online", "devices/system/cpu/cpu0/core_id"] {
             for _ in 0..2 {
-                assert_eq!(text(bare.open(path, READ)).as_deref(), Ok(path));
+                assert_eq!(text(kernel_dir.open(path, READ)).as_deref(), Ok(path));
             }
         }
-        assert_eq!(text(bare.open("one/none", READ)), Err(Errno::NOENT));
-        assert_eq!(text(bare.open("none/two", READ)), Err(Errno::NOENT));
-        assert_eq!(text(bare.open("devices/system/cpu/none", READ)), Err(Errno::NOENT));
+        assert_eq!(text(kernel_dir.open("one/none", READ)), Err(Errno::NOENT));
+        assert_eq!(text(kernel_dir.open("none/two", READ)), Err(Errno::NOENT));
+        assert_eq!(text(kernel_dir.open("devices/system/cpu/none", READ)), Err(Errno::NOENT));
     }
 
-    /// In the root directory everything that is mounted is laid over something.
+    /// In the root directory everything that is mounted covers something.
     #[test]
     fn what_is_laid_over_a_file_or_a_directory_is_not_opened() {
-        let root = bare(Path::new("/"));
+        let root = open(Path::new("/"));
         for path in ["proc", "proc/meminfo", "sys/devices/system/cpu/online"] {
             assert_eq!(text(root.open(path, READ)), Err(Errno::XDEV), "{path}");
         }
-        assert!(text(bare(Path::new("/proc")).open("meminfo", READ)).unwrap().starts_with("MemTotal"));
-        assert!(bare(Path::new("/sys")).open("devices/system/cpu/online", READ).is_ok());
+        assert!(text(open(Path::new("/proc")).open("meminfo", READ)).unwrap().starts_with("MemTotal"));
+        assert!(open(Path::new("/sys")).open("devices/system/cpu/online", READ).is_ok());
     }
 }

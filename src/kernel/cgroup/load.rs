@@ -1,0 +1,148 @@
+//! Reads what the memory controller says of an ancestry into a [`Snapshot`].
+
+use super::ancestors::{AncestorWalk, ancestors};
+use super::ancestry::CgroupAncestry;
+use super::cgroup_files::CgroupFiles;
+use super::context::ReadContext;
+use super::level::{Headroom, LevelReader, has_swap};
+use super::mounts::Hierarchy;
+use super::paths::last_name;
+use super::raw_files::log_odd;
+use crate::error::{Error, escaped};
+use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::numa_stat::NumaStat;
+use cgprocfs_core::snapshot::{CgroupFile, Container, Level, Needs, RawFile, Scope, Snapshot};
+
+/// What is read of an ancestry's levels, besides what limits them.
+#[derive(Clone, Copy)]
+struct Wanted {
+    /// Which of the levels with the controller is the container.
+    container: usize,
+    /// Whether to read the container's usage and statistics.
+    usage: bool,
+    /// Whether to keep the text of the statistics.
+    raw_stat: bool,
+}
+
+/// What was read of an ancestry's levels.
+#[derive(Default)]
+struct Levels {
+    levels: Vec<Level>,
+    /// The text of the container's statistics.
+    raw_stat: Vec<u8>,
+    /// The swappiness of the reader's own cgroup.
+    swappiness: Option<u64>,
+}
+
+impl CgroupAncestry {
+    /// Reads what `needs` covers of the memory controller.
+    pub(crate) fn load(&self, needs: Needs, context: ReadContext<'_>) -> Result<Snapshot, Error> {
+        let ReadContext { cgroup_mounts, host, caller } = context;
+        let memory = &cgroup_mounts.memory;
+        if self.in_root {
+            return host.load(memory, needs);
+        }
+        let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo()?) } else { None };
+        for files in self.levels.iter().filter_map(|level| level.files.as_ref()) {
+            files.verify_controller()?;
+        }
+
+        // The container, or the nearest level above it that has the controller.
+        let container_len = caller.container.len();
+        let mut with_controller = self.levels.iter().filter(|level| level.has_controller);
+        let Some(index) = with_controller.position(|level| level.path_len <= container_len) else {
+            if !needs.covers(Needs::USAGE) && !needs.covers(Needs::LEVELS) {
+                // It may have numbers of its own of other controllers.
+                return Ok(Snapshot::of_memory(None, host.machine, Scope::Container(Container::default())));
+            }
+            return host.load(memory, needs);
+        };
+        let mut container = Container { index, ..Container::default() };
+        if let Some(meminfo) = &meminfo {
+            host.fill_room(&mut container, meminfo, cgroup_mounts, caller)?;
+        }
+        let headroom =
+            meminfo.as_ref().map(|meminfo| Headroom::of_host(meminfo, &container, caller.may_take_long));
+        let wanted = Wanted {
+            container: index,
+            usage: needs.covers(Needs::USAGE),
+            raw_stat: needs.covers(Needs::cgroup_file(CgroupFile::MemoryStat)),
+        };
+        let read = self.read_levels(wanted, headroom, memory)?;
+        (container.levels, container.swappiness) = (read.levels, read.swappiness);
+        if memory.version == CgroupVersion::V2 && meminfo.as_ref().is_some_and(has_swap) {
+            container.swappiness = host.swappiness();
+        }
+        let mut snapshot = Snapshot::of_memory(meminfo, host.machine, Scope::Container(container));
+        if wanted.usage && wanted.raw_stat {
+            // If the container has no statistics of its own, those of the level above are not the container's.
+            let is_own =
+                self.levels.iter().any(|level| level.has_controller && level.path_len == container_len);
+            log_odd(CgroupFile::MemoryStat, &self.path, &read.raw_stat);
+            snapshot.cgroup_files.push((
+                CgroupFile::MemoryStat,
+                is_own.then_some(RawFile { version: memory.version, text: read.raw_stat }),
+            ));
+        }
+        if needs.covers(Needs::NUMA_STAT) {
+            snapshot.numa_stat = self.numa_stat(&snapshot.scope, memory)?;
+        }
+        Ok(snapshot)
+    }
+
+    /// Reads the NUMA statistics of the level whose numbers are the container's; `None` if the kernel has none.
+    fn numa_stat(&self, scope: &Scope, memory: &Hierarchy) -> Result<Option<NumaStat>, Error> {
+        let Scope::Container(container) = scope else { return Ok(None) };
+        let mut with_controller = self.levels.iter().filter(|level| level.has_controller);
+        let Some(effective) = with_controller.nth(container.effective_level()) else { return Ok(None) };
+        let (path, mut walk) = (self.path_to(effective), AncestorWalk::new(memory));
+        for cgroup in ancestors(path) {
+            walk.to(cgroup)?;
+        }
+        walk.to(path)?.read("memory.numa_stat", NumaStat::parse)
+    }
+
+    /// Reads the levels that have the controller.
+    fn read_levels(
+        &self,
+        wanted: Wanted,
+        mut headroom: Option<Headroom>,
+        memory: &Hierarchy,
+    ) -> Result<Levels, Error> {
+        let mut read = Levels { levels: Vec::with_capacity(self.levels.len()), ..Levels::default() };
+        let with_controller = || self.levels.iter().enumerate().filter(|(_, level)| level.has_controller);
+        // `index` counts the levels with the controller, `position` all levels.
+        let mut read_level = |read: &mut Levels, index: usize, position: usize, files: &CgroupFiles| {
+            let child = position.checked_sub(1).map(|child| last_name(self.path_to(&self.levels[child])));
+            let with_usage = index == wanted.container && wanted.usage;
+            let is_above = index > wanted.container;
+            if index == 0 && headroom.as_ref().is_some_and(|headroom| headroom.has_swap) {
+                read.swappiness = files.swappiness()?;
+            }
+            let level = LevelReader { files, child: child.unwrap_or_default(), is_above, with_usage };
+            let raw_stat = wanted.raw_stat.then_some(&mut read.raw_stat);
+            read.levels.push(level.read(raw_stat, headroom.as_mut())?);
+            Ok::<_, Error>(())
+        };
+        if self.levels.iter().all(|level| level.files.is_some()) {
+            for (index, (position, level)) in with_controller().enumerate() {
+                if let Some(files) = &level.files {
+                    read_level(&mut read, index, position, files)?;
+                }
+            }
+            return Ok(read);
+        }
+        let mut walk = AncestorWalk::new(memory);
+        let upward: Vec<_> = with_controller().enumerate().collect();
+        for (index, (position, level)) in upward.into_iter().rev() {
+            let path = self.path_to(level);
+            let files = CgroupFiles::open(memory, walk.to(path)?)?;
+            if files.id() != level.id || !files.has_controller() {
+                return Err(Error::CgroupGone(escaped(path)));
+            }
+            read_level(&mut read, index, position, &files)?;
+        }
+        read.levels.reverse();
+        Ok(read)
+    }
+}
