@@ -4,14 +4,16 @@ mod answers;
 mod aside;
 mod asking;
 mod beat;
+mod cpu_accounts;
 mod in_time;
 mod known_aside;
-mod ledgers;
-mod loads;
+mod load_estimate;
+mod load_sampler;
 mod places;
+mod psi_monitor;
 mod share;
 mod starts;
-mod triggers;
+mod tracked_cgroups;
 mod turns;
 
 use self::answers::Answers;
@@ -21,23 +23,20 @@ pub(crate) use self::asking::Asker;
 pub use self::asking::Viewer;
 use self::asking::{Again, FilesOf, TextOf, Waiter};
 use self::known_aside::KnownAside;
-pub use self::ledgers::{LEDGERS, StartedLedger};
-pub use self::loads::LOADS;
+pub use self::psi_monitor::PollState;
 use self::share::{Busyness, ContainerShares, Readings};
 pub use self::starts::PATIENCE as PATIENCE_FOR_AGE;
 use self::starts::Starts;
-pub use self::triggers::{KeptTrigger, Polled, TRIGGERS};
 
-use self::ledgers::Ledgers;
-use self::loads::Loads;
-use self::triggers::Triggers;
+use self::cpu_accounts::CpuAccounts;
+use self::load_sampler::LoadSampler;
+use self::psi_monitor::PsiMonitor;
 use crate::error::Error;
 use crate::kernel::{Caller, PressureFile, Source};
 use crate::rate_limited_log::RateLimitedLog;
-use crate::state::Table;
+use crate::state::PersistentState;
 use crate::state::in_flight::InFlightGuard;
 use crate::sys;
-use cgprocfs_core::load_average::LoadState;
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use cgprocfs_core::topology::Topology;
@@ -88,16 +87,6 @@ impl Text {
     }
 }
 
-/// Memory that outlives this process; tables with room for nothing where there is none.
-pub struct PersistentState {
-    /// Of [`LEDGERS`].
-    pub ledgers: Table<StartedLedger>,
-    /// Of [`TRIGGERS`], by the open file's number and 1.
-    pub triggers: Table<KeptTrigger>,
-    /// Of [`LOADS`].
-    pub loads: Table<LoadState>,
-}
-
 /// Whose pressure it is, the container's number and path, or 0 for the host; and where that is told, if it is.
 type Pressure = (u64, Vec<u8>, Option<PressureFile>);
 
@@ -105,9 +94,9 @@ type Pressure = (u64, Vec<u8>, Option<PressureFile>);
 pub struct Service {
     source: Source,
     answers: Answers,
-    ledgers: Ledgers,
-    loads: Loads,
-    triggers: Arc<Triggers>,
+    cpu_accounts: CpuAccounts,
+    load_sampler: LoadSampler,
+    psi_monitor: Arc<PsiMonitor>,
     starts: Starts,
     /// Those who are not known to be slow wait here,
     quick: Arc<Aside>,
@@ -125,7 +114,7 @@ pub struct Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.triggers.end();
+        self.psi_monitor.end();
     }
 }
 
@@ -138,9 +127,9 @@ impl Service {
             // As much again, for who asks.
             source: source.keeping(most_files / 2),
             answers: Answers::new(most_files),
-            ledgers: Ledgers::new(tick_rate),
-            loads: Loads::new(),
-            triggers: Arc::new(Triggers::new(most_files)),
+            cpu_accounts: CpuAccounts::new(tick_rate),
+            load_sampler: LoadSampler::new(),
+            psi_monitor: Arc::new(PsiMonitor::new(most_files)),
             starts: Starts::new(most_files / 8),
             quick: Arc::new(Aside::quick()),
             slow: Arc::new(Aside::slow()),
@@ -246,9 +235,9 @@ impl Service {
     /// Keeps what has to outlive this process, and goes on with what is there. Returns those who wait for a predecessor
     /// and have to be woken.
     pub fn keep_in(&self, kept: &PersistentState) -> Vec<u64> {
-        self.ledgers.keep(kept.ledgers);
-        self.loads.keep(kept.loads);
-        self.triggers.keep(kept.triggers)
+        self.cpu_accounts.keep(kept.cpu_accounts());
+        self.load_sampler.keep(kept.loads());
+        self.psi_monitor.keep(kept.psi_triggers())
     }
 
     /// Follows the load of containers, on a thread of its own that ends with this service, and that is less important than those
@@ -262,7 +251,7 @@ impl Service {
             // Operation is not allowed to be less important is as important as it was.
             let _ = setpriority_process(None, aside::NICE);
             while let Some(service) = service.upgrade() {
-                let pause = service.loads.look(&service.source);
+                let pause = service.load_sampler.sample_due(&service.source);
                 drop(service);
                 thread::sleep(pause);
             }
@@ -304,7 +293,7 @@ impl Service {
         if owner.is_some_and(|owner| owner != found) {
             return Err(Error::Errno(Errno::NODEV));
         }
-        self.triggers.arm(handle, (found, &path), trigger, file).map_err(Error::Errno)
+        self.psi_monitor.arm(handle, (found, &path), trigger, file).map_err(Error::Errno)
     }
 
     /// The pressure that a view shows a reader.
@@ -336,17 +325,17 @@ impl Service {
         (handle, pid): (u64, u32),
         view: ViewId,
         waiter: u64,
-        reply: impl FnOnce(Polled) + Send + 'static,
+        reply: impl FnOnce(PollState) + Send + 'static,
     ) {
-        match self.triggers.left(handle) {
-            None => reply(self.triggers.poll(handle, waiter)),
+        match self.psi_monitor.orphaned(handle) {
+            None => reply(self.psi_monitor.poll(handle, waiter)),
             Some(left) => {
                 let find = move |service: &Self, asker| service.pressure_for(asker, pid, view);
                 self.look_aside(in_flight, pid, find, move |service, found| {
                     if let Err(error) = service.watch(handle, found, left.trigger, Some(left.owner)) {
                         service.log(&error);
                     }
-                    reply(service.triggers.poll(handle, waiter));
+                    reply(service.psi_monitor.poll(handle, waiter));
                 });
             }
         }
@@ -354,7 +343,7 @@ impl Service {
 
     /// An open file was closed.
     pub fn closed(&self, handle: u64) {
-        self.triggers.release(handle);
+        self.psi_monitor.release(handle);
     }
 
     /// Looks after triggers on a thread of its own that ends with this service. `wake` has the kernel ask again for whoever
@@ -364,8 +353,8 @@ impl Service {
     /// Where no thread can be made.
     pub fn follow_triggers(self: &Arc<Self>, wake: impl Fn(u64) + Send + 'static) -> io::Result<()> {
         // Not the service: while nothing is armed this waits without end.
-        let triggers = Arc::clone(&self.triggers);
-        let follow = move || while triggers.look(&wake) {};
+        let monitor = Arc::clone(&self.psi_monitor);
+        let follow = move || while monitor.watch(&wake) {};
         thread::Builder::new().name("pressure".into()).spawn(follow).map(drop)
     }
 
@@ -425,10 +414,10 @@ impl Service {
     /// To be called now and then.
     pub fn sweep(&self) {
         self.answers.sweep(|path| self.source.verify(path).is_ok());
-        self.ledgers.sweep(|number, path| self.source.is_cgroup(number, path));
-        self.loads.sweep(|number, path| self.source.is_cgroup(number, path));
+        self.cpu_accounts.sweep(|number, path| self.source.is_cgroup(number, path));
+        self.load_sampler.sweep(|number, path| self.source.is_cgroup(number, path));
         let exists = |number, path: &[u8]| self.source.is_cgroup(number, path);
-        self.starts.sweep(exists, |container| self.ledgers.is_seen(container));
+        self.starts.sweep(exists, |container| self.cpu_accounts.is_seen(container));
         self.source.sweep();
         self.known_aside.clear();
         self.shares.sweep();

@@ -7,7 +7,10 @@
 mod layout;
 mod link;
 mod memory;
+mod node_memory;
+mod numa_amounts;
 mod path;
+mod spread;
 mod text;
 
 pub use self::layout::Topology;

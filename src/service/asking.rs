@@ -2,9 +2,9 @@
 
 use super::answers::{Answer, CgroupAnswers, Found, Reading};
 use super::aside::{Job, Lane, Owner, Refused};
+use super::cpu_accounts::CpuAccounts;
 use super::in_time::{InTime, Reply};
-use super::ledgers::Ledgers;
-use super::loads::Asked;
+use super::load_sampler::LoadRequest;
 use super::share::{Permit, Share};
 use super::starts::{Known, PATIENCE, Waiting};
 use super::{MAX_AGE, Service, Text, render};
@@ -717,30 +717,30 @@ impl Service {
         if needs.covers(Needs::COUNTERS) {
             let life = started.as_ref().and_then(|started| started.life.as_deref());
             let counters = match start_is_certain {
-                true => self.ledgers.counters(container, &snapshot, life),
-                false => Ledgers::provisional_counters(&snapshot),
+                true => self.cpu_accounts.counters(container, &snapshot, life),
+                false => CpuAccounts::provisional_counters(&snapshot),
             };
             snapshot.counters = Some(counters.map_err(Error::from)?);
         }
         if needs.covers(Needs::LOAD) {
-            let asked = Asked { container, caller, snapshot: &snapshot, start_is_certain };
-            snapshot.load = Some(self.loads.load(&asked, &self.source)?);
+            let request = LoadRequest { container, caller, snapshot: &snapshot, start_is_certain };
+            snapshot.load = Some(self.load_sampler.load(&request, &self.source)?);
         }
         Ok(snapshot)
     }
 
     /// When a container started. Operation was found out once stays, also over restarts, until its init has ended.
     fn start_of(&self, container: u64) -> Result<Started, NotRead> {
-        if let Some(at) = self.ledgers.start_without_init(container) {
+        if let Some(at) = self.cpu_accounts.start_without_init(container) {
             return Ok(Started { at, is_certain: true, life: None });
         }
         match self.starts.of(container) {
             Known::At(life) => {
-                let at = self.ledgers.start(container, Some(&life)).unwrap_or(life.start);
+                let at = self.cpu_accounts.start(container, Some(&life)).unwrap_or(life.start);
                 Ok(Started { at, is_certain: true, life: Some(life) })
             }
             Known::SoFar(start) => {
-                let known = self.ledgers.start(container, None);
+                let known = self.cpu_accounts.start(container, None);
                 Ok(Started { at: known.unwrap_or(start), is_certain: known.is_some(), life: None })
             }
             Known::Sought | Known::Nothing => Err(NotRead::Start(container)),

@@ -21,7 +21,7 @@ pub struct Cpus {
 pub struct CpuTime {
     /// In all, in nanoseconds: what the scheduler has measured.
     pub total: u64,
-    /// Of that in its programs. This and [`system`](Self::system) may be counted by the tick of a clock, in a unit of its
+    /// The part spent in its programs. This and [`system`](Self::system) may be counted by the tick of a clock, in a unit of its
     /// own, and then do not add up to the whole: it is their ratio that counts.
     pub user: u64,
     /// Of that in the kernel on their behalf.
