@@ -4,6 +4,7 @@ mod answers;
 mod aside;
 mod asking;
 mod beat;
+mod boot_clock;
 mod cpu_accounts;
 mod in_time;
 mod known_aside;

@@ -4,6 +4,7 @@
 //! found without touching the rest of its table (`table`), and each table says in which format it is (`layout`): a
 //! successor of another version reads what it knows and drops the rest. May use the base modules only.
 
+mod header;
 pub mod in_flight;
 mod indexed;
 mod layout;

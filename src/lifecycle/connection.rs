@@ -196,6 +196,15 @@ impl Connection {
         }
     }
 
+    /// A connection whose kernel is the other end of a pair of sockets.
+    #[cfg(test)]
+    pub(crate) fn over_sockets() -> (std::os::unix::net::UnixDatagram, Self) {
+        let (kernel, device) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        kernel.send(b"greeting").unwrap();
+        let connection = Self::begin(device.into(), Path::new("/mnt/x"), Writes::Nothing).unwrap();
+        (kernel, connection)
+    }
+
     /// Has the requests that so many threads fetch read into the memory, for a successor.
     pub(crate) fn keep_requests(&self, threads: usize) -> io::Result<()> {
         match self.state.request_buffers() {
@@ -206,18 +215,9 @@ impl Connection {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
     use crate::service::Service;
-    use std::os::unix::net::UnixDatagram;
-
-    /// A connection whose kernel is the other end of a pair of sockets.
-    pub(crate) fn connection() -> (UnixDatagram, Connection) {
-        let (kernel, device) = UnixDatagram::pair().unwrap();
-        kernel.send(b"greeting").unwrap();
-        let connection = Connection::begin(device.into(), Path::new("/mnt/x"), Writes::Nothing).unwrap();
-        (kernel, connection)
-    }
 
     fn successor(connection: &Connection) -> Connection {
         let device = connection.device().try_clone_to_owned().unwrap();
@@ -226,7 +226,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_successor_finds_what_it_needs_to_know() {
-        let (_kernel, first) = connection();
+        let (_kernel, first) = Connection::over_sockets();
         assert_eq!((first.generation(), first.is_read_only()), (0, true));
         let next = successor(&first);
         assert_eq!((next.generation(), next.is_read_only()), (1, true));
@@ -241,7 +241,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_fresh_daemon_touches_less_than_100_kb() {
-        let (_kernel, first) = connection();
+        let (_kernel, first) = Connection::over_sockets();
         let next = successor(&first);
         let orphaned = next.in_flight().orphaned();
         next.in_flight().resume(&orphaned);

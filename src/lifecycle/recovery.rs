@@ -118,12 +118,11 @@ pub(crate) fn reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::connection::tests::connection;
     use std::time::Duration;
 
     /// The errors and texts that a kernel which gives nothing out again gets, by the requests' numbers.
     fn answers(left: &[(u64, Operation, u64, u32)]) -> Vec<(u64, i32, String)> {
-        let (kernel, connection) = connection();
+        let (kernel, connection) = Connection::over_sockets();
         let left: Vec<_> = left
             .iter()
             .map(|&(unique, operation, seconds, attempts)| {

@@ -1,5 +1,6 @@
 //! The CPU accounts of the containers whose processor times were asked for.
 
+use super::boot_clock;
 use super::places::Places;
 use crate::kernel::Life;
 use crate::shares::Policy;
@@ -7,11 +8,10 @@ use crate::state::{ContainerAccount, MAX_CPU_ACCOUNTS, Table};
 use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::cpu::account::{CpuAccount, CpuCounters};
 use cgprocfs_core::error::ViewError;
-use cgprocfs_core::machine::{TickRate, Ticks};
+use cgprocfs_core::machine::{BootTime, TickRate, Ticks};
 use cgprocfs_core::parse::uptime::uptime;
 use cgprocfs_core::snapshot::{HostFile, Snapshot};
 use parking_lot::Mutex;
-use rustix::time::{ClockId, clock_gettime};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -40,7 +40,7 @@ struct Entry {
 /// Whether the processes in a cgroup are of another container than the account: its init has ended, and they all began after
 /// it was last known to run.
 fn is_over(record: &ContainerAccount, life: &Life, rate: TickRate) -> bool {
-    record.had_init && rate.nanoseconds(life.start) > record.last_seen
+    record.had_init && rate.boot_time(life.start) > record.last_seen
 }
 
 impl CpuAccounts {
@@ -77,10 +77,10 @@ impl CpuAccounts {
 
     /// Notes that a container runs now.
     pub(super) fn is_seen(&self, container: u64) {
-        let now = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        let now = boot_clock::now();
         if let Some(entry) = self.accounts.lock().by_container.get_mut(&container) {
             let last_seen = &mut entry.record.last_seen;
-            *last_seen = (*last_seen).max(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX));
+            *last_seen = (*last_seen).max(now);
         }
     }
 
@@ -162,8 +162,7 @@ const TOLERANCE: u64 = 1_000_000_000;
 
 /// What an account is opened and advanced with.
 struct Moment<'s> {
-    /// In nanoseconds after the host's boot.
-    now: u64,
+    now: BootTime,
     cpus: &'s Cpus,
     /// When the container started, after the host's boot.
     start: Ticks,
@@ -176,16 +175,17 @@ impl<'s> Moment<'s> {
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
         let now = uptime(snapshot.host_file(HostFile::Uptime)?)
             .map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
-        Ok(Self { now: now.saturating_mul(10_000_000), cpus, start, rate: snapshot.machine.tick_rate })
+        Ok(Self { now, cpus, start, rate: snapshot.machine.tick_rate })
     }
 
     /// An account of a container whose cgroup had run for `before` nanoseconds when it started.
     fn open_account(&self, before: u64) -> CpuAccount {
-        CpuAccount::after(before, self.start_in_nanoseconds(), self.cpus)
+        CpuAccount::after(before, self.start(), self.cpus)
     }
 
-    fn start_in_nanoseconds(&self) -> u64 {
-        self.rate.nanoseconds(self.start).min(self.now)
+    /// When the container started, as far as that can be.
+    fn start(&self) -> BootTime {
+        self.rate.boot_time(self.start).min(self.now)
     }
 
     /// How long the cgroup has run before the container started, in nanoseconds. It was another container's then if that is
@@ -194,7 +194,7 @@ impl<'s> Moment<'s> {
     fn ran_before(&self, life: Option<&Life>, of_another: Option<u64>) -> u64 {
         let total = self.cpus.time.unwrap_or_default().total;
         let processors = u64::try_from(self.cpus.online.len()).unwrap_or(u64::MAX);
-        let possible = (self.now - self.start_in_nanoseconds()).saturating_mul(processors);
+        let possible = self.now.nanos_since(self.start()).saturating_mul(processors);
         match life {
             Some(life) if of_another.is_some() || total > possible.saturating_add(TOLERANCE) => {
                 let own = self.rate.nanoseconds(life.ran).min(possible);

@@ -4,6 +4,7 @@
 use crate::kernel::TaskLook;
 use cgprocfs_core::error::ViewError;
 use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages, LoadState, TaskCounts};
+use cgprocfs_core::machine::BootTime;
 use cgprocfs_core::parse::uptime::uptime;
 use cgprocfs_core::snapshot::{HostFile, Snapshot};
 use std::time::Duration;
@@ -24,10 +25,9 @@ pub(super) fn cpu_usage(snapshot: &Snapshot) -> Result<Option<CpuUsageAt>, ViewE
     Ok(cpus.time.map(|time| CpuUsageAt { at, time: time.total }))
 }
 
-/// The moment of a snapshot, in nanoseconds after the host's boot.
-fn moment_of(snapshot: &Snapshot) -> Result<u64, ViewError> {
-    let now = uptime(snapshot.host_file(HostFile::Uptime)?);
-    Ok(now.map_err(|e| ViewError::Malformed("/proc/uptime", e))?.saturating_mul(10_000_000))
+/// The moment of a snapshot.
+fn moment_of(snapshot: &Snapshot) -> Result<BootTime, ViewError> {
+    uptime(snapshot.host_file(HostFile::Uptime)?).map_err(|e| ViewError::Malformed("/proc/uptime", e))
 }
 
 /// What the averages go on from at the moment of a snapshot, and what they are then. They go on from what was known
@@ -42,20 +42,20 @@ pub(super) fn estimate(
     let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
     let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
     let (now, usage) = (moment_of(snapshot)?, cpu_usage(snapshot)?);
-    let beat = now.saturating_sub(u64::try_from(since_beat.as_nanos()).unwrap_or(u64::MAX));
-    let zero = LoadState { averages: LoadAverages::default(), at: 0, ran: None, start };
+    let beat = now.before(since_beat);
+    let zero = LoadState { averages: LoadAverages::default(), at: BootTime::default(), ran: None, start };
     let (mut record, since, meanwhile) = match earlier {
         Some(record) => {
-            let is_long = now.saturating_sub(record.at) > MAX_SAMPLE_AGE;
+            let is_long = now.nanos_since(record.at) > MAX_SAMPLE_AGE;
             let usages = usage.zip(record.ran).filter(|_| is_long);
-            let meanwhile = usages
-                .map(|(now, then)| (now.time.saturating_sub(then.time), now.at.saturating_sub(then.at)));
+            let meanwhile =
+                usages.map(|(now, then)| (now.time.saturating_sub(then.time), now.at.nanos_since(then.at)));
             (record, record.at, meanwhile)
         }
         None => {
-            let since = snapshot.machine.tick_rate.nanoseconds(start);
+            let since = snapshot.machine.tick_rate.boot_time(start);
             let ran = counters.all.user.saturating_add(counters.all.system);
-            (zero, since, Some((ran, now.saturating_sub(since))))
+            (zero, since, Some((ran, now.nanos_since(since))))
         }
     };
     // More is impossible, and seems so where the start is wrong: the container is older than it seems.
@@ -65,7 +65,8 @@ pub(super) fn estimate(
         Some((ran, passed)) => look.run_queue.active(ran, passed).min(possible),
         None => active(look.tasks),
     };
-    let seconds = |from: u64, until: u64| Duration::from_nanos(until.saturating_sub(from)).as_secs_f64();
+    let seconds =
+        |from: BootTime, until: BootTime| Duration::from_nanos(until.nanos_since(from)).as_secs_f64();
     record.averages.add(active, seconds(since, beat));
     // A container that is younger than the beat had no load then.
     record.at = if earlier.is_some() { since.max(beat) } else { beat };
@@ -85,6 +86,10 @@ mod tests {
     use cgprocfs_core::snapshot::{Container, Scope};
 
     const SECOND: u64 = 1_000_000_000;
+    fn at(second: u64) -> BootTime {
+        BootTime::from_nanos(second * SECOND)
+    }
+
     /// How long ago the last beat was.
     const BEAT: Duration = Duration::from_secs(2);
 
@@ -126,11 +131,11 @@ mod tests {
     #[test]
     fn the_first_sample_counts_for_the_time_since_the_last_beat() {
         let (mut record, _) = estimate(None, &at_rest(), &snapshot(1001, 1), BEAT).unwrap();
-        assert_eq!((record.averages, record.at), (LoadAverages::default(), 999 * SECOND));
+        assert_eq!((record.averages, record.at), (LoadAverages::default(), at(999)));
         record.averages.add(1.0, 5.0);
         assert!((record.averages.get()[0] - 0.08).abs() < 0.001);
         let (record, _) = estimate(None, &at_rest(), &snapshot(1060, 120), BEAT).unwrap();
-        assert_eq!(record.at, 1058 * SECOND);
+        assert_eq!(record.at, at(1058));
         assert_near(record.averages.get(), [1.239, 0.351, 0.125]);
     }
 
@@ -138,8 +143,8 @@ mod tests {
     fn a_container_that_was_not_sampled_goes_on_from_what_was_known() {
         let mut averages = LoadAverages::default();
         averages.add(3.0, 3600.0);
-        let ran = Some(CpuUsageAt { at: 5000 * SECOND, time: 10_800 * SECOND });
-        let then = LoadState { averages, at: 5000 * SECOND, ran, start: Ticks::default() };
+        let ran = Some(CpuUsageAt { at: at(5000), time: 10_800 * SECOND });
+        let then = LoadState { averages, at: at(5000), ran, start: Ticks::default() };
         let after =
             |now, ran, look: &TaskLook| estimate(Some(then), look, &snapshot(now, ran), BEAT).unwrap().1;
         let [one, five, fifteen] = then.averages.get();

@@ -11,6 +11,7 @@
 //! The averages start at 0 when the container does, and each sample counts for the whole time since the last, like the
 //! kernel's. Over a time without samples, because nobody asked, see [`estimate`].
 
+use super::boot_clock;
 use super::load_estimate::{active, cpu_usage, estimate};
 use super::tracked_cgroups::{TrackedCgroup, TrackedCgroups};
 use super::turns::Turns;
@@ -22,7 +23,6 @@ use cgprocfs_core::error::ViewError;
 use cgprocfs_core::load_average::{CpuUsageAt, LoadAvg, LoadState};
 use cgprocfs_core::snapshot::{HostFile, Snapshot};
 use parking_lot::Mutex;
-use rustix::time::{ClockId, clock_gettime};
 use std::time::{Duration, Instant};
 
 /// Which part of a processor sampling one container takes: one in so many.
@@ -178,8 +178,8 @@ impl LoadSampler {
         match (look, by_container.get_mut(&container)) {
             (Ok(TaskLook { are_all: false, .. }), Some(_)) if depth.cgroups < FULL_DEPTH.cgroups => {}
             (Ok(TaskLook { tasks, .. }), Some(tracked)) => {
-                let at = since_boot();
-                let passed = Duration::from_nanos(at.saturating_sub(tracked.record.at));
+                let at = boot_clock::now();
+                let passed = Duration::from_nanos(at.nanos_since(tracked.record.at));
                 tracked.record.averages.add(active(tasks), passed.as_secs_f64());
                 (tracked.record.at, tracked.tasks) = (at, tasks);
                 tracked.reported = tracked.record.averages.get();
@@ -241,12 +241,6 @@ fn within_budget<T>(
     {
         sample(next);
     }
-}
-
-/// Nanoseconds since the host's boot.
-fn since_boot() -> u64 {
-    let now = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
-    u64::try_from(now.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// How long to pause after a sample that began when this thread had run for `before`. The time that it waited, for a processor

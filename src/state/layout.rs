@@ -3,6 +3,7 @@
 //! The header says where each part lies, and in which format it is. So a successor of another version finds the parts that it
 //! knows, and leaves alone what it does not understand.
 
+use super::header;
 use super::in_flight;
 use super::record::Record;
 use super::records::{ContainerAccount, OrphanedTrigger};
@@ -17,46 +18,7 @@ pub const MAX_LOADS: usize = 1024;
 /// How many pressure triggers are stored.
 pub const MAX_PSI_TRIGGERS: usize = 1024;
 
-/// The value of the header's first word: who wrote the memory.
-pub(super) const MAGIC: u64 = u64::from_ne_bytes(*b"cgprocf1");
-
 const PAGE: usize = 4096;
-
-/// Indices of the words of the header.
-pub(super) mod header {
-    use super::ByteString;
-
-    pub(crate) const MAGIC: usize = 0;
-    /// How many servers of the connection there have been before the present one, whatever their versions.
-    pub(crate) const GENERATION: usize = 1;
-    /// Offset of the request buffers, in bytes; 0 where there are none.
-    pub(crate) const REQUEST_BUFFERS: usize = 3;
-    /// 1 if nothing can be written to the file system; 0 if that is not known.
-    pub(crate) const READ_ONLY: usize = 9;
-    // The tables: each the offset in bytes, and then the format.
-    pub(crate) const IN_FLIGHT: usize = 10;
-    pub(crate) const CPU_ACCOUNTS: usize = 12;
-    pub(crate) const PSI_TRIGGERS: usize = 14;
-    pub(crate) const LOADS: usize = 16;
-    /// The generation that last kept the tables up to date: unless that is the predecessor, they are of long ago.
-    pub(crate) const ATTACHED_BY: usize = 18;
-    /// 1 if the anchors were made for this connection; 0 if they were there before, or that is not known.
-    pub(crate) const NEW_ANCHORS: usize = 19;
-    /// The kernel's INIT request.
-    pub(crate) const INIT_REQUEST: ByteString = ByteString { index: 64, max_words: 63 };
-    /// A path of `PATH_MAX` bytes at most.
-    pub(crate) const MOUNT_POINT: ByteString = ByteString { index: 128, max_words: 4096 / 8 };
-    // The first versions, which compare no formats, had other things in words 2 and 4 to 8, and in 128 words from 1024 on.
-    // They find no room in the former, and nothing in the latter.
-    pub(crate) const WORDS: usize = 1024 + 128;
-}
-
-/// A string of bytes in the header: a word with its length in bytes, then room for so many words.
-#[derive(Clone, Copy)]
-pub(super) struct ByteString {
-    pub(super) index: usize,
-    pub(super) max_words: usize,
-}
 
 /// A table, as this version lays it out.
 #[derive(Clone, Copy)]

@@ -1,6 +1,7 @@
 //! The shared memory: a sealed memfd that begins with a header.
 
-use super::layout::{ByteString, Part, header};
+use super::header::{self, ByteString};
+use super::layout::Part;
 use super::word::{Ordering, Word};
 use crate::sys;
 use rustix::fs::{MemfdFlags, SealFlags};

@@ -1,9 +1,9 @@
 //! All that a server leaves to its successor, opened from the descriptor of the shared memory.
 
+use super::header::{self, MAGIC_NUMBER};
 use super::in_flight::InFlightTable;
 use super::layout::{
-    CPU_ACCOUNTS, IN_FLIGHT, LENGTH, LOADS, MAGIC, PSI_TRIGGERS, REQUEST_BUFFERS, REQUEST_BUFFERS_LENGTH,
-    TABLES, header,
+    CPU_ACCOUNTS, IN_FLIGHT, LENGTH, LOADS, PSI_TRIGGERS, REQUEST_BUFFERS, REQUEST_BUFFERS_LENGTH, TABLES,
 };
 use super::memory::SharedMemory;
 use super::records::{ContainerAccount, OrphanedTrigger};
@@ -64,7 +64,7 @@ impl PersistentState {
             .store_bytes(header::MOUNT_POINT, mount_point.as_os_str().as_bytes())
             .ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
         // Last: whoever sees it sees the rest.
-        memory.word(header::MAGIC).store(MAGIC, Ordering::Release);
+        memory.word(header::MAGIC).store(MAGIC_NUMBER, Ordering::Release);
         Self::map(memory)
     }
 
@@ -74,7 +74,7 @@ impl PersistentState {
     /// [`StateError::OtherFormat`] where it is none, and the kernel's, above all ENOMEM.
     pub fn open(memory: OwnedFd) -> Result<Self, StateError> {
         let memory = SharedMemory::open(memory)?.ok_or(StateError::OtherFormat)?;
-        if memory.word(header::MAGIC).load(Ordering::Acquire) != MAGIC {
+        if memory.word(header::MAGIC).load(Ordering::Acquire) != MAGIC_NUMBER {
             return Err(StateError::OtherFormat);
         }
         Self::map(memory)
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
     use crate::state::in_flight::{InFlightRequest, Operation, Unique};
     use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages};
-    use cgprocfs_core::machine::Ticks;
+    use cgprocfs_core::machine::{BootTime, Ticks};
 
     fn first() -> PersistentState {
         PersistentState::create(b"init", Path::new("/mnt/x"), true).unwrap()
@@ -207,7 +207,8 @@ mod tests {
     fn record() -> LoadState {
         let mut averages = LoadAverages::default();
         averages.add(1.0, 60.0);
-        LoadState { averages, at: 5, ran: Some(CpuUsageAt { at: 4, time: 2 }), start: Ticks::new(3) }
+        let at = BootTime::from_nanos(5);
+        LoadState { averages, at, ran: Some(CpuUsageAt { at, time: 2 }), start: Ticks::new(3) }
     }
 
     #[test]

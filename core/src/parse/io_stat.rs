@@ -79,11 +79,11 @@ pub fn v1(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
         let value = count(value).unwrap_or(0);
         // A device that is gone, or never had a number, is `(unknown)`.
         let Some(device) = device(first) else { continue };
-        let place = devices.iter().position(|io| io.device == device).unwrap_or_else(|| {
+        let index = devices.iter().position(|io| io.device == device).unwrap_or_else(|| {
             devices.push(DeviceIo { device, ..DeviceIo::default() });
             devices.len() - 1
         });
-        let io = &mut devices[place];
+        let io = &mut devices[index];
         match (kind, is_bytes) {
             (b"Read", true) => io.read_bytes = value,
             (b"Write", true) => io.written_bytes = value,

@@ -22,12 +22,12 @@ pub fn start_time(text: &[u8]) -> Result<Ticks, ParseError> {
     field(text, 22).map(Ticks::new)
 }
 
-/// How long the process has run, with those of its children that it has waited for.
+/// How long the process has run, together with those of its children that it has waited for.
 ///
 /// # Errors
 /// Likewise.
 pub fn run_time(text: &[u8]) -> Result<Ticks, ParseError> {
-    // User and system time, of itself and of those.
+    // User and system time of the process, and of those children.
     let sum = |sum: u64, number| Ok(sum.saturating_add(field(text, number)?));
     [14, 15, 16, 17].into_iter().try_fold(0, sum).map(Ticks::new)
 }

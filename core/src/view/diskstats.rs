@@ -58,8 +58,8 @@ fn print(native: &[u8], devices: &[DeviceIo], out: &mut Vec<u8>) {
         let io = devices.iter().find(|io| io.device == (major, minor)).copied().unwrap_or_default();
         // Writing to a Vec never fails.
         let _ = write!(out, "{major:4} {minor:7} {name}");
-        for place in 0..counters.len() {
-            let counter = match place {
+        for column in 0..counters.len() {
+            let counter = match column {
                 0 => io.reads,
                 2 => io.read_bytes / SECTOR,
                 4 => io.writes,

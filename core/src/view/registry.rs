@@ -20,7 +20,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
 
-/// Inode number and file. A number never changes and is never used again: a mount outlives the process that serves it, so
+/// All served files, each with its inode number. A number never changes and is never reused: a mount outlives the process that serves it, so
 /// the successor, of another version perhaps, has to agree.
 static VIEWS: [(u64, &dyn View); ViewId::COUNT] = [
     (16, &Meminfo),
@@ -45,15 +45,15 @@ static VIEWS: [(u64, &dyn View); ViewId::COUNT] = [
     (35, &NodeListFile { file: HostFile::NodeHasMemory, list: Topology::nodes_with_memory }),
 ];
 
-/// A served file: its place in the table of all.
+/// A served file, by its index in the table of all.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ViewId(u8);
 
 impl ViewId {
-    /// How many there are.
+    /// How many served files there are.
     pub const COUNT: usize = 20;
 
-    /// All of them.
+    /// All served files.
     pub const ALL: [Self; Self::COUNT] = {
         let mut all = [Self(0); Self::COUNT];
         let mut index: u8 = 0;
@@ -64,19 +64,19 @@ impl ViewId {
         all
     };
 
-    /// Its place among all, below [`COUNT`](Self::COUNT).
+    /// The index of the file, below [`COUNT`](Self::COUNT).
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// Its inode number, the same in every version.
+    /// The inode number of the file, the same in every version.
     #[must_use]
     pub fn ino(self) -> u64 {
         VIEWS[self.index()].0
     }
 
-    /// The file of an inode number.
+    /// The file with this inode number.
     #[must_use]
     pub fn of_ino(ino: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|view| view.ino() == ino)

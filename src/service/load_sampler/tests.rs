@@ -3,7 +3,7 @@
 use super::*;
 use crate::service::tracked_cgroups::Due;
 use cgprocfs_core::load_average::{LoadAverages, TaskCounts};
-use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::machine::{BootTime, Ticks};
 
 #[test]
 fn what_a_thread_waits_for_does_not_count() {
@@ -34,7 +34,7 @@ fn waiting(path: &str, seconds: u64, now: Instant) -> TrackedCgroup {
     TrackedCgroup {
         path: path.into(),
         accounting: None,
-        record: LoadState { averages, at: 0, ran: None, start: Ticks::default() },
+        record: LoadState { averages, at: BootTime::default(), ran: None, start: Ticks::default() },
         reported: [0.0; 3],
         tasks: TaskCounts::default(),
         due: now.checked_sub(Duration::from_secs(seconds)),

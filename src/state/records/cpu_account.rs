@@ -2,15 +2,15 @@
 
 use crate::state::record::Record;
 use cgprocfs_core::cpu::account::{CpuAccount, MAX_WORDS};
-use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::machine::{BootTime, Ticks};
 
 /// A CPU account, and what tells its container from a later one in the same cgroup.
 pub struct ContainerAccount {
     /// When the container started, after the host's boot. What is first learnt of that is kept, so that the container's age
     /// does not go back when its oldest process ends.
     pub start: Ticks,
-    /// When the container was last known to run, in nanoseconds after the host's boot.
-    pub last_seen: u64,
+    /// When the container was last known to run.
+    pub last_seen: BootTime,
     /// Whether it had an init process then.
     pub had_init: bool,
     /// What its processors have counted.
@@ -23,7 +23,7 @@ impl Record for ContainerAccount {
 
     /// An account that is too large to be saved leaves only the times, which are not restored.
     fn save(&self) -> impl Iterator<Item = u64> {
-        [self.start.get(), self.last_seen, self.had_init.into()]
+        [self.start.get(), self.last_seen.as_nanos(), self.had_init.into()]
             .into_iter()
             .chain(self.account.save().unwrap_or_default())
     }
@@ -31,6 +31,7 @@ impl Record for ContainerAccount {
     fn restore(words: &[u64]) -> Option<Self> {
         let (&[start, last_seen, had_init], account) = words.split_first_chunk()?;
         let account = CpuAccount::restore(account.iter().copied())?;
+        let last_seen = BootTime::from_nanos(last_seen);
         Some(Self { start: Ticks::new(start), last_seen, had_init: had_init != 0, account })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::times::{CpuCounters, CpuTimes, UserSystem};
 use crate::cpu::processors::{CpuTime, Cpus};
+use crate::machine::BootTime;
 use crate::parse::cpu_quota::MILLI;
 
 /// How much more than its capacity a container may seem to run, in nanoseconds for each processor: a period of the cpu controller.
@@ -27,8 +28,8 @@ impl Share {
 pub struct CpuAccount {
     /// What the cgroup had run before the container started: a cgroup may be used again.
     pub(super) before: CpuTime,
-    /// When the container got its present share, in nanoseconds after the boot.
-    pub(super) since: u64,
+    /// When the container got its present share.
+    pub(super) since: BootTime,
     /// What it had run by then.
     pub(super) ran: UserSystem,
     /// The most that it was ever reported to have run.
@@ -43,9 +44,9 @@ pub struct CpuAccount {
 }
 
 impl CpuAccount {
-    /// The account of a container that started at `start`, in nanoseconds after the boot, and has had its present share since.
+    /// The account of a container that started at `start` and has had its present share since.
     #[must_use]
-    pub fn new(start: u64, cpus: &Cpus) -> Self {
+    pub fn new(start: BootTime, cpus: &Cpus) -> Self {
         let share = Share::of(cpus);
         Self { since: start, share, base: vec![CpuTimes::default(); share.count], ..Self::default() }
     }
@@ -53,7 +54,7 @@ impl CpuAccount {
     /// Likewise in a cgroup that had run for `before` nanoseconds by then. How much of that was spent in programs is not known,
     /// and taken to be the same part as of all until now.
     #[must_use]
-    pub fn after(before: u64, start: u64, cpus: &Cpus) -> Self {
+    pub fn after(before: u64, start: BootTime, cpus: &Cpus) -> Self {
         let now = cpus.time.unwrap_or_default();
         let before = before.min(now.total);
         let part = |whole: u64| {
@@ -70,8 +71,8 @@ impl CpuAccount {
         self.before.total.saturating_add(self.seen.total())
     }
 
-    /// The counters at `now`, in nanoseconds after the boot.
-    pub fn advance(&mut self, now: u64, cpus: &Cpus) -> CpuCounters {
+    /// The counters at `now`.
+    pub fn advance(&mut self, now: BootTime, cpus: &Cpus) -> CpuCounters {
         let time = cpus.time.unwrap_or_default();
         let ran = self.seen.until(CpuTime {
             total: time.total.saturating_sub(self.before.total),
@@ -103,7 +104,7 @@ impl CpuAccount {
     }
 
     /// Counts from now on by another share.
-    fn rebase(&mut self, now: u64, ran: UserSystem, share: Share) {
+    fn rebase(&mut self, now: BootTime, ran: UserSystem, share: Share) {
         let counted = self.counters(ran).each;
         self.idle_balance = self.idle_balance_at(now, ran);
         self.base.splice(..counted.len(), counted);
@@ -112,8 +113,9 @@ impl CpuAccount {
         (self.since, self.ran, self.share) = (now, ran, share);
     }
 
-    fn idle_balance_at(&self, now: u64, ran: UserSystem) -> i64 {
-        let could = u128::from(now - self.since) * u128::from(self.share.capacity) / u128::from(MILLI);
+    fn idle_balance_at(&self, now: BootTime, ran: UserSystem) -> i64 {
+        let could =
+            u128::from(now.nanos_since(self.since)) * u128::from(self.share.capacity) / u128::from(MILLI);
         let did = ran.total() - self.ran.total();
         let could = i64::try_from(could).unwrap_or(i64::MAX);
         self.idle_balance.saturating_add(could).saturating_sub(i64::try_from(did).unwrap_or(i64::MAX))

@@ -3,6 +3,7 @@
 use super::cpu_account::{CpuAccount, Share};
 use super::times::{CpuTimes, UserSystem};
 use crate::cpu::processors::CpuTime;
+use crate::machine::BootTime;
 
 /// How many processors an account that is saved may have. A larger one is opened anew by another process, as if its share had
 /// always been what it is then.
@@ -26,7 +27,7 @@ impl CpuAccount {
         }
         let Share { count, capacity } = self.share;
         let head: [u64; HEADER_WORDS] = [
-            self.since,
+            self.since.as_nanos(),
             self.ran.user,
             self.ran.system,
             self.seen.user,
@@ -72,7 +73,7 @@ impl CpuAccount {
         let [total, before_user, before_system] = before;
         (0 < count && count <= length).then_some(Self {
             before: CpuTime { total, user: before_user, system: before_system },
-            since,
+            since: BootTime::from_nanos(since),
             ran: UserSystem { user, system },
             seen: UserSystem { user: seen_user, system: seen_system },
             share: Share { count, capacity },
@@ -90,7 +91,7 @@ mod tests {
     use crate::parse::cpu_list::CpuList;
 
     fn account(count: usize) -> CpuAccount {
-        CpuAccount::new(0, &Cpus { online: CpuList::first(count), ..Cpus::default() })
+        CpuAccount::new(BootTime::default(), &Cpus { online: CpuList::first(count), ..Cpus::default() })
     }
 
     #[test]
