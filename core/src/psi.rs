@@ -93,7 +93,7 @@ impl PsiWindow {
 
     /// Whether there is an event at `now`, when tasks have been stalled for `stalled` in all. There is at most one in each window
     /// (`update_triggers()`).
-    pub fn look(&mut self, now: u64, stalled: u64) -> bool {
+    pub fn update(&mut self, now: u64, stalled: u64) -> bool {
         let is_new = stalled != self.last_stalled;
         self.last_stalled = stalled;
         if !is_new && !self.is_pending {
@@ -173,8 +173,8 @@ mod tests {
     /// How many events there are in ten seconds when tasks are stalled for `stall` of every 100 ms.
     fn events(threshold: u32, stall: u64) -> usize {
         let trigger = Trigger { line: Line::Some, threshold, window: 1_000_000 };
-        let mut watch = PsiWindow::new(trigger, 0, 0);
-        (1..=100).filter(|step| watch.look(step * 100 * MS, step * stall)).count()
+        let mut window = PsiWindow::new(trigger, 0, 0);
+        (1..=100).filter(|step| window.update(step * 100 * MS, step * stall)).count()
     }
 
     #[test]
@@ -188,10 +188,10 @@ mod tests {
     #[test]
     fn a_stall_that_ended_is_told_once() {
         let trigger = Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 };
-        let mut watch = PsiWindow::new(trigger, 0, 0);
-        assert!(watch.look(100 * MS, 100 * MS));
-        assert!(!watch.look(200 * MS, 250 * MS), "another has to wait until the window is over");
-        let told: Vec<_> = (3..=40).filter(|step| watch.look(step * 100 * MS, 250 * MS)).collect();
+        let mut window = PsiWindow::new(trigger, 0, 0);
+        assert!(window.update(100 * MS, 100 * MS));
+        assert!(!window.update(200 * MS, 250 * MS), "another has to wait until the window is over");
+        let told: Vec<_> = (3..=40).filter(|step| window.update(step * 100 * MS, 250 * MS)).collect();
         assert_eq!(told, [11]);
     }
 }

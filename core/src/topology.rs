@@ -9,7 +9,7 @@ mod fixtures;
 mod layout;
 mod link;
 mod memory;
-mod node_memory;
+mod node_share;
 mod numa_amounts;
 mod path;
 mod spread;

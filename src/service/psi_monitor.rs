@@ -249,7 +249,7 @@ impl PsiMonitor {
         let is_told = match text {
             Ok(text) => {
                 let stalled = armed.trigger.stalled(&text);
-                let is_event = stalled.is_some_and(|stalled| armed.window.look(now, stalled));
+                let is_event = stalled.is_some_and(|stalled| armed.window.update(now, stalled));
                 armed.has_event |= is_event;
                 is_event
             }

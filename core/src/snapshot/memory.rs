@@ -46,9 +46,8 @@ pub struct Room {
 }
 
 impl Container {
-    /// Which level's usage and statistics are shown: the container's, but where a cgroup of the reader below
-    /// that has a smaller limit than all from the container up. Its limit is the total then, and what else is
-    /// in the container is not what fills it.
+    /// The level whose usage and statistics are shown: the container, unless a cgroup of the reader below it has a smaller limit
+    /// than every level from the container up. That limit is the total then, and only that cgroup's own usage counts against it.
     #[must_use]
     pub fn effective_level(&self) -> usize {
         let least = |levels: &[Level]| {

@@ -1,7 +1,7 @@
 //! `sys/devices/system/node/nodeN`: a container's memory, spread over the nodes that it may use.
 
 use super::layout::Topology;
-use super::node_memory::{LINES, NodeMemory};
+use super::node_share::{LINES, NodeShare};
 use super::numa_amounts::NumaAmounts;
 use super::path::of_node;
 use super::spread::{divide, spread};
@@ -17,7 +17,7 @@ use std::io::Write;
 /// A container's memory by nodes.
 #[derive(Debug, Clone)]
 pub struct MemoryByNode {
-    nodes: Vec<NodeMemory>,
+    nodes: Vec<NodeShare>,
     stat: Option<NumaStat>,
     page: Kib,
     /// `HugePages_Total` and `HugePages_Free` of the container.
@@ -64,7 +64,7 @@ impl MemoryByNode {
             spread(all, own.as_ref().or(in_use).unwrap_or(&sizes))
         });
         let lines: Vec<Vec<u64>> = lines.collect();
-        let nodes = numbers.iter().enumerate().map(|(index, &number)| NodeMemory {
+        let nodes = numbers.iter().enumerate().map(|(index, &number)| NodeShare {
             number,
             total: totals[index].0,
             free: totals[index].1,
@@ -125,7 +125,7 @@ impl MemoryByNode {
         }
     }
 
-    fn node(&self, number: u32) -> Option<&NodeMemory> {
+    fn node(&self, number: u32) -> Option<&NodeShare> {
         self.nodes.iter().find(|node| node.number == number)
     }
 

@@ -112,8 +112,8 @@ fn list(list: &CpuList) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use crate::topology::fixtures::topology;
     use super::*;
+    use crate::topology::fixtures::topology;
 
     fn check(topology: &Topology, cases: &[(&str, &str, &str)]) {
         for (path, native, shown) in cases {

@@ -138,7 +138,7 @@ fn print_head(head: &[u8], shown: &[u32], count: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Of the lines some are the topology's, by whatever name an architecture has for it.
+/// Prints an entry. Lines about the topology, by whatever names an architecture has for them, get the container's.
 fn print_entry(entry: &[u8], own: usize, count: usize, out: &mut Vec<u8>) {
     for line in entry.split_inclusive(|&b| b == b'\n') {
         match split(line).map_or(&b""[..], |(key, _)| key) {

@@ -97,16 +97,17 @@ impl fmt::Debug for ViewId {
     }
 }
 
-/// Directories that are bound into containers by one mount of all that is in them: views, and what [`topology`](crate::topology) has there.
+/// Directories that are bound into containers as a whole, with the views in them and what [`topology`](crate::topology) makes of
+/// the rest.
 pub const WHOLE_DIRECTORIES: [&str; 2] = [CPU_DIRECTORY, NODE_DIRECTORY];
-/// That of the processors,
+/// The directory of the processors.
 pub const CPU_DIRECTORY: &str = "sys/devices/system/cpu";
-/// and that of the memory nodes.
+/// The directory of the memory nodes.
 pub const NODE_DIRECTORY: &str = "sys/devices/system/node";
-/// Where both are.
+/// The directory that both are in.
 pub const SYSTEM_DIRECTORY: &str = "sys/devices/system";
 
-/// What is bound for `views`: each by itself, but for those in [`WHOLE_DIRECTORIES`].
+/// The paths that are bound for `views`: those of the views, except that [`WHOLE_DIRECTORIES`] stand for the views in them.
 pub fn bound(views: &[ViewId]) -> impl Iterator<Item = &'static str> {
     let whole = |path: &str| WHOLE_DIRECTORIES.into_iter().find(|whole| Path::new(path).starts_with(whole));
     let paths = move || views.iter().map(|view| view.path());
@@ -114,13 +115,13 @@ pub fn bound(views: &[ViewId]) -> impl Iterator<Item = &'static str> {
     paths().filter(move |path| whole(path).is_none()).chain(WHOLE_DIRECTORIES.into_iter().filter(is_used))
 }
 
-/// Whether what is bound at a path is one of [`WHOLE_DIRECTORIES`].
+/// Whether a path that is bound is one of [`WHOLE_DIRECTORIES`].
 #[must_use]
 pub fn is_directory(path: &str) -> bool {
     WHOLE_DIRECTORIES.contains(&path)
 }
 
-/// The view at `path` below the mount point; its end will do, as in `meminfo`. Of pressure that is `pressure/memory`, for
+/// The view whose path is `path` or ends with it, as in `meminfo`. For views of pressure it takes `pressure/memory`, because
 /// `memory` alone could be taken for something else.
 #[must_use]
 pub fn find(path: &str) -> Option<ViewId> {

@@ -32,7 +32,7 @@ pub(super) const LINES: [(&str, Field, [&str; 2], &str); 21] = [
 
 /// The container's memory on one node, in kibibytes.
 #[derive(Debug, Clone)]
-pub(super) struct NodeMemory {
+pub(super) struct NodeShare {
     /// The host's number of the node.
     pub(super) number: u32,
     pub(super) total: u64,
@@ -41,7 +41,7 @@ pub(super) struct NodeMemory {
     pub(super) lines: [u64; LINES.len()],
 }
 
-impl NodeMemory {
+impl NodeShare {
     /// The value of a line of the node's meminfo; 0 for one that a container does not have.
     pub(super) fn line(&self, key: &str) -> u64 {
         let of =
