@@ -18,8 +18,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-/// How many triggers one container may have: each costs an open file and the time to read it. Of all triggers tenants share
-/// [`MAX_PSI_TRIGGERS`].
+/// How many triggers one container may have: each costs an open file and the time to read it.
 const MAX_TRIGGERS_PER_CONTAINER: usize = 64;
 /// How often a trigger's pressure is read in each of its windows.
 const READS_PER_WINDOW: u32 = 10;
@@ -62,6 +61,14 @@ struct ArmedTrigger {
     is_gone: bool,
     /// The poll handle by which the kernel is told of an event; 0 while nobody waits.
     waiter: u64,
+}
+
+/// What there is to do.
+struct Work {
+    /// The open files whose pressure is due to be read.
+    due: Vec<(u64, Arc<PressureFile>)>,
+    /// Poll handles of those who wait for a trigger that has lost its place.
+    displaced: Vec<u64>,
 }
 
 /// What a program that polls is told.
@@ -201,9 +208,9 @@ impl PsiMonitor {
     /// an event. Returns whether to go on.
     pub(super) fn watch(&self, wake: impl Fn(u64)) -> bool {
         let began = sys::thread_time();
-        let Some((due, displaced)) = self.wait() else { return false };
-        displaced.into_iter().for_each(&wake);
-        for (handle, file) in due {
+        let Some(work) = self.wait() else { return false };
+        work.displaced.into_iter().for_each(&wake);
+        for (handle, file) in work.due {
             self.read(handle, &file, &wake);
         }
         let took = sys::thread_time().saturating_sub(began);
@@ -211,9 +218,8 @@ impl PsiMonitor {
         true
     }
 
-    /// Waits until there is something to do: the open files whose pressure is due, and those who wait for a trigger that has
-    /// lost its place. `None` at the end.
-    fn wait(&self) -> Option<(Vec<(u64, Arc<PressureFile>)>, Vec<u64>)> {
+    /// Waits until there is something to do; `None` at the end.
+    fn wait(&self) -> Option<Work> {
         let mut triggers = self.triggers.lock();
         let now = Instant::now();
         let next = triggers.armed.values().filter(|armed| !armed.is_gone).map(|armed| armed.due).min();
@@ -235,7 +241,7 @@ impl PsiMonitor {
             Some((handle, Arc::clone(armed.file.as_ref()?)))
         });
         let due = due.collect();
-        Some((due, std::mem::take(&mut triggers.displaced)))
+        Some(Work { due, displaced: std::mem::take(&mut triggers.displaced) })
     }
 
     /// Reads the pressure for one trigger.
@@ -270,8 +276,7 @@ impl PsiMonitor {
 impl Triggers {
     /// Stores a trigger for a successor.
     fn store(&mut self, handle: u64) {
-        let Some(armed) = self.armed.get(&handle) else { return };
-        let &ArmedTrigger { owner, trigger, waiter, .. } = armed;
+        let Some(&ArmedTrigger { owner, trigger, waiter, .. }) = self.armed.get(&handle) else { return };
         self.places.put(key(handle), &OrphanedTrigger { owner, trigger, waiter });
     }
 
