@@ -16,8 +16,8 @@ use self::handles::{Handles, Readable};
 use self::node::Node;
 use self::tree::Tree;
 use crate::error::Error;
-use crate::service::{Lane, Polled, Service, Viewer};
-use crate::state::in_flight::{InFlightGuard, InFlightRequest, InFlightTable, Operation};
+use crate::service::{Lane, PollState, Service, Viewer};
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, InFlightTable, Operation, Unique};
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
@@ -58,7 +58,7 @@ struct Served {
     handles: Handles,
     directories: Directories,
     started: SystemTime,
-    journal: InFlightTable,
+    in_flight: InFlightTable,
     is_read_only: bool,
 }
 
@@ -68,7 +68,7 @@ impl ViewFs {
     pub fn new(
         service: Arc<Service>,
         views: &[ViewId],
-        (generation, journal): (u32, InFlightTable),
+        (generation, in_flight): (u32, InFlightTable),
         is_read_only: bool,
         gate: Arc<QuiesceGate>,
     ) -> Self {
@@ -78,13 +78,13 @@ impl ViewFs {
             handles: Handles::new(generation),
             directories: Directories::new(generation),
             started: SystemTime::now(),
-            journal,
+            in_flight,
             is_read_only,
         };
         Self { served: Arc::new(served), gate }
     }
 
-    /// Answers a request, which is in the journal meanwhile.
+    /// Answers a request, which is in the table of those in flight meanwhile.
     ///
     /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that
     /// was not sent is dropped while the stack unwinds, which answers EIO. So it is where servers have ended over the
@@ -93,16 +93,17 @@ impl ViewFs {
         &self,
         request: &Request,
         ino: INodeNo,
-        what: Operation,
+        operation: Operation,
         handler: impl FnOnce(&Arc<Served>, InFlightGuard) + Send + 'static,
     ) {
-        let fetched = InFlightRequest { unique: request.unique().0, pid: request.pid(), ino: ino.0, what };
+        let unique = Unique::new(request.unique().0);
+        let fetched = InFlightRequest { unique, pid: request.pid(), ino: ino.0, operation };
         self.served.service.fetched(self.gate.enter());
-        let in_flight = self.served.journal.note(fetched);
+        let in_flight = self.served.in_flight.track(fetched);
         let answer = || {
             if in_flight.is_poisoned() {
                 drop(handler);
-            } else if what == Operation::Release || self.served.knows(ino.0) {
+            } else if operation == Operation::Release || self.served.knows(ino.0) {
                 handler(&self.served, in_flight);
             } else {
                 let served = Arc::clone(&self.served);
@@ -149,9 +150,9 @@ pub(crate) fn answer_again(
     let Some(file) = sysfs_ino(fetched.ino).map(File::Sysfs).or_else(view) else {
         return reply(Err(libc::EBADF));
     };
-    let (offset, size) = match fetched.what {
+    let (offset, size) = match fetched.operation {
         Operation::Read { offset, size, .. } => (offset, size),
-        Operation::Open { flags } => return reply(reopen(file, OpenFlags(flags), fetched.unique)),
+        Operation::Open { flags } => return reply(reopen(file, OpenFlags(flags), fetched.unique.get())),
         _ => return reply(Err(libc::EIO)),
     };
     if offset != 0 && !file.fits_one_read() {
@@ -440,9 +441,9 @@ impl Filesystem for ViewFs {
             let Some(view) = served.pressure(ino) else { return reply.poll(always) };
             served.service.ask_poll(in_flight, (handle.0, pid), view, waiter, move |polled| {
                 reply.poll(match polled {
-                    Polled::Nothing => always,
-                    Polled::Event => always | PollEvents::POLLPRI,
-                    Polled::Error => always | PollEvents::POLLPRI | PollEvents::POLLERR,
+                    PollState::Nothing => always,
+                    PollState::Event => always | PollEvents::POLLPRI,
+                    PollState::Error => always | PollEvents::POLLPRI | PollEvents::POLLERR,
                 });
             });
         });

@@ -1,5 +1,4 @@
-//! A log that readers can't fill: each cause is logged once a minute at most, with a count of what was left
-//! out.
+//! A log that readers cannot fill: each cause is logged once a minute at most, with the number of messages that were left out.
 
 use crate::error::{Error, escaped};
 use cgprocfs_core::error::ViewError;
@@ -8,9 +7,10 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+/// How long a cause is not logged again.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// Remembers what was logged when.
+/// Remembers when each cause was last logged.
 pub(crate) struct RateLimitedLog {
     causes: Mutex<BTreeMap<&'static str, Cause>>,
 }
@@ -25,7 +25,7 @@ impl RateLimitedLog {
         Self { causes: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Logs an error that a reader got.
+    /// Logs an error that a reader gets.
     pub(crate) fn error(&self, error: &Error) {
         let cause = match error {
             Error::ProcessGone(_) => "process gone",
@@ -56,8 +56,7 @@ impl RateLimitedLog {
         }
     }
 
-    /// `Some` if a message of this cause may be logged, with the number that were left out since the last
-    /// one.
+    /// `Some` if a message of this cause may be logged, with the number of messages that were left out since the last one.
     fn admit(&self, cause: &'static str, now: Instant) -> Option<u64> {
         let mut causes = self.causes.lock();
         match causes.get_mut(cause) {
@@ -77,37 +76,37 @@ impl RateLimitedLog {
     }
 }
 
-/// Says, once for each counter, that the kernel's value of it in a cgroup's file made no sense.
+/// Warns that a counter in a cgroup's file makes no sense, once for each counter.
 pub(crate) fn odd_counter(cgroup: &[u8], file: &str, key: &[u8]) {
-    say_odd(key, || format!("{}: {}", path(cgroup, file), key.escape_ascii()));
+    warn_once(key, || format!("{}: {}", path(cgroup, file), key.escape_ascii()));
 }
 
-/// Likewise of a file that has one value,
+/// Warns that the value of a cgroup's file makes no sense, once for each kind of file.
 pub(crate) fn odd_value(cgroup: &[u8], file: &str) {
-    say_odd(file.as_bytes(), || path(cgroup, file));
+    warn_once(file.as_bytes(), || path(cgroup, file));
 }
 
-/// and of one that belongs to no cgroup.
+/// Warns that the value of a file of the host makes no sense, once for each file.
 pub(crate) fn odd_host_value(path: &str) {
-    say_odd(path.as_bytes(), || path.to_string());
+    warn_once(path.as_bytes(), || path.to_string());
 }
 
 fn path(cgroup: &[u8], file: &str) -> String {
     format!("{}/{file}", escaped(cgroup.strip_suffix(b"/").unwrap_or(cgroup)))
 }
 
-fn say_odd(key: &[u8], what: impl FnOnce() -> String) {
-    static SAID: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
-    if is_new(&mut SAID.lock(), key) {
+fn warn_once(key: &[u8], what: impl FnOnce() -> String) {
+    static WARNED: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
+    if is_new(&mut WARNED.lock(), key) {
         log::warn!("{} makes no sense and is left out; this is said once", what());
     }
 }
 
-/// Whether a key is said for the first time. There are no more of them than a kernel has counters; whoever can have one that
-/// changes is not to fill the log.
+/// Whether a key is new. There are no more keys than a kernel has counters: a tenant that finds a key to vary must not be able
+/// to fill the log.
 fn is_new(said: &mut BTreeSet<Vec<u8>>, key: &[u8]) -> bool {
-    const MOST: usize = 64;
-    said.len() < MOST && said.insert(key.to_vec())
+    const MAX_KEYS: usize = 64;
+    said.len() < MAX_KEYS && said.insert(key.to_vec())
 }
 
 #[cfg(test)]

@@ -1,14 +1,25 @@
-//! Memory that outlives the process that writes it: tables of records, in words that several processes have mapped.
+//! What outlives the process: tables of records in shared memory, which a successor goes on with.
 //!
-//! A process may die at any moment, and another goes on with what is there. So a record is there as a whole or not at all
-//! (`seqlock`), and what is there is found without touching the rest (`table`).
+//! A process may die at any moment, even while it writes. So a record is there as a whole or not at all (`seqlock`), it is
+//! found without touching the rest of its table (`table`), and each table says in which format it is (`layout`): a
+//! successor of another version reads what it knows and drops the rest. May use the base modules only.
 
+mod header;
 pub mod in_flight;
-mod map;
+mod indexed;
+mod layout;
+mod memory;
+mod persistent;
+mod record;
+mod records;
 mod seqlock;
 mod table;
-pub(crate) mod word;
+mod word;
 
-pub use self::map::Map;
-pub use self::table::{Record, Table};
+pub use self::indexed::IndexedTable;
+pub use self::layout::{MAX_CPU_ACCOUNTS, MAX_LOADS, MAX_PSI_TRIGGERS};
+pub use self::persistent::{PersistentState, StateError};
+pub use self::record::Record;
+pub use self::records::{ContainerAccount, OrphanedTrigger};
+pub use self::table::Table;
 pub use self::word::Word;

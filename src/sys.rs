@@ -1,7 +1,6 @@
 //! The only place for unsafe code: system calls that no safe wrapper covers.
 #![allow(unsafe_code)]
 
-use crate::state::Word;
 use nix::sys::signal::SigSet;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -11,7 +10,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Closes many files with as few system calls as their numbers allow: one for each unbroken run.
@@ -78,9 +77,9 @@ pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
 ///
 /// # Errors
 /// The kernel's, above all ENOMEM.
-pub fn map_shared(file: BorrowedFd<'_>, offset: u64, words: usize) -> io::Result<&'static [Word]> {
+pub fn map_shared(file: BorrowedFd<'_>, offset: u64, words: usize) -> io::Result<&'static [AtomicU64]> {
     use rustix::mm::{MapFlags, ProtFlags, mmap};
-    let length = words * size_of::<Word>();
+    let length = words * size_of::<AtomicU64>();
     // SAFETY: no address is asked for, so that no other mapping is replaced.
     let start = unsafe {
         mmap(
@@ -93,7 +92,7 @@ pub fn map_shared(file: BorrowedFd<'_>, offset: u64, words: usize) -> io::Result
         )?
     };
     // SAFETY: the mapping has that length, is aligned to pages, is never unmapped, and every value is a valid
-    // Word, which is an AtomicU64; whoever else has the file mapped can race only with atomic accesses.
+    // AtomicU64; whoever else has the file mapped can race only with atomic accesses.
     Ok(unsafe { std::slice::from_raw_parts(start.cast(), words) })
 }
 

@@ -1,7 +1,7 @@
-//! What a Linux container has of memory and processors, by the files of its cgroup and of the host: parsers, the accounting
-//! that procfs needs and cgroups lack, and the texts of `/proc` and `/sys` files.
+//! How much memory and how many processors a Linux container has, according to the files of its cgroup and of the host: parsers,
+//! the accounting that procfs needs and cgroups lack, and the texts of `/proc` and `/sys` files.
 //!
-//! All of it is pure. Texts come in as bytes, the machine's page size and clock tick as arguments, and nothing is opened.
+//! The crate is pure: texts come in as bytes, the machine's page size and clock rate as arguments, and nothing is opened.
 #![forbid(unsafe_code)]
 
 pub mod cpu;

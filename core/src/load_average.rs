@@ -1,37 +1,38 @@
-//! LoadAvg averages, as the kernel reckons them: how many tasks run or wait uninterruptibly, each moment weighing less the
-//! longer it is ago (kernel/sched/loadavg.c).
+//! Load averages as the kernel computes them: how many tasks run or wait uninterruptibly, averaged so that a moment weighs less
+//! the longer ago it is (kernel/sched/loadavg.c).
 
-use crate::machine::Ticks;
+use crate::machine::{BootTime, Ticks};
 
-/// Over one, five and fifteen minutes.
+/// Averages over one, five and fifteen minutes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LoadAverages([f64; 3]);
 
-const SECONDS: [f64; 3] = [60.0, 300.0, 900.0];
+/// The periods that the averages are over, in seconds.
+const PERIODS: [f64; 3] = [60.0, 300.0, 900.0];
 
 impl LoadAverages {
-    /// Goes on by so many seconds in which there were `active` tasks.
+    /// Advances the averages by so many seconds in which there were `active` tasks.
     pub fn add(&mut self, active: f64, seconds: f64) {
-        for (average, period) in self.0.iter_mut().zip(SECONDS) {
+        for (average, period) in self.0.iter_mut().zip(PERIODS) {
             let kept = (-seconds.max(0.0) / period).exp();
             *average = *average * kept + active * (1.0 - kept);
         }
     }
 
-    /// Those that were saved as these numbers' bits; `None` if they are not load averages.
+    /// The averages that were [saved](Self::save) as these words; `None` if none were.
     #[must_use]
     pub fn restore(bits: [u64; 3]) -> Option<Self> {
         let averages = bits.map(f64::from_bits);
         averages.iter().all(|average| average.is_finite() && *average >= 0.0).then_some(Self(averages))
     }
 
-    /// To be restored by another process.
+    /// The averages as words, for [`restore`](Self::restore).
     #[must_use]
     pub fn save(self) -> [u64; 3] {
         self.0.map(f64::to_bits)
     }
 
-    /// The three.
+    /// The averages over one, five and fifteen minutes.
     #[must_use]
     pub const fn get(self) -> [f64; 3] {
         self.0
@@ -41,27 +42,27 @@ impl LoadAverages {
 /// The tasks of a container at one moment. A task is a thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TaskCounts {
-    /// That run, or wait for a processor.
+    /// Tasks that run, or wait for a processor.
     pub running: u32,
-    /// That wait for something else, and let no signal interrupt that.
+    /// Tasks that wait for something else, and cannot be interrupted by a signal.
     pub uninterruptible: u32,
-    /// All of them.
+    /// All tasks.
     pub total: u32,
 }
 
 /// How long the tasks that a container has now have run and have waited for a processor, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunQueue {
-    /// Since each of them was started.
+    /// Time that they have run since each of them was started.
     pub ran: u64,
-    /// While it could have run.
+    /// Time that they have waited since then.
     pub waited: u64,
 }
 
 impl RunQueue {
-    /// How many tasks ran or waited to on average over a time of `passed`, in which all that the container had have run for
-    /// `ran`, in nanoseconds. Those that it has now are said to have waited then for as long as is their part of it; how long
-    /// others did is not known.
+    /// How many tasks ran or waited to run on average over `passed` nanoseconds, in which all the tasks that the container had
+    /// ran for `ran` nanoseconds. The tasks that it has now are taken to have waited for the same part of that time as they ran
+    /// in it; how long others waited is not known.
     #[must_use]
     pub fn active(self, ran: u64, passed: u64) -> f64 {
         #[allow(clippy::cast_precision_loss)]
@@ -71,36 +72,36 @@ impl RunQueue {
     }
 }
 
-/// The load averages of a container at a moment, and what they go on from.
+/// The load averages of a container at a moment, and what is needed to advance them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoadState {
     /// The averages.
     pub averages: LoadAverages,
-    /// The moment, in nanoseconds after the boot.
-    pub at: u64,
+    /// The moment.
+    pub at: BootTime,
     /// How long the container's cgroup had run, in nanoseconds, at some moment; `None` where that is not known.
     pub ran: Option<CpuUsageAt>,
-    /// When the container started, after the boot.
+    /// When the container started, after the host's boot.
     pub start: Ticks,
 }
 
 /// How long a cgroup had run at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuUsageAt {
-    /// In nanoseconds after the boot.
-    pub at: u64,
-    /// In nanoseconds.
+    /// The moment.
+    pub at: BootTime,
+    /// How long it had run by then, in nanoseconds.
     pub time: u64,
 }
 
-/// What `proc/loadavg` says.
+/// What `proc/loadavg` shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LoadAvg {
-    /// Over one, five and fifteen minutes.
+    /// Averages over one, five and fifteen minutes.
     pub averages: [f64; 3],
-    /// At the last look.
+    /// The tasks when they were last sampled.
     pub tasks: TaskCounts,
-    /// The reader's process id in its own pid namespace: none was given there that is newer, or few.
+    /// The reader's process id in its own pid namespace: it is the newest there, or nearly so.
     pub last_pid: u32,
 }
 
@@ -124,7 +125,7 @@ mod tests {
         assert_eq!(LoadAverages::restore([f64::NAN, 0.0, 0.0].map(f64::to_bits)), None);
     }
 
-    /// What the kernel has in fixed point, by its own constants (include/linux/sched/loadavg.h).
+    /// Compared with the kernel's own fixed-point arithmetic and constants (include/linux/sched/loadavg.h).
     #[test]
     fn averages_are_the_kernels() {
         let (mut averages, mut kernel) = (LoadAverages::default(), [0u64; 3]);

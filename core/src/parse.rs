@@ -77,7 +77,7 @@ pub fn count(text: &[u8]) -> Option<u64> {
     decimal(text).ok().filter(|count| i64::try_from(*count).is_ok())
 }
 
-/// `text` without the newline at its end.
+/// The text without the newline at its end.
 ///
 /// # Errors
 /// [`ParseError::Truncated`] if there is none.

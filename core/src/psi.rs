@@ -1,41 +1,40 @@
-//! Pressure triggers, as the kernel has them: an event when programs were stalled for so long within a window
+//! Pressure triggers as the kernel defines them: an event when tasks were stalled for a given time within a window
 //! (Documentation/accounting/psi.rst, kernel/sched/psi.c).
 
-/// What is watched for, in microseconds.
+/// What a program has asked to be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trigger {
-    /// Which line of the file.
+    /// The line of the pressure file that is watched.
     pub line: Line,
-    /// So long a stall.
+    /// How long tasks have to be stalled within a window, in microseconds.
     pub threshold: u32,
-    /// Within so long a time.
+    /// The length of the window, in microseconds.
     pub window: u32,
 }
 
-/// A line of a file of pressure.
+/// A line of a pressure file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
     /// At least one task was stalled.
     Some,
-    /// All were.
+    /// All tasks were stalled.
     Full,
 }
 
-/// `WINDOW_MIN_US` and `WINDOW_MAX_US`.
-const SHORTEST: u32 = 500_000;
-const LONGEST: u32 = 10_000_000;
-/// The kernel takes no more of what is written.
-const MOST_BYTES: usize = 32;
+/// `WINDOW_MIN_US`.
+const MIN_WINDOW: u32 = 500_000;
+/// `WINDOW_MAX_US`.
+const MAX_WINDOW: u32 = 10_000_000;
+/// How much of what is written the kernel reads.
+const MAX_BYTES: usize = 32;
 
 impl Trigger {
-    /// Reads what a program writes, such as `some 150000 1000000`, and a NUL or a newline: whatever its last byte is, it
-    /// does not count (`psi_write()`).
+    /// Parses what a program writes, such as `some 150000 1000000` and a NUL or a newline. The last byte is ignored, whatever it
+    /// is (`psi_write()`). `None` where the kernel answers EINVAL.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let text = text
-            .get(..text.len().min(MOST_BYTES).checked_sub(1)?)?
-            .split(|&b| b == 0 || b == b'\n')
-            .next()?;
+        let text =
+            text.get(..text.len().min(MAX_BYTES).checked_sub(1)?)?.split(|&b| b == 0 || b == b'\n').next()?;
         let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
         let line = match words.next()? {
             "some" => Line::Some,
@@ -43,11 +42,11 @@ impl Trigger {
             _ => return None,
         };
         let (threshold, window) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let is_valid = (SHORTEST..=LONGEST).contains(&window) && (1..=window).contains(&threshold);
+        let is_valid = (MIN_WINDOW..=MAX_WINDOW).contains(&window) && (1..=window).contains(&threshold);
         is_valid.then_some(Self { line, threshold, window })
     }
 
-    /// For how long tasks were stalled in all by the text of a file of pressure, in microseconds.
+    /// How long tasks were stalled in all according to the text of a pressure file, in microseconds.
     #[must_use]
     pub fn stalled(self, text: &[u8]) -> Option<u64> {
         let name: &[u8] = match self.line {
@@ -60,64 +59,70 @@ impl Trigger {
     }
 }
 
-/// A trigger at work. Times are in microseconds, from any start.
+/// The window of a trigger that is being watched. Times are in microseconds, from any common start.
 #[derive(Debug, Clone)]
 pub struct PsiWindow {
     trigger: Trigger,
+    /// When the window began.
     start: u64,
+    /// How long tasks had been stalled by then.
     value: u64,
-    /// How much there was in the window before.
-    before: u64,
-    seen: u64,
-    pending: bool,
+    /// How long they were stalled in the window before.
+    previous_growth: u64,
+    /// How long they had been stalled when that was last read.
+    last_stalled: u64,
+    /// Whether an event waits for the window of the last one to end.
+    is_pending: bool,
     last_event: Option<u64>,
 }
 
 impl PsiWindow {
-    /// Begins now, when tasks were stalled for `stalled` in all.
+    /// A window that begins at `now`, when tasks had been stalled for `stalled` in all.
     #[must_use]
     pub const fn new(trigger: Trigger, now: u64, stalled: u64) -> Self {
         Self {
             trigger,
             start: now,
             value: stalled,
-            before: 0,
-            seen: stalled,
-            pending: false,
+            previous_growth: 0,
+            last_stalled: stalled,
+            is_pending: false,
             last_event: None,
         }
     }
 
-    /// Whether there is an event, one for each window at most (`update_triggers()`).
-    pub fn look(&mut self, now: u64, stalled: u64) -> bool {
-        let is_new = stalled != self.seen;
-        self.seen = stalled;
-        if !is_new && !self.pending {
+    /// Whether there is an event at `now`, when tasks have been stalled for `stalled` in all. There is at most one in each window
+    /// (`update_triggers()`).
+    pub fn update(&mut self, now: u64, stalled: u64) -> bool {
+        let is_new = stalled != self.last_stalled;
+        self.last_stalled = stalled;
+        if !is_new && !self.is_pending {
             return false;
         }
         if is_new {
             let growth = self.growth(now, stalled);
-            self.pending |= growth >= u64::from(self.trigger.threshold);
+            self.is_pending |= growth >= u64::from(self.trigger.threshold);
         }
         let window = u64::from(self.trigger.window);
         let is_early = self.last_event.is_some_and(|last| now < last.saturating_add(window));
-        if !self.pending || is_early {
+        if !self.is_pending || is_early {
             return false;
         }
-        (self.pending, self.last_event) = (false, Some(now));
+        (self.is_pending, self.last_event) = (false, Some(now));
         true
     }
 
-    /// How long tasks were stalled in the window that ends now, as far as that is known (`window_update()`).
+    /// How long tasks were stalled in the window that ends now: a part of the window before counts in proportion
+    /// (`window_update()`).
     fn growth(&mut self, now: u64, stalled: u64) -> u64 {
         let window = u64::from(self.trigger.window);
         let elapsed = now.saturating_sub(self.start);
         let growth = stalled.saturating_sub(self.value);
         if elapsed > window {
-            (self.start, self.value, self.before) = (now, stalled, growth);
+            (self.start, self.value, self.previous_growth) = (now, stalled, growth);
             return growth;
         }
-        growth.saturating_add(self.before.saturating_mul(window - elapsed) / window)
+        growth.saturating_add(self.previous_growth.saturating_mul(window - elapsed) / window)
     }
 }
 
@@ -159,17 +164,17 @@ mod tests {
 
     #[test]
     fn the_line_s_total() {
-        let trigger = Trigger { line: Line::Full, threshold: 1, window: SHORTEST };
+        let trigger = Trigger { line: Line::Full, threshold: 1, window: MIN_WINDOW };
         let text = b"some avg10=0.00 avg60=0.00 avg300=0.00 total=254707\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=94166\n";
         assert_eq!(trigger.stalled(text), Some(94_166));
         assert_eq!(trigger.stalled(b"some total=1\n"), None);
     }
 
-    /// How many events there are when `stall` of every 100 ms are lost for ten seconds.
+    /// How many events there are in ten seconds when tasks are stalled for `stall` of every 100 ms.
     fn events(threshold: u32, stall: u64) -> usize {
         let trigger = Trigger { line: Line::Some, threshold, window: 1_000_000 };
-        let mut watch = PsiWindow::new(trigger, 0, 0);
-        (1..=100).filter(|step| watch.look(step * 100 * MS, step * stall)).count()
+        let mut window = PsiWindow::new(trigger, 0, 0);
+        (1..=100).filter(|step| window.update(step * 100 * MS, step * stall)).count()
     }
 
     #[test]
@@ -183,10 +188,10 @@ mod tests {
     #[test]
     fn a_stall_that_ended_is_told_once() {
         let trigger = Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 };
-        let mut watch = PsiWindow::new(trigger, 0, 0);
-        assert!(watch.look(100 * MS, 100 * MS));
-        assert!(!watch.look(200 * MS, 250 * MS), "another has to wait until the window is over");
-        let told: Vec<_> = (3..=40).filter(|step| watch.look(step * 100 * MS, 250 * MS)).collect();
+        let mut window = PsiWindow::new(trigger, 0, 0);
+        assert!(window.update(100 * MS, 100 * MS));
+        assert!(!window.update(200 * MS, 250 * MS), "another has to wait until the window is over");
+        let told: Vec<_> = (3..=40).filter(|step| window.update(step * 100 * MS, 250 * MS)).collect();
         assert_eq!(told, [11]);
     }
 }

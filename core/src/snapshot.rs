@@ -19,29 +19,29 @@ use crate::machine::{Machine, Ticks};
 use crate::parse::meminfo::Meminfo;
 use crate::parse::numa_stat::NumaStat;
 
-/// One consistent reading.
+/// A consistent reading of everything that one answer is made from.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The host's `/proc/meminfo`; loaded with [`Needs::LEVELS`].
     pub meminfo: Option<Meminfo>,
-    /// Whose clock ticks and pages these numbers are in.
+    /// The machine whose clock ticks and pages these numbers are in.
     pub machine: Machine,
-    /// Whose numbers these are.
+    /// Whom the numbers belong to.
     pub scope: Scope,
-    /// Loaded with [`Needs::CPUS`].
+    /// The container's processors; loaded with [`Needs::CPUS`].
     pub cpus: Option<Cpus>,
-    /// Loaded with [`Needs::NODES`].
+    /// The memory nodes; loaded with [`Needs::NODES`].
     pub nodes: Option<Nodes>,
-    /// Of the level whose numbers `proc/meminfo` shows, where the kernel keeps them apart by nodes; loaded with
+    /// `memory.numa_stat` of the level whose numbers `proc/meminfo` shows, where the kernel counts by node; loaded with
     /// [`Needs::NUMA_STAT`].
     pub numa_stat: Option<NumaStat>,
     /// When the container started, after the host's boot; loaded with [`Needs::START`].
     pub start: Option<Ticks>,
-    /// Loaded with [`Needs::BOOT`].
+    /// When the host was booted, for the reader; loaded with [`Needs::BOOT`].
     pub boot: Boot,
-    /// Loaded with [`Needs::COUNTERS`].
+    /// What the container's processors have counted; loaded with [`Needs::COUNTERS`].
     pub counters: Option<CpuCounters>,
-    /// Loaded with [`Needs::LOAD`].
+    /// The container's load; loaded with [`Needs::LOAD`].
     pub load: Option<LoadAvg>,
     /// The process id of a reader in no container, in its own pid namespace, where that is another than ours; loaded with
     /// [`Needs::LOAD`].
@@ -54,7 +54,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// One with numbers of memory alone.
+    /// A snapshot with nothing but numbers of memory.
     #[must_use]
     pub const fn of_memory(meminfo: Option<Meminfo>, machine: Machine, scope: Scope) -> Self {
         Self {
@@ -93,16 +93,16 @@ impl Snapshot {
     }
 }
 
-/// The boot as a reader has it.
+/// The host's boot, as it looks from the reader's time namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Boot {
-    /// How much longer ago it is in the reader's time namespace than it is here, in nanoseconds.
+    /// How much longer ago the boot is in the reader's time namespace than on the host, in nanoseconds.
     pub offset: i64,
-    /// When it was here, in nanoseconds of the wall clock, where the kernel's own text is not exact enough.
+    /// When the host was booted, in nanoseconds of the wall clock, where the kernel's own text is not exact enough.
     pub at: Option<i64>,
 }
 
-/// Whose numbers a snapshot holds.
+/// Whom the numbers of a snapshot belong to.
 #[derive(Debug, Clone)]
 pub enum Scope {
     /// The reader is in no container: the root cgroup, where the kernel charges nothing to a limit.

@@ -1,13 +1,18 @@
-//! `sys/devices/system/cpu` and `node`: the processors and the memory nodes that a container has, in one topology, and where
-//! the kernel has what is found there.
+//! `sys/devices/system/cpu` and `node`: the processors and the memory nodes of a container in one topology, and where the
+//! kernel keeps what a container finds there.
 //!
-//! Processors have the numbers and the places that `proc/cpuinfo` gives them. Memory nodes keep the host's numbers: they are
-//! what set_mempolicy(2), `Mems_allowed` and `numa_maps` go by.
+//! Processors are numbered as in `proc/cpuinfo`. Memory nodes keep the host's numbers, which set_mempolicy(2), `Mems_allowed`
+//! and `numa_maps` go by.
 
+#[cfg(test)]
+mod fixtures;
 mod layout;
 mod link;
 mod memory;
+mod node_share;
+mod numa_amounts;
 mod path;
+mod spread;
 mod text;
 
 pub use self::layout::Topology;

@@ -11,12 +11,12 @@ fuzz_target!(|input: (&[u8], &[u8], Vec<(u32, u32)>)| {
         (500_000..=10_000_000).contains(&trigger.window) && (1..=trigger.window).contains(&trigger.threshold)
     );
     let (mut now, mut stalled) = (0_u64, trigger.stalled(file).unwrap_or(0));
-    let mut watch = PsiWindow::new(trigger, now, stalled);
+    let mut window = PsiWindow::new(trigger, now, stalled);
     let mut last = None;
     for (time, stall) in steps {
         now += u64::from(time);
         stalled = stalled.saturating_add(stall.into());
-        if watch.look(now, stalled) {
+        if window.update(now, stalled) {
             assert!(last.is_none_or(|last| now - last >= u64::from(trigger.window)));
             last = Some(now);
         }

@@ -197,7 +197,7 @@ pub fn serve(
 fn give_up(connection: &Connection, gate: &Arc<QuiesceGate>, steward: &Steward) -> io::Result<()> {
     let Some(anchors) = connection.anchors() else { return steward.unmount(&connection.mount_point()) };
     let given_way = steward.give_way(&anchors);
-    if !super::drain(gate, &connection.journal(), &anchors.live(), false) {
+    if !super::drain(gate, &connection.in_flight(), &anchors.live(), false) {
         log::warn!("a request is not answered in time; who waits for it gets an error");
     }
     let aborted = steward.abort(&anchors);
@@ -220,7 +220,7 @@ pub fn leave(connection: &Connection, gate: &Arc<QuiesceGate>) {
 }
 
 fn drain(connection: &Connection, gate: &Arc<QuiesceGate>) {
-    if !super::drain(gate, &connection.journal(), &connection.mount_point(), true) {
+    if !super::drain(gate, &connection.in_flight(), &connection.mount_point(), true) {
         log::info!("what is not answered yet is left to the successor");
     }
 }
@@ -270,10 +270,10 @@ fn wait(
                 gate.open();
             }
         }
-        connection.journal().beat();
+        connection.in_flight().beat();
         if interval.is_some() {
             // Where every thread is about a request, and none was answered since the last look, nobody is served.
-            let now = gate.all_are_inside().then(|| connection.journal().answered());
+            let now = gate.all_are_inside().then(|| connection.in_flight().answered());
             if now.is_some() && now == before {
                 log::error!("no thread answers in time; without answers the keeper replaces this daemon");
             } else {

@@ -21,7 +21,7 @@ const A_MOMENT: Duration = Duration::from_millis(50);
 #[must_use]
 pub fn drain(
     gate: &Arc<QuiesceGate>,
-    journal: &InFlightTable,
+    in_flight: &InFlightTable,
     mount_point: &Path,
     has_successor: bool,
 ) -> bool {
@@ -37,8 +37,8 @@ pub fn drain(
     }
     let patience = if has_successor && is_given_out_again() { A_MOMENT } else { PATIENCE };
     let deadline = deadline.min(Instant::now() + patience);
-    while !journal.is_empty() && Instant::now() < deadline {
+    while !in_flight.is_empty() && Instant::now() < deadline {
         thread::sleep(Duration::from_micros(100));
     }
-    gate.all_wait() && journal.is_empty()
+    gate.all_wait() && in_flight.is_empty()
 }

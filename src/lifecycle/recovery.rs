@@ -1,7 +1,7 @@
 //! Operation becomes of requests that a predecessor had fetched and not answered.
 
 use super::connection::Connection;
-use crate::state::in_flight::{InFlightGuard, InFlightRequest, Left, Operation};
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, OrphanedRequest, Unique};
 use rustix::io::{Errno, write};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `struct fuse_out_header` of include/uapi/linux/fuse.h: length, error, number of the request.
-fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
+fn header(length: usize, error: i32, unique: Unique) -> [u8; 16] {
     let mut header = [0; 16];
     header[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
     header[4..8].copy_from_slice(&error.to_ne_bytes());
-    header[8..].copy_from_slice(&unique.to_ne_bytes());
+    header[8..].copy_from_slice(&unique.get().to_ne_bytes());
     header
 }
 
@@ -26,10 +26,10 @@ pub(crate) fn settle(
     threads: usize,
     body: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
 ) -> io::Result<Vec<u32>> {
-    let journal = connection.journal();
-    let left = journal.left();
-    // Before the kernel gives anything out again: by that it is known then.
-    journal.resume(&left);
+    let in_flight = connection.in_flight();
+    let left = in_flight.orphaned();
+    // Before the kernel gives anything out again, so that a resent request is known.
+    in_flight.resume(&left);
     match resend(connection.device()) {
         Ok(()) => IS_GIVEN_OUT_AGAIN.store(true, Ordering::Relaxed),
         Err(Errno::INVAL) => {
@@ -38,7 +38,7 @@ pub(crate) fn settle(
         }
         Err(error) => return Err(error.into()),
     }
-    Ok(left.iter().filter(|left| left.is_poisoned()).map(|left| left.fetched.pid).collect())
+    Ok(left.iter().filter(|left| left.is_poisoned()).map(|left| left.request.pid).collect())
 }
 
 /// Whether the kernel gives out again what a server leaves unanswered, as far as is known.
@@ -52,7 +52,7 @@ pub(crate) fn is_given_out_again() -> bool {
 /// `FUSE_NOTIFY_RESEND`, since Linux 6.9: fetched requests are to be fetched again, the oldest first.
 fn resend(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
     const FUSE_NOTIFY_RESEND: i32 = 7;
-    write(device, &header(16, FUSE_NOTIFY_RESEND, 0)).map(drop)
+    write(device, &header(16, FUSE_NOTIFY_RESEND, Unique::new(0))).map(drop)
 }
 
 /// Tells who waits what it gets, or the errno.
@@ -62,35 +62,35 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, i32>) + Send>;
 /// by others, whose containers may be slow.
 fn answer(
     connection: &Connection,
-    left: &[Left],
+    left: &[OrphanedRequest],
     body: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
 ) -> io::Result<()> {
-    let journal = connection.journal();
-    let mut unnoted = connection.last_fetched()?;
-    unnoted.retain(|request| !journal.has_noted(left, request.unique));
+    let table = connection.in_flight();
+    let mut untracked = connection.last_fetched()?;
+    untracked.retain(|request| !table.has_tracked(left, request.unique));
     let device = Arc::new(connection.device().try_clone_to_owned()?);
-    for fetched in left.iter().map(|left| left.fetched).chain(unnoted) {
+    for request in left.iter().map(|left| left.request).chain(untracked) {
         // Until it is answered: if this process dies over it in its turn, the next sees that.
-        let in_flight = Arc::new(journal.note(fetched));
+        let in_flight = Arc::new(table.track(request));
         let is_poisoned = in_flight.is_poisoned();
         // Should this process end before it has begun, it has not died of it.
-        in_flight.wait_again();
+        in_flight.wait_orphaned();
         let (device, until_told) = (Arc::clone(&device), Arc::clone(&in_flight));
         let tell = move |answer: Result<Vec<u8>, i32>| {
             let (error, body) = match answer {
                 Ok(body) => (0, body),
                 Err(errno) => (-errno, Vec::new()),
             };
-            let mut message = header(16 + body.len(), error, fetched.unique).to_vec();
+            let mut message = header(16 + body.len(), error, request.unique).to_vec();
             message.extend(body);
             if let Err(error) = reply(device.as_fd(), &message) {
                 log::debug!("cannot answer what the server before has left: {error}");
             }
             drop(until_told);
         };
-        match fetched.what {
+        match request.operation {
             _ if is_poisoned => tell(Err(libc::EIO)),
-            Operation::Read { .. } | Operation::Open { .. } => body(&fetched, &in_flight, Box::new(tell)),
+            Operation::Read { .. } | Operation::Open { .. } => body(&request, &in_flight, Box::new(tell)),
             Operation::Release => tell(Ok(Vec::new())),
             // stat(2) starts again by itself. So does open(2), but once: where servers die in a row that is not enough.
             Operation::Lookup | Operation::Other => tell(Err(libc::ESTALE)),
@@ -102,7 +102,7 @@ fn answer(
 /// `FUSE_NOTIFY_POLL`: who waits by that number, on any file that is polled, is to ask again.
 pub(crate) fn wake(device: BorrowedFd<'_>, waiter: u64) -> io::Result<()> {
     const FUSE_NOTIFY_POLL: i32 = 1;
-    let mut message = header(24, FUSE_NOTIFY_POLL, 0).to_vec();
+    let mut message = header(24, FUSE_NOTIFY_POLL, Unique::new(0)).to_vec();
     message.extend(waiter.to_ne_bytes());
     reply(device, &message)
 }
@@ -118,27 +118,27 @@ pub(crate) fn reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lifecycle::connection::tests::connection;
     use std::time::Duration;
 
     /// The errors and texts that a kernel which gives nothing out again gets, by the requests' numbers.
     fn answers(left: &[(u64, Operation, u64, u32)]) -> Vec<(u64, i32, String)> {
-        let (kernel, connection) = connection();
+        let (kernel, connection) = Connection::over_sockets();
         let left: Vec<_> = left
             .iter()
-            .map(|&(unique, what, seconds, attempts)| {
-                let fetched = InFlightRequest { unique, pid: 1, ino: 16, what };
-                Left { fetched, age: Duration::from_secs(seconds), attempts }
+            .map(|&(unique, operation, seconds, attempts)| {
+                let unique = Unique::new(unique);
+                let request = InFlightRequest { unique, pid: 1, ino: 16, operation };
+                OrphanedRequest { request, age: Duration::from_secs(seconds), attempts }
             })
             .collect();
-        let journal = connection.journal();
-        journal.resume(&left);
-        let text = |fetched: &InFlightRequest, _: &Arc<InFlightGuard>, reply: Reply| {
-            assert!(!journal.is_empty(), "a successor sees that it is not answered");
-            reply(Ok(format!("text of {}", fetched.ino).into_bytes()));
+        let table = connection.in_flight();
+        table.resume(&left);
+        let text = |request: &InFlightRequest, _: &Arc<InFlightGuard>, reply: Reply| {
+            assert!(!table.is_empty(), "a successor sees that it is not answered");
+            reply(Ok(format!("text of {}", request.ino).into_bytes()));
         };
         answer(&connection, &left, text).unwrap();
-        assert!(journal.left().is_empty());
+        assert!(table.orphaned().is_empty());
         kernel.set_nonblocking(true).unwrap();
         let mut messages = Vec::new();
         let mut message = [0; 4096];

@@ -25,16 +25,16 @@ pub fn serve(
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     crate::failpoint::start();
-    let server = (connection.generation(), connection.journal());
+    let server = (connection.generation(), connection.in_flight());
     let session = greeted(
         connection,
         ViewFs::new(Arc::clone(service), views, server, connection.is_read_only(), Arc::clone(gate)),
         gate.threads(),
     )?;
     // Before anything is answered from it.
-    let waiters = service.keep_in(&connection.kept()?);
-    let poisoned = recovery::settle(connection, gate.threads(), |fetched, in_flight, reply| {
-        answer_again(service, views, *fetched, Arc::clone(in_flight), reply);
+    let waiters = service.attach(connection.state());
+    let poisoned = recovery::settle(connection, gate.threads(), |request, in_flight, reply| {
+        answer_again(service, views, *request, Arc::clone(in_flight), reply);
     })?;
     poisoned.iter().for_each(|&pid| service.leave_aside(pid));
     if !poisoned.is_empty() {

@@ -181,7 +181,7 @@ impl Supervisor<'_> {
             return Next::LetGo(pause);
         }
         // One that dies of its first request has not served either.
-        let died_of_it = self.kept.as_ref().is_some_and(|kept| !kept.journal().fetched().is_empty())
+        let died_of_it = self.kept.as_ref().is_some_and(|kept| !kept.in_flight().begun().is_empty())
             && self.answered() == before;
         self.failures = if heard.served && !died_of_it { 0 } else { self.failures + 1 };
         log::warn!("the daemon ended with {status}; starting it again");
@@ -208,7 +208,7 @@ impl Supervisor<'_> {
     }
 
     fn answered(&self) -> u64 {
-        self.kept.as_ref().map_or(0, |connection| connection.journal().answered())
+        self.kept.as_ref().map_or(0, |connection| connection.in_flight().answered())
     }
 
     /// Containers get the kernel's own files, and whoever waits for an answer an error. Operation somebody else serves is not

@@ -2,21 +2,20 @@
 
 use super::cached_cgroup::CachedCgroup;
 use super::container_shares::ContainerShares;
+use super::cpu_accounts::CpuAccounts;
 use super::known_aside::KnownAside;
-use super::ledgers::{Ledgers, StartedLedger};
-use super::loads::Loads;
+use super::load_sampler::LoadSampler;
 use super::permits::ReadPermits;
 use super::priority::LessImportant;
+use super::psi_monitor::PsiMonitor;
 use super::share::{Busyness, Share};
 use super::snapshot_cache::SnapshotCache;
 use super::start_times::StartTimes;
-use super::triggers::{KeptTrigger, Triggers};
 use super::worker_pool::WorkerPool;
 use crate::error::Error;
 use crate::kernel::{Caller, Source};
 use crate::rate_limited_log::RateLimitedLog;
-use crate::state::Table;
-use cgprocfs_core::load_average::LoadState;
+use crate::state::PersistentState;
 use log::Level;
 use std::io;
 use std::num::NonZero;
@@ -33,23 +32,13 @@ pub fn serving_threads() -> usize {
 /// The upper bound of [`serving_threads`].
 pub(crate) const MAX_SERVING_THREADS: usize = 4;
 
-/// Memory that outlives this process; tables with room for nothing where there is none.
-pub struct PersistentState {
-    /// Of [`LEDGERS`].
-    pub ledgers: Table<StartedLedger>,
-    /// Of [`TRIGGERS`], by the open file's number and 1.
-    pub triggers: Table<KeptTrigger>,
-    /// Of [`LOADS`].
-    pub loads: Table<LoadState>,
-}
-
 /// Computes views for readers.
 pub struct Service {
     pub(super) source: Source,
     pub(super) cache: SnapshotCache,
-    pub(super) ledgers: Ledgers,
-    pub(super) loads: Loads,
-    pub(super) triggers: Arc<Triggers>,
+    pub(super) cpu_accounts: CpuAccounts,
+    pub(super) load_sampler: LoadSampler,
+    pub(super) psi_monitor: Arc<PsiMonitor>,
     pub(super) starts: StartTimes,
     /// Workers for containers that are not known to be slow.
     pub(super) quick: Arc<WorkerPool>,
@@ -68,7 +57,7 @@ pub struct Service {
 
 impl Drop for Service {
     fn drop(&mut self) {
-        self.triggers.end();
+        self.psi_monitor.end();
     }
 }
 
@@ -82,9 +71,9 @@ impl Service {
             // The other half of the files is for identifying callers.
             source: source.with_max_open_files(most_files / 2),
             cache: SnapshotCache::new(most_files),
-            ledgers: Ledgers::new(tick_rate),
-            loads: Loads::new(),
-            triggers: Arc::new(Triggers::new(most_files)),
+            cpu_accounts: CpuAccounts::new(tick_rate),
+            load_sampler: LoadSampler::new(),
+            psi_monitor: Arc::new(PsiMonitor::new(most_files)),
             starts: StartTimes::new(most_files / 8),
             quick: Arc::new(WorkerPool::quick()),
             slow: Arc::new(WorkerPool::slow(less_important)),
@@ -109,12 +98,12 @@ impl Service {
         self.log.error(error);
     }
 
-    /// Keeps what has to outlive this process, and goes on with what is there. Returns those who wait for a predecessor
-    /// and have to be woken.
-    pub fn keep_in(&self, kept: &PersistentState) -> Vec<u64> {
-        self.ledgers.keep(kept.ledgers);
-        self.loads.keep(kept.loads);
-        self.triggers.keep(kept.triggers)
+    /// Goes on from the state of a predecessor, and keeps what has to outlive this process there. Returns the waiters of the
+    /// predecessor that have to be woken.
+    pub fn attach(&self, state: &PersistentState) -> Vec<u64> {
+        self.cpu_accounts.keep(state.cpu_accounts());
+        self.load_sampler.keep(state.loads());
+        self.psi_monitor.keep(state.psi_triggers())
     }
 
     /// The cache entry of the caller's cgroup.

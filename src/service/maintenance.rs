@@ -23,7 +23,7 @@ impl Service {
         let follow = move || {
             priority.apply();
             while let Some(service) = service.upgrade() {
-                let pause = service.loads.look(&service.source);
+                let pause = service.load_sampler.sample_due(&service.source);
                 drop(service);
                 thread::sleep(pause);
             }
@@ -51,9 +51,9 @@ impl Service {
     pub fn sweep(&self) {
         self.cache.sweep(|path| self.source.verify(path).is_ok());
         let exists = |id, path: &[u8]| self.source.is_cgroup(CgroupRef { id: CgroupId::new(id), path });
-        self.ledgers.sweep(exists);
-        self.loads.sweep(exists);
-        self.starts.sweep(exists, |container| self.ledgers.is_seen(container));
+        self.cpu_accounts.sweep(exists);
+        self.load_sampler.sweep(exists);
+        self.starts.sweep(exists, |container| self.cpu_accounts.is_seen(container));
         self.source.sweep();
         self.known_aside.clear();
         self.shares.sweep();

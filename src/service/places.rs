@@ -1,12 +1,12 @@
 //! Places in memory that outlives this process, which containers share.
 
 use crate::shares::{Full, Policy, Shares};
-use crate::state::{Map, Record, Table};
+use crate::state::{IndexedTable, Record, Table};
 use std::collections::BTreeSet;
 
 /// Records that are kept for a successor, each under a number and for a container.
 pub(super) struct Places<R> {
-    map: Map<R>,
+    map: IndexedTable<R>,
     shares: Shares<u64>,
     /// What a predecessor left and nobody has asked for since: the first to give.
     unclaimed: BTreeSet<u64>,
@@ -15,12 +15,12 @@ pub(super) struct Places<R> {
 impl<R: Record> Places<R> {
     /// Of so many, whether there is memory for them or not.
     pub(super) fn new(most: usize, policy: Policy) -> Self {
-        Self { map: Map::default(), shares: Shares::new(most, policy), unclaimed: BTreeSet::new() }
+        Self { map: IndexedTable::default(), shares: Shares::new(most, policy), unclaimed: BTreeSet::new() }
     }
 
     /// Keeps them in a table from now on, and tells what a predecessor has left there.
     pub(super) fn resume(&mut self, table: Table<R>) -> Vec<(u64, R)> {
-        let (map, left) = Map::resume(table);
+        let (map, left) = IndexedTable::resume(table);
         self.map = map;
         self.unclaimed = left.iter().map(|(key, _)| *key).collect();
         left
@@ -89,7 +89,7 @@ mod tests {
 
     impl Record for Number {
         const VERSION: u64 = 1;
-        const WORDS: usize = 1;
+        const MAX_WORDS: usize = 1;
 
         fn save(&self) -> impl Iterator<Item = u64> {
             std::iter::once(self.0)

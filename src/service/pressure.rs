@@ -2,7 +2,7 @@
 
 use super::engine::Service;
 use super::pending_request::ThreadRole;
-use super::triggers::Polled;
+use super::psi_monitor::PollState;
 use crate::error::Error;
 use crate::kernel::{Caller, PressureFile};
 use crate::state::in_flight::InFlightGuard;
@@ -52,7 +52,7 @@ impl Service {
         if owner.is_some_and(|owner| owner != found) {
             return Err(Error::Errno(Errno::NODEV));
         }
-        self.triggers.arm(handle, (found, &path), trigger, file).map_err(Error::Errno)
+        self.psi_monitor.arm(handle, (found, &path), trigger, file).map_err(Error::Errno)
     }
 
     /// The pressure that a view shows a reader.
@@ -84,17 +84,17 @@ impl Service {
         (handle, pid): (u64, u32),
         view: ViewId,
         waiter: u64,
-        reply: impl FnOnce(Polled) + Send + 'static,
+        reply: impl FnOnce(PollState) + Send + 'static,
     ) {
-        match self.triggers.left(handle) {
-            None => reply(self.triggers.poll(handle, waiter)),
+        match self.psi_monitor.orphaned(handle) {
+            None => reply(self.psi_monitor.poll(handle, waiter)),
             Some(left) => {
                 let find = move |service: &Self, role| service.pressure_for(role, pid, view);
                 self.look_aside(in_flight, pid, find, move |service, found| {
                     if let Err(error) = service.watch(handle, found, left.trigger, Some(left.owner)) {
                         service.log(&error);
                     }
-                    reply(service.triggers.poll(handle, waiter));
+                    reply(service.psi_monitor.poll(handle, waiter));
                 });
             }
         }
@@ -102,7 +102,7 @@ impl Service {
 
     /// An open file was closed.
     pub fn closed(&self, handle: u64) {
-        self.triggers.release(handle);
+        self.psi_monitor.release(handle);
     }
 
     /// Looks after triggers on a thread of its own that ends with this service. `wake` has the kernel ask again for whoever
@@ -112,8 +112,8 @@ impl Service {
     /// Where no thread can be made.
     pub fn follow_triggers(self: &Arc<Self>, wake: impl Fn(u64) + Send + 'static) -> io::Result<()> {
         // Not the service: while nothing is armed this waits without end.
-        let triggers = Arc::clone(&self.triggers);
-        let follow = move || while triggers.look(&wake) {};
+        let monitor = Arc::clone(&self.psi_monitor);
+        let follow = move || while monitor.watch(&wake) {};
         thread::Builder::new().name("pressure".into()).spawn(follow).map(drop)
     }
 }

@@ -1,10 +1,10 @@
 //! Reads a cgroup: one thread for all who ask about it.
 
 use super::cached_cgroup::{CachedCgroup, Reading};
+use super::cpu_accounts::CpuAccounts;
 use super::engine::Service;
 use super::lane::Lane;
-use super::ledgers::Ledgers;
-use super::loads::Asked;
+use super::load_sampler::LoadRequest;
 use super::outcome::{FollowUp, Outcome, StartSearch};
 use super::pending_request::ThreadRole;
 use super::permits::Permit;
@@ -97,14 +97,14 @@ impl Service {
         if needs.covers(Needs::COUNTERS) {
             let life = started.as_ref().and_then(|started| started.life.as_deref());
             let counters = match start_is_certain {
-                true => self.ledgers.counters(container, &snapshot, life),
-                false => Ledgers::provisional_counters(&snapshot),
+                true => self.cpu_accounts.counters(container, &snapshot, life),
+                false => CpuAccounts::provisional_counters(&snapshot),
             };
             snapshot.counters = Some(counters.map_err(Error::from)?);
         }
         if needs.covers(Needs::LOAD) {
-            let asked = Asked { container, caller, snapshot: &snapshot, start_is_certain };
-            snapshot.load = Some(self.loads.load(&asked, &self.source)?);
+            let request = LoadRequest { container, caller, snapshot: &snapshot, start_is_certain };
+            snapshot.load = Some(self.load_sampler.load(&request, &self.source)?);
         }
         Ok(snapshot)
     }

@@ -67,16 +67,16 @@ impl Service {
     /// # Errors
     /// [`NotRead::Start`] where it has to be searched for.
     pub(super) fn start_of(&self, container: u64) -> Result<Started, NotRead> {
-        if let Some(at) = self.ledgers.start_without_init(container) {
+        if let Some(at) = self.cpu_accounts.start_without_init(container) {
             return Ok(Started { at, is_certain: true, life: None });
         }
         match self.starts.of(container) {
             Known::At(life) => {
-                let at = self.ledgers.start(container, Some(&life)).unwrap_or(life.start);
+                let at = self.cpu_accounts.start(container, Some(&life)).unwrap_or(life.start);
                 Ok(Started { at, is_certain: true, life: Some(life) })
             }
             Known::SoFar(start) => {
-                let known = self.ledgers.start(container, None);
+                let known = self.cpu_accounts.start(container, None);
                 Ok(Started { at: known.unwrap_or(start), is_certain: known.is_some(), life: None })
             }
             Known::Sought | Known::Nothing => Err(NotRead::Start(container)),

@@ -1,14 +1,15 @@
-//! The same where nothing is counted as it comes and goes: who is to give is found out once there is too much.
+//! What is not counted as it comes and goes: who has to give way is found out once there is too much.
 
+use super::path::MAX_DEPTH;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-/// Those who have to give up what they hold so that no more than `most` is left: of all, each with the path of its cgroup and
-/// its weight, the one that was not used for the longest time first.
+/// The keys of those who have to give way so that no more than `capacity` is held. `held` are all of them, the least recently
+/// used one first, each with the path of its cgroup and its weight.
 ///
-/// It is the heaviest branch that gives, as where [`Shares`](super::Shares) are counted, until it is no heavier than the next.
-/// To go through all of them takes its time, so that a cache has to leave room for more than the next newcomer.
-pub fn excess<'p, K>(held: impl IntoIterator<Item = (K, &'p [u8], usize)>, most: usize) -> Vec<K> {
+/// As with [`Shares`](super::Shares), the heaviest branch gives way until it is no heavier than the next. Going through all of
+/// them takes time, so a cache has to make room for more than the next newcomer.
+pub fn excess<'p, K>(held: impl IntoIterator<Item = (K, &'p [u8], usize)>, capacity: usize) -> Vec<K> {
     let mut keys = Vec::new();
     let mut all = Holders::default();
     for (key, path, weight) in held {
@@ -18,7 +19,7 @@ pub fn excess<'p, K>(held: impl IntoIterator<Item = (K, &'p [u8], usize)>, most:
     }
     let mut root = Branch::whole((0..keys.len()).collect(), 0, &all);
     let mut excess = Vec::new();
-    while root.weight > most
+    while root.weight > capacity
         && let Some(holder) = root.give(&mut all)
     {
         excess.extend(keys[holder].take());
@@ -26,18 +27,18 @@ pub fn excess<'p, K>(held: impl IntoIterator<Item = (K, &'p [u8], usize)>, most:
     excess
 }
 
-/// By their places in the order of their use.
+/// Holders, by their index in the order of their use.
 #[derive(Default)]
 struct Holders<'p> {
-    /// What is left of each path on the way down.
+    /// The part of each path that is below the present level.
     rests: Vec<&'p [u8]>,
     weights: Vec<usize>,
 }
 
-/// Some of those who hold something. It is not divided before it has to give: most never are.
+/// Some of the holders. They are not divided into branches before they have to give way: most never are.
 struct Branch {
     weight: usize,
-    /// The one that gives next, as far as is known.
+    /// The index of the holder that gives way next, as far as is known.
     next: usize,
     depth: usize,
     parts: Parts,
@@ -46,7 +47,7 @@ struct Branch {
 enum Parts {
     Whole(Vec<usize>),
     Divided(BinaryHeap<Branch>),
-    /// These are in one cgroup, or too deep down to be told apart.
+    /// Holders in one cgroup, or too deep to be told apart.
     Cgroup(VecDeque<usize>),
 }
 
@@ -77,7 +78,7 @@ impl Branch {
 
 /// Divides holders by the next name in which their paths differ.
 fn divide(holders: Vec<usize>, depth: &mut usize, all: &mut Holders<'_>) -> Parts {
-    while holders.len() > 1 && *depth < super::DEEPEST {
+    while holders.len() > 1 && *depth < MAX_DEPTH {
         *depth += 1;
         let mut by_name: HashMap<Option<&[u8]>, Vec<usize>> = HashMap::new();
         for &holder in &holders {
@@ -88,8 +89,8 @@ fn divide(holders: Vec<usize>, depth: &mut usize, all: &mut Holders<'_>) -> Part
         }
         if by_name.len() > 1 {
             let branch = |(name, holders): (Option<&[u8]>, _)| {
-                // Those in the cgroup itself have no names left.
-                Branch::whole(holders, if name.is_some() { *depth } else { super::DEEPEST }, all)
+                // The holders in the cgroup itself have no names left.
+                Branch::whole(holders, if name.is_some() { *depth } else { MAX_DEPTH }, all)
             };
             return Parts::Divided(by_name.into_iter().map(branch).collect());
         }
@@ -106,7 +107,7 @@ fn next_name<'p>(rest: &mut &'p [u8]) -> Option<&'p [u8]> {
     Some(&name[..end])
 }
 
-/// The heaviest is the greatest, and of several the one whose next holder was not used for the longest time.
+/// The heaviest branch is the greatest; of several, the one whose next holder is the least recently used.
 impl Ord for Branch {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.weight, Reverse(self.next)).cmp(&(other.weight, Reverse(other.next)))

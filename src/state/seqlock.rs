@@ -1,81 +1,84 @@
-//! A slot of words that is read as a whole or not at all: a sequence lock, as Hans Boehm has it in "Can Seqlocks Get Along
+//! A sequence lock: words that are read as a whole or not at all, as described by Hans Boehm in "Can Seqlocks Get Along
 //! With Programming Language Memory Models?" (2012).
 //!
-//! The first word counts: it is odd while the others are being written, and stays so if the writer dies. Nobody waits
-//! for that: what can't be read as a whole is not there.
+//! The first word is the sequence number. It is odd while the others are being written, and stays odd if the writer dies.
+//! A reader never waits: words that it cannot read as a whole are absent.
 
 use super::word::{Ordering, Word, fence};
 
-/// The sequence and the length.
-pub(crate) const HEAD: usize = 2;
+/// Words in front of the data: the sequence number and the length.
+pub(crate) const HEADER_WORDS: usize = 2;
 
-/// Some words: the sequence, how many follow that are in use, and these.
+/// A sequence number, the number of data words in use, and the data.
 #[derive(Clone, Copy)]
-pub(crate) struct Slot<'w> {
+pub(crate) struct Seqlock<'w> {
     words: &'w [Word],
 }
 
-impl<'w> Slot<'w> {
-    /// Of [`HEAD`] words and at least one more.
+impl<'w> Seqlock<'w> {
+    /// A lock over `words`: [`HEADER_WORDS`] and at least one more.
     pub(crate) fn new(words: &'w [Word]) -> Self {
-        debug_assert!(words.len() > HEAD);
+        debug_assert!(words.len() > HEADER_WORDS);
         Self { words }
     }
 
-    /// Replaces what is there. Nobody else may write to this slot meanwhile; what does not fit is cut off.
+    /// Replaces the data, cut off where there is no more room. Only one writer may do so at a time.
     pub(crate) fn write(self, data: impl IntoIterator<Item = u64>) {
-        let odd = self.begin();
+        let odd = self.begin_write();
         let mut length = 0;
-        for (word, value) in self.words[HEAD..].iter().zip(data) {
+        for (word, value) in self.words[HEADER_WORDS..].iter().zip(data) {
             word.store(value, Ordering::Relaxed);
             length += 1;
         }
         self.words[1].store(length, Ordering::Relaxed);
-        // Who reads this has all that was stored before it.
+        // A reader that sees this number also sees everything stored before it.
         self.words[0].store(odd.wrapping_add(1), Ordering::Release);
     }
 
-    /// Replaces one word of what is there. It has to make sense beside the others, be it the old one or the new.
-    pub(crate) fn replace(self, place: usize, value: u64) {
-        if let Some(word) = self.words[HEAD..].get(place) {
+    /// Replaces one word of the data without taking the lock: readers see the old word or the new one, and either must make
+    /// sense beside the others.
+    pub(crate) fn replace(self, index: usize, value: u64) {
+        if let Some(word) = self.words[HEADER_WORDS..].get(index) {
             word.store(value, Ordering::Relaxed);
         }
     }
 
-    /// Operation was written last; `None` while it is being replaced, or where a writer has died over that.
+    /// The data as last written; `None` while it is being replaced, or if its writer died before it was done.
     pub(crate) fn read(self) -> Option<Vec<u64>> {
         let before = self.words[0].load(Ordering::Acquire);
         if before % 2 == 1 {
             return None;
         }
-        // Where it is being replaced this may be anything.
+        // Any value, while the data is being replaced.
         let length = usize::try_from(self.words[1].load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let data = self.words[HEAD..].iter().take(length);
+        let data = self.words[HEADER_WORDS..].iter().take(length);
         let data = data.map(|word| word.load(Ordering::Relaxed)).collect();
-        // Who has read a word of a later writer reads that one's odd number below.
+        // A reader that got a word from a later writer sees that writer's odd number below.
         fence(Ordering::Acquire);
         (self.words[0].load(Ordering::Relaxed) == before).then_some(data)
     }
 
-    /// From here on nobody takes what is there for a whole. A writer that died has left an odd number already.
-    fn begin(self) -> u64 {
+    /// Makes the sequence number odd: readers take the data for absent from here on. It is odd already if a writer died.
+    fn begin_write(self) -> u64 {
         let odd = self.words[0].load(Ordering::Relaxed).wrapping_add(1) | 1;
         self.words[0].store(odd, Ordering::Relaxed);
         fence(Ordering::Release);
         odd
     }
 
-    /// Writes as a process does that dies after so many words.
+    /// Writes like a process that dies after these words.
     #[cfg(test)]
     pub(crate) fn die_writing(self, data: &[u64]) {
-        self.begin();
-        for (word, value) in self.words[HEAD..].iter().zip(data) {
+        self.begin_write();
+        for (word, value) in self.words[HEADER_WORDS..].iter().zip(data) {
             word.store(*value, Ordering::Relaxed);
         }
     }
 }
 
-#[cfg(all(test, not(loom)))]
+// Loom's atomics exist only inside a model: `loom/seqlock_tests.rs`.
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -86,85 +89,33 @@ mod tests {
     #[test]
     fn what_was_written_is_read() {
         let words = words(5);
-        let slot = Slot::new(&words);
-        assert_eq!(slot.read(), Some(vec![]));
+        let lock = Seqlock::new(&words);
+        assert_eq!(lock.read(), Some(vec![]));
         for data in [vec![1, 2, 3], vec![4], vec![]] {
-            slot.write(data.clone());
-            assert_eq!(slot.read(), Some(data));
+            lock.write(data.clone());
+            assert_eq!(lock.read(), Some(data));
         }
-        slot.write([1, 2, 3, 4]);
-        assert_eq!(slot.read(), Some(vec![1, 2, 3]), "no more than there is room for");
+        lock.write([1, 2, 3, 4]);
+        assert_eq!(lock.read(), Some(vec![1, 2, 3]), "no more than there is room for");
     }
 
     #[test]
     fn a_length_that_makes_no_sense_is_cut() {
         let words = words(4);
         words[1].store(u64::MAX, Ordering::Relaxed);
-        assert_eq!(Slot::new(&words).read(), Some(vec![0, 0]));
+        assert_eq!(Seqlock::new(&words).read(), Some(vec![0, 0]));
     }
 
     #[test]
-    fn what_a_dead_writer_left_is_not_there_until_it_is_written_anew() {
+    fn data_of_a_dead_writer_is_absent_until_it_is_written_again() {
         let words = words(4);
-        let slot = Slot::new(&words);
-        slot.write([1, 1]);
-        slot.die_writing(&[2]);
-        assert_eq!(slot.read(), None);
-        slot.die_writing(&[]);
-        assert_eq!(slot.read(), None);
-        slot.write([3, 3]);
-        assert_eq!(slot.read(), Some(vec![3, 3]));
-    }
-}
-
-/// Every order in which threads can run and see each other's stores, on a processor as weakly ordered as the language allows.
-#[cfg(all(test, loom))]
-mod loom_tests {
-    use super::*;
-    use loom::sync::Arc;
-    use loom::thread;
-
-    fn words() -> Arc<[Word; 4]> {
-        Arc::new([0; 4].map(Word::new))
-    }
-
-    #[test]
-    fn a_reader_has_all_of_one_writing() {
-        loom::model(|| {
-            let words = words();
-            let shared = Arc::clone(&words);
-            let writer = thread::spawn(move || {
-                Slot::new(&*shared).write([1, 1]);
-                Slot::new(&*shared).write([2, 2]);
-            });
-            if let Some(read) = Slot::new(&*words).read() {
-                assert!([vec![], vec![1, 1], vec![2, 2]].contains(&read), "{read:?}");
-            }
-            writer.join().unwrap();
-            assert_eq!(Slot::new(&*words).read(), Some(vec![2, 2]));
-        });
-    }
-
-    #[test]
-    fn nobody_reads_what_a_writer_died_over() {
-        loom::model(|| {
-            let words = words();
-            let shared = Arc::clone(&words);
-            let writer = thread::spawn(move || {
-                Slot::new(&*shared).write([1, 1]);
-                Slot::new(&*shared).die_writing(&[2]);
-            });
-            if let Some(read) = Slot::new(&*words).read() {
-                assert!([vec![], vec![1, 1]].contains(&read), "{read:?}");
-            }
-            writer.join().unwrap();
-            assert_eq!(Slot::new(&*words).read(), None);
-            // Its successor, which is another thread of another process.
-            let shared = Arc::clone(&words);
-            let successor = thread::spawn(move || Slot::new(&*shared).write([3, 3]));
-            let read = Slot::new(&*words).read();
-            assert!(read.is_none_or(|read| read == [3, 3]));
-            successor.join().unwrap();
-        });
+        let lock = Seqlock::new(&words);
+        lock.write([1, 1]);
+        lock.die_writing(&[2]);
+        assert_eq!(lock.read(), None);
+        lock.die_writing(&[]);
+        assert_eq!(lock.read(), None);
+        lock.write([3, 3]);
+        assert_eq!(lock.read(), Some(vec![3, 3]));
     }
 }

@@ -1,27 +1,14 @@
-//! A table of a fixed size: records, each under a number.
+//! A table of a fixed size in shared memory: records of one kind, each under a key.
 //!
-//! In front are the numbers, one behind the other, so that who looks for what a predecessor has left touches only pages
-//! that have something: a page that was never touched costs nothing.
+//! The keys come first, one behind the other, so that a successor finds the records without touching any page that holds
+//! none: a page that was never touched costs no memory.
 
-use super::seqlock::{HEAD, Slot};
+use super::record::Record;
+use super::seqlock::{HEADER_WORDS, Seqlock};
 use super::word::{Ordering, Word};
 use std::marker::PhantomData;
 
-/// Operation a table holds.
-pub trait Record: Sized {
-    /// To be increased whenever the words of a record come to mean something else.
-    const VERSION: u64;
-    /// It has no more words than these.
-    const WORDS: usize;
-
-    /// Its words.
-    fn save(&self) -> impl Iterator<Item = u64>;
-
-    /// Operation was saved in these words; `None` if that was no record.
-    fn restore(words: &[u64]) -> Option<Self>;
-}
-
-/// Records of one kind. Whoever has the memory may read it; each slot has one writer at a time.
+/// Records of one kind, in slots. Everybody who has mapped the memory may read it; each slot has one writer at a time.
 pub struct Table<R> {
     keys: &'static [Word],
     slots: &'static [Word],
@@ -37,95 +24,102 @@ impl<R> Clone for Table<R> {
 impl<R> Copy for Table<R> {}
 
 impl<R: Record> Table<R> {
-    /// The number of a record is written and read with it.
-    const SLOT: usize = HEAD + 1 + R::WORDS;
+    /// Words of a slot. The key is stored with the record, too, so that a reader can tell whose record it has read.
+    const SLOT_WORDS: usize = HEADER_WORDS + 1 + R::MAX_WORDS;
 
-    /// How many words a table of so many slots takes.
+    /// How many words a table of `slots` slots takes.
     pub const fn words(slots: usize) -> usize {
-        slots * (1 + Self::SLOT)
+        slots * (1 + Self::SLOT_WORDS)
     }
 
-    /// Tells tables apart that do not have the same words in the same places.
-    pub const fn shape(slots: usize) -> u64 {
-        R::VERSION << 48 | (R::WORDS as u64) << 24 | slots as u64
+    /// Identifies the format of a table of `slots` slots: two tables of the same format have the same words in the same
+    /// places.
+    pub const fn format(slots: usize) -> u64 {
+        R::VERSION << 48 | (R::MAX_WORDS as u64) << 24 | slots as u64
     }
 
-    /// The table in these words: as many slots as fit, none in an empty memory. Where all words are 0 it is empty.
+    /// The table in these words, with as many slots as fit; it is empty where all words are 0.
     #[must_use]
     pub fn new(words: &'static [Word]) -> Self {
-        let (keys, slots) = words.split_at(words.len() / (1 + Self::SLOT));
+        let (keys, slots) = words.split_at(words.len() / (1 + Self::SLOT_WORDS));
         Self { keys, slots, record: PhantomData }
     }
 
-    /// How many records there is room for.
+    /// How many slots there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether there is room for none.
+    /// Whether there are no slots.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The number of the record in a slot, 0 where there is none.
+    /// The key of the record in a slot; 0 if the slot is free.
     #[must_use]
     pub fn key(&self, slot: usize) -> u64 {
         self.keys[slot].load(Ordering::Acquire)
     }
 
-    /// The record in a slot and its number; `None` where there is none, or not all of one.
+    /// The record in a slot and its key; `None` if the slot is free, or its record is not there as a whole.
     #[must_use]
     pub fn get(&self, slot: usize) -> Option<(u64, R)> {
         let key = self.key(slot);
         if key == 0 {
             return None;
         }
-        let words = self.slot(slot).read()?;
+        let words = self.lock(slot).read()?;
         let (&written, record) = words.split_first()?;
-        // The slot may have become another's meanwhile.
+        // The slot may have been given to another record since its key was read.
         (written == key).then(|| R::restore(record)).flatten().map(|record| (key, record))
     }
 
-    /// All records that are there, with their slots and numbers.
+    /// All records, with their slots and keys.
     pub fn iter(&self) -> impl Iterator<Item = (usize, u64, R)> {
         (0..self.len()).filter_map(|slot| self.get(slot).map(|(key, record)| (slot, key, record)))
     }
 
-    /// Writes a record, under a number other than 0. Where it takes the place of another, it is there no sooner than that
-    /// is gone. Nobody else may write to this slot meanwhile.
+    /// Stores a record under a key other than 0. The record that was there before is gone before this one appears. A slot
+    /// may have only one writer at a time.
     pub fn put(&self, slot: usize, key: u64, record: &R) {
         if self.keys[slot].load(Ordering::Relaxed) != key {
             self.remove(slot);
         }
-        self.slot(slot).write(std::iter::once(key).chain(record.save()));
+        self.lock(slot).write(std::iter::once(key).chain(record.save()));
         self.keys[slot].store(key, Ordering::Release);
     }
 
-    /// Replaces one word of the record in a slot, which has to make sense beside the others, be it the old one or the new.
-    /// Nobody else may write to this slot meanwhile.
+    /// Replaces one word of a record in place: readers see the old word or the new one, and either must make sense beside
+    /// the others. A slot may have only one writer at a time.
     pub fn replace(&self, slot: usize, word: usize, value: u64) {
-        // Behind the number.
-        self.slot(slot).replace(1 + word, value);
+        // Behind the key.
+        self.lock(slot).replace(1 + word, value);
     }
 
-    /// Forgets everything.
+    /// Removes all records.
     pub fn clear(&self) {
         (0..self.len()).filter(|slot| self.key(*slot) != 0).for_each(|slot| self.remove(slot));
     }
 
-    /// Forgets what is in a slot.
+    /// Removes the record in a slot.
     pub fn remove(&self, slot: usize) {
         self.keys[slot].store(0, Ordering::Release);
     }
 
-    fn slot(&self, slot: usize) -> Slot<'static> {
-        Slot::new(&self.slots[slot * Self::SLOT..][..Self::SLOT])
+    fn lock(&self, slot: usize) -> Seqlock<'static> {
+        Seqlock::new(&self.slots[slot * Self::SLOT_WORDS..][..Self::SLOT_WORDS])
+    }
+
+    /// Writes to a slot like a process that dies after these words.
+    #[cfg(test)]
+    pub(crate) fn die_writing(&self, slot: usize, words: &[u64]) {
+        self.lock(slot).die_writing(words);
     }
 }
 
-/// Two numbers that have to be the same, for tests.
+/// Two numbers that have to be equal, for tests.
 #[cfg(test)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Twins(pub(crate) u64, pub(crate) u64);
@@ -133,7 +127,7 @@ pub(crate) struct Twins(pub(crate) u64, pub(crate) u64);
 #[cfg(test)]
 impl Record for Twins {
     const VERSION: u64 = 1;
-    const WORDS: usize = 2;
+    const MAX_WORDS: usize = 2;
 
     fn save(&self) -> impl Iterator<Item = u64> {
         [self.0, self.1].into_iter()
@@ -152,12 +146,14 @@ impl Twins {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+// Loom's atomics exist only inside a model: `loom/table_tests.rs`.
+#[cfg(not(loom))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn records_are_found_under_their_numbers() {
+    fn records_are_found_under_their_keys() {
         let table = Twins::table(3);
         assert_eq!((table.len(), table.iter().count()), (3, 0));
         table.put(2, 70, &Twins(1, 1));
@@ -173,77 +169,16 @@ mod tests {
     }
 
     #[test]
-    fn half_a_record_is_none() {
+    fn half_a_record_is_absent() {
         let table = Twins::table(2);
         table.put(0, 70, &Twins(1, 1));
-        table.slot(0).die_writing(&[70, 2]);
+        table.die_writing(0, &[70, 2]);
         assert_eq!(table.get(0), None);
-        // One that was written as a whole, under a number that was not.
+        // Written as a whole, but under a key that is not the slot's.
         table.put(1, 71, &Twins(1, 1));
-        table.slot(1).write([72, 2, 2]);
+        table.lock(1).write([72, 2, 2]);
         assert_eq!(table.get(1), None);
-        table.slot(1).write([71]);
-        assert_eq!(table.get(1), None, "not as long as a record is");
-    }
-}
-
-#[cfg(all(test, loom))]
-mod loom_tests {
-    use super::*;
-    use loom::thread;
-
-    fn is_fully_visible((key, twins): (u64, Twins)) -> bool {
-        twins.0 == twins.1 && twins.0 == key
-    }
-
-    #[test]
-    fn a_record_is_never_taken_for_another() {
-        loom::model(|| {
-            let table = Twins::table(1);
-            table.put(0, 1, &Twins(1, 1));
-            let writer = thread::spawn(move || {
-                table.remove(0);
-                table.put(0, 2, &Twins(2, 2));
-            });
-            assert!(table.get(0).is_none_or(is_fully_visible));
-            writer.join().unwrap();
-            assert_eq!(table.get(0), Some((2, Twins(2, 2))));
-        });
-    }
-
-    #[test]
-    fn two_writers_have_a_slot_each() {
-        loom::model(|| {
-            let table = Twins::table(2);
-            let writers = [0, 1].map(|slot| {
-                thread::spawn(move || {
-                    let key = slot as u64 + 1;
-                    table.put(slot, key, &Twins(key, key));
-                })
-            });
-            assert!(
-                table
-                    .iter()
-                    .all(|(slot, key, twins)| key == slot as u64 + 1 && is_fully_visible((key, twins)))
-            );
-            for writer in writers {
-                writer.join().unwrap();
-            }
-            assert_eq!(table.iter().count(), 2);
-        });
-    }
-
-    #[test]
-    fn a_writer_that_dies_leaves_the_others_alone() {
-        loom::model(|| {
-            let table = Twins::table(2);
-            table.put(0, 1, &Twins(1, 1));
-            let dying = thread::spawn(move || table.slot(0).die_writing(&[1, 9]));
-            let other = thread::spawn(move || table.put(1, 2, &Twins(2, 2)));
-            assert!(table.get(0).is_none_or(is_fully_visible));
-            dying.join().unwrap();
-            other.join().unwrap();
-            assert_eq!(table.iter().collect::<Vec<_>>(), [(1, 2, Twins(2, 2))]);
-        });
+        table.lock(1).write([71]);
+        assert_eq!(table.get(1), None, "too short for a record");
     }
 }

@@ -1,4 +1,4 @@
-//! Operation shared memory is made of. The tests in `loom/` have what tries every order in its place.
+//! The unit of shared memory: an atomic word. The tests in `loom/` put loom's own in its place.
 
 pub use std::sync::atomic::AtomicU64 as Word;
 pub(crate) use std::sync::atomic::{Ordering, fence};

@@ -3,39 +3,39 @@
 use crate::parse::cpu_list::CpuList;
 use crate::parse::cpu_quota::MILLI;
 
-/// Processors as a container has them.
+/// The processors of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cpus {
-    /// The host's that are online.
+    /// The host's processors that are online.
     pub online: CpuList,
-    /// Those that the reader's cpuset lets it run on; `None` where there is no cpuset controller.
+    /// The processors that the reader's cpuset lets it run on; `None` where there is no cpuset controller.
     pub allowed: Option<CpuList>,
     /// The smallest bandwidth limit of all levels, in thousandths of a processor.
     pub quota: Option<u64>,
-    /// `None` where the container has no cgroup of its own that is accounted for.
+    /// How long they have run it; `None` where no cgroup of its own accounts for that.
     pub time: Option<CpuTime>,
 }
 
 /// How long processors have run a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuTime {
-    /// In all, in nanoseconds: what the scheduler has measured.
+    /// The whole time, in nanoseconds, as the scheduler has measured it.
     pub total: u64,
-    /// Of that in its programs. This and [`system`](Self::system) may be counted by the tick of a clock, in a unit of its
-    /// own, and then do not add up to the whole: it is their ratio that counts.
+    /// The part spent in its programs. This and [`system`](Self::system) may be counted by clock ticks, in a unit of their own,
+    /// and do not add up to the whole then: only their ratio means something.
     pub user: u64,
-    /// Of that in the kernel on their behalf.
+    /// The part spent in the kernel on their behalf.
     pub system: u64,
 }
 
 impl Cpus {
-    /// The host's processors that stand for the container's: of those that it may run on, the first so many as its
-    /// bandwidth fills at most, and at least one.
+    /// The host's processors that stand for the container's: the first of those that it may run on, as many as its bandwidth
+    /// limit can keep busy, and at least one.
     #[must_use]
     pub fn usable(&self) -> CpuList {
         let allowed =
             self.allowed.as_ref().map_or_else(|| self.online.clone(), |list| list.within(&self.online));
-        // A cpuset whose processors all went offline is let run elsewhere.
+        // The kernel lets a cpuset whose processors are all offline run elsewhere.
         let allowed = if allowed.is_empty() { self.online.clone() } else { allowed };
         let most = self
             .quota
@@ -49,7 +49,7 @@ impl Cpus {
         self.usable().len().max(1)
     }
 
-    /// How much of a processor it may use, in thousandths: its bandwidth, or all of the processors that it sees.
+    /// How much of a processor the container may use, in thousandths: its bandwidth limit, or all the processors that it sees.
     #[must_use]
     pub fn capacity(&self) -> u64 {
         let all = (self.count() as u64).saturating_mul(MILLI);

@@ -3,8 +3,8 @@
 use super::decimal;
 use crate::units::Bytes;
 
-/// How much of it the kernel gets back when memory is short: all but the least that it keeps (`c_min`). 0 where the text says
-/// neither.
+/// How much of the cache the kernel gets back when memory is short, in bytes: all but the minimum size (`c_min`). It is 0 where
+/// the text says neither.
 #[must_use]
 pub fn given_back(text: &[u8]) -> Bytes {
     let value_of = |wanted: &[u8]| {

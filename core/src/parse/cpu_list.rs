@@ -64,7 +64,7 @@ impl CpuList {
         .collect()
     }
 
-    /// The mask of bits, of as many digits as `other` has. What has no place there is left out.
+    /// The mask of bits, of as many digits as `other` has. Numbers beyond them are left out.
     #[must_use]
     pub fn mask_like(&self, other: &[u8]) -> Vec<u8> {
         let mut mask = other.to_vec();
@@ -126,8 +126,8 @@ impl FromIterator<u32> for CpuList {
 /// As the kernel writes it (`%*pbl`).
 impl fmt::Display for CpuList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, run) in self.0.chunk_by(|a, b| a + 1 == *b).enumerate() {
-            let comma = if place == 0 { "" } else { "," };
+        for (index, run) in self.0.chunk_by(|a, b| a + 1 == *b).enumerate() {
+            let comma = if index == 0 { "" } else { "," };
             match run {
                 [] => {}
                 [only] => write!(f, "{comma}{only}")?,

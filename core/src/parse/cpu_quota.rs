@@ -2,16 +2,16 @@
 
 use super::{ParseError, decimal, whole};
 
-/// So many microseconds of processor time in each period of so many.
+/// A bandwidth limit: how much processor time may be used in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuQuota {
-    /// Of all processors together, in microseconds.
+    /// The processor time, of all processors together, in microseconds.
     pub quota: u64,
-    /// In microseconds, not 0.
+    /// The period, in microseconds; not 0.
     pub period: u64,
 }
 
-/// Thousandths of a processor.
+/// How many thousandths a processor has.
 pub const MILLI: u64 = 1000;
 
 impl CpuQuota {
@@ -47,7 +47,7 @@ impl CpuQuota {
         if period == 0 { Err(ParseError::MalformedLine) } else { Ok(Self { quota, period }) }
     }
 
-    /// How much of a processor it is, in thousandths, rounded up.
+    /// How much of a processor the limit is, in thousandths, rounded up.
     #[must_use]
     pub fn milli(self) -> u64 {
         self.quota.saturating_mul(MILLI).div_ceil(self.period.max(1))

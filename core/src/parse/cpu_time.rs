@@ -5,7 +5,7 @@ use super::{ParseError, count};
 use crate::cpu::CpuTime;
 use crate::machine::{TickRate, Ticks};
 
-/// A time, and the keys of the parts that made no sense. These are what the others leave of the whole.
+/// A time, and the keys of its parts that are malformed. Such a part is taken to be what the other leaves of the whole.
 pub type Read = (CpuTime, Vec<&'static str>);
 
 const MICROSECOND: u64 = 1000;
@@ -13,7 +13,7 @@ const MICROSECOND: u64 = 1000;
 /// Reads `cpu.stat`.
 ///
 /// # Errors
-/// Where the whole makes no sense or is missing, or the text is cut short.
+/// Where the whole is malformed or missing, or the text is cut short.
 pub fn v2(text: &[u8]) -> Result<Read, ParseError> {
     const WHOLE: &str = "usage_usec";
     let total = match value(text, WHOLE)? {
@@ -43,7 +43,7 @@ fn value(text: &[u8], key: &str) -> Result<Value, ParseError> {
     Ok(found.map_or(Value::Missing, |(_, value)| count(value).map_or(Value::Odd, Value::Count)))
 }
 
-/// `unit` is that of the parts, in nanoseconds.
+/// Reads the parts, which are in a unit of so many nanoseconds.
 fn parts(total: u64, unit: u64, text: &[u8], keys: [&'static str; 2]) -> Result<Read, ParseError> {
     let mut odd = Vec::new();
     let mut known = [None; 2];

@@ -2,7 +2,7 @@
 
 use super::{ParseError, count, decimal, lines};
 
-/// The lines of such a file, as keys and what stands behind them. What is no key, a space and something else is left out.
+/// The lines of the file, as keys and the text after the space. Lines of any other form are left out.
 ///
 /// # Errors
 /// Where the text is cut short.
@@ -13,23 +13,23 @@ pub fn flat_keyed(text: &[u8]) -> Result<impl Iterator<Item = (&[u8], &[u8])>, P
     }))
 }
 
-/// The number of one key; `None` if the file lacks it. What other lines say does not matter.
+/// The number of one key; `None` if the file lacks it. Other lines may say anything.
 ///
 /// # Errors
-/// Where the text is cut short, or that is no number.
+/// Where the text is cut short, or the value is not a number.
 pub fn value_of(text: &[u8], key: &str) -> Result<Option<u64>, ParseError> {
     let found = flat_keyed(text)?.find(|(found, _)| *found == key.as_bytes());
     found.map(|(_, value)| decimal(value)).transpose()
 }
 
-/// The [`count`] of one key; 0 if the file lacks it or it makes no sense.
+/// The [`count`] of one key; 0 if the file lacks it or it is malformed.
 #[must_use]
 pub fn count_of(text: &[u8], key: &str) -> u64 {
     let found = flat_keyed(text).ok().and_then(|mut lines| lines.find(|(found, _)| *found == key.as_bytes()));
     found.and_then(|(_, value)| count(value)).unwrap_or(0)
 }
 
-/// The keys whose values are no [`count`]s.
+/// The keys whose values are not [`count`]s.
 pub fn odd_keys(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = flat_keyed(text).ok().into_iter().flatten();
     lines.filter(|(_, value)| count(value).is_none()).map(|(key, _)| key)

@@ -6,7 +6,7 @@ use super::{ParseError, count, decimal, lines};
 /// One device's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DeviceIo {
-    /// Its numbers.
+    /// The device's numbers.
     pub device: (u32, u32),
     /// Bytes read.
     pub read_bytes: u64,
@@ -22,8 +22,8 @@ pub struct DeviceIo {
     pub discards: u64,
 }
 
-/// The devices of `io.stat`. A device that did nothing has only its numbers there, or is missing. A counter that makes no
-/// sense is 0, and a line that does not begin with a device is left out.
+/// The devices of `io.stat`. A device that did nothing has nothing but its numbers there, or is missing. A malformed counter is
+/// 0, and a line that does not begin with a device is left out.
 ///
 /// # Errors
 /// Where the text is cut short.
@@ -53,7 +53,7 @@ fn v2_line(line: &[u8]) -> Option<DeviceIo> {
             b"rios" => &mut io.reads,
             b"wios" => &mut io.writes,
             b"dios" => &mut io.discards,
-            // Of controllers that are set up for it.
+            // Controllers that are set up for it add keys of their own.
             _ => continue,
         };
         *counter = count(value).unwrap_or(0);
@@ -64,7 +64,7 @@ fn v2_line(line: &[u8]) -> Option<DeviceIo> {
 /// The devices of both files of v1, one after the other: bytes up to a line `Total`, then requests.
 ///
 /// # Errors
-/// Likewise.
+/// Where the text is cut short.
 pub fn v1(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
     let mut devices: Vec<DeviceIo> = Vec::new();
     let mut is_bytes = true;
@@ -79,11 +79,11 @@ pub fn v1(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
         let value = count(value).unwrap_or(0);
         // A device that is gone, or never had a number, is `(unknown)`.
         let Some(device) = device(first) else { continue };
-        let place = devices.iter().position(|io| io.device == device).unwrap_or_else(|| {
+        let index = devices.iter().position(|io| io.device == device).unwrap_or_else(|| {
             devices.push(DeviceIo { device, ..DeviceIo::default() });
             devices.len() - 1
         });
-        let io = &mut devices[place];
+        let io = &mut devices[index];
         match (kind, is_bytes) {
             (b"Read", true) => io.read_bytes = value,
             (b"Write", true) => io.written_bytes = value,
@@ -103,7 +103,7 @@ fn device(word: &[u8]) -> Option<(u32, u32)> {
     Some((number(&word[..colon])?, number(&word[colon + 1..])?))
 }
 
-/// The words of either version's file that have a counter which makes no sense.
+/// The words of either version's file that have a malformed counter.
 pub fn odd_words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let is_odd = |word: &&[u8]| {
         let value = word.iter().position(|&b| b == b'=').map(|equals| &word[equals + 1..]);

@@ -101,10 +101,10 @@ fields! {
 /// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
-    /// What the line is about; a kernel may print lines that nobody knew yet.
+    /// What the line is about; a kernel may print lines that this program does not know.
     pub key: Key,
-    /// Its number: kibibytes where `in_kib`, else a plain count, as of the `HugePages_…` lines. `None`
-    /// is one that makes no sense, such as one above 2^53: kernels have printed wrapped counters.
+    /// Its number: kibibytes if `in_kib`, else a plain count, as in the `HugePages_…` lines. `None` if it is malformed or above
+    /// 2^53: kernels have printed wrapped counters.
     pub value: Option<u64>,
     /// Whether the line ends in ` kB`.
     pub in_kib: bool,
@@ -113,9 +113,9 @@ pub struct Line {
 /// The key of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Key {
-    /// One that the views have a rule for.
+    /// A line that the views have a rule for.
     Known(Field),
-    /// One that came with a later kernel, verbatim.
+    /// A line that came with a later kernel, verbatim.
     Unknown(Box<[u8]>),
 }
 
@@ -127,7 +127,7 @@ pub struct Meminfo {
 }
 
 impl Meminfo {
-    /// Parses the file. What is no line `Key: number` is left out: one odd line takes nobody the others.
+    /// Parses the file. Lines other than `Key: number` are left out: one odd line is no reason to have none of the others.
     ///
     /// # Errors
     /// Where the text is cut short, or `MemTotal` is missing, 0 or above 2^53.
@@ -170,20 +170,19 @@ impl Meminfo {
         &self.lines
     }
 
-    /// The number of a line whatever its unit, `None` where this kernel has no such line or made no sense
-    /// in it.
+    /// The number of a line whatever its unit; `None` if this kernel does not have the line, or it is malformed.
     #[must_use]
     pub fn count(&self, field: Field) -> Option<u64> {
         self.lines.iter().find(|line| line.key == Key::Known(field)).and_then(|line| line.value)
     }
 
-    /// Whether this kernel has such a line, and made no sense in it.
+    /// Whether this kernel has the line, and it is malformed.
     #[must_use]
     pub fn is_odd(&self, field: Field) -> bool {
         self.lines.iter().any(|line| line.key == Key::Known(field) && line.value.is_none())
     }
 
-    /// A line in kibibytes, 0 where this kernel has no such line.
+    /// A line in kibibytes; 0 if this kernel does not have it.
     #[must_use]
     pub fn kib(&self, field: Field) -> Kib {
         Kib::new(self.count(field).unwrap_or(0))
@@ -284,8 +283,8 @@ mod tests {
         }
     }
 
-    /// The alarm for a new kernel: a line that it prints and nobody here has a rule for is served as 0,
-    /// which is safe, but somebody should find out what it means.
+    /// The alarm for a new kernel: a line without a rule is served as 0, which is safe, but somebody should find out what it
+    /// means.
     #[test]
     fn this_kernel_prints_no_field_that_is_unknown_here() {
         let meminfo = Meminfo::parse(std::fs::read("/proc/meminfo").unwrap()).unwrap();

@@ -10,7 +10,7 @@ macro_rules! memory_stat {
         #[derive(Debug, Clone, Default, PartialEq, Eq)]
         pub struct MemoryStat {
             $($(#[$doc])* pub $field: Option<Bytes>,)+
-            /// Keys of counters that made no sense, and are taken for 0.
+            /// Keys of counters that are malformed, and taken for 0.
             pub odd: Vec<&'static str>,
         }
 
@@ -67,7 +67,7 @@ memory_stat! {
     kernel: None, Some("kernel");
     /// Slab memory that can be reclaimed.
     slab_reclaimable: None, Some("slab_reclaimable");
-    /// Slab memory that can't.
+    /// Slab memory that cannot be reclaimed.
     slab_unreclaimable: None, Some("slab_unreclaimable");
     /// Kernel stacks.
     kernel_stack: None, Some("kernel_stack");
@@ -95,8 +95,8 @@ impl MemoryStat {
     }
 }
 
-/// Parses the file. Of keys that no view uses not even the values are looked at. A counter that is no number, or above
-/// 2^53, is taken for 0: kernels have printed what had drifted below that, with a sign or wrapped.
+/// Parses the file. The values of keys that no view uses are not looked at. A counter that is not a number, or is above 2^53, is
+/// taken for 0: kernels have printed counters that had drifted below 0, with a sign or wrapped.
 ///
 /// # Errors
 /// Where the text is cut short, or the keys that every kernel prints (page cache, anonymous memory and the file LRU

@@ -6,11 +6,11 @@ use crate::units::MAX;
 /// A line such as `Node 0 MemTotal:       24683656 kB`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'t> {
-    /// What stands before the key, with the space.
+    /// The text in front of the key, with the space.
     pub head: &'t [u8],
     /// What the line is about.
     pub key: &'t [u8],
-    /// Its number; `None` is one that makes no sense.
+    /// Its number; `None` if it is malformed.
     pub value: Option<u64>,
     /// How many columns its number has, with the space before it. Kernels differ in that.
     pub width: usize,
@@ -18,10 +18,10 @@ pub struct Line<'t> {
     pub in_kib: bool,
 }
 
-/// The lines of the file. What is no line `Node N Key: number` is left out, as in that of the whole machine.
+/// The lines of the file. Lines other than `Node N Key: number` are left out.
 ///
 /// # Errors
-/// Where it is cut short.
+/// Where the text is cut short.
 pub fn node_meminfo(text: &[u8]) -> Result<impl Iterator<Item = Line<'_>>, ParseError> {
     Ok(lines(text)?.filter_map(line))
 }

@@ -7,11 +7,11 @@ use super::{ParseError, decimal, lines};
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NumaStat(Vec<(Box<[u8]>, Amounts)>);
 
-/// By the nodes' numbers.
+/// An amount for each node, by the node's number.
 type Amounts = Vec<(u32, u64)>;
 
 impl NumaStat {
-    /// Parses the file. What makes no sense in a line is left out.
+    /// Parses the file. Malformed words of a line are left out.
     ///
     /// # Errors
     /// Where the text is cut short.

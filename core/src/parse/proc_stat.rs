@@ -9,7 +9,7 @@ const PF_EXITING: u64 = 0x4;
 /// Whether the process has begun to exit, by its flags.
 ///
 /// # Errors
-/// Where the file is cut short or has too few fields, or the flags are no number.
+/// Where the file is cut short or has too few fields, or the flags are not a number.
 pub fn is_exiting(text: &[u8]) -> Result<bool, ParseError> {
     Ok(field(text, 9)? & PF_EXITING != 0)
 }
@@ -17,17 +17,17 @@ pub fn is_exiting(text: &[u8]) -> Result<bool, ParseError> {
 /// When the process started after the boot, suspended time included.
 ///
 /// # Errors
-/// Likewise.
+/// Where the file is cut short or has too few fields, or a field is not a number.
 pub fn start_time(text: &[u8]) -> Result<Ticks, ParseError> {
     field(text, 22).map(Ticks::new)
 }
 
-/// How long the process has run, with those of its children that it has waited for.
+/// How long the process has run, together with those of its children that it has waited for.
 ///
 /// # Errors
-/// Likewise.
+/// Where the file is cut short or has too few fields, or a field is not a number.
 pub fn run_time(text: &[u8]) -> Result<Ticks, ParseError> {
-    // User and system time, of itself and of those.
+    // User and system time of the process, and of those children.
     let sum = |sum: u64, number| Ok(sum.saturating_add(field(text, number)?));
     [14, 15, 16, 17].into_iter().try_fold(0, sum).map(Ticks::new)
 }

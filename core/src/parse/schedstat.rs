@@ -1,9 +1,9 @@
-//! `/proc/PID/schedstat` (Documentation/scheduler/sched-stats.rst): how long a task has run, and waited to.
+//! `/proc/PID/schedstat` (Documentation/scheduler/sched-stats.rst): how long a task has run, and waited to run.
 
 use super::{ParseError, decimal, whole};
 
-/// How long a task has run and how long it has waited for a processor, in nanoseconds. Where the kernel keeps no account all
-/// are 0.
+/// How long a task has run and how long it has waited for a processor, in nanoseconds. Where the kernel does not count
+/// them, all are 0.
 ///
 /// # Errors
 /// Where the file is cut short, or the two are no numbers.

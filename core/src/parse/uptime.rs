@@ -1,12 +1,13 @@
 //! `/proc/uptime` (`proc_uptime`(5)): seconds with two decimals.
 
 use super::{ParseError, decimal, whole};
+use crate::machine::BootTime;
 
-/// How long the host is up, in hundredths of a second, suspended time included.
+/// The present moment, by how long the host has been up.
 ///
 /// # Errors
-/// Where the first field is not a number with two decimals.
-pub fn uptime(text: &[u8]) -> Result<u64, ParseError> {
+/// Where the first field is not a number with two decimals, or one of centuries.
+pub fn uptime(text: &[u8]) -> Result<BootTime, ParseError> {
     let first = whole(text)?.split(|&b| b == b' ').next().unwrap_or_default();
     let point = first.iter().position(|&b| b == b'.').ok_or(ParseError::MalformedLine)?;
     let (seconds, hundredths) = (&first[..point], &first[point + 1..]);
@@ -14,7 +15,8 @@ pub fn uptime(text: &[u8]) -> Result<u64, ParseError> {
         return Err(ParseError::MalformedLine);
     }
     let seconds = decimal(seconds)?.checked_mul(100).ok_or(ParseError::TooLarge)?;
-    seconds.checked_add(decimal(hundredths)?).ok_or(ParseError::TooLarge)
+    let hundredths = seconds.checked_add(decimal(hundredths)?).ok_or(ParseError::TooLarge)?;
+    BootTime::from_hundredths(hundredths).ok_or(ParseError::TooLarge)
 }
 
 #[cfg(test)]
@@ -22,9 +24,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hundredths() {
-        assert_eq!(uptime(b"6922.64 9979.32\n"), Ok(692_264));
-        assert_eq!(uptime(b"0.05 0.00\n"), Ok(5));
+    fn two_decimals() {
+        let hundredths = |text: &[u8]| uptime(text).map(BootTime::as_hundredths);
+        assert_eq!(hundredths(b"6922.64 9979.32\n"), Ok(692_264));
+        assert_eq!(hundredths(b"0.05 0.00\n"), Ok(5));
         for text in ["", "1\n", "1.5 2\n", "1.555 2\n", "-1.00 2\n", "1.00 2", "99999999999999999999.00 1\n"]
         {
             assert!(uptime(text.as_bytes()).is_err(), "{text:?}");

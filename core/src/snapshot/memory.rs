@@ -1,4 +1,4 @@
-//! Memory of a container: its levels, its swap, its huge pages, and what the machine has for it.
+//! The memory of a container: its levels, its swap, its huge pages, and what the machine has for it.
 
 use crate::parse::CgroupVersion;
 use crate::parse::meminfo::{Field, Meminfo};
@@ -20,12 +20,12 @@ pub struct Container {
     pub swappiness: Option<u64>,
     /// The memory nodes that the reader's cpuset lets it use; `None` where that is all of them.
     pub nodes: Option<NodeMemory>,
-    /// What a cache of the host outside of its page cache would give back: ZFS's ARC, which `MemAvailable` leaves out. On which
-    /// nodes it is, nobody says.
+    /// What a cache of the host outside of its page cache could give back: ZFS's ARC, which `MemAvailable` leaves out. On which
+    /// nodes it is, is not known.
     pub given_back: Kib,
 }
 
-/// What some nodes of a machine have together.
+/// The memory of some nodes of a machine together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NodeMemory {
     /// `MemTotal`.
@@ -36,19 +36,18 @@ pub struct NodeMemory {
     pub reclaimable: Kib,
 }
 
-/// What there is of memory where no cgroup limits it.
+/// How much memory there is where no cgroup limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// All of it.
+    /// The total.
     pub total: Kib,
-    /// What can be allocated without swapping.
+    /// How much can be allocated without swapping.
     pub available: Kib,
 }
 
 impl Container {
-    /// Which level's usage and statistics are shown: the container's, but where a cgroup of the reader below
-    /// that has a smaller limit than all from the container up. Its limit is the total then, and what else is
-    /// in the container is not what fills it.
+    /// The level whose usage and statistics are shown: the container, unless a cgroup of the reader below it has a smaller limit
+    /// than every level from the container up. That limit is the total then, and only that cgroup's own usage counts against it.
     #[must_use]
     pub fn effective_level(&self) -> usize {
         let least = |levels: &[Level]| {
@@ -67,7 +66,7 @@ impl Container {
         }
     }
 
-    /// What the machine has for this container: the least of the host's and of the nodes that it may use.
+    /// How much memory the machine has for this container: the host's, or that of the nodes that it may use.
     #[must_use]
     pub fn room(&self, host: &Meminfo) -> Room {
         let total = host.kib(Field::MemTotal);
@@ -79,7 +78,7 @@ impl Container {
 }
 
 impl NodeMemory {
-    /// What is free or can be reclaimed.
+    /// How much is free or can be reclaimed.
     fn available(&self, host: &Meminfo) -> Kib {
         // Before Linux 3.14 the host's own figure is what is free.
         if host.count(Field::MemAvailable).is_none() { self.free } else { self.free + self.reclaimable }
@@ -94,7 +93,7 @@ impl NodeMemory {
         self.share((host.kib(Field::MemFree) + reclaimable) - available, host)
     }
 
-    /// Of what only the host tells, as much as these nodes have of its memory.
+    /// These nodes' part of an amount that is known only for the whole host, in proportion to their memory.
     fn share(&self, of_host: Kib, host: &Meminfo) -> Kib {
         let whole = u128::from(host.kib(Field::MemTotal).get()).max(1);
         let share = u128::from(of_host.get()) * u128::from(self.total.get()) / whole;
@@ -147,7 +146,7 @@ impl Level {
         Some(limit - usage)
     }
 
-    /// Likewise once the caches of this level are reclaimed; to swap gains nothing there. `None` where statistics are not
+    /// Likewise once the caches of this level are reclaimed; swapping gains nothing here. `None` where statistics are not
     /// known.
     #[must_use]
     pub fn headroom_with_swap(&self) -> Option<Kib> {
@@ -187,7 +186,7 @@ pub enum Swap {
         /// `memory.swap.current`.
         usage: Bytes,
     },
-    /// The kernel's limit made no sense: nothing is promised.
+    /// The kernel's limit is malformed: nothing is promised.
     Odd,
 }
 

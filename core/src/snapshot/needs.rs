@@ -1,4 +1,4 @@
-//! What of a [`Snapshot`](super::Snapshot) has to be loaded.
+//! Which parts of a [`Snapshot`](super::Snapshot) have to be loaded.
 
 use super::files::{CgroupFile, HostFile};
 
@@ -40,19 +40,19 @@ impl Needs {
         Self(1 << (12 + file as u32))
     }
 
-    /// Both of two needs.
+    /// The union of two needs.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// What of this is not `other`.
+    /// The parts of this that are not in `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether all of `other` is within this.
+    /// Whether this includes all of `other`.
     #[must_use]
     pub const fn covers(self, other: Self) -> bool {
         self.0 & other.0 == other.0

@@ -7,38 +7,38 @@ use crate::parse::cpu_list::CpuList;
 use crate::snapshot::Snapshot;
 use crate::units::Kib;
 
-/// What a container has.
+/// The processors and memory nodes of a container.
 #[derive(Debug, Clone)]
 pub struct Topology {
-    /// The host's numbers of its processors, in the order of its own.
+    /// The host's numbers of its processors, in the order of the container's own numbers.
     cpus: CpuList,
-    /// In the order of their numbers.
+    /// Its nodes, in the order of their numbers.
     pub(super) nodes: Vec<Node>,
-    /// The host's nodes that are online.
+    /// Numbers of the host's nodes that are online.
     pub(super) of_host: Vec<u32>,
 }
 
-/// A memory node.
+/// A memory node of a container.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) number: u32,
-    /// The container's processors in it, by the container's numbers.
+    /// The container's numbers of its processors in the node.
     pub(super) cpus: CpuList,
-    /// How much the host has there that the container may use, if any.
+    /// How much memory the node has, if the container may use it.
     pub(super) memory: Option<Kib>,
 }
 
 impl Topology {
-    /// Of a container: the nodes that its processors are in, and those whose memory it may use.
+    /// The topology of a container: the nodes that its processors are in, and those whose memory it may use.
     ///
     /// # Errors
-    /// Where processors or nodes were not loaded.
+    /// [`ViewError::NotLoaded`] without processors or nodes.
     pub fn of(snapshot: &Snapshot) -> Result<Self, ViewError> {
         let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?.usable();
         let nodes = snapshot.nodes.as_ref().ok_or(ViewError::NotLoaded("the memory nodes"))?;
         let with_memory = || nodes.host.iter().filter(|node| node.total > Kib::ZERO);
         let is_among = |allowed: &CpuList| with_memory().any(|node| allowed.contains(node.number));
-        // An odd set is none at all.
+        // A set without any node with memory cannot be right, and limits nothing.
         let allowed = nodes.allowed.as_ref().filter(|allowed| is_among(allowed));
         let own = |node: &crate::snapshot::HostNode| Node {
             number: node.number,
@@ -53,23 +53,23 @@ impl Topology {
         Ok(Self { cpus, nodes, of_host })
     }
 
-    /// How many processors it has.
+    /// How many processors the container has.
     #[must_use]
     pub fn count(&self) -> usize {
         self.cpus.len().max(1)
     }
 
-    /// All nodes that it has,
+    /// Numbers of all its nodes.
     pub fn nodes(&self) -> CpuList {
         self.nodes.iter().map(|node| node.number).collect()
     }
 
-    /// those with processors of its own,
+    /// Numbers of the nodes with processors of its own.
     pub fn nodes_with_cpus(&self) -> CpuList {
         self.nodes.iter().filter(|node| !node.cpus.is_empty()).map(|node| node.number).collect()
     }
 
-    /// and those with memory that it may use.
+    /// Numbers of the nodes with memory that it may use.
     pub fn nodes_with_memory(&self) -> CpuList {
         self.nodes.iter().filter(|node| node.memory.is_some()).map(|node| node.number).collect()
     }
@@ -78,8 +78,8 @@ impl Topology {
         self.nodes.iter().find(|node| node.number == number)
     }
 
-    /// Where the kernel has what a container finds at `path` below `sys/devices/system`; `None` if that is of a processor or
-    /// a node that it has not. Of [links](Link) between the two only [`has`](Self::has) says.
+    /// The host's path of what a container finds at `path` below `sys/devices/system`; `None` if it belongs to a processor or a
+    /// node that the container does not have. For [links](Link) between the two, ask [`has`](Self::has).
     #[must_use]
     pub fn native_path(&self, path: &[u8]) -> Option<Vec<u8>> {
         if let Some((number, rest)) = of_processor(path) {
@@ -87,15 +87,15 @@ impl Topology {
             return Some([format!("cpu/cpu{native}").as_bytes(), rest].concat());
         }
         if let Some(below) = path.strip_prefix(b"node/") {
-            // Some directories of one node name others.
+            // Some directories of a node are named after other nodes.
             let mut named = below.split(|&b| b == b'/').filter_map(|name| numbered(name, b"node"));
             return named.all(|number| self.node(number).is_some()).then(|| path.to_vec());
         }
         Some(path.to_vec())
     }
 
-    /// Whether the container has in a directory that it has what the kernel has there by a name: not if that is a processor, or
-    /// [links](Self::links) to one, for its own have other numbers, nor if it is another node.
+    /// Whether an entry that the host has in a directory is in the container's, too. Processors and [links](Self::links) to them
+    /// are not, because the container's have other numbers, nor are nodes of others.
     #[must_use]
     pub fn has_as_is(&self, directory: &[u8], name: &[u8]) -> bool {
         if numbered(name, b"cpu").is_some() {
@@ -108,7 +108,7 @@ impl Topology {
         !matches!(of_processor(directory), Some((_, b"")))
     }
 
-    /// Whether a processor of the container's number is in a node of it.
+    /// Whether the container has this link: its processor of that number is in its node of that number.
     #[must_use]
     pub fn has(&self, link: Link) -> bool {
         self.node(link.node).is_some_and(|node| node.cpus.contains(link.cpu))
@@ -136,31 +136,13 @@ impl Topology {
 }
 
 fn place_in(cpus: &CpuList, host: &CpuList) -> CpuList {
-    (0..).zip(cpus.iter()).filter(|(_, number)| host.contains(*number)).map(|(place, _)| place).collect()
+    (0..).zip(cpus.iter()).filter(|(_, number)| host.contains(*number)).map(|(index, _)| index).collect()
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::cpu::Cpus;
-    use crate::machine::Machine;
-    use crate::snapshot::{Container, HostNode, Nodes, Scope};
-
-    /// A host of two nodes with four processors each, and one of memory alone.
-    pub(in crate::topology) fn snapshot(allowed: &str, quota: Option<u64>, mems: Option<&str>) -> Snapshot {
-        let list = |text: &str| CpuList::parse(format!("{text}\n").as_bytes()).unwrap();
-        let node = |number, cpus: &str, kib| HostNode { number, cpus: list(cpus), total: Kib::new(kib) };
-        let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, Scope::Container(Container::default()));
-        let allowed = Some(list(allowed));
-        snapshot.cpus = Some(Cpus { online: list("0-7"), allowed, quota, time: None });
-        let host = vec![node(0, "0-3", 1 << 20), node(1, "4-7", 3 << 20), node(3, "", 1 << 20)];
-        snapshot.nodes = Some(Nodes { host: host.into(), allowed: mems.map(list) });
-        snapshot
-    }
-
-    pub(in crate::topology) fn topology(allowed: &str, quota: Option<u64>, mems: Option<&str>) -> Topology {
-        Topology::of(&snapshot(allowed, quota, mems)).unwrap()
-    }
+    use crate::topology::fixtures::topology;
 
     #[test]
     fn paths_lead_to_the_host_s_processors() {

@@ -2,25 +2,26 @@
 
 use super::path::{numbered, of_node, of_processor};
 
-/// That a processor is in a node: `cpu/cpuN/nodeM` or `node/nodeM/cpuN`. Which there are differs by container, but where
-/// one leads is always the same.
+/// A link that says that a processor is in a node: `cpu/cpuN/nodeM` or `node/nodeM/cpuN`. Which links there are depends on the
+/// container, but a link always leads to the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
-    /// Number of the processor, which is the container's.
+    /// The container's number of the processor.
     pub cpu: u32,
-    /// Number of the node.
+    /// The number of the node.
     pub node: u32,
-    /// Whether it is in the processor's directory.
+    /// Whether the link is in the processor's directory, and not in the node's.
     pub is_of_cpu: bool,
 }
 
-/// Set in the number of each.
+/// Set in the [number](Link::number) of every link.
 const LINK: u64 = 1 << 60;
+/// Set in addition if the link is in the processor's directory.
 const OF_CPU: u64 = 1 << 59;
 const NODE_SHIFT: u32 = 24;
 
 impl Link {
-    /// The link at a path below `sys/devices/system`, if such a one is there.
+    /// The link that a path below `sys/devices/system` is of; `None` if it is of something else.
     #[must_use]
     pub fn at(path: &[u8]) -> Option<Self> {
         let of = |rest: &[u8], what| numbered(rest.strip_prefix(b"/")?, what);
@@ -34,7 +35,7 @@ impl Link {
         (link.cpu < 1 << NODE_SHIFT && link.node < 1 << NODE_SHIFT).then_some(link)
     }
 
-    /// Its path.
+    /// The path of the link, below `sys/devices/system`.
     #[must_use]
     pub fn path(self) -> Vec<u8> {
         let Self { cpu, node, is_of_cpu } = self;
@@ -45,7 +46,7 @@ impl Link {
         .into_bytes()
     }
 
-    /// Its name.
+    /// The name of the link in its directory.
     #[must_use]
     pub fn name(self) -> Vec<u8> {
         match self.is_of_cpu {
@@ -55,7 +56,7 @@ impl Link {
         .into_bytes()
     }
 
-    /// Where it leads.
+    /// What the link contains: a path relative to its directory.
     #[must_use]
     pub fn target(self) -> Vec<u8> {
         match self.is_of_cpu {
@@ -65,14 +66,14 @@ impl Link {
         .into_bytes()
     }
 
-    /// A number that nothing of the kernel's has, for ever.
+    /// The inode number of the link: no file of the kernel's has it, and it never changes.
     #[must_use]
     pub fn number(self) -> u64 {
         let of_cpu = if self.is_of_cpu { OF_CPU } else { 0 };
         LINK | of_cpu | u64::from(self.node) << NODE_SHIFT | u64::from(self.cpu)
     }
 
-    /// The link of a number.
+    /// The link with this [number](Self::number).
     #[must_use]
     pub fn of_number(number: u64) -> Option<Self> {
         let part = |shift: u32| u32::try_from(number >> shift & ((1 << NODE_SHIFT) - 1)).ok();

@@ -1,12 +1,12 @@
 //! Paths below `sys/devices/system`.
 
-/// Of which processor a path below `sys/devices/system` is, and the rest of it with the slash.
+/// The processor that a path below `sys/devices/system` belongs to, and the rest of the path with its slash.
 #[must_use]
 pub fn of_processor(path: &[u8]) -> Option<(u32, &[u8])> {
     split(path.strip_prefix(b"cpu/")?, b"cpu")
 }
 
-/// Likewise of which node.
+/// The memory node that a path below `sys/devices/system` belongs to, and the rest of the path with its slash.
 pub(super) fn of_node(path: &[u8]) -> Option<(u32, &[u8])> {
     split(path.strip_prefix(b"node/")?, b"node")
 }

@@ -8,21 +8,23 @@ use crate::parse::cpu_list::CpuList;
 use crate::snapshot::Needs;
 
 impl Topology {
-    /// What has to be read of a container for the text of the file at `path`.
+    /// What has to be loaded for the text of the file at `path`.
     #[must_use]
     pub fn needs(path: &[u8]) -> Needs {
         let own = Needs::CPUS.and(Needs::NODES);
         if MemoryByNode::is_at(path) { own.and(Needs::NUMA_STAT) } else { own }
     }
 
-    /// What a container reads at `path` below `sys/devices/system`, for which the kernel says `native`. `memory` is what it
-    /// has of each node, where that [is needed](Self::needs), and `read` gives what the kernel says at other paths.
+    /// The text that a container reads at `path` below `sys/devices/system`. `native` is the kernel's text of that file,
+    /// `memory` the container's memory on each node where that [is needed](Self::needs), and `read` returns the kernel's text of
+    /// other files.
     ///
-    /// The files of `topology` are those of Documentation/ABI/stable/sysfs-devices-system-cpu: one package of so many cores
-    /// of one thread each, as `proc/cpuinfo` has it. Of caches it says which of the container's processors share them.
+    /// As in `proc/cpuinfo`, the processors are the cores, of one thread each, of one package
+    /// (Documentation/ABI/stable/sysfs-devices-system-cpu). The files of caches list those of the container's processors that
+    /// share them.
     ///
     /// # Errors
-    /// Those of `read`, and where what the kernel says makes no sense.
+    /// Those of `read`, and [`ViewError::Malformed`].
     pub fn text<E: From<ViewError>>(
         &self,
         path: &[u8],
@@ -89,13 +91,13 @@ impl Topology {
             [b"cpulist"] => list(&node.cpus),
             [b"cpumap"] => node.cpus.mask_like(&native),
             [b"distance"] => self.distances(&native),
-            // No cgroup counts what it had from where.
+            // No cgroup counts from which node it got its memory.
             [b"numastat"] => zeros(&native),
             _ => native,
         }
     }
 
-    /// One for each node of the host, of which some are the container's.
+    /// The distances to the container's nodes; the kernel lists those to all nodes of the host.
     fn distances(&self, native: &[u8]) -> Vec<u8> {
         let distances = native.trim_ascii().split(|&b| b == b' ').filter(|word| !word.is_empty());
         let own = self.of_host.iter().zip(distances).filter(|(number, _)| self.node(**number).is_some());
@@ -110,8 +112,8 @@ fn list(list: &CpuList) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::layout::tests::topology;
     use super::*;
+    use crate::topology::fixtures::topology;
 
     fn check(topology: &Topology, cases: &[(&str, &str, &str)]) {
         for (path, native, shown) in cases {

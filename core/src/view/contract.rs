@@ -8,7 +8,7 @@ pub trait View: Sync {
     /// Path below the mount point, such as `proc/meminfo`.
     fn path(&self) -> &'static str;
 
-    /// Who may read it, as the kernel's own file has it.
+    /// The permission bits, those of the kernel's own file.
     fn mode(&self) -> u16 {
         0o444
     }
@@ -18,10 +18,10 @@ pub trait View: Sync {
         4096
     }
 
-    /// What has to be in the snapshot.
+    /// Which parts of the snapshot the text is made from.
     fn needs(&self) -> Needs;
 
-    /// The file of pressure that a program may have watched by writing to the view, if it is one.
+    /// The pressure file that a program may set a trigger on by writing to the view, if the view is one of pressure.
     fn pressure(&self) -> Option<CgroupFile> {
         None
     }
@@ -42,7 +42,7 @@ pub trait View: Sync {
         }
     }
 
-    /// The text for a reader in no container: the kernel's own, but for what the kernel makes for the reader's namespaces.
+    /// The text for a reader in no container: the kernel's own, except for what depends on the reader's namespaces.
     ///
     /// # Errors
     /// As [`text`](View::text).

@@ -47,12 +47,12 @@ fn print(native: &[u8], cpus: &Cpus, out: &mut Vec<u8>) {
     let shown: Vec<u32> = usable.iter().collect();
     print_head(parts.head, &shown, count, out);
     let entry_of = |number: u32| parts.entries.iter().find(|(known, _)| *known == number);
-    let entries = shown.iter().enumerate().filter_map(|(place, number)| Some((place, entry_of(*number)?.1)));
-    for (index, (place, entry)) in entries.enumerate() {
+    let entries = shown.iter().enumerate().filter_map(|(own, number)| Some((own, entry_of(*number)?.1)));
+    for (index, (own, entry)) in entries.enumerate() {
         if index > 0 {
             out.extend_from_slice(parts.separator);
         }
-        print_entry(entry, place, count, out);
+        print_entry(entry, own, count, out);
     }
     out.extend_from_slice(parts.tail);
 }
@@ -126,10 +126,10 @@ fn print_head(head: &[u8], shown: &[u32], count: usize, out: &mut Vec<u8>) {
             // Each is a core of its own.
             print_value(line, 0, out);
         } else if let Some(host) = key.strip_prefix(b"processor ").and_then(number) {
-            if let Some(place) = shown.iter().position(|number| *number == host) {
+            if let Some(own) = shown.iter().position(|number| *number == host) {
                 let rest = &line[line.iter().position(|&b| b == b':').unwrap_or(0)..];
                 // Writing to a Vec never fails.
-                let _ = write!(out, "processor {place}");
+                let _ = write!(out, "processor {own}");
                 out.extend_from_slice(rest);
             }
         } else {
@@ -138,12 +138,12 @@ fn print_head(head: &[u8], shown: &[u32], count: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Of the lines some are the topology's, by whatever name an architecture has for it.
-fn print_entry(entry: &[u8], place: usize, count: usize, out: &mut Vec<u8>) {
+/// Prints an entry. Lines about the topology, by whatever names an architecture has for them, get the container's.
+fn print_entry(entry: &[u8], own: usize, count: usize, out: &mut Vec<u8>) {
     for line in entry.split_inclusive(|&b| b == b'\n') {
         match split(line).map_or(&b""[..], |(key, _)| key) {
             b"processor" | b"cpu number" | b"core id" | b"core" | b"apicid" | b"initial apicid"
-            | b"address" | b"hart" | b"global_id" => print_value(line, place, out),
+            | b"address" | b"hart" | b"global_id" => print_value(line, own, out),
             b"siblings" | b"cpu cores" => print_value(line, count, out),
             b"physical id" | b"package" | b"book id" | b"drawer id" | b"VPE" => print_value(line, 0, out),
             _ => out.extend_from_slice(line),

@@ -9,8 +9,8 @@ use std::io::Write;
 
 /// The lines of the kernel's own file (`diskstats_show()`, block/genhd.c) with the requests and sectors that the container's
 /// cgroup counts. Merged requests, requests in flight and times are 0: no cgroup counts them. A device that the container
-/// has not used has a line as on a host that has not: programs take a file without lines for a system without disks, and a
-/// line that comes later for one that was plugged in.
+/// has not used has a line of zeros, too: programs take a file without lines for a system without disks, and a line that
+/// appears later for a disk that was plugged in.
 pub struct Diskstats;
 
 /// Bytes of a sector, whatever the device (Documentation/block/stat.rst).
@@ -61,8 +61,8 @@ fn print(native: &[u8], devices: &[DeviceIo], out: &mut Vec<u8>) {
         let io = devices.iter().find(|io| io.device == (major, minor)).copied().unwrap_or_default();
         // Writing to a Vec never fails.
         let _ = write!(out, "{major:4} {minor:7} {name}");
-        for place in 0..counters.len() {
-            let counter = match place {
+        for column in 0..counters.len() {
+            let counter = match column {
                 0 => io.reads,
                 2 => io.read_bytes / SECTOR,
                 4 => io.writes,

@@ -20,7 +20,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
 
-/// Inode number and file. A number never changes and is never used again: a mount outlives the process that serves it, so
+/// All served files, each with its inode number. A number never changes and is never reused: a mount outlives the process that serves it, so
 /// the successor, of another version perhaps, has to agree.
 static VIEWS: [(u64, &dyn View); ViewId::COUNT] = [
     (16, &Meminfo),
@@ -45,15 +45,15 @@ static VIEWS: [(u64, &dyn View); ViewId::COUNT] = [
     (35, &NodeListFile { file: HostFile::NodeHasMemory, list: Topology::nodes_with_memory }),
 ];
 
-/// A served file: its place in the table of all.
+/// A served file, by its index in the table of all.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ViewId(u8);
 
 impl ViewId {
-    /// How many there are.
+    /// How many served files there are.
     pub const COUNT: usize = 20;
 
-    /// All of them.
+    /// All served files.
     pub const ALL: [Self; Self::COUNT] = {
         let mut all = [Self(0); Self::COUNT];
         let mut index: u8 = 0;
@@ -64,19 +64,19 @@ impl ViewId {
         all
     };
 
-    /// Its place among all, below [`COUNT`](Self::COUNT).
+    /// The index of the file, below [`COUNT`](Self::COUNT).
     #[must_use]
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 
-    /// Its inode number, the same in every version.
+    /// The inode number of the file, the same in every version.
     #[must_use]
     pub fn ino(self) -> u64 {
         VIEWS[self.index()].0
     }
 
-    /// The file of an inode number.
+    /// The file with this inode number.
     #[must_use]
     pub fn of_ino(ino: u64) -> Option<Self> {
         Self::ALL.into_iter().find(|view| view.ino() == ino)
@@ -97,16 +97,17 @@ impl fmt::Debug for ViewId {
     }
 }
 
-/// Directories that are bound into containers by one mount of all that is in them: views, and what [`topology`](crate::topology) has there.
+/// Directories that are bound into containers as a whole, with the views in them and what [`topology`](crate::topology) makes of
+/// the rest.
 pub const WHOLE_DIRECTORIES: [&str; 2] = [CPU_DIRECTORY, NODE_DIRECTORY];
-/// That of the processors,
+/// The directory of the processors.
 pub const CPU_DIRECTORY: &str = "sys/devices/system/cpu";
-/// and that of the memory nodes.
+/// The directory of the memory nodes.
 pub const NODE_DIRECTORY: &str = "sys/devices/system/node";
-/// Where both are.
+/// The directory that both are in.
 pub const SYSTEM_DIRECTORY: &str = "sys/devices/system";
 
-/// What is bound for `views`: each by itself, but for those in [`WHOLE_DIRECTORIES`].
+/// The paths that are bound for `views`: those of the views, except that [`WHOLE_DIRECTORIES`] stand for the views in them.
 pub fn bound(views: &[ViewId]) -> impl Iterator<Item = &'static str> {
     let whole = |path: &str| WHOLE_DIRECTORIES.into_iter().find(|whole| Path::new(path).starts_with(whole));
     let paths = move || views.iter().map(|view| view.path());
@@ -114,13 +115,13 @@ pub fn bound(views: &[ViewId]) -> impl Iterator<Item = &'static str> {
     paths().filter(move |path| whole(path).is_none()).chain(WHOLE_DIRECTORIES.into_iter().filter(is_used))
 }
 
-/// Whether what is bound at a path is one of [`WHOLE_DIRECTORIES`].
+/// Whether a path that is bound is one of [`WHOLE_DIRECTORIES`].
 #[must_use]
 pub fn is_directory(path: &str) -> bool {
     WHOLE_DIRECTORIES.contains(&path)
 }
 
-/// The view at `path` below the mount point; its end will do, as in `meminfo`. Of pressure that is `pressure/memory`, for
+/// The view whose path is `path` or ends with it, as in `meminfo`. For views of pressure it takes `pressure/memory`, because
 /// `memory` alone could be taken for something else.
 #[must_use]
 pub fn find(path: &str) -> Option<ViewId> {

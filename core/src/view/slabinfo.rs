@@ -4,13 +4,12 @@ use super::contract::View;
 use crate::error::ViewError;
 use crate::snapshot::{HostFile, Needs, Snapshot};
 
-/// The kernel's caches are not kept apart by cgroup (since Linux 5.9): of a container there is only the header
-/// (`print_slabinfo_header()`, mm/slab_common.c). How much they take in all `proc/meminfo` says; to spread that over made-up
-/// caches would only look like knowledge. `slabtop` then prints shares of nothing, `-nan`. Only root reads it, as the
-/// kernel's own.
+/// Cgroups share the kernel's caches (since Linux 5.9), so a container gets nothing but the header
+/// (`print_slabinfo_header()`, mm/slab_common.c). `proc/meminfo` has their total; dividing that among invented caches would only
+/// look like knowledge. `slabtop` prints shares of nothing, `-nan`. Only root may read the file, like the kernel's own.
 pub struct Slabinfo;
 
-/// That of Linux 2.6.10 and later, for a server that may not read the kernel's own.
+/// The header of Linux 2.6.10 and later, for a server that may not read the kernel's own.
 const HEADER: &str = "slabinfo - version: 2.1\n\
     # name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab> \
     : tunables <limit> <batchcount> <sharedfactor> : slabdata <active_slabs> <num_slabs> <sharedavail>\n";

@@ -8,7 +8,7 @@ use crate::snapshot::{HostFile, Needs, Scope, Snapshot};
 use std::io::Write;
 
 /// The columns of `swap_show()` (mm/swapfile.c), in kibibytes; no line where the container has no swap. The size is
-/// `SwapTotal`; what is used is the container's alone, so that less may be free than the rest.
+/// `SwapTotal`; what is used is the container's alone, so less than the rest may be free.
 pub struct Swaps;
 
 impl View for Swaps {

@@ -2,14 +2,15 @@
 
 use super::contract::View;
 use crate::error::ViewError;
+use crate::machine::BootTime;
 use crate::parse::uptime::uptime;
 use crate::snapshot::{HostFile, Needs, Snapshot};
 use std::io::Write;
 
-/// The first number is the age of the container's first process; in a time namespace that has a boot of its own, how long that
-/// is ago, from which `/proc/PID/stat` counts there. The second is what it could have run, by its processors
-/// or its bandwidth limit, and did not, summed over all of them as the kernel does (`uptime_proc_show()`, fs/proc/uptime.c); 0 where the time that
-/// the container has run is not accounted for.
+/// The first number is the age of the container's first process; in a time namespace with a boot of its own, it is how long ago
+/// that was, because `/proc/PID/stat` counts from then. The second is the time that the container could have run, by its
+/// processors or its bandwidth limit, and did not, summed over all processors as the kernel does (`uptime_proc_show()`,
+/// fs/proc/uptime.c). It is 0 where nothing accounts for the time that the container has run.
 pub struct Uptime;
 
 impl View for Uptime {
@@ -31,11 +32,11 @@ impl View for Uptime {
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
         let now = uptime(native).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
         let age = match snapshot.boot.offset {
-            0 => now.saturating_sub(snapshot.machine.tick_rate.hundredths(start)),
+            0 => now.as_hundredths().saturating_sub(snapshot.machine.tick_rate.hundredths(start)),
             offset => shifted(now, offset),
         };
         let is_counted = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.time.is_some());
-        let idle = if is_counted { counters.all.idle / 10_000_000 } else { 0 };
+        let idle = if is_counted { hundredths(counters.all.idle) } else { 0 };
         // Writing to a Vec never fails.
         let _ = writeln!(out, "{}.{:02} {}.{:02}", age / 100, age % 100, idle / 100, idle % 100);
         Ok(())
@@ -55,10 +56,14 @@ impl View for Uptime {
     }
 }
 
-/// Hundredths of a second, and so many nanoseconds more.
-fn shifted(hundredths: u64, offset: i64) -> u64 {
-    let nanoseconds = i128::from(hundredths) * 10_000_000 + i128::from(offset);
-    u64::try_from(nanoseconds / 10_000_000).unwrap_or(0)
+/// Hundredths of a second since a boot that was `offset` nanoseconds longer ago than the host's.
+fn shifted(now: BootTime, offset: i64) -> u64 {
+    hundredths(now.as_nanos().saturating_add_signed(offset))
+}
+
+/// A time in nanoseconds, as whole hundredths of a second.
+const fn hundredths(nanoseconds: u64) -> u64 {
+    BootTime::from_nanos(nanoseconds).as_hundredths()
 }
 
 #[cfg(test)]
@@ -90,9 +95,10 @@ mod tests {
 
     #[test]
     fn in_a_time_namespace_it_is_the_kernels() {
-        assert_eq!(shifted(100_000, 1_000_000_000_000), 200_000);
-        assert_eq!(shifted(100_000, -999_995_000_000), 0);
-        assert_eq!(shifted(100_000, -1_000_000_000_001), 0);
+        let moment = BootTime::from_hundredths(100_000).unwrap();
+        assert_eq!(shifted(moment, 1_000_000_000_000), 200_000);
+        assert_eq!(shifted(moment, -999_995_000_000), 0);
+        assert_eq!(shifted(moment, -1_000_000_000_001), 0);
         let scope = Scope::Host(Box::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
         snapshot.host_files.push((HostFile::Uptime, b"1000.00 1999.99\n".to_vec()));

@@ -3,13 +3,13 @@
 //! Before Linux 6.9 nobody gives a request out again that was fetched by a process which then died. Most are in the
 //! journal; one that the process had no time to note is still where it was read to.
 
-use crate::state::in_flight::{InFlightRequest, Operation};
+use crate::state::in_flight::{InFlightRequest, Operation, Unique};
 use crate::sys::{MOST_REQUEST_BUFFERS, REQUEST_BUFFER, put_requests_into};
 use rustix::fs::{FallocateFlags, fallocate};
 use std::io;
 use std::os::fd::BorrowedFd;
 
-/// How much of a memory they take, in bytes. Operation is never touched costs nothing.
+/// How much of a memory they take, in bytes. What is never touched costs nothing.
 pub(crate) const LENGTH: usize = MOST_REQUEST_BUFFERS * REQUEST_BUFFER;
 
 /// Has the requests that this process fetches be kept in `memory`, from `offset` on.
@@ -53,7 +53,7 @@ fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<InFlightRequest> {
         bytes.copy_from_slice(&head[at..at + 8]);
         u64::from_ne_bytes(bytes)
     };
-    let what = match word(4) {
+    let operation = match word(4) {
         opcode::FORGET | opcode::BATCH_FORGET => return None,
         opcode::READ => {
             Operation::Read { handle: long(HEADER), offset: long(HEADER + 8), size: word(HEADER + 16) }
@@ -64,7 +64,12 @@ fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<InFlightRequest> {
         _ => Operation::Other,
     };
     let unique = long(8);
-    (unique != 0).then(|| InFlightRequest { unique, pid: word(32), ino: long(16), what })
+    (unique != 0).then(|| InFlightRequest {
+        unique: Unique::new(unique),
+        pid: word(32),
+        ino: long(16),
+        operation,
+    })
 }
 
 #[cfg(test)]
@@ -85,12 +90,12 @@ mod tests {
 
     #[test]
     fn requests_are_known_by_their_headers() {
-        let what = Operation::Read { handle: 5 << 32, offset: 4096, size: 512 };
+        let operation = Operation::Read { handle: 5 << 32, offset: 4096, size: 512 };
         assert_eq!(
             parse(&head(opcode::READ)),
-            Some(InFlightRequest { unique: 70, pid: 1234, ino: 16, what })
+            Some(InFlightRequest { unique: Unique::new(70), pid: 1234, ino: 16, operation })
         );
-        let what = |opcode| parse(&head(opcode)).map(|request| request.what);
+        let what = |opcode| parse(&head(opcode)).map(|request| request.operation);
         assert_eq!(what(opcode::OPEN), Some(Operation::Open { flags: 0 }));
         assert_eq!(what(opcode::LOOKUP), Some(Operation::Lookup));
         assert_eq!(parse(&head(opcode::FORGET)), None);

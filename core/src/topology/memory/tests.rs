@@ -1,8 +1,8 @@
-use super::super::layout::tests::snapshot as of_processors;
 use super::*;
 use crate::parse::meminfo::Meminfo;
 use crate::parse::memory_stat::MemoryStat;
 use crate::snapshot::{Container, HugeLevel, HugePool, Level};
+use crate::topology::fixtures::snapshot as of_processors;
 use crate::units::Bytes;
 use proptest::prelude::*;
 

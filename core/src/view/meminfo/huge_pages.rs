@@ -24,7 +24,7 @@ pub(super) fn fill(values: &mut Values, host: &Meminfo, container: &Container) {
     let of_host = |field| host.count(field).unwrap_or(0);
     let host_free = of_host(Field::HugePagesFree);
     let free = pages_free(pool, total).min(pool.nodes_free.map_or(host_free, |free| free.min(host_free)));
-    // Without a hugetlb controller they can't be told from others'.
+    // Without a hugetlb controller the container's pages cannot be told from others'.
     let reserved = if pool.levels.is_empty() { u64::MAX } else { pages_reserved(pool) };
     values.set_count(Field::HugePagesTotal, total);
     values.set_count(Field::HugePagesFree, free);
@@ -43,15 +43,15 @@ fn pages_total(pool: &HugePool) -> u64 {
     limits.map(|limit| pages(limit, pool.size)).fold(pool.host_total, u64::min)
 }
 
-/// Pages that are promised to the container and not yet in use. The kernel's counter of the cgroup also has those that
-/// have come into use since; its line for the host has not.
+/// Pages that are promised to the container and not in use yet. The kernel's counter of a cgroup includes those that have come
+/// into use since; its line for the host does not.
 fn pages_reserved(pool: &HugePool) -> u64 {
     let container = pool.container.and_then(|index| pool.levels.get(index));
     let reserved = container.and_then(|level| Some(level.reserved? - level.usage?));
     reserved.map_or(0, |reserved| pages(reserved, pool.size))
 }
 
-/// Pages that it could take now, those that are promised to it included, as far as its limits go.
+/// Pages that the container could take now, including those that are promised to it, within its limits.
 fn pages_free(pool: &HugePool, total: u64) -> u64 {
     let reserved = pages_reserved(pool);
     let left = |level: &HugeLevel| {

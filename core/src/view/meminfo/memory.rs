@@ -24,8 +24,8 @@ pub(super) fn fill(
     let active_file = kib(stat.active_file).min(cached - inactive_file);
     let caches = cached + slab_reclaimable;
 
-    // Free is derived from available, not computed beside it: a sibling's page cache can be had, yet it
-    // is no Cached of ours, and `top` subtracts one from the other.
+    // MemFree is derived from MemAvailable, not computed beside it: a sibling's page cache can be reclaimed, but it is not in
+    // the container's Cached, and `top` subtracts one from the other.
     let left = Left::of(host, container, room)?;
     let obtainable = left.memory.min(total);
     let reclaimable = inactive_file + active_file + slab_reclaimable;
@@ -84,14 +84,15 @@ fn total(room: Room, container: &Container, page: Kib) -> Kib {
 /// What a process of the container could still allocate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Left {
-    /// Without swapping: the least of what each limited level, and the machine, has left once its caches are reclaimed.
+    /// How much without swapping: the least of what each limited level, and the machine, has left once its caches are
+    /// reclaimed.
     ///
     /// This is `si_mem_available()` (`mm/show_mem.c`) carried over to cgroups. A cgroup has neither a low
     /// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last
     /// page before it kills. tmpfs and locked memory are on other LRU lists and do not count, nor does what
     /// `memory.min` of a sibling protects.
     pub(super) memory: Kib,
-    /// Together with swap, where cgroup v1 limits both together; else what the machine has.
+    /// How much of memory and swap together, where cgroup v1 limits both together; otherwise what the machine has.
     pub(super) with_swap: Kib,
 }
 
@@ -104,7 +105,7 @@ impl Left {
             memory: memory.chain(with_swap()).fold(room.available, Kib::min),
             with_swap: with_swap().fold(room.available + host.kib(Field::SwapFree), Kib::min),
         };
-        // Of others no more needs to be known than that they have at least as much left.
+        // A level whose caches were not read has at least as much left without them.
         let is_enough = |level: &Level| {
             let is_limited = level.limit_below(room.total).is_some();
             level.stat.is_some()

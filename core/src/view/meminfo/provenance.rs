@@ -2,7 +2,7 @@
 
 use crate::parse::meminfo::Field::{self, *};
 
-/// Lines that say of a container what they say of the host.
+/// Lines that a container has with the host's values.
 pub(super) const HOST_WIDE: &[Field] = &[
     CommitLimit,
     CommittedAs,
@@ -23,7 +23,7 @@ pub struct Provenance {
     pub fields: &'static [Field],
     /// On cgroup v2; a bare word is a key of the container's `memory.stat`.
     pub v2: &'static str,
-    /// On cgroup v1; likewise.
+    /// On cgroup v1; a bare word is a key of the container's `memory.stat`.
     pub v1: &'static str,
 }
 

@@ -25,7 +25,7 @@ pub(super) fn fill(
         match level.swap {
             Swap::V1 { .. } => {
                 let total = v1_limit(host, container).map_or(host_total, |limit| limit.min(host_total));
-                // What others have filled of a limit on both together can be had neither as memory nor as swap.
+                // The part of a common limit that others have filled is to be had neither as memory nor as swap.
                 (total, (total - used).min(left.with_swap - left.memory))
             }
             Swap::V2 { .. } => {
@@ -36,8 +36,8 @@ pub(super) fn fill(
             Swap::Unaccounted | Swap::Odd => (host_total, host_free),
         }
     };
-    // With a swappiness of 0 the kernel swaps nothing, be it for the sake of a cgroup's limit or of the host, and kills
-    // (`get_scan_count()`, mm/vmscan.c): what was swapped before is all there is.
+    // With a swappiness of 0 the kernel does not swap, neither for a cgroup's limit nor for the host, but kills
+    // (`get_scan_count()`, mm/vmscan.c): there is no more swap than what was swapped out before.
     let (total, free) = match level.swap {
         _ if container.swappiness != Some(0) => (total, free.min(host_free)),
         Swap::V1 { .. } | Swap::V2 { .. } => (total.min(used), Kib::ZERO),

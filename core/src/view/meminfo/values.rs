@@ -7,7 +7,7 @@ use crate::units::{Bytes, Kib, MAX};
 pub(super) struct Values([u64; Field::ALL.len()]);
 
 impl Values {
-    /// Nothing of anything.
+    /// A value of 0 for every field.
     pub(super) const fn new() -> Self {
         Self([0; Field::ALL.len()])
     }
@@ -16,7 +16,7 @@ impl Values {
         self.0[field as usize] = value.get();
     }
 
-    /// For the lines without a unit.
+    /// Sets a line without a unit.
     pub(super) fn set_count(&mut self, field: Field, value: u64) {
         self.0[field as usize] = value.min(MAX);
     }
@@ -26,8 +26,8 @@ impl Values {
     }
 }
 
-/// Of a counter of `memory.stat`, 0 where this kernel has none. Rounded down one by one, before anything is
-/// added: not all counters are whole pages.
+/// A counter of `memory.stat` in kibibytes, 0 where this kernel does not have it. Counters are rounded down one by one, before
+/// they are added: not all of them are whole pages.
 pub(super) fn kib(counter: Option<Bytes>) -> Kib {
     counter.map_or(Kib::ZERO, Bytes::to_kib)
 }

@@ -1,52 +1,53 @@
-//! A table with the writer's own notes of what is where.
+//! A table with its writer's own index of which record is in which slot.
 
-use super::table::{Record, Table};
+use super::record::Record;
+use super::table::Table;
 use std::collections::HashMap;
 
-/// A table that this process alone writes to, and finds its way in without looking through it.
-pub struct Map<R> {
+/// A table that only this process writes to, which finds a record by its key without searching the table.
+pub struct IndexedTable<R> {
     table: Table<R>,
     slots: HashMap<u64, usize>,
     free: Vec<usize>,
 }
 
-impl<R: Record> Map<R> {
-    /// Goes on with a table, and tells what a predecessor has left there. Operation it left half written is dropped.
+impl<R: Record> IndexedTable<R> {
+    /// Takes a table over, and returns the records that a predecessor left in it. Half-written ones are dropped.
     #[must_use]
     pub fn resume(table: Table<R>) -> (Self, Vec<(u64, R)>) {
-        let mut map = Self { table, slots: HashMap::new(), free: Vec::new() };
+        let mut indexed = Self { table, slots: HashMap::new(), free: Vec::new() };
         let mut left = Vec::new();
-        // The first slots are given out first, so that few pages are touched.
+        // In reverse, so that the first slots are given out first and few pages are touched.
         for slot in (0..table.len()).rev() {
             if table.key(slot) != 0
                 && let Some((key, record)) = table.get(slot)
-                && !map.slots.contains_key(&key)
+                && !indexed.slots.contains_key(&key)
             {
-                map.slots.insert(key, slot);
+                indexed.slots.insert(key, slot);
                 left.push((key, record));
             } else {
                 if table.key(slot) != 0 {
                     table.remove(slot);
                 }
-                map.free.push(slot);
+                indexed.free.push(slot);
             }
         }
-        (map, left)
+        (indexed, left)
     }
 
-    /// Whether there is room for one more.
+    /// Whether a slot is free.
     #[must_use]
     pub fn has_room(&self) -> bool {
         !self.free.is_empty()
     }
 
-    /// Whether there is a record of that number.
+    /// Whether there is a record under this key.
     #[must_use]
     pub fn contains(&self, key: u64) -> bool {
         self.slots.contains_key(&key)
     }
 
-    /// Keeps a record, under a number other than 0. Whether there was room for it.
+    /// Stores a record under a key other than 0. Returns whether there was room for it.
     pub fn put(&mut self, key: u64, record: &R) -> bool {
         let slot = match self.slots.get(&key) {
             Some(&slot) => slot,
@@ -60,7 +61,7 @@ impl<R: Record> Map<R> {
         true
     }
 
-    /// Forgets a record.
+    /// Removes a record.
     pub fn remove(&mut self, key: u64) {
         if let Some(slot) = self.slots.remove(&key) {
             self.table.remove(slot);
@@ -69,8 +70,8 @@ impl<R: Record> Map<R> {
     }
 }
 
-impl<R: Record> Default for Map<R> {
-    /// One that has room for none.
+impl<R: Record> Default for IndexedTable<R> {
+    /// A table without slots.
     fn default() -> Self {
         Self { table: Table::new(&[]), slots: HashMap::new(), free: Vec::new() }
     }
@@ -84,15 +85,15 @@ mod tests {
     #[test]
     fn a_successor_has_what_was_there() {
         let table = Twins::table(2);
-        let (mut map, left) = Map::resume(table);
+        let (mut indexed, left) = IndexedTable::resume(table);
         assert_eq!(left, []);
-        assert!(map.put(7, &Twins(1, 1)) && map.put(8, &Twins(2, 2)) && map.put(7, &Twins(3, 3)));
-        assert!(!map.put(9, &Twins(4, 4)) && !map.has_room() && !map.contains(9));
-        map.remove(8);
-        let (mut map, left) = Map::resume(table);
+        assert!(indexed.put(7, &Twins(1, 1)) && indexed.put(8, &Twins(2, 2)) && indexed.put(7, &Twins(3, 3)));
+        assert!(!indexed.put(9, &Twins(4, 4)) && !indexed.has_room() && !indexed.contains(9));
+        indexed.remove(8);
+        let (mut indexed, left) = IndexedTable::resume(table);
         assert_eq!(left, [(7, Twins(3, 3))]);
-        assert!(map.contains(7) && map.has_room() && map.put(9, &Twins(4, 4)));
+        assert!(indexed.contains(7) && indexed.has_room() && indexed.put(9, &Twins(4, 4)));
         assert_eq!(table.iter().count(), 2);
-        assert!(!Map::<Twins>::default().put(1, &Twins(1, 1)));
+        assert!(!IndexedTable::<Twins>::default().put(1, &Twins(1, 1)));
     }
 }

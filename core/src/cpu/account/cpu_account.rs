@@ -1,0 +1,139 @@
+//! The account of one container.
+
+use super::times::{CpuCounters, CpuTimes, UserSystem};
+use crate::cpu::processors::{CpuTime, Cpus};
+use crate::machine::BootTime;
+use crate::parse::cpu_quota::MILLI;
+
+/// How much more than its capacity a container may seem to run, in nanoseconds for each processor: a period of the cpu controller.
+const IDLE_SLACK: u64 = 100_000_000;
+
+/// A container's share of the host's processors.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    /// How many processors it sees.
+    pub(super) count: usize,
+    /// How much of a processor it may use, in thousandths.
+    pub(super) capacity: u64,
+}
+
+impl Share {
+    fn of(cpus: &Cpus) -> Self {
+        Self { count: cpus.count(), capacity: cpus.capacity() }
+    }
+}
+
+/// A container's counters at one moment, and how they go on from there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CpuAccount {
+    /// What the cgroup had run before the container started: a cgroup may be used again.
+    pub(super) before: CpuTime,
+    /// When the container got its present share.
+    pub(super) since: BootTime,
+    /// What it had run by then.
+    pub(super) ran: UserSystem,
+    /// The most that it was ever reported to have run.
+    pub(super) seen: UserSystem,
+    pub(super) share: Share,
+    /// What it could have run by then less what it had run, in nanoseconds: below 0 for a moment if that was more than it may.
+    pub(super) idle_balance: i64,
+    /// The most idle time that was ever reported, in nanoseconds.
+    pub(super) reported_idle: u64,
+    /// What each processor had counted by then, including those that the container does not see any more.
+    pub(super) base: Vec<CpuTimes>,
+}
+
+impl CpuAccount {
+    /// The account of a container that started at `start` and has had its present share since.
+    #[must_use]
+    pub fn new(start: BootTime, cpus: &Cpus) -> Self {
+        let share = Share::of(cpus);
+        Self { since: start, share, base: vec![CpuTimes::default(); share.count], ..Self::default() }
+    }
+
+    /// Likewise in a cgroup that had run for `before` nanoseconds by then. How much of that was spent in programs is not known,
+    /// and taken to be the same part as of all until now.
+    #[must_use]
+    pub fn after(before: u64, start: BootTime, cpus: &Cpus) -> Self {
+        let now = cpus.time.unwrap_or_default();
+        let before = before.min(now.total);
+        let part = |whole: u64| {
+            let part = (u128::from(whole) * u128::from(before)).checked_div(u128::from(now.total));
+            u64::try_from(part.unwrap_or(0)).unwrap_or(u64::MAX)
+        };
+        let before = CpuTime { total: before, user: part(now.user), system: part(now.system) };
+        Self { before, ..Self::new(start, cpus) }
+    }
+
+    /// The longest that the cgroup was ever reported to have run, in nanoseconds.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        self.before.total.saturating_add(self.seen.total())
+    }
+
+    /// The counters at `now`.
+    pub fn advance(&mut self, now: BootTime, cpus: &Cpus) -> CpuCounters {
+        let time = cpus.time.unwrap_or_default();
+        let ran = self.seen.until(CpuTime {
+            total: time.total.saturating_sub(self.before.total),
+            user: time.user.saturating_sub(self.before.user),
+            system: time.system.saturating_sub(self.before.system),
+        });
+        self.seen = ran;
+        let now = now.max(self.since);
+        let idle_balance = self.idle_balance_at(now, ran);
+        self.reported_idle = self.reported_idle.max(idle_balance.try_into().unwrap_or(0));
+        // If more was run than the present share allows, the share was another for a while. That must not be made up for by
+        // hours without idle time. But what is too much in one reading may be missing in the next.
+        let slack = i64::try_from(self.share.capacity.saturating_mul(IDLE_SLACK) / MILLI).unwrap_or(i64::MAX);
+        let debt = i64::try_from(self.reported_idle)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(idle_balance)
+            .saturating_sub(slack);
+        self.idle_balance = self.idle_balance.saturating_add(debt.max(0));
+        if Share::of(cpus) != self.share {
+            self.rebase(now, ran, Share::of(cpus));
+        }
+        self.counters(ran)
+    }
+
+    /// What each processor had counted when the share last changed.
+    #[cfg(test)]
+    pub(super) fn base(&self) -> &[CpuTimes] {
+        &self.base
+    }
+
+    /// Counts from now on by another share.
+    fn rebase(&mut self, now: BootTime, ran: UserSystem, share: Share) {
+        let counted = self.counters(ran).each;
+        self.idle_balance = self.idle_balance_at(now, ran);
+        self.base.splice(..counted.len(), counted);
+        let count = self.base.len().max(share.count);
+        self.base.resize(count, CpuTimes::default());
+        (self.since, self.ran, self.share) = (now, ran, share);
+    }
+
+    fn idle_balance_at(&self, now: BootTime, ran: UserSystem) -> i64 {
+        let could =
+            u128::from(now.nanos_since(self.since)) * u128::from(self.share.capacity) / u128::from(MILLI);
+        let did = ran.total() - self.ran.total();
+        let could = i64::try_from(could).unwrap_or(i64::MAX);
+        self.idle_balance.saturating_add(could).saturating_sub(i64::try_from(did).unwrap_or(i64::MAX))
+    }
+
+    fn counters(&self, ran: UserSystem) -> CpuCounters {
+        let count = self.share.count;
+        // The idle time that was reported before the last rebase.
+        let based: u64 = self.base.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.idle));
+        let part = |whole: u64, index: usize| (whole.saturating_add(index as u64)) / (count.max(1) as u64);
+        let each = self.base.iter().take(count).enumerate().map(|(index, base)| CpuTimes {
+            user: base.user.saturating_add(part(ran.user - self.ran.user, index)),
+            system: base.system.saturating_add(part(ran.system - self.ran.system, index)),
+            idle: base.idle.saturating_add(part(self.reported_idle.saturating_sub(based), index)),
+        });
+        CpuCounters {
+            all: CpuTimes { user: ran.user, system: ran.system, idle: self.reported_idle },
+            each: each.collect(),
+        }
+    }
+}
