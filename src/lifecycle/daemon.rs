@@ -1,8 +1,11 @@
 //! The daemon: serves one mount until it is told to end, or to leave it to a successor.
 
+use super::connection::Connection;
 use super::fd_store::FdStore;
+use super::handover;
+use super::quiesce::quiesce;
+use super::server;
 use super::steward::Steward;
-use super::{Connection, handover};
 use crate::confinement::sandbox::{self, SandboxError};
 use crate::fuse::QuiesceGate;
 use crate::mount::{Anchors, Way};
@@ -70,7 +73,7 @@ pub fn start(
         let _ = give_up(connection, &gate, steward);
         DaemonError::Serve(connection.directory(), error)
     };
-    super::serve(connection, service, &ViewId::ALL, &gate, ended).map_err(failed)?;
+    server::serve(connection, service, &ViewId::ALL, &gate, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
         match steward.stack(&anchors, views) {
             Ok(()) => {}
@@ -197,7 +200,7 @@ pub fn serve(
 fn give_up(connection: &Connection, gate: &Arc<QuiesceGate>, steward: &Steward) -> io::Result<()> {
     let Some(anchors) = connection.anchors() else { return steward.unmount(&connection.mount_point()) };
     let given_way = steward.give_way(&anchors);
-    if !super::drain(gate, &connection.journal(), &anchors.live(), false) {
+    if !quiesce(gate, &connection.journal(), &anchors.live(), false) {
         log::warn!("a request is not answered in time; who waits for it gets an error");
     }
     let aborted = steward.abort(&anchors);
@@ -220,7 +223,7 @@ pub fn leave(connection: &Connection, gate: &Arc<QuiesceGate>) {
 }
 
 fn drain(connection: &Connection, gate: &Arc<QuiesceGate>) {
-    if !super::drain(gate, &connection.journal(), &connection.mount_point(), true) {
+    if !quiesce(gate, &connection.journal(), &connection.mount_point(), true) {
         log::info!("what is not answered yet is left to the successor");
     }
 }
@@ -273,7 +276,7 @@ fn wait(
         connection.journal().beat();
         if interval.is_some() {
             // Where every thread is about a request, and none was answered since the last look, nobody is served.
-            let now = gate.all_are_inside().then(|| connection.journal().answered());
+            let now = gate.all_busy().then(|| connection.journal().answered());
             if now.is_some() && now == before {
                 log::error!("no thread answers in time; without answers the keeper replaces this daemon");
             } else {

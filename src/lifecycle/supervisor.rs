@@ -11,7 +11,7 @@ pub use self::event::{Event, SupervisorError};
 
 use self::child::Running;
 use self::pause::Pauses;
-use super::Connection;
+use super::connection::Connection;
 use super::control::{self, Message};
 use super::daemon::DEEP;
 use crate::mount::{Anchors, Lock};
