@@ -24,7 +24,7 @@ mod tests {
         ftruncate(&file, (MAX_REQUEST_BUFFERS * REQUEST_BUFFER_SIZE) as u64).unwrap();
         place_request_buffers(file.as_fd(), 0, 1).unwrap();
         // As fuser makes it.
-        let mut buffer = vec![0; REQUEST_BUFFER_SIZE];
+        let mut buffer = vec![0_u8; REQUEST_BUFFER_SIZE];
         buffer[7] = 42;
         let mut start = [0; 8];
         rustix::io::pread(&file, &mut start, 0).unwrap();

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::service::{Lane, Service};
 use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation};
 use cgprocfs_core::view::ViewId;
-use fuser::OpenFlags;
+use fuser::{Errno, OpenFlags};
 use std::sync::Arc;
 
 /// Passes to `reply` the answer of a read or an open that a predecessor had fetched, or the errno. Another thread makes it,
@@ -19,19 +19,19 @@ pub(crate) fn replay_request(
     views: &[ViewId],
     fetched: InFlightRequest,
     in_flight: Arc<InFlightGuard>,
-    reply: impl FnOnce(Result<Vec<u8>, i32>) + Send + 'static,
+    reply: impl FnOnce(Result<Vec<u8>, Errno>) + Send + 'static,
 ) {
     let view = || views.iter().find(|view| view.ino() == fetched.ino).copied().map(File::View);
     let Some(file) = sysfs_ino(fetched.ino).map(File::Sysfs).or_else(view) else {
-        return reply(Err(libc::EBADF));
+        return reply(Err(Errno::EBADF));
     };
     let (offset, size) = match fetched.what {
         Operation::Read { offset, size, .. } => (offset, size),
         Operation::Open { flags } => return reply(replay_open(file, OpenFlags(flags), fetched.unique)),
-        _ => return reply(Err(libc::EIO)),
+        _ => return reply(Err(Errno::EIO)),
     };
     if offset != 0 && !file.fits_one_read() {
-        return reply(Err(Error::TextGone(file.path()).errno()));
+        return reply(Err(errno(&Error::TextGone(file.path()))));
     }
     // As far as is known this reader's container was served quickly before.
     service.do_aside(Lane::Quick, InFlightGuard::nowhere(), fetched.pid, move |service, _in_flight| {
@@ -44,18 +44,22 @@ pub(crate) fn replay_request(
             Ok(text) => reply(Ok(range(&text.bytes, offset, size).to_vec())),
             Err(error) => {
                 log.log(&error);
-                reply(Err(error.errno()));
+                reply(Err(errno(&error)));
             }
         });
     });
 }
 
+fn errno(error: &Error) -> Errno {
+    Errno::from_i32(error.errno())
+}
+
 /// Opens a file under a handle that no server gives out. Its text is made by the first read, as for any file that a
 /// predecessor has opened.
-fn replay_open(file: File, flags: OpenFlags, unique: u64) -> Result<Vec<u8>, i32> {
+fn replay_open(file: File, flags: OpenFlags, unique: u64) -> Result<Vec<u8>, Errno> {
     const NOBODYS_HANDLE: u64 = 1 << 63;
     if !file.may_be_opened(flags) {
-        return Err(libc::EROFS);
+        return Err(Errno::EROFS);
     }
     Ok(device_messages::open_reply(NOBODYS_HANDLE | unique, OPEN_FLAGS))
 }

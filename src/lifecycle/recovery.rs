@@ -3,12 +3,13 @@
 use super::connection::Connection;
 use crate::fuse::seams::device_messages::{reply, request_resend};
 use crate::state::in_flight::{InFlightGuard, InFlightRequest, Left, Operation};
+use fuser::Errno;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Passes on the answer of a request, or its errno.
-pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, i32>) + Send>;
+pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, Errno>) + Send>;
 
 /// Has every request that a predecessor left be answered, with an error if servers have died over it. Returns the processes
 /// that wait for these. To be called before the first request is read: one that is already being handled would be given
@@ -60,13 +61,13 @@ fn answer(
             drop(until_answered);
         };
         match fetched.what {
-            _ if is_poisoned => pass_on(Err(libc::EIO)),
+            _ if is_poisoned => pass_on(Err(Errno::EIO)),
             Operation::Read { .. } | Operation::Open { .. } => {
                 replay(&fetched, &in_flight, Box::new(pass_on))
             }
             Operation::Release => pass_on(Ok(Vec::new())),
             // stat(2) retries by itself. open(2) does so once, which is not enough where several servers die in a row.
-            Operation::Lookup | Operation::Other => pass_on(Err(libc::ESTALE)),
+            Operation::Lookup | Operation::Other => pass_on(Err(Errno::ESTALE)),
         }
     }
     Ok(())
@@ -125,10 +126,10 @@ mod tests {
             answers(&left),
             [
                 answer(70, 0, "text of 16"),
-                answer(72, -libc::EIO, ""),
-                answer(74, -libc::EIO, ""),
-                answer(76, -libc::ESTALE, ""),
-                answer(78, -libc::EIO, ""),
+                answer(72, -Errno::EIO.code(), ""),
+                answer(74, -Errno::EIO.code(), ""),
+                answer(76, -Errno::ESTALE.code(), ""),
+                answer(78, -Errno::EIO.code(), ""),
                 answer(80, 0, ""),
                 answer(82, 0, "text of 16"),
             ]

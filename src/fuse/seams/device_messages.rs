@@ -2,8 +2,8 @@
 //!
 //! fuser answers only the requests that it has read itself. Those that a predecessor had read are answered from here.
 
-use fuser::FopenFlags;
-use rustix::io::{Errno, write};
+use fuser::{Errno, FopenFlags};
+use rustix::io::write;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +21,10 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
 ///
 /// # Errors
 /// The kernel's. That nobody waits for the answer any more, or that it was given already, is none.
-pub(crate) fn reply(device: BorrowedFd<'_>, unique: u64, answer: Result<Vec<u8>, i32>) -> io::Result<()> {
+pub(crate) fn reply(device: BorrowedFd<'_>, unique: u64, answer: Result<Vec<u8>, Errno>) -> io::Result<()> {
     let (error, body) = match answer {
         Ok(body) => (0, body),
-        Err(errno) => (-errno, Vec::new()),
+        Err(errno) => (-errno.code(), Vec::new()),
     };
     let mut message = header(16 + body.len(), error, unique).to_vec();
     message.extend(body);
@@ -37,7 +37,7 @@ pub(crate) fn reply(device: BorrowedFd<'_>, unique: u64, answer: Result<Vec<u8>,
 /// As of [`reply`].
 pub(super) fn write_reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     match write(device, message) {
-        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Ok(_) | Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }
@@ -63,7 +63,7 @@ pub(crate) fn request_resend(device: BorrowedFd<'_>) -> io::Result<bool> {
             RESENDS.store(true, Ordering::Relaxed);
             Ok(true)
         }
-        Err(Errno::INVAL) => Ok(false),
+        Err(rustix::io::Errno::INVAL) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -109,6 +109,6 @@ mod tests {
     fn a_reply_that_is_dropped_answers_eio() {
         let kernel = KernelStub::serve(Opens, 1);
         let answer = kernel.ask(STATFS, 72, &[]);
-        assert_eq!(answer, header(16, -libc::EIO, 72));
+        assert_eq!(answer, header(16, -Errno::EIO.code(), 72));
     }
 }

@@ -103,7 +103,7 @@ mod tests {
         let kernel = KernelStub::serve(Stale, 2);
         for unique in [70, 72, 74] {
             let answer = kernel.ask(GETATTR, unique, &[0; 16]);
-            assert_eq!(answer[4..8], (-libc::ESTALE).to_ne_bytes());
+            assert_eq!(answer[4..8], (-Errno::ESTALE.code()).to_ne_bytes());
         }
         // Each thread ends by one.
         kernel.end();
