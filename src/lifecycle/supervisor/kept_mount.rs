@@ -85,7 +85,7 @@ impl<'d> KeptMount<'d> {
     }
 
     /// Gives containers the kernel's own files, and whoever waits for an answer an error. What somebody else serves is not
-    /// touched. At `the_end` the mounts are also removed for good if nobody has bound an anchor.
+    /// touched. If `is_the_end`, the mounts are also removed for good where nobody has bound an anchor.
     pub(super) fn fall_back(&mut self, is_the_end: bool) {
         // Dropped only once there are other files.
         let _connection = self.connection.take();

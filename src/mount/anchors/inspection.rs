@@ -1,10 +1,14 @@
 //! What can be seen of anchors from outside: who has bound one, and how many mounts are on it.
 
-use super::Anchors;
-use crate::mount::{bound, mount_table};
+use super::directory::Anchors;
+use crate::mount::bound;
+use crate::mount::mount_table;
 use cgprocfs_core::view::{self, ViewId};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+/// As many mounts on one anchor are too many: no others are added.
+pub const MAX_DEPTH: usize = 64;
 
 impl Anchors {
     /// Whether somebody has bound an anchor, or that can't be told. To be asked after [`Anchors::fall_back`]: whoever binds

@@ -1,6 +1,7 @@
 //! The file system that is mounted among the anchors, be it served or not.
 
-use super::{Anchors, VIEW_TYPE, top};
+use super::directory::{Anchors, top};
+use super::views::VIEW_TYPE;
 use crate::mount::mount_table;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;

@@ -1,6 +1,7 @@
 //! How anchors are set up: the tmpfs, its files, and the kernel's files on them.
 
-use super::{Anchors, LIVE, SOURCE, is_anchors, top};
+use super::directory::{Anchors, LIVE, SOURCE, is_anchors, top};
+use crate::mount::error::MountError;
 use crate::mount::kernel_files::{KernelFiles, MOUNT_FLAGS};
 use crate::mount::mount_table;
 use cgprocfs_core::view::{self, ViewId, is_directory};
@@ -21,8 +22,19 @@ pub(super) const EMPTY_DIRECTORY: &str = "nothing";
 const WORKPLACE: &str = "fresh";
 
 impl Anchors {
+    /// Sets up the anchors in a directory, as far as they are not there yet, with the kernel's files on them.
+    ///
+    /// # Errors
+    /// Where something can't be mounted. What was mounted before that stays.
+    pub fn set_up(directory: &Path) -> Result<Self, MountError> {
+        let are_new = !mount_table::own().is_ok_and(|table| is_anchors(&table, directory));
+        let anchors = Self { directory: directory.to_path_buf(), are_new };
+        anchors.complete().map_err(|source| MountError::Refused { path: directory.to_path_buf(), source })?;
+        Ok(anchors)
+    }
+
     /// Adds what is missing.
-    pub(super) fn complete(&self) -> io::Result<()> {
+    fn complete(&self) -> io::Result<()> {
         if !is_anchors(&mount_table::own()?, &self.directory) {
             mount(SOURCE, &self.directory, "tmpfs", MOUNT_FLAGS, c"mode=755,size=64k")?;
         }

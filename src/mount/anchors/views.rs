@@ -1,7 +1,7 @@
 //! Which file is on top of an anchor: a view, or the kernel's own.
 
+use super::directory::{Anchors, top};
 use super::setup::{EMPTY_DIRECTORY, EMPTY_FILE};
-use super::{Anchors, VIEW_TYPE, top};
 use crate::mount::mount_table;
 use cgprocfs_core::parse::mountinfo::Mount;
 use cgprocfs_core::view::{self, ViewId, is_directory};
@@ -12,6 +12,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
+/// The type of the file system, as the mount table has it.
+pub(super) const VIEW_TYPE: &[u8] = b"fuse.cgprocfs";
 /// No more mounts than this, itself included, are unmounted with a view. Where there are more, somebody else has mounted
 /// them.
 const MAX_MOUNTS_ON_VIEW: usize = 4;
