@@ -24,6 +24,3 @@ pub mod service;
 pub mod shares;
 pub mod state;
 pub mod sys;
-
-#[global_allocator]
-static ALLOCATOR: sys::Allocator = sys::Allocator;

@@ -1,4 +1,10 @@
-//! From the start of a server to its end, and from one server to the next, while the connection to the kernel lives on.
+//! From the start of a server to its end, and from one server to the next while the connection to the kernel lives on.
+//!
+//! `connection` is what a successor needs; `server` serves it, `recovery` takes care of what a predecessor left unanswered,
+//! and `quiesce` stops. [`handover`] and [`fd_store`] bring the connection to the next process, by way of [`control`]
+//! messages. [`daemon`] is the whole life of a process that serves, [`supervisor`] that of a parent which starts such a
+//! process again, and [`steward`] that of a process which mounts for it. This module may use everything that serves, and
+//! [`crate::mount`].
 
 mod connection;
 pub mod control;
@@ -12,5 +18,5 @@ pub mod steward;
 pub mod supervisor;
 
 pub use self::connection::{Connection, ConnectionError};
-pub use self::quiesce::drain;
+pub use self::quiesce::quiesce;
 pub use self::server::serve;

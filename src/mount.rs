@@ -1,4 +1,7 @@
-//! A mount of the file system, and the paths that containers bind.
+//! The mounted file system, and the anchors: the paths that containers bind.
+//!
+//! [`Anchors`] are set up in one directory, with the file system mounted among them. [`Lock`] lets one process at a time do
+//! so. This module may use the kernel readers; who serves the file system is not known here.
 
 mod anchors;
 mod bound;
@@ -6,9 +9,10 @@ mod error;
 mod kernel_files;
 mod lock;
 mod mount_point;
+mod mount_table;
 mod unmount;
 
-pub use self::anchors::{Anchors, Laid, Way};
+pub use self::anchors::{AnchorUse, Anchors, MAX_DEPTH, MountedViews};
 pub use self::error::MountError;
 pub use self::lock::{Lock, path as lock_path};
 pub use self::mount_point::{Writes, attach, directory, mount, refuse_served};

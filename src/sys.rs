@@ -96,96 +96,98 @@ pub fn map_shared(file: BorrowedFd<'_>, offset: u64, words: usize) -> io::Result
     Ok(unsafe { std::slice::from_raw_parts(start.cast(), words) })
 }
 
-/// The allocator of this program: the system's, but for the buffers that fuser reads requests into.
+/// The allocator of the binary: the system's, except for the buffers that fuser reads requests into.
 ///
-/// Before Linux 6.9 a request dies with the process that has fetched it, unless it can be found afterwards. fuser
-/// reads into a vector of its own; from here that can be in memory that outlives the process.
-pub struct Allocator;
+/// Before Linux 6.9 a request dies with the process that has fetched it, unless it can be found afterwards. fuser reads into
+/// a vector of its own, and this allocator can put that into memory that outlives the process.
+pub struct RequestBufferAllocator;
 
-/// How large such a buffer is: fuser's `BUFFER_SIZE`, which nothing else is as large as.
-pub const REQUEST_BUFFER: usize = (16 << 20) + 4096;
+/// The size in bytes by which such a buffer is known: fuser's private `BUFFER_SIZE`. Nothing else has that size.
+pub const REQUEST_BUFFER_SIZE: usize = (16 << 20) + 4096;
 
-static REQUESTS: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
-static REQUESTS_LEFT: AtomicUsize = AtomicUsize::new(0);
+/// No more buffers than this are ever mapped.
+pub const MAX_REQUEST_BUFFERS: usize = 8;
 
-/// Has the next `count` buffers for requests be in a file, one behind the other from `offset` on, which has room for
-/// [`MOST_REQUEST_BUFFERS`] and reads as zeros there. They stay there until the process ends. Only the first call does something.
+static REQUEST_BUFFERS: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
+static REQUEST_BUFFERS_LEFT: AtomicUsize = AtomicUsize::new(0);
+
+/// Places the next `count` request buffers in a file, one behind the other from `offset` on. The file must have room there
+/// for [`MAX_REQUEST_BUFFERS`], and read as zeros. The buffers stay until the process ends. Only the first call does
+/// something, and none does in a program with another allocator.
 ///
 /// # Errors
 /// The kernel's, above all ENOMEM.
-pub fn put_requests_into(file: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<()> {
+pub fn place_request_buffers(file: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<()> {
     use rustix::mm::{MapFlags, ProtFlags, mmap};
     static DONE: AtomicBool = AtomicBool::new(false);
     if DONE.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    let (protection, length) = (ProtFlags::READ | ProtFlags::WRITE, MOST_REQUEST_BUFFERS * REQUEST_BUFFER);
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let length = MAX_REQUEST_BUFFERS * REQUEST_BUFFER_SIZE;
     // SAFETY: no address is asked for, so that no other mapping is replaced.
     let start = unsafe { mmap(std::ptr::null_mut(), length, protection, MapFlags::SHARED, file, offset)? };
-    REQUESTS.store(start.cast(), Ordering::Relaxed);
-    REQUESTS_LEFT.store(count.min(MOST_REQUEST_BUFFERS), Ordering::Release);
+    REQUEST_BUFFERS.store(start.cast(), Ordering::Relaxed);
+    REQUEST_BUFFERS_LEFT.store(count.min(MAX_REQUEST_BUFFERS), Ordering::Release);
     Ok(())
 }
 
-fn request_buffer() -> Option<*mut u8> {
+fn next_request_buffer() -> Option<*mut u8> {
     let one_less = |left: usize| left.checked_sub(1);
-    let left = REQUESTS_LEFT.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).ok()?;
-    // SAFETY: there are `left` buffers from there on that nobody was given yet.
-    Some(unsafe { REQUESTS.load(Ordering::Relaxed).add((left - 1) * REQUEST_BUFFER) })
+    let left = REQUEST_BUFFERS_LEFT.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_less).ok()?;
+    // SAFETY: the mapping has room for `left` buffers, and none of them was given to anybody yet.
+    Some(unsafe { REQUEST_BUFFERS.load(Ordering::Relaxed).add((left - 1) * REQUEST_BUFFER_SIZE) })
 }
 
-// SAFETY: all is the system allocator's, but for zeroed blocks of the one size. These are distinct parts of a shared
-// mapping, aligned to pages and never unmapped; giving one back does nothing, and no other block of that size comes
-// from elsewhere while any of them may be in use.
-unsafe impl GlobalAlloc for Allocator {
+fn is_request_buffer(block: *mut u8) -> bool {
+    let start = REQUEST_BUFFERS.load(Ordering::Relaxed);
+    let length = MAX_REQUEST_BUFFERS * REQUEST_BUFFER_SIZE;
+    !start.is_null() && (block as usize).wrapping_sub(start as usize) < length
+}
+
+// SAFETY: everything is left to the system's allocator, except zeroed blocks of one size. These are distinct parts of a
+// shared mapping, aligned to pages and never unmapped. Giving one back does nothing, and no block is handed out twice.
+unsafe impl GlobalAlloc for RequestBufferAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller has it.
+        // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if layout.size() == REQUEST_BUFFER
+        if layout.size() == REQUEST_BUFFER_SIZE
             && layout.align() <= 4096
-            && let Some(buffer) = request_buffer()
+            && let Some(buffer) = next_request_buffer()
         {
             return buffer;
         }
-        // SAFETY: as the caller has it.
+        // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if layout.size() == REQUEST_BUFFER && is_request_buffer(block) {
+        if layout.size() == REQUEST_BUFFER_SIZE && is_request_buffer(block) {
             return;
         }
-        // SAFETY: as the caller has it, and it is the system's.
+        // SAFETY: the caller keeps the contract, and the block is the system's.
         unsafe { System.dealloc(block, layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if layout.size() == REQUEST_BUFFER && is_request_buffer(block) {
-            // fuser never asks for another size; to refuse is allowed.
+        if layout.size() == REQUEST_BUFFER_SIZE && is_request_buffer(block) {
+            // fuser never asks for another size, and an allocator may refuse.
             return std::ptr::null_mut();
         }
-        // SAFETY: as the caller has it, and it is the system's.
+        // SAFETY: the caller keeps the contract, and the block is the system's.
         unsafe { System.realloc(block, layout, size) }
     }
 }
 
-fn is_request_buffer(block: *mut u8) -> bool {
-    let start = REQUESTS.load(Ordering::Relaxed);
-    !start.is_null() && (block as usize).wrapping_sub(start as usize) < MOST_REQUEST_BUFFERS * REQUEST_BUFFER
-}
-
-/// No more than so many are ever mapped.
-pub const MOST_REQUEST_BUFFERS: usize = 8;
-
-/// Lets the descriptor number of `place` mean the file of `file` from now on.
+/// Makes the descriptor number of `place` refer to the open file of `file` from now on (dup3(2)).
 ///
 /// # Errors
 /// The kernel's.
-pub fn replace(place: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: both are open, and `place` stays open and owned by its owner, if as another file.
+pub fn replace_descriptor(place: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: both are open, and the owner of `place` goes on owning an open descriptor of that number.
     match unsafe { libc::dup3(file.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),

@@ -86,14 +86,14 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let steward = start_steward(&arguments.directory, &views)?;
     let (connection, lock) = connect(arguments, &keeper)?;
     // Threads have what they are made with: before there is any.
-    crate::confinement::sandbox::keep_only(crate::confinement::sandbox::OF_SERVER)
+    crate::confinement::sandbox::keep_only(crate::confinement::sandbox::SERVER_CAPABILITIES)
         .map_err(daemon::DaemonError::from)?;
     let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files / 2));
     let forward = sender.clone();
     forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
     let served = daemon::serve(&connection, &service, &views, (keeper, &steward), &events, &sender);
     if let Some(lock) = lock {
-        lock.release_by(|| steward.forget_lock(&connection.directory()));
+        lock.release_by(|| steward.remove_lock(&connection.directory()));
     }
     served?;
     Ok(ExitCode::SUCCESS)
@@ -148,7 +148,7 @@ fn refuse_deep(directory: &Path) -> Result<(), Failure> {
     let directory = crate::mount::directory(directory)?;
     let Some(anchors) = Anchors::at(&directory) else { return Ok(()) };
     let depth = anchors.depth();
-    if depth < daemon::DEEP {
+    if depth < crate::mount::MAX_DEPTH {
         return Ok(());
     }
     if anchors.are_bound() {
@@ -160,7 +160,7 @@ fn refuse_deep(directory: &Path) -> Result<(), Failure> {
 /// The connection that was kept, or another daemon's if that is wanted, or a new one; with the lock that goes with it, where
 /// no keeper has that.
 fn connect(arguments: &Arguments, keeper: &FdStore) -> Result<(Connection, Option<Lock>), Failure> {
-    let kept = keeper.take().map_err(|e| {
+    let kept = keeper.restore().map_err(|e| {
         Failure::Other(format!("cannot get the connection that was kept: {e}; start cgprocfs again"))
     })?;
     let has_none = kept.is_none();

@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if anchors.is_mounted() {
         thread::sleep(PATIENCE);
         if !arguments.anchors && !anchors.are_bound() {
-            anchors.take_away(&views).map_err(failed)?;
+            anchors.unmount_views(&views).map_err(failed)?;
         }
         anchors.abort().map_err(failed)?;
     }

@@ -1,18 +1,18 @@
-//! The system calls that a process is left with.
+//! The system calls that a confined process may make.
 
 use seccompiler::{BackendError, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 use std::collections::BTreeMap;
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
-/// Calls that are allowed, some only with certain arguments, and others that are said not to exist.
+/// The calls that are allowed, some only with certain arguments, and those that are reported not to exist.
 pub(crate) struct Calls {
     allowed: Rules,
     absent: Rules,
 }
 
-/// One argument, by its number from 0, of which those bits have to have that value. All are of 32 bits, or of as many
-/// as the kernel looks at.
+/// A condition on one argument, by its number from 0: the bits in `bits` have to have the value `value`. Every argument here
+/// has 32 bits, or the kernel looks at no more.
 struct Argument {
     number: u8,
     bits: i32,
@@ -29,7 +29,7 @@ impl Argument {
     }
 }
 
-/// What every program here needs: memory, time, locks, signals to itself, and the end.
+/// What every process here needs: memory, time, locks, signals to itself, and to exit.
 const BASE: &[libc::c_long] = &[
     libc::SYS_brk,
     libc::SYS_clock_gettime,
@@ -55,13 +55,13 @@ const BASE: &[libc::c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_sendmsg,
     libc::SYS_sigaltstack,
-    // To stderr: the log.
+    // The log, on stderr.
     libc::SYS_write,
     libc::SYS_writev,
 ];
 
-/// What serving takes beyond that: files that are read, the connection, threads, and whoever takes over.
-const OF_SERVER: &[libc::c_long] = &[
+/// What serving needs beyond that: to read files, the connection, threads, and to hand over.
+const SERVER: &[libc::c_long] = &[
     libc::SYS_accept4,
     libc::SYS_close_range,
     libc::SYS_faccessat,
@@ -86,29 +86,29 @@ const OF_SERVER: &[libc::c_long] = &[
     libc::SYS_statx,
 ];
 
-/// Calls of x86 that newer architectures lack, which glibc still makes.
+/// Calls that glibc makes on x86-64. Newer architectures lack them.
 #[cfg(target_arch = "x86_64")]
-const OLDER: &[libc::c_long] = &[libc::SYS_poll];
+const LEGACY: &[libc::c_long] = &[libc::SYS_poll];
 #[cfg(not(target_arch = "x86_64"))]
-const OLDER: &[libc::c_long] = &[];
+const LEGACY: &[libc::c_long] = &[];
 
 /// `NS_GET_PID_FROM_PIDNS`, as in [`crate::sys::init_of`].
 const NS_GET_PID_FROM_PIDNS: i32 = 0x8004_b706_u32.cast_signed();
 
 impl Calls {
-    /// Of the process that serves. It can open no file for writing, make no socket and no process, and send no signal
-    /// to another.
-    pub(crate) fn of_server() -> Result<Self, BackendError> {
-        let mut calls = Self::of_all()?;
-        calls.allow(OF_SERVER);
-        calls.allow(OLDER);
+    /// The calls of the process that serves. It can open no file for writing, make no socket and no process, and signal no
+    /// other process.
+    pub(crate) fn for_server() -> Result<Self, BackendError> {
+        let mut calls = Self::base()?;
+        calls.allow(SERVER);
+        calls.allow(LEGACY);
         calls.allow_threads()?;
         calls.allow_opening()?;
-        // Its own threads, which can only become less important.
+        // For its own threads; without a capability that can only lower their priority.
         calls.allow_if(libc::SYS_setpriority, &[Argument::is(0, 0), Argument::is(1, 0)])?;
         calls.allow_if(libc::SYS_ioctl, &[Argument::is(1, NS_GET_PID_FROM_PIDNS)])?;
-        // Only where a service manager wants to hear of each step: as root it could have other sockets' owners do what it
-        // can't.
+        // Only if a service manager wants to be notified: as root this process could otherwise have the owners of other
+        // sockets do what it can't.
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
             calls.allow_if(libc::SYS_socket, &[Argument::is(0, libc::AF_UNIX)])?;
             calls.allow(&[libc::SYS_connect]);
@@ -116,33 +116,34 @@ impl Calls {
         Ok(calls)
     }
 
-    /// Of the process that looks into namespaces: it opens nothing, and enters nothing but cgroup namespaces.
-    pub(crate) fn of_namespace_reader() -> Result<Self, BackendError> {
-        let mut calls = Self::of_all()?;
+    /// The calls of the process that reads in cgroup namespaces. It opens nothing, and enters no other namespaces.
+    pub(crate) fn for_namespace_reader() -> Result<Self, BackendError> {
+        let mut calls = Self::base()?;
         calls.allow(&[libc::SYS_pread64, libc::SYS_sendto]);
         calls.allow_if(libc::SYS_setns, &[Argument::is(1, libc::CLONE_NEWCGROUP)])?;
         Ok(calls)
     }
 
-    fn of_all() -> Result<Self, BackendError> {
+    /// The calls of all processes.
+    fn base() -> Result<Self, BackendError> {
         let mut calls = Self { allowed: Rules::new(), absent: Rules::new() };
         calls.allow(BASE);
-        // No memory ever becomes a program.
+        // No memory ever becomes executable.
         calls.allow_if(libc::SYS_mmap, &[Argument::has(2, libc::PROT_EXEC, 0)])?;
         calls.allow_if(libc::SYS_mprotect, &[Argument::has(2, libc::PROT_EXEC, 0)])?;
         for command in [libc::F_DUPFD_CLOEXEC, libc::F_GETFD, libc::F_SETFD, libc::F_GETFL, libc::F_GET_SEALS]
         {
             calls.allow_if(libc::SYS_fcntl, &[Argument::is(1, command)])?;
         }
-        // abort(3).
+        // For abort(3).
         let own = i32::try_from(std::process::id()).unwrap_or(0);
         calls.allow_if(libc::SYS_tgkill, &[Argument::is(0, own)])?;
         Ok(calls)
     }
 
-    /// Threads, and not processes: a thread has no namespaces of its own either.
+    /// Allows making threads, which have no namespaces of their own, but not processes.
     fn allow_threads(&mut self) -> Result<(), BackendError> {
-        const OF_THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
+        const THREAD: i32 = libc::CLONE_VM | libc::CLONE_SIGHAND | libc::CLONE_THREAD;
         const NAMESPACES: i32 = libc::CLONE_NEWNS
             | libc::CLONE_NEWCGROUP
             | libc::CLONE_NEWUTS
@@ -150,33 +151,33 @@ impl Calls {
             | libc::CLONE_NEWUSER
             | libc::CLONE_NEWPID
             | libc::CLONE_NEWNET;
-        self.allow_if(libc::SYS_clone, &[Argument::has(0, OF_THREAD | NAMESPACES, OF_THREAD)])?;
+        self.allow_if(libc::SYS_clone, &[Argument::has(0, THREAD | NAMESPACES, THREAD)])?;
         // Its flags are in memory, where no filter can see them.
         self.deny_existence(libc::SYS_clone3);
         self.allow_if(libc::SYS_prctl, &[Argument::is(0, libc::PR_SET_NAME)])?;
-        // getrlimit(2), for the size of a stack.
+        // For getrlimit(2), which gives the size of a stack.
         self.allow_if(libc::SYS_prlimit64, &[Argument::is(0, 0), Argument::is(2, 0)])
     }
 
-    /// Files for reading.
+    /// Allows opening files for reading.
     fn allow_opening(&mut self) -> Result<(), BackendError> {
         const WRITES: i32 = libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC;
         if crate::failpoint::writes() {
             self.allow(&[libc::SYS_openat]);
         }
         self.allow_if(libc::SYS_openat, &[Argument::has(2, WRITES, libc::O_RDONLY)])?;
-        // Its flags are in memory, and no permission stands in for them: who may trace may open the memory of another
-        // process of the same user for writing.
+        // Its flags are in memory, where no filter can see them, and permissions do not help: a process that may trace may
+        // open the memory of another process of its user for writing.
         self.deny_existence(libc::SYS_openat2);
         Ok(())
     }
 
     fn allow(&mut self, calls: &[libc::c_long]) {
-        // No rule is no condition.
+        // An empty list of rules means no condition.
         self.allowed.extend(calls.iter().map(|call| (*call, Vec::new())));
     }
 
-    /// Allows a call with certain arguments, besides those that it was allowed with before.
+    /// Allows a call with certain arguments, in addition to those that it was allowed with before.
     fn allow_if(&mut self, call: libc::c_long, arguments: &[Argument]) -> Result<(), BackendError> {
         let condition = |argument: &Argument| {
             let bits = SeccompCmpOp::MaskedEq(u64::from(argument.bits.cast_unsigned()));
@@ -186,7 +187,7 @@ impl Calls {
         let conditions = arguments.iter().map(condition).collect::<Result<Vec<_>, _>>()?;
         let rule = SeccompRule::new(conditions)?;
         match self.allowed.get_mut(&call) {
-            // It is allowed with any.
+            // It is allowed with any arguments already.
             Some(rules) if rules.is_empty() => {}
             Some(rules) => rules.push(rule),
             None => drop(self.allowed.insert(call, vec![rule])),
@@ -194,6 +195,7 @@ impl Calls {
         Ok(())
     }
 
+    /// Has a call be reported not to exist.
     fn deny_existence(&mut self, call: libc::c_long) {
         self.allow(&[call]);
         self.absent.insert(call, Vec::new());
@@ -217,10 +219,10 @@ mod tests {
         calls.allowed.contains_key(&call) && !calls.absent.contains_key(&call)
     }
 
-    /// Calls that no test can try without harm, or that no safe wrapper covers.
+    /// These are calls that no test can try without harm, or that no safe wrapper covers.
     #[test]
     fn what_changes_the_host_or_reaches_other_processes_is_on_no_list() {
-        let lists = [Calls::of_server().unwrap(), Calls::of_namespace_reader().unwrap()];
+        let lists = [Calls::for_server().unwrap(), Calls::for_namespace_reader().unwrap()];
         for call in [
             libc::SYS_bpf,
             libc::SYS_perf_event_open,
@@ -284,7 +286,7 @@ mod tests {
 
     #[test]
     fn conditions_never_widen_what_is_allowed() {
-        let mut calls = Calls::of_namespace_reader().unwrap();
+        let mut calls = Calls::for_namespace_reader().unwrap();
         calls.allow_if(libc::SYS_socket, &[Argument::is(0, libc::AF_UNIX)]).unwrap();
         assert_eq!(calls.allowed[&libc::SYS_socket].len(), 1);
         calls.allow(&[libc::SYS_bind]);

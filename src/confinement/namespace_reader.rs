@@ -1,13 +1,13 @@
-//! A process that looks into cgroup namespaces, so that the one that serves need not be allowed to.
+//! A process that reads in cgroup namespaces, so that the one that serves need not be allowed to enter them.
 //!
-//! To enter a namespace takes CAP_SYS_ADMIN (setns(2)), and only from inside does the kernel say where its root is: what
-//! a process sees of its own mounts is its own to arrange. This process does nothing else. It opens nothing: it is given
-//! the namespace, and the open `/proc/PID/cgroup`, enters the one, reads the other and sends the text.
+//! Entering a namespace takes CAP_SYS_ADMIN (setns(2)), and only from inside does the kernel say where its root is; what a
+//! process shows in its own mounts is its own to arrange. This process does nothing else, and opens nothing: it is given the
+//! namespace and an open `/proc/PID/cgroup`, enters the former, reads the latter and sends the text.
 
 use super::sandbox;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use parking_lot::Mutex;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, pread};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -24,28 +24,28 @@ use std::time::{Duration, Instant};
 /// The hidden command by which it is started.
 pub const COMMAND: &str = "read-namespaces-for-stdin";
 
-/// How long a reader waits for an answer, which takes some 50 µs.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// One that has not answered for so long never will.
-const SILENCE: Duration = Duration::from_secs(10);
-/// No text is as long: with the longest of names in each of all hierarchies it has some 60 KiB.
-const MOST: usize = 100 << 10;
+/// How long a request may take. It usually takes some 50 µs.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+/// A process that has not answered for so long never will.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How many bytes a text may have. With the longest possible path in every hierarchy there are some 60 KiB.
+const MAX_TEXT_BYTES: usize = 100 << 10;
 
-/// Such a process, which ends with this one.
+/// The process that reads in namespaces. It ends with this one.
 pub struct NamespaceReader {
-    asking: Mutex<Asking>,
+    channel: Mutex<Channel>,
     lost: Box<dyn Fn() + Send + Sync>,
     _process: Child,
 }
 
-struct Asking {
+struct Channel {
     socket: OwnedFd,
-    /// Since when an answer is late. It has to come before anything else is asked.
+    /// When the request was sent whose answer has not come yet. It has to come before the next request.
     late: Option<Instant>,
 }
 
 impl NamespaceReader {
-    /// Starts one, and returns when it is ready. `lost` is called when it answers no more.
+    /// Starts the process, and returns when it is ready. `lost` is called once it does not answer any more.
     ///
     /// # Errors
     /// Where no process can be made, or it is not allowed what it needs.
@@ -55,15 +55,15 @@ impl NamespaceReader {
         let process = Command::new("/proc/self/exe")
             .arg(COMMAND)
             .stdin(theirs)
-            // What a terminal's keys end is not this process.
+            // A terminal's keys must not end this process.
             .process_group(0)
             .spawn()?;
         let reader = Self {
-            asking: Mutex::new(Asking { socket: ours, late: None }),
+            channel: Mutex::new(Channel { socket: ours, late: None }),
             lost: Box::new(lost),
             _process: process,
         };
-        reader.asking.lock().answer(SILENCE)?;
+        reader.channel.lock().answer(SILENCE_TIMEOUT)?;
         Ok(reader)
     }
 
@@ -72,11 +72,11 @@ impl NamespaceReader {
     /// # Errors
     /// EAGAIN where there is no answer in time, ESRCH where the process is gone.
     pub fn text(&self, namespace: BorrowedFd<'_>, membership: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
-        let asking = self.asking.try_lock_for(PATIENCE);
-        let mut asking = asking.ok_or_else(no_answer)?;
-        match asking.ask(namespace, membership) {
+        let channel = self.channel.try_lock_for(ANSWER_TIMEOUT);
+        let mut channel = channel.ok_or_else(no_answer)?;
+        match channel.ask(namespace, membership) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                if asking.late.is_some_and(|since| since.elapsed() > SILENCE) {
+                if channel.late.is_some_and(|since| since.elapsed() > SILENCE_TIMEOUT) {
                     (self.lost)();
                 }
                 Err(error)
@@ -91,17 +91,17 @@ impl NamespaceReader {
 }
 
 fn no_answer() -> io::Error {
-    io::Error::from_raw_os_error(libc::EAGAIN)
+    Errno::AGAIN.into()
 }
 
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
-impl Asking {
+impl Channel {
     fn ask(&mut self, namespace: BorrowedFd<'_>, membership: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
         if self.late.is_some() {
-            // Whose reader has its error by now.
+            // Nobody waits for this answer any more.
             let _ = self.answer(Duration::ZERO);
             if self.late.is_some() {
                 return Err(no_answer());
@@ -114,16 +114,16 @@ impl Asking {
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         sendmsg(&self.socket, &[IoSlice::new(b"?")], &mut ancillary, flags)?;
         self.late = Some(Instant::now());
-        self.answer(PATIENCE)
+        self.answer(ANSWER_TIMEOUT)
     }
 
-    /// The one answer that there is to come: an errno, then the text.
-    fn answer(&mut self, patience: Duration) -> io::Result<Vec<u8>> {
-        let wait = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-        if poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], wait)? == 0 {
+    /// Receives the answer that is due: an errno, then the text.
+    fn answer(&mut self, timeout: Duration) -> io::Result<Vec<u8>> {
+        let timeout = Timespec::try_from(timeout).map_err(|_| io::ErrorKind::InvalidInput)?;
+        if poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&timeout))? == 0 {
             return Err(no_answer());
         }
-        let mut answer = vec![0; MOST];
+        let mut answer = vec![0; MAX_TEXT_BYTES];
         let (length, _) = recv(&self.socket, &mut answer[..], RecvFlags::DONTWAIT)?;
         answer.truncate(length);
         self.late = None;
@@ -136,24 +136,24 @@ impl Asking {
     }
 }
 
-/// Its whole life: answers until the other side of stdin is gone.
+/// The whole life of that process: answers until the other side of stdin is gone.
 ///
 /// # Errors
 /// Where it can't begin.
 pub fn answer_stdin() -> io::Result<()> {
-    // A service manager sends them to all processes of a unit, and the server may still have to ask.
+    // A service manager sends signals to all processes of a unit, and the server may still have to ask.
     SigSet::all().thread_block()?;
     let own = std::fs::File::open("/proc/self/ns/cgroup")?;
     let socket = stdin();
     sandbox::keep_only(CapabilitySet::SYS_ADMIN).map_err(io::Error::other)?;
     sandbox::restrict_namespace_reader().map_err(io::Error::other)?;
-    let mut message = vec![0; MOST];
+    let mut message = vec![0; MAX_TEXT_BYTES];
     message[..4].fill(0);
     send(&socket, &message[..4], SendFlags::NOSIGNAL)?;
-    while let Some(asked) = asked(socket.as_fd())? {
-        let length = match asked {
+    while let Some(request) = receive_request(socket.as_fd())? {
+        let length = match request {
             Some([namespace, membership]) => {
-                look(own.as_fd(), namespace.as_fd(), membership.as_fd(), &mut message[4..])
+                read_inside(own.as_fd(), namespace.as_fd(), membership.as_fd(), &mut message[4..])
             }
             None => Err(Errno::INVAL),
         };
@@ -164,12 +164,12 @@ pub fn answer_stdin() -> io::Result<()> {
     Ok(())
 }
 
-/// What is asked next; `None` when nothing ever will be, and `Some(None)` if it is not understood.
-fn asked(socket: BorrowedFd<'_>) -> io::Result<Option<Option<[OwnedFd; 2]>>> {
-    let mut letter = [0];
+/// Receives the next request; `None` when there will be no other, and `Some(None)` if it is not understood.
+fn receive_request(socket: BorrowedFd<'_>) -> io::Result<Option<Option<[OwnedFd; 2]>>> {
+    let mut tag = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut into = [IoSliceMut::new(&mut letter)];
+    let mut into = [IoSliceMut::new(&mut tag)];
     if recvmsg(socket, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes == 0 {
         return Ok(None);
     }
@@ -180,8 +180,8 @@ fn asked(socket: BorrowedFd<'_>) -> io::Result<Option<Option<[OwnedFd; 2]>>> {
     Ok(Some(descriptors.next().zip(descriptors.next()).map(|(first, second)| [first, second])))
 }
 
-/// Reads from inside, and leaves: who stays keeps the namespace, and with it a removed cgroup, from being freed.
-fn look(
+/// Reads in a namespace, and leaves it. Staying there would keep the namespace, and with it a removed cgroup, from being freed.
+fn read_inside(
     own: BorrowedFd<'_>,
     namespace: BorrowedFd<'_>,
     membership: BorrowedFd<'_>,
@@ -189,9 +189,9 @@ fn look(
 ) -> Result<usize, Errno> {
     let enter = |namespace| move_into_link_name_space(namespace, Some(LinkNameSpaceType::ControlGroup));
     enter(namespace)?;
-    // The text is made by this call, for who makes it (`proc_cgroup_show()`, kernel/cgroup/cgroup.c).
+    // The kernel makes the text at this call, and for this caller (`proc_cgroup_show()`, kernel/cgroup/cgroup.c).
     let length = pread(membership, &mut *text, 0);
     enter(own)?;
-    // Cut short.
+    // A full buffer means that the text was cut short.
     length.and_then(|length| if length == text.len() { Err(Errno::FBIG) } else { Ok(length) })
 }

@@ -1,8 +1,8 @@
-//! Least privilege from inside: what a process gives up before it deals with tenants, whoever has started it.
+//! Confines a process from inside, before it deals with tenants, whoever has started it.
 //!
-//! The process that serves keeps one capability, to see the namespaces of others' processes, and a list of system calls
-//! (`calls`). What needs more is done by processes that serve nobody: [`super::namespace_reader`] enters cgroup
-//! namespaces, [`crate::lifecycle::steward`] mounts.
+//! The process that serves keeps one capability, to see the namespaces of other users' processes, and the system calls on a
+//! list (`calls`). What needs more is done by processes that serve nobody: [`super::namespace_reader`] enters cgroup
+//! namespaces, and [`crate::lifecycle::steward`] mounts.
 //!
 //! Landlock is not used: a process that it confines may not look at processes outside of its domain
 //! (`hook_ptrace_access_check()`, security/landlock/task.c), and so not at a reader's namespaces.
@@ -17,9 +17,9 @@ use rustix::thread::{
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
 use std::io;
 
-/// What the process that serves keeps: without it, `/proc/PID/ns` of another user's process can't be read
+/// The capability that the process that serves keeps. Without it `/proc/PID/ns` of another user's process can't be read
 /// (`proc_ns_readlink()`, fs/proc/namespaces.c).
-pub const OF_SERVER: CapabilitySet = CapabilitySet::SYS_PTRACE;
+pub const SERVER_CAPABILITIES: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
 /// Why a process could not be confined.
 #[derive(Debug, thiserror::Error)]
@@ -33,9 +33,9 @@ pub enum SandboxError {
     Filter(#[from] seccompiler::Error),
 }
 
-/// Gives up all capabilities of this thread but those of `keep` that it has, and for ever all ways to get them back. What
-/// threads and processes it makes after that have no more than it; those that are there already keep what they have. Who
-/// else is of its user can't trace it, nor look into its memory.
+/// Gives up all capabilities of this thread but those in `keep`, and for ever all ways to get them back. Threads and processes
+/// that it starts later have no more than it; those that exist already keep what they have. Other processes of the same user
+/// can't trace this one from now on, nor look into its memory.
 ///
 /// # Errors
 /// The kernel's.
@@ -44,10 +44,10 @@ pub fn keep_only(keep: CapabilitySet) -> Result<(), SandboxError> {
     set_no_new_privs(true).map_err(failed)?;
     clear_ambient_capability_set().map_err(failed)?;
     for capability in (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit)) {
-        // EINVAL is the end of what this kernel knows.
+        // EINVAL marks the end of the capabilities that this kernel knows.
         if !keep.contains(capability) && capability_is_in_bounding_set(capability) == Ok(true) {
             match remove_capability_from_bounding_set(capability) {
-                // Without CAP_SETPCAP; nothing can be had from there without a program that is executed.
+                // Without CAP_SETPCAP. But nothing can be regained from there without executing a program.
                 Ok(()) | Err(Errno::PERM) => {}
                 Err(error) => return Err(failed(error)),
             }
@@ -56,45 +56,45 @@ pub fn keep_only(keep: CapabilitySet) -> Result<(), SandboxError> {
     let kept = capabilities(None).map_err(failed)?.permitted & keep;
     let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(failed)?;
-    // Processes of one user may look into each other, and two of ours need not have the same capabilities.
+    // Processes of one user may look into each other, and two of ours may have different capabilities.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(failed)
 }
 
-/// Leaves the whole process, with all its threads, the system calls that serving takes.
+/// Restricts the whole process, with all its threads, to the system calls that serving needs.
 ///
 /// # Errors
 /// Where the kernel refuses.
 pub fn restrict_server() -> Result<(), SandboxError> {
-    restrict(&Calls::of_server()?)
+    restrict(&Calls::for_server()?)
 }
 
-/// Leaves the process those that a look into a namespace takes.
+/// Restricts the process to the system calls that reading in a namespace needs.
 ///
 /// # Errors
 /// Where the kernel refuses.
 pub fn restrict_namespace_reader() -> Result<(), SandboxError> {
-    restrict(&Calls::of_namespace_reader()?)
+    restrict(&Calls::for_namespace_reader()?)
 }
 
 fn restrict(calls: &Calls) -> Result<(), SandboxError> {
     let program = |filter: Result<SeccompFilter, _>| filter.and_then(BpfProgram::try_from);
     let architecture = std::env::consts::ARCH.try_into()?;
-    // Whoever is told so uses an older call, the arguments of which can be seen.
-    let absent = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    // A caller that is told so uses an older call, the arguments of which a filter can see.
+    let absent = SeccompAction::Errno(Errno::NOSYS.raw_os_error().unsigned_abs());
     let absent = SeccompFilter::new(calls.absent(), SeccompAction::Allow, absent, architecture);
     let allowed = SeccompFilter::new(calls.allowed(), refusal(), SeccompAction::Allow, architecture);
-    // Of two filters the more severe answer holds.
+    // Of two filters the stricter answer holds.
     let (absent, allowed) = (program(absent)?, program(allowed)?);
     apply_filter_all_threads(&absent)?;
     Ok(apply_filter_all_threads(&allowed)?)
 }
 
-/// What a call gets that is not on the list. An error, for a reader of one file to have one, too, is better than the end
-/// of the server for all; in a test that end shows what the list lacks.
+/// The answer to a call that is not on the list. An error, which the reader of one file gets in turn, is better than the end of
+/// the server for all. In a test that end shows what the list lacks.
 fn refusal() -> SeccompAction {
     if cfg!(debug_assertions) {
         SeccompAction::KillProcess
     } else {
-        SeccompAction::Errno(libc::EPERM.unsigned_abs())
+        SeccompAction::Errno(Errno::PERM.raw_os_error().unsigned_abs())
     }
 }

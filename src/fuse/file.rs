@@ -1,26 +1,33 @@
-//! Operation a reader opens: a view, or one of the kernel's files of processors and memory nodes.
+//! What a reader opens: a view, or one of the kernel's files of processors and memory nodes.
 
 use crate::error::Error;
 use crate::service::{Service, Text};
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::view::ViewId;
-use fuser::{OpenAccMode, OpenFlags};
+use fuser::{FopenFlags, OpenAccMode, OpenFlags};
 use std::sync::Arc;
 
-/// Set in the inode numbers of what lies in the kernel's directories; the rest is the number there.
-const OF_KERNEL: u64 = 1 << 62;
+/// Set in the inode numbers of the kernel's entries. The other bits are the entry's number in sysfs.
+const SYSFS_INODE: u64 = 1 << 62;
+
+/// How every file is opened. The kernel caches nothing, because that would show one container's text to another; closing a
+/// file needs no word from us, so that no reader's close(2) waits for the daemon; and a writer does not lock the file,
+/// which all containers share.
+pub(super) const OPEN_FLAGS: FopenFlags = FopenFlags::FOPEN_DIRECT_IO
+    .union(FopenFlags::FOPEN_NOFLUSH)
+    .union(FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES);
 
 /// A file that has a text.
 #[derive(Clone, Copy)]
 pub(super) enum File {
     /// One of ours.
     View(ViewId),
-    /// One of the kernel's, by its number.
+    /// One of the kernel's, by its inode number in sysfs.
     Sysfs(u64),
 }
 
 impl File {
-    /// No text of it is longer.
+    /// The size that stat(2) gives, in bytes. No text is longer.
     pub(super) fn claimed_size(self) -> u64 {
         match self {
             Self::View(view) => view.claimed_size(),
@@ -29,12 +36,12 @@ impl File {
         }
     }
 
-    /// Whether programs most likely read all of it at once.
+    /// Whether one read most likely gets the whole text.
     pub(super) fn fits_one_read(self) -> bool {
         self.claimed_size() <= 4096
     }
 
-    /// The view, if it is one of pressure.
+    /// The view, if it is a pressure file.
     pub(super) fn pressure(self) -> Option<ViewId> {
         match self {
             Self::View(view) => view.pressure().map(|_| view),
@@ -42,12 +49,12 @@ impl File {
         }
     }
 
-    /// Whether it is for reading, or one that programs write to.
+    /// Whether it may be opened so: any file for reading, and pressure files for writing too.
     pub(super) fn may_be_opened(self, flags: OpenFlags) -> bool {
         flags.acc_mode() == OpenAccMode::O_RDONLY || self.pressure().is_some()
     }
 
-    /// For a message.
+    /// The path for a message; of the kernel's files only that of the directory they are all in.
     pub(super) fn path(self) -> &'static str {
         match self {
             Self::View(view) => view.path(),
@@ -55,8 +62,8 @@ impl File {
         }
     }
 
-    /// Has `reply` told what the process or thread `pid` reads in it; ENOENT where it belongs to a processor or a node that
-    /// the reader has not.
+    /// Passes to `reply` what the process or thread `pid` reads in the file, or ENOENT if the file belongs to a processor or
+    /// memory node that this reader does not have.
     pub(super) fn ask(
         self,
         service: &Arc<Service>,
@@ -74,12 +81,12 @@ impl File {
     }
 }
 
-/// The inode number of what the kernel has under another.
+/// The inode number of the entry that has `number` in sysfs.
 pub(super) fn inode(number: u64) -> u64 {
-    number | OF_KERNEL
+    number | SYSFS_INODE
 }
 
-/// The kernel's number, if it is one of those.
+/// The inode number in sysfs, if this is one of the kernel's entries.
 pub(super) fn sysfs_ino(ino: u64) -> Option<u64> {
-    (ino & OF_KERNEL != 0).then_some(ino & !OF_KERNEL)
+    (ino & SYSFS_INODE != 0).then_some(ino & !SYSFS_INODE)
 }

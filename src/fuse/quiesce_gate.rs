@@ -1,35 +1,40 @@
-//! Where serving threads stop once nothing more is to be fetched.
+//! Where serving threads stop once no more requests are to be fetched.
 
 use crate::service::serving_threads;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
-/// Open until it is closed; then every thread that has answered a request waits here.
+/// How often a parked thread looks whether the gate is open again. It stays closed until this process ends, unless its
+/// successor has failed.
+const PARK_INTERVAL: Duration = Duration::from_millis(1);
+
+/// A gate that every serving thread passes after each request. While it is closed they park there.
 pub struct QuiesceGate {
     threads: usize,
     closed: AtomicBool,
-    /// How many threads wait here,
-    waiting: AtomicUsize,
-    /// and how many are about a request.
-    inside: AtomicUsize,
+    /// How many threads are parked.
+    parked: AtomicUsize,
+    /// How many threads handle a request.
+    busy: AtomicUsize,
 }
 
 impl Default for QuiesceGate {
-    /// For as many threads as usually serve.
+    /// A gate for as many threads as usually serve.
     fn default() -> Self {
         Self::new(serving_threads())
     }
 }
 
 impl QuiesceGate {
-    /// For so many threads, however many processors there are later.
+    /// An open gate for so many threads, whatever number of processors there will be later.
     #[must_use]
     pub const fn new(threads: usize) -> Self {
         Self {
             threads,
             closed: AtomicBool::new(false),
-            waiting: AtomicUsize::new(0),
-            inside: AtomicUsize::new(0),
+            parked: AtomicUsize::new(0),
+            busy: AtomicUsize::new(0),
         }
     }
 
@@ -39,83 +44,88 @@ impl QuiesceGate {
         self.threads
     }
 
-    /// Lets nobody fetch another request.
+    /// Has every thread park after the request that it handles.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// Lets everybody go on.
+    /// Lets all threads go on.
     pub fn open(&self) {
         self.closed.store(false, Ordering::SeqCst);
     }
 
-    /// Whether nobody fetches.
+    /// Whether the gate is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::SeqCst)
     }
 
-    /// Whether all threads wait, so that nothing is fetched and unanswered.
+    /// Whether all threads are parked, so that nothing is fetched any more.
     #[must_use]
-    pub fn all_wait(&self) -> bool {
-        self.waiting.load(Ordering::SeqCst) >= self.threads
+    pub fn all_parked(&self) -> bool {
+        self.parked.load(Ordering::SeqCst) >= self.threads
     }
 
-    /// Whether no thread is left that could fetch a request.
+    /// Whether all threads handle a request, so that none is left to fetch another.
     #[must_use]
-    pub fn all_are_inside(&self) -> bool {
-        self.inside.load(Ordering::Relaxed) >= self.threads
+    pub fn all_busy(&self) -> bool {
+        self.busy.load(Ordering::Relaxed) >= self.threads
     }
 
-    /// A thread has fetched a request. Whether half of the others are about one, too.
+    /// Counts a thread that has fetched a request. Returns whether half of the other threads handle one, too.
     pub(super) fn enter(&self) -> bool {
-        self.inside.fetch_add(1, Ordering::Relaxed) >= (self.threads / 2).max(1)
+        self.busy.fetch_add(1, Ordering::Relaxed) >= (self.threads / 2).max(1)
     }
 
-    pub(super) fn pass(&self) {
-        self.inside.fetch_sub(1, Ordering::Relaxed);
-        if !self.closed.load(Ordering::SeqCst) {
-            return;
+    /// Counts a thread that has handled its request, and parks it as long as the gate is closed.
+    pub(super) fn leave(&self) {
+        self.busy.fetch_sub(1, Ordering::Relaxed);
+        if self.is_closed() {
+            self.park();
         }
-        self.waiting.fetch_add(1, Ordering::SeqCst);
-        while self.closed.load(Ordering::SeqCst) {
-            // It lasts until this process ends, or its successor failed.
-            thread::sleep(std::time::Duration::from_millis(1));
+    }
+
+    fn park(&self) {
+        self.parked.fetch_add(1, Ordering::SeqCst);
+        while self.is_closed() {
+            thread::sleep(PARK_INTERVAL);
         }
-        self.waiting.fetch_sub(1, Ordering::SeqCst);
+        self.parked.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
-    fn waits_for(gate: &QuiesceGate, all: bool) -> bool {
+    fn reaches(gate: &QuiesceGate, all_parked: bool) -> bool {
         let deadline = Instant::now() + Duration::from_secs(10);
-        while gate.all_wait() != all && Instant::now() < deadline {
+        while gate.all_parked() != all_parked && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(1));
         }
-        gate.all_wait() == all
+        gate.all_parked() == all_parked
     }
 
     #[test]
-    fn all_wait_when_as_many_do_as_there_were_at_the_start() {
+    fn all_are_parked_when_as_many_are_as_there_were_at_the_start() {
         let gate = QuiesceGate::new(3);
-        gate.pass();
+        gate.enter();
+        gate.leave();
         gate.close();
         thread::scope(|scope| {
             for number in 1..=3 {
-                scope.spawn(|| gate.pass());
+                gate.enter();
+                scope.spawn(|| gate.leave());
                 if number < 3 {
                     thread::sleep(Duration::from_millis(20));
-                    assert!(!gate.all_wait());
+                    assert!(!gate.all_parked());
                 }
             }
-            assert!(waits_for(&gate, true));
+            assert!(reaches(&gate, true));
             gate.open();
         });
-        assert!(waits_for(&gate, false));
+        assert!(reaches(&gate, false));
         assert_eq!(gate.threads(), 3);
     }
 }

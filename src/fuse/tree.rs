@@ -1,12 +1,12 @@
-//! The static tree of directories and files, made from the views' paths.
+//! The tree of directories and views, made from the views' paths. It never changes while a server runs.
 
 use cgprocfs_core::view::ViewId;
 use std::ffi::OsStr;
 
-/// Inode number of the root directory, given by FUSE.
+/// The inode number of the root directory, which FUSE prescribes.
 pub(super) const ROOT: u64 = 1;
 
-/// Directories and their inode numbers, which are for ever as those of views are. Append only.
+/// Directories and their inode numbers. Like those of views they never change, so entries are only ever appended.
 const DIRECTORIES: &[(&str, u64)] = &[
     ("proc", 2),
     ("sys", 3),
@@ -27,12 +27,13 @@ pub(super) struct ViewNode {
 }
 
 impl ViewNode {
-    /// Whether it is the directory at a path.
+    /// Whether this is the directory at a path.
     pub(super) fn is_at(&self, path: &str) -> bool {
         DIRECTORIES.iter().any(|(directory, ino)| *directory == path && *ino == self.ino)
     }
 }
 
+/// All directories and views that are served.
 pub(super) struct Tree {
     nodes: Vec<ViewNode>,
 }
@@ -65,7 +66,7 @@ impl Tree {
     }
 }
 
-/// The inode number of a path's directory, and its last component.
+/// The inode number of the directory that a path is in, and the name there.
 fn split(path: &'static str) -> (u64, &'static str) {
     match path.rsplit_once('/') {
         None => (ROOT, path),

@@ -1,4 +1,5 @@
-//! Messages between processes that serve, or keep, one connection: a letter, and with some the connection itself.
+//! Messages between processes that serve or keep one connection: a tag of one byte, and with one of them the connection
+//! itself.
 
 use super::connection::Connection;
 use rustix::net::{
@@ -10,20 +11,20 @@ use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
-/// Operation one process tells another.
+/// A message from one process to another.
 #[derive(Debug)]
 pub enum Message {
-    /// The sender wants to take the connection over.
+    /// The sender asks for the connection, to take it over.
     Ask,
     /// There is no connection yet.
     Nothing,
-    /// Here is one: the device, and the memory that belongs to it.
+    /// The connection: its device, and the memory that belongs to it.
     Connection(OwnedFd, OwnedFd),
-    /// The connection has arrived, and is being served by the sender from now on.
+    /// The sender has got the connection, and is going to serve it.
     Taken,
-    /// The sender serves.
+    /// The sender still serves.
     Alive,
-    /// The sender has unmounted, or given the connection away: nobody needs to succeed it.
+    /// The sender has unmounted, or handed the connection over, so that it needs no successor.
     Ended,
 }
 
@@ -34,23 +35,23 @@ const TAKEN: u8 = b'T';
 const ALIVE: u8 = b'A';
 const ENDED: u8 = b'E';
 
-/// Sends a message without descriptors.
-fn send_letter(to: &UnixStream, letter: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+/// Sends the tag of a message, with the descriptors that go with it.
+fn send_tag(to: &UnixStream, tag: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    sendmsg(to, &[IoSlice::new(&[letter])], &mut ancillary, SendFlags::NOSIGNAL)?;
+    sendmsg(to, &[IoSlice::new(&[tag])], &mut ancillary, SendFlags::NOSIGNAL)?;
     Ok(())
 }
 
-/// Hands the connection on.
+/// Sends the connection.
 ///
 /// # Errors
 /// Where the other side is gone.
 pub fn send_connection(to: &UnixStream, connection: &Connection) -> io::Result<()> {
-    send_letter(to, CONNECTION, &[connection.device(), connection.memory()])
+    send_tag(to, CONNECTION, &[connection.device(), connection.memory()])
 }
 
 /// Sends a message.
@@ -60,25 +61,24 @@ pub fn send_connection(to: &UnixStream, connection: &Connection) -> io::Result<(
 pub fn send(to: &UnixStream, message: &Message) -> io::Result<()> {
     use std::os::fd::AsFd;
     match message {
-        Message::Ask => send_letter(to, ASK, &[]),
-        Message::Nothing => send_letter(to, NOTHING, &[]),
-        Message::Connection(device, memory) => send_letter(to, CONNECTION, &[device.as_fd(), memory.as_fd()]),
-        Message::Taken => send_letter(to, TAKEN, &[]),
-        Message::Alive => send_letter(to, ALIVE, &[]),
-        Message::Ended => send_letter(to, ENDED, &[]),
+        Message::Ask => send_tag(to, ASK, &[]),
+        Message::Nothing => send_tag(to, NOTHING, &[]),
+        Message::Connection(device, memory) => send_tag(to, CONNECTION, &[device.as_fd(), memory.as_fd()]),
+        Message::Taken => send_tag(to, TAKEN, &[]),
+        Message::Alive => send_tag(to, ALIVE, &[]),
+        Message::Ended => send_tag(to, ENDED, &[]),
     }
 }
 
-/// The next message.
+/// Receives the next message.
 ///
 /// # Errors
 /// `UnexpectedEof` once the other side is gone.
 pub fn receive(from: &UnixStream) -> io::Result<Message> {
-    let mut letter = [0];
+    let mut tag = [0];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received =
-        recvmsg(from, &mut [IoSliceMut::new(&mut letter)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let received = recvmsg(from, &mut [IoSliceMut::new(&mut tag)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
     if received.bytes == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -86,7 +86,7 @@ pub fn receive(from: &UnixStream) -> io::Result<Message> {
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
         _ => Vec::new(),
     });
-    match letter[0] {
+    match tag[0] {
         ASK => Ok(Message::Ask),
         NOTHING => Ok(Message::Nothing),
         TAKEN => Ok(Message::Taken),

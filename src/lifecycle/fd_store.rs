@@ -1,9 +1,9 @@
-//! Who keeps the connection while nobody serves it, so that readers wait instead of failing.
+//! Where the connection is stored while nobody serves it, so that readers wait instead of failing.
 
 use super::connection::Connection;
 use super::control::{self, Message};
 use crate::sys;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pipe::PipeFlags;
 use sd_notify::NotifyState;
 use std::io;
@@ -11,22 +11,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-/// A process that outlives this one.
+/// A process that outlives this one, and keeps the connection for its successor.
 pub enum FdStore {
-    /// There is none: the mount ends with this process.
+    /// No process: the mount ends with this one.
     Nobody,
-    /// systemd, in the unit's descriptor store.
+    /// systemd, which keeps it in the unit's descriptor store.
     ServiceManager,
-    /// The parent.
+    /// The parent process, at the other end of a socket.
     Supervisor(UnixStream),
 }
 
-/// Names in systemd's descriptor store.
+/// How long systemd may take to read what it was sent.
+const BARRIER_TIMEOUT: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+/// How often a supervisor hears from its child.
+const SUPERVISOR_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The device's name in systemd's descriptor store.
 const DEVICE: &str = "cgprocfs-device";
+/// The memory's name in systemd's descriptor store.
 const MEMORY: &str = "cgprocfs-memory";
 
 impl FdStore {
-    /// The supervisor that started this process with a socket for its stdin.
+    /// The supervisor, which has started this process with a socket for its stdin.
     ///
     /// # Errors
     /// Where stdin can't be duplicated.
@@ -35,7 +41,7 @@ impl FdStore {
         Ok(Self::Supervisor(stdin.into()))
     }
 
-    /// For a message.
+    /// The name for a message.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -45,14 +51,14 @@ impl FdStore {
         }
     }
 
-    /// Operation it has kept of the process before this one. To be called once.
+    /// Takes out the device and the memory that the process before this one had stored. To be called once.
     ///
     /// # Errors
     /// Where it can't be asked.
-    pub fn take(&self) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+    pub fn restore(&self) -> io::Result<Option<(OwnedFd, OwnedFd)>> {
         match self {
             Self::Nobody => Ok(None),
-            Self::ServiceManager => stored(),
+            Self::ServiceManager => restore_from_systemd(),
             Self::Supervisor(socket) => match control::receive(socket)? {
                 Message::Connection(device, memory) => Ok(Some((device, memory))),
                 _ => Ok(None),
@@ -60,24 +66,24 @@ impl FdStore {
         }
     }
 
-    /// Whether it keeps the connection already. To have systemd keep it once more, what it keeps would have to be removed
-    /// first, and who dies in between would take the connection along.
+    /// Whether the connection is stored already. systemd would have to remove it before it could store it once more, and a
+    /// process that dies in between would take the connection along.
     #[must_use]
-    pub fn has_given(&self, connection: &Connection) -> bool {
+    pub fn is_stored(&self, connection: &Connection) -> bool {
         matches!(self, Self::ServiceManager) && connection.generation() > 0
     }
 
-    /// Has it keep the connection.
+    /// Stores the connection.
     ///
     /// # Errors
     /// Where it can't be reached.
-    pub fn keep(&self, connection: &Connection) -> io::Result<()> {
+    pub fn store(&self, connection: &Connection) -> io::Result<()> {
         match self {
             Self::Nobody => Ok(()),
             Self::ServiceManager => {
-                // The device last: where that is, the memory is too.
+                // The device last, so that with a device there is always its memory.
                 for (name, descriptor) in [(MEMORY, connection.memory()), (DEVICE, connection.device())] {
-                    // Of two under one name it would be open which is this connection's.
+                    // Of two under one name nobody could say which is this connection's.
                     sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)])?;
                     sd_notify::notify_with_fds(
                         &[NotifyState::FdStore, NotifyState::FdName(name)],
@@ -90,18 +96,18 @@ impl FdStore {
         }
     }
 
-    /// How often it wants to hear that this process serves, if at all.
+    /// How often it wants to hear that this process serves; `None` if it does not.
     #[must_use]
-    pub fn interval(&self) -> Option<Duration> {
+    pub fn watchdog_interval(&self) -> Option<Duration> {
         match self {
             Self::Nobody => None,
             Self::ServiceManager => sd_notify::watchdog_enabled().map(|limit| limit / 4),
-            Self::Supervisor(_) => Some(Duration::from_secs(1)),
+            Self::Supervisor(_) => Some(SUPERVISOR_INTERVAL),
         }
     }
 
-    /// Tells it that this process serves.
-    pub fn feed(&self) {
+    /// Tells it that this process still serves.
+    pub fn ping_watchdog(&self) {
         let told = match self {
             Self::Nobody => Ok(()),
             Self::ServiceManager => sd_notify::notify(&[NotifyState::Watchdog]),
@@ -112,16 +118,15 @@ impl FdStore {
         }
     }
 
-    /// Whether it has ended, so that nobody succeeds this process and nobody keeps the connection.
+    /// Whether the supervisor has ended, so that this process has no successor and nobody keeps the connection.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         let Self::Supervisor(socket) = self else { return false };
-        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::empty())];
-        let hung_up = |events: PollFlags| events.contains(PollFlags::POLLHUP);
-        poll(&mut polled, PollTimeout::ZERO).is_ok() && polled[0].revents().is_some_and(hung_up)
+        let mut polled = [PollFd::new(socket, PollFlags::empty())];
+        poll(&mut polled, Some(&Timespec::default())).is_ok() && polled[0].revents().contains(PollFlags::HUP)
     }
 
-    /// Tells it that nothing is to be kept any more.
+    /// Removes the connection, which needs to be kept no longer.
     pub fn release(&self) {
         match self {
             Self::Nobody => {}
@@ -135,21 +140,21 @@ impl FdStore {
     }
 }
 
-/// Waits until systemd has read all that it was sent: of a process that is gone it can't tell to which unit that
-/// belonged (`sd_notify_barrier`(3)).
+/// Waits until systemd has read everything that it was sent. It can't tell which unit a process belonged to that is gone by
+/// then (`sd_notify_barrier`(3)).
 fn barrier() -> io::Result<()> {
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()])?;
     drop(theirs);
-    let mut closed = [PollFd::new(ours.as_fd(), PollFlags::empty())];
-    match poll(&mut closed, PollTimeout::from(5000_u16))? {
+    let mut closed = [PollFd::new(&ours, PollFlags::empty())];
+    match poll(&mut closed, Some(&BARRIER_TIMEOUT))? {
         0 => Err(io::ErrorKind::TimedOut.into()),
         _ => Ok(()),
     }
 }
 
-/// Operation systemd has passed on of the unit's store (`sd_listen_fds_with_names`(3)).
-fn stored() -> io::Result<Option<(OwnedFd, OwnedFd)>> {
+/// The descriptors that systemd has passed on from the unit's store (`sd_listen_fds_with_names`(3)).
+fn restore_from_systemd() -> io::Result<Option<(OwnedFd, OwnedFd)>> {
     let (mut device, mut memory) = (None, None);
     for (owned, name) in sys::passed_descriptors()? {
         match name.as_str() {

@@ -1,23 +1,24 @@
 //! Hands a live connection to another process through a Unix socket beside the mount point.
 //!
-//! Whoever wants it asks, is sent it, and says that it has arrived; it serves as soon as the other has ended. All but that
-//! end goes on beside the serving, so that a peer that says nothing costs nobody anything.
+//! The other process asks for it, is sent it, and says that it has arrived. It serves as soon as this one has ended. All
+//! before that end happens while this process serves on, so that a peer that says nothing delays nobody.
 
 use super::connection::{Connection, ConnectionError};
 use super::control::{self, Message};
 use crate::mount::Anchors;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::stat::{Mode, umask};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long either side waits for the other.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long either side waits for a message from the other.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why no connection was handed over.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +42,7 @@ pub enum HandoverError {
     Connection(#[from] ConnectionError),
 }
 
-/// Where the daemon of a mount point listens.
+/// The socket on which the daemon of a mount point listens.
 #[must_use]
 pub fn socket_path(mount_point: &Path) -> PathBuf {
     let mut path = mount_point.as_os_str().to_owned();
@@ -55,24 +56,24 @@ pub fn socket_path(mount_point: &Path) -> PathBuf {
 /// The kernel's.
 pub fn listen(mount_point: &Path) -> io::Result<UnixListener> {
     let path = socket_path(mount_point);
-    // A predecessor's, which leads nowhere any more.
+    // A predecessor has left it, and nobody listens there any more.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let before = umask(Mode::from_bits_truncate(0o177));
+    let before = umask(Mode::from_raw_mode(0o177));
     let listener = UnixListener::bind(&path);
     umask(before);
     listener
 }
 
-/// Gives the connection to whoever asks for it. Once this has succeeded another process serves it, as soon as this one ends.
+/// Gives the connection to a process that asks for it. If this succeeds, that process serves as soon as this one has ended.
 ///
 /// # Errors
-/// Where whoever has connected does not ask, or does not take it.
+/// Where the other process does not ask, or does not take it.
 pub fn offer(to: &UnixStream, connection: &Connection) -> io::Result<()> {
-    to.set_read_timeout(Some(PATIENCE))?;
-    to.set_write_timeout(Some(PATIENCE))?;
+    to.set_read_timeout(Some(MESSAGE_TIMEOUT))?;
+    to.set_write_timeout(Some(MESSAGE_TIMEOUT))?;
     expect(to, &Message::Ask)?;
     control::send_connection(to, connection)?;
     expect(to, &Message::Taken)
@@ -86,11 +87,10 @@ fn expect(from: &UnixStream, message: &Message) -> io::Result<()> {
     Err(io::ErrorKind::InvalidData.into())
 }
 
-/// Whether somebody who was given the connection is still there to serve it.
+/// Whether a process that was given the connection is still there to serve it.
 #[must_use]
 pub fn is_there(successor: &UnixStream) -> bool {
-    let mut polled = [PollFd::new(successor.as_fd(), PollFlags::POLLIN)];
-    poll(&mut polled, PollTimeout::ZERO) == Ok(0)
+    poll(&mut [PollFd::new(successor, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
 }
 
 /// Whether root asks (`SO_PEERCRED`, unix(7)).
@@ -113,7 +113,7 @@ pub fn request(directory: &Path) -> Result<Connection, HandoverError> {
     if !peer.uid.is_root() {
         return Err(HandoverError::NotRoot(path, peer.uid.as_raw()));
     }
-    socket.set_read_timeout(Some(PATIENCE)).map_err(refused)?;
+    socket.set_read_timeout(Some(MESSAGE_TIMEOUT)).map_err(refused)?;
     control::send(&socket, &Message::Ask).map_err(refused)?;
     let Message::Connection(device, memory) = control::receive(&socket).map_err(refused)? else {
         return Err(refused(io::ErrorKind::InvalidData.into()));
@@ -125,19 +125,19 @@ pub fn request(directory: &Path) -> Result<Connection, HandoverError> {
     connection.resume_here()?;
     control::send(&socket, &Message::Taken).map_err(refused)?;
     match control::receive(&socket) {
-        // Operation it had fetched last can be asked for again only now.
+        // Only now can the kernel be asked for what the other had fetched last.
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(connection),
         Err(error) => Err(refused(error)),
         Ok(_) => Err(refused(io::ErrorKind::InvalidData.into())),
     }
 }
 
-/// Refuses a directory beside which others than root may put a socket, or that others may put another in the place of. Operation
-/// is mounted and unmounted by its path is what was looked at then.
+/// Refuses a directory beside which others than root may put a socket, or which they may replace by another. So what is
+/// mounted and unmounted by its path later is what was looked at.
 fn refuse_open_to_others(directory: &Path) -> Result<(), HandoverError> {
     for (distance, above) in directory.ancestors().skip(1).enumerate() {
         let is_open = fs::symlink_metadata(above).map_or(true, |metadata| {
-            // From a directory that is sticky only its owner and that of the file can remove a file.
+            // Only its owner and the file's can remove a file from a sticky directory.
             let is_sticky = metadata.mode() & 0o1000 != 0 && distance > 0;
             metadata.uid() != 0 || (metadata.mode() & 0o022 != 0 && !is_sticky)
         });
@@ -148,8 +148,8 @@ fn refuse_open_to_others(directory: &Path) -> Result<(), HandoverError> {
     Ok(())
 }
 
-/// Whether a connection is that of the mount among the anchors in a directory. Its memory says what the sender wanted it
-/// to; newer kernels (6.18 for one) say in fdinfo which connection a device belongs to.
+/// Whether a connection is that of the mount among the anchors in a directory. The connection's memory says whatever the
+/// sender wanted it to say, but newer kernels (6.18 for one) say in fdinfo which connection a device belongs to.
 fn is_mounted_in(connection: &Connection, directory: &Path) -> bool {
     let Some(anchors) = Anchors::at(directory) else { return false };
     let number = fs::read_to_string(format!("/proc/self/fdinfo/{}", connection.device().as_raw_fd()));

@@ -1,44 +1,44 @@
-//! The end of a server whose connection lives on.
+//! How a server stops fetching requests while its connection lives on.
 
-use super::recovery::is_given_out_again;
 use crate::fuse::QuiesceGate;
+use crate::fuse::seams::{device_messages, wakeup};
 use crate::state::in_flight::InFlightTable;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long what is being answered may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How long a successor is kept waiting for what one container makes take long: the kernel gives it out again then, if it is one that does.
-const A_MOMENT: Duration = Duration::from_millis(50);
+/// How long the requests in flight may take.
+const QUIESCE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a successor is kept waiting for what one container makes slow, where the kernel gives such requests out again.
+const RESEND_TIMEOUT: Duration = Duration::from_millis(50);
+/// How often to look whether all is answered.
+const POLL_INTERVAL: Duration = Duration::from_micros(100);
 
-/// Answers what was fetched, and fetches no more: every thread is brought to wait at the gate, and what waits aside is
-/// waited for, if there is a successor only for a moment. Whether all is answered; the end of this process then takes no request with it.
-///
-/// A thread that waits for a request is woken by one: somebody asks, on a thread of its own, how full the file
-/// system is, until nobody answers that any more.
+/// Answers what was fetched and fetches no more: brings every thread to park at the gate, and waits for the requests that
+/// are answered on other threads, but only for a moment if there is a successor that gets them again. Returns whether
+/// everything is answered, so that the end of this process takes no request with it.
 #[must_use]
-pub fn drain(
+pub fn quiesce(
     gate: &Arc<QuiesceGate>,
     in_flight: &InFlightTable,
     mount_point: &Path,
     has_successor: bool,
 ) -> bool {
     gate.close();
-    let (closed, path) = (Arc::clone(gate), mount_point.to_path_buf());
-    let wake = move || while closed.is_closed() && !closed.all_wait() && rustix::fs::statfs(&path).is_ok() {};
-    if thread::Builder::new().name("drain".into()).spawn(wake).is_err() {
+    let closed = Arc::clone(gate);
+    let is_done = move || !closed.is_closed() || closed.all_parked();
+    if wakeup::wake_threads(mount_point.to_path_buf(), is_done).is_err() {
         return false;
     }
-    let deadline = Instant::now() + PATIENCE;
-    while !gate.all_wait() && Instant::now() < deadline {
-        thread::sleep(Duration::from_micros(100));
+    let deadline = Instant::now() + QUIESCE_TIMEOUT;
+    while !gate.all_parked() && Instant::now() < deadline {
+        thread::sleep(POLL_INTERVAL);
     }
-    let patience = if has_successor && is_given_out_again() { A_MOMENT } else { PATIENCE };
-    let deadline = deadline.min(Instant::now() + patience);
+    let timeout = if has_successor && device_messages::resends() { RESEND_TIMEOUT } else { QUIESCE_TIMEOUT };
+    let deadline = deadline.min(Instant::now() + timeout);
     while !in_flight.is_empty() && Instant::now() < deadline {
-        thread::sleep(Duration::from_micros(100));
+        thread::sleep(POLL_INTERVAL);
     }
-    gate.all_wait() && in_flight.is_empty()
+    gate.all_parked() && in_flight.is_empty()
 }

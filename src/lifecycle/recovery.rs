@@ -1,141 +1,110 @@
-//! Operation becomes of requests that a predecessor had fetched and not answered.
+//! Requests that a predecessor had fetched and not answered.
 
 use super::connection::Connection;
-use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, OrphanedRequest, Unique};
-use rustix::io::{Errno, write};
+use crate::fuse::seams::device_messages::{reply, request_resend};
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, OrphanedRequest};
+use fuser::Errno;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-/// `struct fuse_out_header` of include/uapi/linux/fuse.h: length, error, number of the request.
-fn header(length: usize, error: i32, unique: Unique) -> [u8; 16] {
-    let mut header = [0; 16];
-    header[..4].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
-    header[4..8].copy_from_slice(&error.to_ne_bytes());
-    header[8..].copy_from_slice(&unique.get().to_ne_bytes());
-    header
-}
+/// Passes on the answer of a request, or its errno.
+pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, Errno>) + Send>;
 
-/// Has every one of them answered; those that servers have ended over with an error. Returns the processes that wait for
-/// these. To be called before the first request is read: a request that is being answered would be given out a second time.
+/// Has every request that a predecessor left be answered, with an error if servers have died over it. Returns the processes
+/// that wait for these. To be called before the first request is read: one that is already being handled would be given
+/// out a second time.
 ///
-/// `threads` are going to fetch more; `body` is what a read or an open has to get; it says when it begins with that.
-pub(crate) fn settle(
+/// Since Linux 6.9 the kernel gives the requests out again. Before that they are answered here: `replay` makes the answers of
+/// reads and opens, and says when it begins with each. `threads` is how many threads are going to fetch requests.
+///
+/// # Errors
+/// Where the kernel refuses, or there is no memory.
+pub(crate) fn recover_in_flight(
     connection: &Connection,
     threads: usize,
-    body: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
+    replay: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
 ) -> io::Result<Vec<u32>> {
     let in_flight = connection.in_flight();
     let left = in_flight.orphaned();
-    // Before the kernel gives anything out again, so that a resent request is known.
+    // Before the kernel gives anything out again, so that it is recognised then.
     in_flight.resume(&left);
-    match resend(connection.device()) {
-        Ok(()) => IS_GIVEN_OUT_AGAIN.store(true, Ordering::Relaxed),
-        Err(Errno::INVAL) => {
-            answer(connection, &left, body)?;
-            connection.keep_requests(threads)?;
-        }
-        Err(error) => return Err(error.into()),
+    if !request_resend(connection.device())? {
+        answer(connection, &left, replay)?;
+        connection.keep_requests(threads)?;
     }
     Ok(left.iter().filter(|left| left.is_poisoned()).map(|left| left.request.pid).collect())
 }
 
-/// Whether the kernel gives out again what a server leaves unanswered, as far as is known.
-static IS_GIVEN_OUT_AGAIN: AtomicBool = AtomicBool::new(false);
-
-/// Whether a successor is given what this server leaves unanswered.
-pub(crate) fn is_given_out_again() -> bool {
-    IS_GIVEN_OUT_AGAIN.load(Ordering::Relaxed)
-}
-
-/// `FUSE_NOTIFY_RESEND`, since Linux 6.9: fetched requests are to be fetched again, the oldest first.
-fn resend(device: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    const FUSE_NOTIFY_RESEND: i32 = 7;
-    write(device, &header(16, FUSE_NOTIFY_RESEND, Unique::new(0))).map(drop)
-}
-
-/// Tells who waits what it gets, or the errno.
-pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, i32>) + Send>;
-
-/// Answers what the process before had fetched. A number that nobody waits for the kernel does not find. Reads are answered
-/// by others, whose containers may be slow.
+/// Answers what the process before had fetched. The kernel ignores an answer that nobody waits for. Reads and opens are
+/// answered on other threads, because the containers that wait for them may be slow.
 fn answer(
     connection: &Connection,
     left: &[OrphanedRequest],
-    body: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
+    replay: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
 ) -> io::Result<()> {
     let table = connection.in_flight();
-    let mut untracked = connection.last_fetched()?;
-    untracked.retain(|request| !table.has_tracked(left, request.unique));
+    let mut unrecorded = connection.last_fetched()?;
+    unrecorded.retain(|request| !table.has_tracked(left, request.unique));
     let device = Arc::new(connection.device().try_clone_to_owned()?);
-    for request in left.iter().map(|left| left.request).chain(untracked) {
-        // Until it is answered: if this process dies over it in its turn, the next sees that.
-        let in_flight = Arc::new(table.track(request));
+    for fetched in left.iter().map(|left| left.request).chain(unrecorded) {
+        // In flight until it is answered: if this process dies over it in its turn, the next one sees that.
+        let in_flight = Arc::new(table.track(fetched));
         let is_poisoned = in_flight.is_poisoned();
-        // Should this process end before it has begun, it has not died of it.
+        // If this process ends before it has begun with the request, it has not died of it.
         in_flight.wait_orphaned();
-        let (device, until_told) = (Arc::clone(&device), Arc::clone(&in_flight));
-        let tell = move |answer: Result<Vec<u8>, i32>| {
-            let (error, body) = match answer {
-                Ok(body) => (0, body),
-                Err(errno) => (-errno, Vec::new()),
-            };
-            let mut message = header(16 + body.len(), error, request.unique).to_vec();
-            message.extend(body);
-            if let Err(error) = reply(device.as_fd(), &message) {
+        let (device, until_answered) = (Arc::clone(&device), Arc::clone(&in_flight));
+        let pass_on = move |answer| {
+            if let Err(error) = reply(device.as_fd(), fetched.unique, answer) {
                 log::debug!("cannot answer what the server before has left: {error}");
             }
-            drop(until_told);
+            drop(until_answered);
         };
-        match request.operation {
-            _ if is_poisoned => tell(Err(libc::EIO)),
-            Operation::Read { .. } | Operation::Open { .. } => body(&request, &in_flight, Box::new(tell)),
-            Operation::Release => tell(Ok(Vec::new())),
-            // stat(2) starts again by itself. So does open(2), but once: where servers die in a row that is not enough.
-            Operation::Lookup | Operation::Other => tell(Err(libc::ESTALE)),
+        match fetched.operation {
+            _ if is_poisoned => pass_on(Err(Errno::EIO)),
+            Operation::Read { .. } | Operation::Open { .. } => {
+                replay(&fetched, &in_flight, Box::new(pass_on))
+            }
+            Operation::Release => pass_on(Ok(Vec::new())),
+            // stat(2) retries by itself. open(2) does so once, which is not enough where several servers die in a row.
+            Operation::Lookup | Operation::Other => pass_on(Err(Errno::ESTALE)),
         }
     }
     Ok(())
 }
 
-/// `FUSE_NOTIFY_POLL`: who waits by that number, on any file that is polled, is to ask again.
-pub(crate) fn wake(device: BorrowedFd<'_>, waiter: u64) -> io::Result<()> {
-    const FUSE_NOTIFY_POLL: i32 = 1;
-    let mut message = header(24, FUSE_NOTIFY_POLL, Unique::new(0)).to_vec();
-    message.extend(waiter.to_ne_bytes());
-    reply(device, &message)
-}
-
-/// Answers a request that may have its answer already.
-pub(crate) fn reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
-    match write(device, message) {
-        Ok(_) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mount::Writes;
+    use crate::state::in_flight::Unique;
+    use std::os::unix::net::UnixDatagram;
+    use std::path::Path;
     use std::time::Duration;
 
-    /// The errors and texts that a kernel which gives nothing out again gets, by the requests' numbers.
+    /// A connection whose kernel is at the other end of a pair of sockets.
+    fn connection() -> (UnixDatagram, Connection) {
+        let (kernel, device) = UnixDatagram::pair().unwrap();
+        kernel.send(b"greeting").unwrap();
+        let connection = Connection::begin(device.into(), Path::new("/mnt/x"), Writes::Nothing).unwrap();
+        (kernel, connection)
+    }
+
+    /// The number, error and text of each answer that a kernel gets which gives nothing out again.
     fn answers(left: &[(u64, Operation, u64, u32)]) -> Vec<(u64, i32, String)> {
-        let (kernel, connection) = Connection::over_sockets();
+        let (kernel, connection) = connection();
         let left: Vec<_> = left
             .iter()
             .map(|&(unique, operation, seconds, attempts)| {
-                let unique = Unique::new(unique);
-                let request = InFlightRequest { unique, pid: 1, ino: 16, operation };
-                OrphanedRequest { request, age: Duration::from_secs(seconds), attempts }
+                let fetched = InFlightRequest { unique: Unique::new(unique), pid: 1, ino: 16, operation };
+                OrphanedRequest { request: fetched, age: Duration::from_secs(seconds), attempts }
             })
             .collect();
         let table = connection.in_flight();
         table.resume(&left);
-        let text = |request: &InFlightRequest, _: &Arc<InFlightGuard>, reply: Reply| {
+        let text = |fetched: &InFlightRequest, _: &Arc<InFlightGuard>, reply: Reply| {
             assert!(!table.is_empty(), "a successor sees that it is not answered");
-            reply(Ok(format!("text of {}", request.ino).into_bytes()));
+            reply(Ok(format!("text of {}", fetched.ino).into_bytes()));
         };
         answer(&connection, &left, text).unwrap();
         assert!(table.orphaned().is_empty());
@@ -168,10 +137,10 @@ mod tests {
             answers(&left),
             [
                 answer(70, 0, "text of 16"),
-                answer(72, -libc::EIO, ""),
-                answer(74, -libc::EIO, ""),
-                answer(76, -libc::ESTALE, ""),
-                answer(78, -libc::EIO, ""),
+                answer(72, -Errno::EIO.code(), ""),
+                answer(74, -Errno::EIO.code(), ""),
+                answer(76, -Errno::ESTALE.code(), ""),
+                answer(78, -Errno::EIO.code(), ""),
                 answer(80, 0, ""),
                 answer(82, 0, "text of 16"),
             ]

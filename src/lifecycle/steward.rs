@@ -1,12 +1,13 @@
 //! A process that keeps the right to mount, so that the one that serves need not have it.
 //!
-//! It can do seven things, all to the one directory that it was started for, and does each when it is asked to.
+//! It does seven things when it is asked to, all to the one directory that it was started for.
 
 use super::handover::socket_path;
 use crate::confinement::sandbox;
-use crate::mount::{Anchors, Way, lock_path, unmount};
+use crate::mount::{AnchorUse, Anchors, lock_path, unmount};
 use cgprocfs_core::view::ViewId;
 use nix::sys::signal::SigSet;
+use rustix::io::Errno;
 use rustix::thread::CapabilitySet;
 use std::io::{self, Read, Write, stdin};
 use std::os::fd::{AsFd, OwnedFd};
@@ -19,34 +20,34 @@ use std::time::Duration;
 /// The hidden command by which it is started.
 pub const COMMAND: &str = "mount-for-stdin";
 
-/// How long it may take for what it is asked.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take for each of them.
+const TASK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Operation can be asked for.
+/// What it can be asked to do.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 enum Task {
     Stack = b'S',
-    GiveWay = b'G',
-    LetGo = b'L',
+    Withdraw = b'G',
+    FallBackAndAbort = b'L',
     Abort = b'A',
     Remove = b'R',
-    ForgetSocket = b'U',
-    ForgetLock = b'K',
+    RemoveSocket = b'U',
+    RemoveLock = b'K',
 }
 
-/// Who mounts.
+/// The process that mounts for this one.
 pub enum Steward {
     /// This process itself, which serves nobody.
     Itself,
-    /// Nobody here: the service manager has it done.
+    /// None: the service manager has the mounts made.
     Nobody,
-    /// A process, which ends with this one.
+    /// A process of its own, which ends with this one.
     Process(UnixStream, Child),
 }
 
 impl Steward {
-    /// Starts a process that mounts in `directory`, of anchors, and lays `views` there, and returns when it is ready.
+    /// Starts a process that mounts `views` on the anchors in `directory`, and returns when it is ready.
     ///
     /// # Errors
     /// Where no process can be made.
@@ -57,16 +58,16 @@ impl Steward {
             .arg(directory)
             .args(views.iter().map(|view| view.path()))
             .stdin(OwnedFd::from(theirs))
-            // Operation a terminal's keys end is not this process.
+            // A terminal's keys must not end this process.
             .process_group(0)
             .spawn()?;
-        ours.set_read_timeout(Some(PATIENCE))?;
-        ours.set_write_timeout(Some(PATIENCE))?;
+        ours.set_read_timeout(Some(TASK_TIMEOUT))?;
+        ours.set_write_timeout(Some(TASK_TIMEOUT))?;
         answer(&ours)?;
         Ok(Self::Process(ours, process))
     }
 
-    /// [`Anchors::stack`].
+    /// Has [`Anchors::stack`] done.
     ///
     /// # Errors
     /// The kernel's.
@@ -74,31 +75,31 @@ impl Steward {
         self.have_done(Task::Stack, || anchors.stack(views))
     }
 
-    /// [`Anchors::give_way`].
+    /// Has [`Anchors::withdraw`] done.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn give_way(&self, anchors: &Anchors) -> io::Result<Way> {
+    pub fn withdraw(&self, anchors: &Anchors) -> io::Result<AnchorUse> {
         match self {
             Self::Process(socket, _) => {
                 let mut to = socket;
-                to.write_all(&[Task::GiveWay as u8])?;
-                Ok(if answer(socket)? == FREE { Way::Free } else { Way::Bound })
+                to.write_all(&[Task::Withdraw as u8])?;
+                Ok(if answer(socket)? == UNBOUND { AnchorUse::Unbound } else { AnchorUse::Bound })
             }
-            Self::Itself => anchors.give_way(),
+            Self::Itself => anchors.withdraw(),
             Self::Nobody => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
 
-    /// [`Anchors::let_go`].
+    /// Has [`Anchors::fall_back_and_abort`] done.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn let_go(&self, anchors: &Anchors) -> io::Result<()> {
-        self.have_done(Task::LetGo, || anchors.let_go())
+    pub fn fall_back_and_abort(&self, anchors: &Anchors) -> io::Result<()> {
+        self.have_done(Task::FallBackAndAbort, || anchors.fall_back_and_abort())
     }
 
-    /// [`Anchors::remove`].
+    /// Has [`Anchors::remove`] done.
     ///
     /// # Errors
     /// The kernel's.
@@ -106,7 +107,7 @@ impl Steward {
         self.have_done(Task::Remove, || anchors.remove())
     }
 
-    /// [`Anchors::abort`].
+    /// Has [`Anchors::abort`] done.
     ///
     /// # Errors
     /// The kernel's.
@@ -114,7 +115,7 @@ impl Steward {
         self.have_done(Task::Abort, || anchors.abort())
     }
 
-    /// Unmounts what is mounted there without anchors.
+    /// Unmounts a file system that was mounted without anchors.
     ///
     /// # Errors
     /// The kernel's.
@@ -126,16 +127,16 @@ impl Steward {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn forget_socket(&self, directory: &Path) -> io::Result<()> {
-        self.have_done(Task::ForgetSocket, || std::fs::remove_file(socket_path(directory)))
+    pub fn remove_socket(&self, directory: &Path) -> io::Result<()> {
+        self.have_done(Task::RemoveSocket, || std::fs::remove_file(socket_path(directory)))
     }
 
     /// Removes the file by which others are kept out.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn forget_lock(&self, directory: &Path) -> io::Result<()> {
-        self.have_done(Task::ForgetLock, || std::fs::remove_file(lock_path(directory)))
+    pub fn remove_lock(&self, directory: &Path) -> io::Result<()> {
+        self.have_done(Task::RemoveLock, || std::fs::remove_file(lock_path(directory)))
     }
 
     fn have_done(&self, task: Task, itself: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -151,8 +152,8 @@ impl Steward {
     }
 }
 
-/// Operation is answered to [`Task::GiveWay`] where nobody has bound an anchor. Errors are greater than 0, and 0 is none.
-const FREE: i32 = -1;
+/// The answer to [`Task::Withdraw`] if nobody has bound an anchor. Errors are greater than 0, and 0 is none.
+const UNBOUND: i32 = -1;
 
 fn answer(mut socket: &UnixStream) -> io::Result<i32> {
     let mut answer = [0; 4];
@@ -163,43 +164,43 @@ fn answer(mut socket: &UnixStream) -> io::Result<i32> {
     }
 }
 
-/// Its whole life: does what it is asked to until the other side of stdin is gone.
+/// The whole life of such a process: does what it is asked to until the other side of stdin is gone.
 ///
 /// # Errors
 /// Where it can't begin, or nobody hears an answer.
 pub fn serve_stdin(directory: &Path, views: &[ViewId]) -> io::Result<()> {
-    // A service manager sends them to all processes of a unit, and the server may still have to ask.
+    // A service manager sends signals to all processes of a unit, and the server may still have to ask.
     SigSet::all().thread_block()?;
     sandbox::keep_only(CapabilitySet::SYS_ADMIN).map_err(io::Error::other)?;
     let mut socket = UnixStream::from(stdin().as_fd().try_clone_to_owned()?);
     socket.write_all(&0_i32.to_ne_bytes())?;
-    let mut letter = [0];
-    while socket.read(&mut letter)? == 1 {
-        let done = do_task(letter[0], directory, views);
-        let answer = done.unwrap_or_else(|error| error.raw_os_error().unwrap_or(libc::EIO));
+    let mut tag = [0];
+    while socket.read(&mut tag)? == 1 {
+        let done = do_task(tag[0], directory, views);
+        let answer = done.unwrap_or_else(|error| error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()));
         socket.write_all(&answer.to_ne_bytes())?;
     }
     Ok(())
 }
 
-fn do_task(letter: u8, directory: &Path, views: &[ViewId]) -> io::Result<i32> {
-    let is = |task: Task| letter == task as u8;
-    if is(Task::ForgetSocket) {
+fn do_task(tag: u8, directory: &Path, views: &[ViewId]) -> io::Result<i32> {
+    let is = |task: Task| tag == task as u8;
+    if is(Task::RemoveSocket) {
         return std::fs::remove_file(socket_path(directory)).map(|()| 0);
     }
-    if is(Task::ForgetLock) {
+    if is(Task::RemoveLock) {
         return std::fs::remove_file(lock_path(directory)).map(|()| 0);
     }
     let Some(anchors) = Anchors::at(directory) else {
         let done = if is(Task::Abort) { unmount(directory) } else { Err(io::ErrorKind::InvalidInput.into()) };
         return done.map(|()| 0);
     };
-    if is(Task::GiveWay) {
-        return anchors.give_way().map(|way| if way == Way::Free { FREE } else { 0 });
+    if is(Task::Withdraw) {
+        return anchors.withdraw().map(|used| if used == AnchorUse::Unbound { UNBOUND } else { 0 });
     }
-    let done = match letter {
+    let done = match tag {
         _ if is(Task::Stack) => anchors.stack(views),
-        _ if is(Task::LetGo) => anchors.let_go(),
+        _ if is(Task::FallBackAndAbort) => anchors.fall_back_and_abort(),
         _ if is(Task::Abort) => anchors.abort(),
         _ if is(Task::Remove) => anchors.remove(),
         _ => Err(io::ErrorKind::InvalidInput.into()),

@@ -1,6 +1,7 @@
-//! Who has bound an anchor: as long as somebody has, what is laid on anchors must not be taken away.
+//! Whether somebody has bound an anchor. As long as that is so, nothing may be unmounted from anchors.
 
-use cgprocfs_core::parse::mountinfo::{Mount, mounts};
+use super::mount_table;
+use cgprocfs_core::parse::mountinfo::Mount;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,28 +10,28 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long the look may take; it takes a tenth of a millisecond a process.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// How much of one mount table is read, in bytes: a tenant can mount as much as the kernel lets it.
-const LONGEST: u64 = 4 << 20;
+/// How long reading the mount tables may take. It takes a tenth of a millisecond for each process.
+const READ_TIMEOUT: Duration = Duration::from_secs(1);
+/// How many bytes of one mount table are read: a tenant can mount as much as the kernel lets it.
+const MAX_TABLE_BYTES: u64 = 4 << 20;
 
-/// Whether a mount elsewhere gets what is laid on the anchors in `directory`, in this mount namespace or in that of any
-/// process that can be seen. Where it can't be told, somebody has.
+/// Whether a mount elsewhere gets what is mounted on the anchors in `directory`, in this mount namespace or in that of any
+/// visible process. Where that can't be told, the answer is yes.
 ///
-/// A namespace that was cloned from this one, as many services have, has a copy of every anchor at its place: nobody has
-/// bound those.
-pub(crate) fn by_somebody(directory: &Path) -> bool {
+/// A namespace that was cloned from this one, as many services have, has a copy of every anchor in its place. Those do not
+/// count as bound.
+pub(super) fn by_somebody(directory: &Path) -> bool {
     let look = || -> io::Result<bool> {
-        let own = parsed(&fs::read("/proc/self/mountinfo")?)?;
+        let own = mount_table::own()?;
         let others = tables()?;
         Ok(is_bound(directory.as_os_str().as_bytes(), &own, &others))
     };
     look().unwrap_or(true)
 }
 
-/// The mount tables of all mount namespaces, this one's too, by way of a process of each.
+/// The mount tables of all mount namespaces, this one's included, each read from one of its processes.
 fn tables() -> io::Result<Vec<Vec<Mount>>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + READ_TIMEOUT;
     let (mut seen, mut tables) = (BTreeSet::new(), Vec::new());
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
@@ -42,13 +43,13 @@ fn tables() -> io::Result<Vec<Vec<Mount>>> {
         }
         // A process that has ended has bound nothing.
         let Some(text) = table_of(&name, &mut seen)? else { continue };
-        tables.push(parsed(&text)?);
+        tables.push(mount_table::parse(&text)?);
     }
     Ok(tables)
 }
 
-/// The table of a process, unless one that begins with the same mount was seen: the numbers of mounts are the host's.
-/// To ask which namespace it is in would be to wait for it where it is in the middle of an exec.
+/// The mount table of a process, unless one that begins with the same mount was seen: mounts are numbered for the whole host.
+/// Asking which namespace the process is in would be simpler, but has to wait while it is in the middle of an exec.
 fn table_of(pid: &OsStr, seen: &mut BTreeSet<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
     let Ok(mut file) = File::open(Path::new("/proc").join(pid).join("mountinfo")) else { return Ok(None) };
     let mut text = vec![0; 4096];
@@ -58,24 +59,21 @@ fn table_of(pid: &OsStr, seen: &mut BTreeSet<Vec<u8>>) -> io::Result<Option<Vec<
     if first.is_empty() || !seen.insert(first) {
         return Ok(None);
     }
-    file.take(LONGEST).read_to_end(&mut text)?;
-    if text.len() as u64 >= LONGEST {
+    file.take(MAX_TABLE_BYTES).read_to_end(&mut text)?;
+    if text.len() as u64 >= MAX_TABLE_BYTES {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
     Ok(Some(text))
 }
 
-fn parsed(text: &[u8]) -> io::Result<Vec<Mount>> {
-    mounts(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-}
-
+/// Whether a mount in `tables` gets what is mounted on the anchors in `directory`, of which `own` is the table.
 fn is_bound(directory: &[u8], own: &[Mount], tables: &[Vec<Mount>]) -> bool {
     let is_anchor = |mount: &&Mount| {
         let rest = mount.mount_point.strip_prefix(directory);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     };
     let mut groups: BTreeSet<u64> = own.iter().filter(is_anchor).filter_map(|mount| mount.shared).collect();
-    // Who gets it may give it to others.
+    // Whoever gets it may pass it on.
     loop {
         let all = tables.iter().flatten();
         let gets = all.filter(|mount| mount.master.is_some_and(|master| groups.contains(&master)));
@@ -96,7 +94,7 @@ fn is_bound(directory: &[u8], own: &[Mount], tables: &[Vec<Mount>]) -> bool {
         };
         let is_in_place = |mount: &Mount| {
             let mut below = mount;
-            // No further than there are mounts: the table may have changed while it was read.
+            // A table may have changed while it was read, so there are no more steps than mounts.
             for _ in 0..table.len() {
                 let Some(parent) = table.get(&below.parent) else { return false };
                 let is_home = |home: &&Mount| {
@@ -126,20 +124,20 @@ mod tests {
         51 50 0:51 / /run/c/live rw - fuse.cgprocfs cgprocfs rw\n\
         52 50 0:21 /meminfo /run/c/proc/meminfo rw shared:6 - proc proc rw\n\
         53 52 0:51 /proc/meminfo /run/c/proc/meminfo rw shared:7 - fuse.cgprocfs cgprocfs rw\n";
-    /// What a service has that is started in a namespace of its own.
+    /// The table of a service in a mount namespace of its own.
     const COPY: &str = "127 1 254:0 / / rw shared:101 master:1 - ext4 /dev/vda rw\n\
         150 127 0:50 / /run/c rw shared:105 master:5 - tmpfs cgprocfs rw\n\
         152 150 0:21 /meminfo /run/c/proc/meminfo rw shared:106 master:6 - proc proc rw\n\
         153 152 0:51 /proc/meminfo /run/c/proc/meminfo rw shared:107 master:7 - fuse.cgprocfs cgprocfs rw\n";
 
     fn is_bound_in(tables: &[&str]) -> bool {
-        let parse = |text: &str| mounts(text.as_bytes()).unwrap();
+        let parse = |text: &str| mount_table::parse(text.as_bytes()).unwrap();
         let tables: Vec<_> = tables.iter().copied().map(parse).collect();
         is_bound(b"/run/c", &parse(OWN), &tables)
     }
 
     #[test]
-    fn copies_in_place_are_nobodys() {
+    fn copies_in_place_do_not_count() {
         assert!(!is_bound_in(&[OWN]));
         assert!(!is_bound_in(&[OWN, COPY]));
         let unrelated = "1 0 0:9 / / rw - overlay x rw\n2 1 0:21 / /proc rw shared:3 - proc proc rw\n";
@@ -147,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn binds_are_somebodys() {
+    fn binds_elsewhere_count() {
         let bind = |groups: &str| {
             format!(
                 "1 0 0:9 / / rw - overlay x rw\n2 1 0:21 / /proc rw - proc proc rw\n\

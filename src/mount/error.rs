@@ -1,4 +1,4 @@
-//! Why nothing is mounted.
+//! Errors of mounting.
 
 use std::io;
 use std::path::PathBuf;

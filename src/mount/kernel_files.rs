@@ -1,53 +1,56 @@
-//! The kernel's own files, as they are laid on anchors.
+//! Mounts the kernel's own files on anchors.
 
 use super::unmount::unmount;
 use crate::kernel::masked;
 use crate::sys;
 use cgprocfs_core::view::CPU_DIRECTORY;
-use nix::mount::{MsFlags, mount};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+use rustix::mount::{
+    MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_bind_recursive, move_mount, open_tree,
+};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Neither programs nor devices are among what is mounted.
-pub(crate) const FLAGS: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
-pub(crate) const NO: Option<&str> = None;
+/// How everything is mounted: there are neither programs nor devices.
+pub(super) const MOUNT_FLAGS: MountFlags =
+    MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
-/// What the kernel's files are made ready with.
-pub(crate) struct KernelFiles {
+/// Where the kernel's files are prepared.
+pub(super) struct KernelFiles {
     /// A directory, a private mount of its own, where something may be mounted for a moment.
-    pub(crate) workplace: PathBuf,
+    pub(super) workplace: PathBuf,
     /// An empty directory, a private mount of its own.
-    pub(crate) nothing: PathBuf,
+    pub(super) empty_directory: PathBuf,
 }
 
 impl KernelFiles {
-    /// Lays the kernel's own file, or directory, of a view's path on its anchor. Whether there is one.
-    pub(crate) fn lay(&self, path: &str, anchor: &Path) -> io::Result<bool> {
+    /// Mounts the kernel's own file, or directory, of a view's path on its anchor. Returns whether there is one.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(super) fn mount_on(&self, path: &str, anchor: &Path) -> io::Result<bool> {
         let Some((top, rest)) = path.split_once('/') else { return Ok(false) };
-        let laid = match open_below(&Path::new("/").join(top), rest) {
-            Ok(native) => self.lay_opened(path, &native, anchor),
+        let mounted = match open_below(&Path::new("/").join(top), rest) {
+            Ok(file) => self.mount_clone(path, &file, anchor),
             Err(Errno::NOENT) => return Ok(false),
             Err(error) => Err(error.into()),
         };
-        match laid.as_ref().map_err(io::Error::raw_os_error) {
-            // Somebody has laid another file over the kernel's in this namespace, a view perhaps; or it is before
-            // Linux 5.12.
-            Err(Some(libc::EXDEV | libc::ENOSYS)) => self.lay_fresh(path, anchor)?,
-            _ => laid?,
+        match mounted.as_ref().map_err(Errno::from_io_error) {
+            // Another file, a view perhaps, is mounted over the kernel's in this namespace; or this is before Linux 5.12.
+            Err(Some(Errno::XDEV | Errno::NOSYS)) => self.mount_fresh(path, anchor)?,
+            _ => mounted?,
         }
         Ok(true)
     }
 
-    /// Lays a file on an anchor, read-only. It must not be a peer of the mount that it is from: where /proc is shared, what
-    /// is laid on the anchor would come to lie on /proc, too.
-    fn lay_opened(&self, path: &str, native: &OwnedFd, anchor: &Path) -> io::Result<()> {
-        let mut tree = clone(native, OpenTreeFlags::empty())?;
+    /// Mounts a file that is there on an anchor, read-only. It must not be a peer of the mount that it is from: where /proc is
+    /// shared, what is mounted on the anchor would be mounted on /proc, too.
+    fn mount_clone(&self, path: &str, file: &OwnedFd, anchor: &Path) -> io::Result<()> {
+        let mut tree = clone(file, OpenTreeFlags::empty())?;
         sys::make_private_and_read_only(tree.as_fd())?;
         let masked = masked_in(path, &tree)?;
         if !masked.is_empty() {
@@ -64,30 +67,28 @@ impl KernelFiles {
         attach(&tree, anchor)
     }
 
-    /// Lays a file of an instance of procfs or sysfs that nobody else has seen, and nobody is a peer of.
-    fn lay_fresh(&self, path: &str, anchor: &Path) -> io::Result<()> {
+    /// Mounts a file of an instance of procfs or sysfs that nobody else has seen, and nobody is a peer of.
+    fn mount_fresh(&self, path: &str, anchor: &Path) -> io::Result<()> {
         let Some((top, rest)) = path.split_once('/') else { return Err(Errno::NOENT.into()) };
         let fs_type = if top == "sys" { "sysfs" } else { top };
-        mount(Some(fs_type), &self.workplace, Some(fs_type), MsFlags::MS_RDONLY | FLAGS, NO)?;
-        let lay = || {
-            let native = open_below(&self.workplace, rest)?;
-            self.mask(&self.workplace.join(rest), &masked_in(path, &native)?)?;
-            let native = PathBuf::from(format!("/proc/self/fd/{}", native.as_raw_fd()));
-            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-            mount(Some(&native), anchor, NO, flags, NO).map_err(io::Error::from)
+        mount(fs_type, &self.workplace, fs_type, MountFlags::RDONLY | MOUNT_FLAGS, None)?;
+        let bind = || -> io::Result<()> {
+            let file = open_below(&self.workplace, rest)?;
+            self.mask(&self.workplace.join(rest), &masked_in(path, &file)?)?;
+            Ok(mount_bind_recursive(format!("/proc/self/fd/{}", file.as_raw_fd()), anchor)?)
         };
-        let laid = lay();
-        unmount(&self.workplace).and(laid)
+        let mounted = bind();
+        unmount(&self.workplace).and(mounted)
     }
 
-    /// Lays nothing on each of some directories below one.
+    /// Hides some directories below another behind empty ones.
     fn mask(&self, directory: &Path, masked: &[PathBuf]) -> io::Result<()> {
-        masked.iter().try_for_each(|path| bind(&self.nothing, &directory.join(path)))
+        masked.iter().try_for_each(|path| Ok(mount_bind(&self.empty_directory, directory.join(path))?))
     }
 }
 
-/// What container runtimes mask in the kernel's directory at `path`: a mask of theirs ends where something is laid on the
-/// directory that it is in.
+/// What container runtimes mask in the kernel's directory at `path`. Their mask is hidden by whatever is mounted on the
+/// directory that it is in, so it is repeated there.
 fn masked_in(path: &str, directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     if path != CPU_DIRECTORY {
         return Ok(Vec::new());
@@ -101,7 +102,7 @@ fn masked_in(path: &str, directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     Ok(masked)
 }
 
-/// A copy, attached nowhere yet, of the mount that a file was opened in, from there on.
+/// A copy of the mount that a file was opened in, from that file on. It is attached nowhere yet.
 fn clone(file: impl AsFd, flags: OpenTreeFlags) -> io::Result<OwnedFd> {
     let clone =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
@@ -112,15 +113,7 @@ fn attach(tree: &OwnedFd, place: &Path) -> io::Result<()> {
     Ok(move_mount(tree, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-pub(crate) fn bind(from: &Path, to: &Path) -> io::Result<()> {
-    mount(Some(from), to, NO, MsFlags::MS_BIND, NO).map_err(io::Error::from)
-}
-
-pub(crate) fn change(path: &Path, flags: MsFlags) -> io::Result<()> {
-    mount(NO, path, NO, flags, NO).map_err(io::Error::from)
-}
-
-/// Opens a file below a directory, and not what somebody may have laid over it: EXDEV if something is.
+/// Opens a file below a directory, and not what somebody may have mounted over it: EXDEV if there is something.
 fn open_below(directory: &Path, rest: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let top = openat(CWD, directory, flags | OFlags::DIRECTORY, Mode::empty())?;

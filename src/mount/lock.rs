@@ -1,4 +1,4 @@
-//! Who mounts in a directory, or supervises who does: one process at a time.
+//! A lock on a directory of anchors: one process at a time mounts there, or supervises the one that does.
 
 use super::error::MountError;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, fstat, lstat, open};
@@ -10,11 +10,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How long a predecessor that has given its connection away may take to end.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a predecessor that has handed its connection over may take to end.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A locked file beside the directory, which is removed in the end. The kernel unlocks it when the last process that has
-/// it open is gone, however that went.
+/// How often to try again meanwhile.
+const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A locked file beside the directory, which is removed in the end. The kernel unlocks it when the last process that has it
+/// open is gone, however that ended.
 pub struct Lock {
     /// `None` where there can be no such file.
     file: Option<OwnedFd>,
@@ -44,7 +47,7 @@ impl Lock {
             };
             let refused = |source: io::Error| MountError::Refused { path: path.clone(), source };
             let stat = fstat(&file).map_err(|e| refused(e.into()))?;
-            // Where others may make files, one of theirs would keep us out as long as they like.
+            // In a directory where others may make files, one of theirs would keep us out as long as they like.
             if stat.st_uid != 0 || stat.st_mode & 0o077 != 0 {
                 return Err(MountError::Forged(path));
             }
@@ -53,7 +56,7 @@ impl Lock {
                 Err(Errno::WOULDBLOCK) => return Err(MountError::AlreadyServed(directory.to_path_buf())),
                 Err(error) => return Err(refused(error.into())),
             }
-            // Whoever had it before may have removed it after it was opened here.
+            // The owner before may have removed the file after it was opened here.
             let is_there =
                 lstat(&path).is_ok_and(|there| (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino));
             if is_there {
@@ -62,36 +65,34 @@ impl Lock {
         }
     }
 
-    /// The same for whom a predecessor has given its connection to, and is about to end.
+    /// Locks a directory after a predecessor that has handed its connection over and is about to end.
     ///
     /// # Errors
     /// Those of [`Lock::take`].
     pub fn take_after_predecessor(directory: &Path) -> Result<Self, MountError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + EXIT_TIMEOUT;
         loop {
             match Self::take(directory) {
                 Err(MountError::AlreadyServed(_)) if Instant::now() < deadline => {
-                    thread::sleep(Duration::from_millis(10));
+                    thread::sleep(RETRY_INTERVAL);
                 }
                 taken => return taken,
             }
         }
     }
 
-    /// Has the programs that this process starts keep it locked, too, and after the end of this process.
+    /// Passes the lock on to the programs that this process starts, which keep it after the end of this process.
     ///
     /// # Errors
     /// The kernel's.
     pub fn pass_on(&self) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), |file| Ok(fcntl_setfd(file, FdFlags::empty())?))
     }
-}
 
-impl Lock {
-    /// Unlocks the directory for a process that may not remove the file itself, and has that done by another.
+    /// Unlocks the directory in a process that may not remove the file itself. `remove` has that done by another.
     pub fn release_by(mut self, remove: impl FnOnce() -> io::Result<()>) {
         if let Some(file) = self.file.take() {
-            // Whoever waits for it makes another. What stays if this fails locks nobody out.
+            // Whoever waits for the lock makes another file. One that stays if this fails locks nobody out.
             let _ = remove();
             drop(file);
         }
@@ -101,13 +102,13 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         if self.file.is_some() {
-            // As above.
+            // As in `release_by`.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// The file that is locked for a directory.
+/// The path of the file that is locked for a directory.
 #[must_use]
 pub fn path(directory: &Path) -> PathBuf {
     let mut path = directory.as_os_str().to_owned();

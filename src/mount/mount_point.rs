@@ -1,11 +1,14 @@
-//! Mounting by mount(2), without libfuse or a helper program.
+//! Mounts the file system by mount(2), without libfuse or a helper program.
 
-use super::Anchors;
+use super::anchors::Anchors;
 use super::error::MountError;
-use cgprocfs_core::parse::mountinfo::mounts;
-use nix::mount::MsFlags;
+use super::kernel_files::MOUNT_FLAGS;
+use super::mount_table;
+use cgprocfs_core::parse::mountinfo::Mount;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::mount::MountFlags;
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -14,33 +17,33 @@ use std::path::{Path, PathBuf};
 /// What may be written to a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writes {
-    /// Nothing: it is read-only, which spares a question for attributes by who calls fstat(2) after somebody has read
+    /// Nothing. The file system is read-only, so that fstat(2) after a read need not ask for attributes
     /// (`fuse_invalidate_atime()`, fs/fuse/dir.c).
     Nothing,
     /// Pressure triggers.
     Triggers,
 }
 
-/// Lays anchors in the directory `target`, and mounts among them. Somebody has to serve the connection at once:
-/// until then whoever looks there waits.
+/// Sets up anchors in the directory `target`, and mounts the file system among them. Somebody has to serve the connection at
+/// once: until then whoever looks there waits.
 ///
 /// # Errors
 /// [`MountError`]; no file system is mounted then.
 pub fn mount(target: &Path, writes: Writes) -> Result<(OwnedFd, Anchors), MountError> {
     let directory = directory(target)?;
     refuse_served(&directory)?;
-    let anchors = Anchors::lay(&directory)?;
+    let anchors = Anchors::set_up(&directory)?;
     while anchors.is_mounted() {
-        // What is there answers nobody any more.
+        // The one that is there answers nobody any more.
         anchors.abort().map_err(|source| MountError::Refused { path: anchors.live(), source })?;
     }
     Ok((attach(&anchors.live(), writes)?, anchors))
 }
 
-/// Looks whether a connection is served in a directory, or kept for somebody who will.
+/// Refuses a directory in which a connection is served, or kept for somebody who will serve it.
 ///
 /// # Errors
-/// [`MountError::AlreadyServed`] if so.
+/// [`MountError::AlreadyServed`].
 pub fn refuse_served(directory: &Path) -> Result<(), MountError> {
     match Anchors::at(directory) {
         Some(anchors) if anchors.is_mounted() && !anchors.is_lost() => {
@@ -50,8 +53,8 @@ pub fn refuse_served(directory: &Path) -> Result<(), MountError> {
     }
 }
 
-/// The real path of a directory that something can be mounted on, looked up without touching a mount whose
-/// server may be stopped.
+/// The real path of a directory that something can be mounted on. It is looked up without touching a mount whose server may be
+/// stopped.
 ///
 /// # Errors
 /// [`MountError`].
@@ -60,8 +63,7 @@ pub fn directory(target: &Path) -> Result<PathBuf, MountError> {
         return Err(MountError::NotRoot);
     }
     let refused = |source: io::Error| MountError::Refused { path: target.to_path_buf(), source };
-    // Looked up in the mount table before anything else: to touch a FUSE file system whose server is
-    // stopped is to wait for ever.
+    // First of all a look at the mount table: whoever touches a FUSE file system whose server is stopped waits for ever.
     let absolute: PathBuf = std::path::absolute(target).map_err(refused)?.components().collect();
     refuse_fuse_on(&absolute)?;
     match absolute.metadata() {
@@ -75,7 +77,7 @@ pub fn directory(target: &Path) -> Result<PathBuf, MountError> {
     Ok(real)
 }
 
-/// Mounts on the directory `target` whatever is there already, and returns the connection.
+/// Mounts the file system on the directory `target`, whatever is mounted there already, and returns the connection.
 ///
 /// # Errors
 /// [`MountError`]; nothing is mounted then.
@@ -90,22 +92,23 @@ pub fn attach(target: &Path, writes: Writes) -> Result<OwnedFd, MountError> {
         "fd={},rootmode=40555,user_id=0,group_id=0,allow_other,default_permissions",
         device.as_raw_fd()
     );
-    let mut flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    if writes == Writes::Nothing {
-        flags |= MsFlags::MS_RDONLY;
-    }
-    nix::mount::mount(Some("cgprocfs"), target, Some("fuse.cgprocfs"), flags, Some(options.as_str()))
-        .map_err(|e| MountError::Refused { path: target.to_path_buf(), source: e.into() })?;
+    let flags = match writes {
+        Writes::Nothing => MOUNT_FLAGS | MountFlags::RDONLY,
+        Writes::Triggers => MOUNT_FLAGS,
+    };
+    let refused = |source: io::Error| MountError::Refused { path: target.to_path_buf(), source };
+    let options = CString::new(options).map_err(|e| refused(e.into()))?;
+    rustix::mount::mount("cgprocfs", target, "fuse.cgprocfs", flags, &*options)
+        .map_err(|e| refused(e.into()))?;
     Ok(device)
 }
 
 fn refuse_fuse_on(path: &Path) -> Result<(), MountError> {
-    let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
-    let is_fuse = |mount: &cgprocfs_core::parse::mountinfo::Mount| {
+    let is_fuse = |mount: &Mount| {
         mount.mount_point == path.as_os_str().as_bytes()
             && (mount.fs_type == b"fuse" || mount.fs_type.starts_with(b"fuse."))
     };
-    if mounts(&table).unwrap_or_default().iter().any(is_fuse) {
+    if mount_table::own().unwrap_or_default().iter().any(is_fuse) {
         return Err(MountError::AlreadyMounted(path.to_path_buf()));
     }
     Ok(())

@@ -1,14 +1,13 @@
-//! The end of a mount.
+//! How a mount is taken away.
 
-use nix::mount::{MntFlags, umount2};
+use rustix::mount::UnmountFlags;
 use std::io;
 use std::path::Path;
 
-/// Unmounts `target`. Files that are open, and binds of the file system elsewhere, stay until they are
-/// given up.
+/// Unmounts `target`. Open files, and binds of the file system elsewhere, stay usable until they are given up.
 ///
 /// # Errors
 /// The kernel's answer, EINVAL if nothing is mounted there.
 pub fn unmount(target: &Path) -> io::Result<()> {
-    umount2(target, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW).map_err(io::Error::from)
+    Ok(rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
 }

@@ -8,7 +8,7 @@ use super::in_flight;
 use super::record::Record;
 use super::records::{ContainerAccount, OrphanedTrigger};
 use super::table::Table;
-use crate::sys::{MOST_REQUEST_BUFFERS, REQUEST_BUFFER};
+use crate::sys::{MAX_REQUEST_BUFFERS, REQUEST_BUFFER_SIZE};
 use cgprocfs_core::load_average::LoadState;
 
 /// How many containers' CPU accounts are stored. Slots that are never used cost no memory.
@@ -59,7 +59,7 @@ pub(super) const TABLES: [Part; 4] = [IN_FLIGHT, CPU_ACCOUNTS, PSI_TRIGGERS, LOA
 
 /// Offset of the request buffers in a memory that this version makes, and their length, in bytes.
 pub(super) const REQUEST_BUFFERS: usize = LOADS.end();
-pub(super) const REQUEST_BUFFERS_LENGTH: usize = MOST_REQUEST_BUFFERS * REQUEST_BUFFER;
+pub(super) const REQUEST_BUFFERS_LENGTH: usize = MAX_REQUEST_BUFFERS * REQUEST_BUFFER_SIZE;
 /// Length of the memory, in bytes.
 pub(super) const LENGTH: usize = REQUEST_BUFFERS + REQUEST_BUFFERS_LENGTH;
 

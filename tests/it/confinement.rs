@@ -118,7 +118,7 @@ fn try_it(arguments: &[String]) -> ExitCode {
     let [cgroup, mounts] = ["cgroup", "mnt"].map(|name| File::open(format!("/proc/self/ns/{name}")).unwrap());
     match how.as_str() {
         "server" => {
-            sandbox::keep_only(sandbox::OF_SERVER).unwrap();
+            sandbox::keep_only(sandbox::SERVER_CAPABILITIES).unwrap();
             sandbox::restrict_server().unwrap();
         }
         "namespace reader" => {

@@ -1,8 +1,9 @@
-//! The process that serves.
+//! The child process, which serves.
 
 use super::event::{Event, SupervisorError};
 use crate::lifecycle::control;
-use rustix::process::{Pid, Signal, kill_process};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
@@ -10,23 +11,22 @@ use std::sync::mpsc::Sender;
 use std::thread;
 
 /// A child that was started, and the socket that is its stdin.
-pub(crate) struct Running {
-    pub(crate) process: Child,
-    pub(crate) socket: UnixStream,
+pub(super) struct Running {
+    pub(super) process: Child,
+    pub(super) socket: UnixStream,
 }
 
 impl Running {
-    pub(crate) fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw);
-        if let Some(pid) = pid {
+    pub(super) fn signal(&self, signal: Signal) {
+        if let Ok(pid) = i32::try_from(self.process.id()) {
             // It may be gone already.
-            let _ = kill_process(pid, signal);
+            let _ = kill(Pid::from_raw(pid), signal);
         }
     }
 }
 
-/// Starts a child, whose messages become events.
-pub(crate) fn start(
+/// Starts a child, whose messages become events with its number.
+pub(super) fn start(
     mut command: Command,
     number: usize,
     sender: &Sender<Event>,
@@ -44,7 +44,7 @@ pub(crate) fn start(
             break;
         }
     };
-    // Before the child, which would be nobody's if there could be no thread. Without a child it ends at once.
+    // Before the child: nobody would look after that if there could be no thread. Without a child the thread ends at once.
     thread::Builder::new().name("child".into()).spawn(listen).map_err(|e| failed(&command, e))?;
     let process = command.stdin(OwnedFd::from(theirs)).spawn().map_err(|e| failed(&command, e))?;
     Ok(Running { process, socket: ours })

@@ -1,14 +1,14 @@
-//! Operation the supervisor waits for, and why it can't.
+//! The events that the supervisor waits for, and its errors.
 
 use crate::lifecycle::control::Message;
 use nix::sys::signal::Signal;
 use std::io;
 
-/// Operation the supervisor waits for.
+/// An event that the supervisor waits for.
 pub enum Event {
-    /// Somebody wants something.
+    /// A signal that this process got.
     Signal(Signal),
-    /// From the child of that number, counted from 0; an error is its last.
+    /// A message from the child of that number, counted from 0. An error is its last.
     Child(usize, io::Result<Message>),
 }
 

@@ -1,30 +1,30 @@
-//! How long to wait before another attempt.
+//! How long to wait before the next attempt.
 
 use std::time::{Duration, Instant};
 
-/// The second pause; each that follows is twice as long.
-const SECOND: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
+/// The second pause. The first is none, and each that follows is twice as long.
+const SECOND_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
-/// Pauses that grow from nothing to a minute, and are short again after twice the longest without any.
+/// Pauses that grow from nothing to [`MAX_PAUSE`], and start again after twice that time without any.
 #[derive(Default)]
-pub(crate) struct Pauses {
+pub(super) struct Backoff {
     next: Duration,
-    /// When the last one was asked for.
+    /// When the last pause was asked for.
     last: Option<Instant>,
 }
 
-impl Pauses {
-    pub(crate) fn next(&mut self) -> Duration {
+impl Backoff {
+    pub(super) fn next(&mut self) -> Duration {
         self.next_at(Instant::now())
     }
 
     fn next_at(&mut self, now: Instant) -> Duration {
-        if self.last.replace(now).is_some_and(|last| now.duration_since(last) > 2 * LONGEST) {
+        if self.last.replace(now).is_some_and(|last| now.duration_since(last) > 2 * MAX_PAUSE) {
             self.next = Duration::ZERO;
         }
         let pause = self.next;
-        self.next = (2 * pause).clamp(SECOND, LONGEST);
+        self.next = (2 * pause).clamp(SECOND_PAUSE, MAX_PAUSE);
         pause
     }
 }
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_a_minute_and_no_further() {
-        let (mut pauses, mut now) = (Pauses::default(), Instant::now());
+        let (mut pauses, mut now) = (Backoff::default(), Instant::now());
         let mut seconds = Vec::new();
         for _ in 0..1000 {
             let pause = pauses.next_at(now);
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn pauses_are_short_again_after_a_while() {
-        let (mut pauses, now) = (Pauses::default(), Instant::now());
-        let at = |pauses: &mut Pauses, seconds| pauses.next_at(now + Duration::from_secs(seconds)).as_secs();
+        let (mut pauses, now) = (Backoff::default(), Instant::now());
+        let at = |pauses: &mut Backoff, seconds| pauses.next_at(now + Duration::from_secs(seconds)).as_secs();
         assert_eq!([at(&mut pauses, 0), at(&mut pauses, 1), at(&mut pauses, 110)], [0, 1, 2]);
         assert_eq!([at(&mut pauses, 231), at(&mut pauses, 232)], [0, 1]);
     }

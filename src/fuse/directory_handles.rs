@@ -1,5 +1,5 @@
-//! Open directories. Each has the listing that was made when it was opened, however often and in however small pieces it is
-//! read, as long as there is room for it: what lists like another one shares it, and what differs is shared out by tenant.
+//! Open directories. Each keeps the listing that was made when it was opened, however often and in however small pieces it
+//! is read. Equal listings are stored once. The memory for different ones is limited and divided fairly among tenants.
 
 use crate::shares::{Policy, Shares};
 use fuser::FileType;
@@ -9,18 +9,18 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Inode number, type and name of all that is in a directory.
+/// Inode number, type and name of each entry of a directory.
 pub(super) type Listing = Vec<(u64, FileType, Vec<u8>)>;
 
-/// The cgroup of who has it.
+/// The cgroup of the process that opened a directory.
 pub(super) type Tenant = Box<[u8]>;
 
-/// So many bytes of different listings are kept, about. Whoever has what gave way has it made anew at each read.
-const MOST_BYTES: usize = 4 << 20;
+/// How many bytes of listings are kept, about. One that was evicted is made anew at each read.
+const MAX_BYTES: usize = 4 << 20;
 
-/// Those that one server of a connection has opened.
-pub(super) struct Directories {
-    /// Upper half of each number given out, so that a predecessor's is never taken for one of ours.
+/// The open directories of one server of a connection.
+pub(super) struct DirectoryHandles {
+    /// Upper half of each handle, so that a predecessor's handle is never mistaken for one of ours.
     generation: u32,
     opened: AtomicU32,
     state: RandomState,
@@ -28,30 +28,31 @@ pub(super) struct Directories {
 }
 
 struct Listings {
-    /// By handle, the key of what it lists; that need not be kept any more.
+    /// The key of each open handle's listing, which may have been evicted.
     open: HashMap<u64, u64>,
-    kept: HashMap<u64, PersistentState>,
-    /// The keys of those that are kept, by their hashes. Of two that have the same hash one is not found by it.
+    cached: HashMap<u64, CachedListing>,
+    /// The keys of cached listings by their hashes. Of two with the same hash one is not found, and then not shared.
     by_hash: HashMap<u64, u64>,
     shares: Shares<u64>,
     next_key: u64,
 }
 
-struct PersistentState {
+struct CachedListing {
     listing: Arc<Listing>,
     hash: u64,
+    /// How many open handles have it.
     handles: usize,
 }
 
-impl Directories {
+impl DirectoryHandles {
     pub(super) fn new(generation: u32) -> Self {
-        Self::with_room(generation, MOST_BYTES)
+        Self::with_room(generation, MAX_BYTES)
     }
 
     fn with_room(generation: u32, bytes: usize) -> Self {
         let listings = Listings {
             open: HashMap::new(),
-            kept: HashMap::new(),
+            cached: HashMap::new(),
             by_hash: HashMap::new(),
             shares: Shares::new(bytes, Policy::Replace),
             next_key: 0,
@@ -60,7 +61,7 @@ impl Directories {
         Self { generation, opened, state, listings: Mutex::new(listings) }
     }
 
-    /// The number of a directory that is open from now on, for somebody in the cgroup `tenant`.
+    /// Opens a directory for a process in the cgroup `tenant`, and returns its handle.
     pub(super) fn open(&self, listing: Listing, tenant: Tenant) -> u64 {
         let hash = self.state.hash_one(&listing);
         let mut listings = self.listings.lock();
@@ -75,17 +76,17 @@ impl Directories {
         handle
     }
 
-    /// Operation an open directory lists; `None` where that is not kept, as for one that a predecessor has opened.
+    /// The listing of an open directory; `None` if it was evicted, or a predecessor opened the directory.
     pub(super) fn listing(&self, handle: u64) -> Option<Arc<Listing>> {
         let mut listings = self.listings.lock();
         let key = *listings.open.get(&handle)?;
-        let listing = Arc::clone(&listings.kept.get(&key)?.listing);
+        let listing = Arc::clone(&listings.cached.get(&key)?.listing);
         listings.shares.touch(key);
         Some(listing)
     }
 
-    /// An open directory lists this from now on.
-    pub(super) fn put(&self, handle: u64, listing: Listing, tenant: Tenant) -> Arc<Listing> {
+    /// Gives an open directory a new listing.
+    pub(super) fn set(&self, handle: u64, listing: Listing, tenant: Tenant) -> Arc<Listing> {
         let hash = self.state.hash_one(&listing);
         let mut listings = self.listings.lock();
         listings.forget(handle);
@@ -97,7 +98,7 @@ impl Directories {
         listings.forget(handle);
         if listings.open.is_empty() {
             listings.open.shrink_to_fit();
-            listings.kept.shrink_to_fit();
+            listings.cached.shrink_to_fit();
             listings.by_hash.shrink_to_fit();
         }
     }
@@ -106,7 +107,7 @@ impl Directories {
 impl Listings {
     fn put(&mut self, handle: u64, listing: Listing, hash: u64, tenant: &[u8]) -> Arc<Listing> {
         if let Some(&key) = self.by_hash.get(&hash)
-            && let Some(known) = self.kept.get_mut(&key).filter(|known| *known.listing == listing)
+            && let Some(known) = self.cached.get_mut(&key).filter(|known| *known.listing == listing)
         {
             known.handles += 1;
             self.open.insert(handle, key);
@@ -116,35 +117,35 @@ impl Listings {
         let (key, listing) = (self.next_key, Arc::new(listing));
         self.next_key += 1;
         self.open.insert(handle, key);
-        // One that is larger than all that there is room for is not kept.
-        if let Ok(displaced) = self.shares.admit(key, tenant, weight(&listing)) {
-            displaced.into_iter().for_each(|key| self.drop_listing(key));
+        // One that is larger than the whole limit is not kept.
+        if let Ok(evicted) = self.shares.admit(key, tenant, weight(&listing)) {
+            evicted.into_iter().for_each(|key| self.remove_listing(key));
             self.by_hash.insert(hash, key);
-            self.kept.insert(key, PersistentState { listing: Arc::clone(&listing), hash, handles: 1 });
+            self.cached.insert(key, CachedListing { listing: Arc::clone(&listing), hash, handles: 1 });
         }
         listing
     }
 
-    /// A handle lists nothing any more.
+    /// Takes the listing from a handle.
     fn forget(&mut self, handle: u64) {
         let Some(key) = self.open.remove(&handle) else { return };
-        let Some(kept) = self.kept.get_mut(&key) else { return };
-        kept.handles -= 1;
-        if kept.handles == 0 {
+        let Some(cached) = self.cached.get_mut(&key) else { return };
+        cached.handles -= 1;
+        if cached.handles == 0 {
             self.shares.remove(key);
-            self.drop_listing(key);
+            self.remove_listing(key);
         }
     }
 
-    fn drop_listing(&mut self, key: u64) {
-        let Some(kept) = self.kept.remove(&key) else { return };
-        if self.by_hash.get(&kept.hash) == Some(&key) {
-            self.by_hash.remove(&kept.hash);
+    fn remove_listing(&mut self, key: u64) {
+        let Some(cached) = self.cached.remove(&key) else { return };
+        if self.by_hash.get(&cached.hash) == Some(&key) {
+            self.by_hash.remove(&cached.hash);
         }
     }
 }
 
-/// How many bytes a listing takes, about.
+/// How many bytes a listing takes, without the overhead of the heap.
 fn weight(listing: &Listing) -> usize {
     let of_names = listing.iter().map(|(_, _, name)| name.capacity()).sum::<usize>();
     of_names + size_of_val(listing.as_slice())
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn equal_listings_are_one() {
-        let directories = Directories::new(3);
+        let directories = DirectoryHandles::new(3);
         let handles = ["a", "b", "a"].map(|name| directories.open(listing(name), b"/x".as_slice().into()));
         let [first, second, third] = handles.map(|handle| directories.listing(handle).unwrap());
         assert!(Arc::ptr_eq(&first, &third) && first != second);
@@ -170,13 +171,13 @@ mod tests {
         handles[1..].iter().for_each(|handle| directories.release(*handle));
         assert!(directories.listing(handles[2]).is_none());
         let listings = directories.listings.lock();
-        assert!(listings.kept.is_empty() && listings.by_hash.is_empty() && listings.shares.held() == 0);
+        assert!(listings.cached.is_empty() && listings.by_hash.is_empty() && listings.shares.held() == 0);
     }
 
     #[test]
     fn whoever_opens_many_leaves_room_for_others() {
         let room = 100 * weight(&listing("0"));
-        let directories = Directories::with_room(0, room);
+        let directories = DirectoryHandles::with_room(0, room);
         let open = |name: String, tenant: &str| directories.open(listing(&name), tenant.as_bytes().into());
         let others: Vec<_> = (0..5).map(|number| open(format!("other {number}"), "/other")).collect();
         let many: Vec<_> =
@@ -186,7 +187,7 @@ mod tests {
         let gone: Vec<_> = many.iter().filter(|handle| directories.listing(**handle).is_none()).collect();
         assert!(gone.len() > 800, "{}", gone.len());
         // It is made anew.
-        let again = directories.put(*gone[0], listing("0"), b"/tenant/0".as_slice().into());
+        let again = directories.set(*gone[0], listing("0"), b"/tenant/0".as_slice().into());
         assert_eq!((&directories.listing(*gone[0]).unwrap(), &*again), (&again, &listing("0")));
         many.into_iter().chain(others).for_each(|handle| directories.release(handle));
         assert_eq!(directories.listings.lock().shares.held(), 0);

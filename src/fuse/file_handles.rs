@@ -1,0 +1,250 @@
+//! Open files. Each holds the text that its reader is reading, shared with everybody who reads the same.
+
+mod table;
+
+use self::table::{Handle, HandleTable, Key};
+use super::file::File;
+use crate::service::Text;
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// The open files of one server of a connection, and those that its predecessors opened.
+pub(super) struct FileHandles {
+    /// Upper half of each handle, so that a predecessor's handle is never mistaken for one of ours.
+    generation: u32,
+    table: Mutex<HandleTable>,
+}
+
+/// What a read of an open file is answered from.
+pub(super) enum ReadSource {
+    /// The text that the file holds.
+    Text(Arc<Text>),
+    /// A text that is yet to be made.
+    Render(File),
+    /// Nothing: the text of which the reader has the beginning is lost.
+    Lost(File),
+}
+
+impl FileHandles {
+    pub(super) fn new(generation: u32) -> Self {
+        Self { generation, table: Mutex::default() }
+    }
+
+    fn key(&self, handle: u64) -> Key {
+        let index = handle ^ u64::from(self.generation) << 32;
+        // A handle of another generation has bits left in the upper half.
+        match u32::try_from(index).ok().and_then(|index| index.try_into().ok()) {
+            Some(index) => Key::Own(index),
+            None => Key::Inherited(handle),
+        }
+    }
+
+    pub(super) fn open(&self, file: File, text: Arc<Text>) -> u64 {
+        let mut table = self.table.lock();
+        table.evict_if_due(1, &text);
+        let index = table.own.insert(Handle { file, text: Some(text), is_partly_read: false }) as u64;
+        u64::from(self.generation) << 32 | index
+    }
+
+    /// What a read at `offset` is answered from; `None` if there is no such handle. `inherited` names the file of a handle
+    /// that a predecessor gave out.
+    ///
+    /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So does a first read
+    /// long after the open.
+    pub(super) fn read_source(
+        &self,
+        handle: u64,
+        offset: u64,
+        inherited: impl FnOnce() -> Option<File>,
+    ) -> Option<ReadSource> {
+        let key = self.key(handle);
+        let mut table = self.table.lock();
+        let handle = table.find(key, inherited)?;
+        // Another text goes on where a predecessor's ended only if its numbers have fixed columns.
+        let is_inherited = matches!(key, Key::Inherited(_));
+        if is_inherited && handle.text.is_none() && offset != 0 && !handle.file.fits_one_read() {
+            return Some(ReadSource::Lost(handle.file));
+        }
+        let is_current =
+            |text: &&Arc<Text>| if handle.is_partly_read { offset != 0 } else { text.is_fresh() };
+        match handle.text.as_ref().filter(is_current) {
+            Some(text) => {
+                handle.is_partly_read = true;
+                Some(ReadSource::Text(Arc::clone(text)))
+            }
+            None => Some(ReadSource::Render(handle.file)),
+        }
+    }
+
+    /// Has an open file be read from `text` from now on. If it was closed meanwhile there is nothing to do.
+    pub(super) fn set_text(&self, handle: u64, file: File, text: &Arc<Text>) {
+        let key = self.key(handle);
+        let mut table = self.table.lock();
+        if let Some(handle) = table.find(key, || Some(file)) {
+            handle.text = Some(Arc::clone(text));
+            handle.is_partly_read = true;
+        }
+        table.evict_if_due(0, text);
+    }
+
+    pub(super) fn release(&self, handle: u64) {
+        self.table.lock().remove(self.key(handle));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table::{EVICTION_INTERVAL_BYTES, EVICTION_INTERVAL_OPENS, MAX_BYTES, READ_TIMEOUT};
+    use super::*;
+    use crate::service::MAX_AGE;
+    use cgprocfs_core::view::ViewId;
+    use std::time::{Duration, Instant};
+
+    fn file() -> File {
+        File::View(ViewId::ALL[0])
+    }
+
+    fn text(bytes: &str, taken: Instant) -> Arc<Text> {
+        Arc::new(Text { taken, bytes: bytes.into(), cgroup: Arc::default() })
+    }
+
+    fn read(handles: &FileHandles, handle: u64, offset: u64, now: &str) -> String {
+        read_inherited(handles, handle, offset, now, || None)
+    }
+
+    fn read_inherited(
+        handles: &FileHandles,
+        handle: u64,
+        offset: u64,
+        now: &str,
+        inherited: impl FnOnce() -> Option<File>,
+    ) -> String {
+        let text = match handles.read_source(handle, offset, inherited).unwrap() {
+            ReadSource::Text(text) => text,
+            ReadSource::Render(file) => {
+                let text = text(now, Instant::now());
+                handles.set_text(handle, file, &text);
+                text
+            }
+            ReadSource::Lost(_) => panic!("the text is gone"),
+        };
+        String::from_utf8(text.bytes.clone()).unwrap()
+    }
+
+    #[test]
+    fn one_open_is_one_text_until_it_is_read_from_the_start_again() {
+        let handles = FileHandles::new(0);
+        let handle = handles.open(file(), text("first", Instant::now()));
+        assert_eq!(read(&handles, handle, 0, "second"), "first");
+        assert_eq!(read(&handles, handle, 3, "second"), "first");
+        assert_eq!(read(&handles, handle, 0, "second"), "second");
+        assert_eq!(read(&handles, handle, 5, "third"), "second");
+    }
+
+    #[test]
+    fn a_text_that_grew_old_before_its_first_read_is_made_anew() {
+        let handles = FileHandles::new(0);
+        let old = Instant::now().checked_sub(MAX_AGE).unwrap();
+        for offset in [0, 3] {
+            let handle = handles.open(file(), text("old", old));
+            assert_eq!(read(&handles, handle, offset, "new"), "new");
+        }
+    }
+
+    #[test]
+    fn texts_that_nobody_needs_are_dropped() {
+        let handles = FileHandles::new(0);
+        let now = Instant::now();
+        let old = now.checked_sub(MAX_AGE).unwrap();
+        let (never_read, begun) =
+            (handles.open(file(), text("a", old)), handles.open(file(), text("b", now)));
+        read(&handles, begun, 0, "unused");
+        let texts = || handles.table.lock().own.iter().filter(|(_, handle)| handle.text.is_some()).count();
+        handles.table.lock().evict_stale(READ_TIMEOUT);
+        assert_eq!(texts(), 1);
+        handles.table.lock().evict_stale(Duration::ZERO);
+        assert_eq!(texts(), 0);
+        assert_eq!(read(&handles, never_read, 0, "new"), "new");
+        assert_eq!(read(&handles, begun, 3, "new"), "new");
+    }
+
+    #[test]
+    fn they_are_looked_for_as_files_are_opened() {
+        let handles = FileHandles::new(0);
+        let old = Instant::now().checked_sub(MAX_AGE).unwrap();
+        for _ in 0..3 * EVICTION_INTERVAL_OPENS {
+            handles.open(file(), text("x", old));
+        }
+        let texts = handles.table.lock().own.iter().filter(|(_, handle)| handle.text.is_some()).count();
+        assert!(texts <= 2 * EVICTION_INTERVAL_OPENS, "{texts} texts");
+    }
+
+    #[test]
+    fn texts_that_were_begun_do_not_fill_the_memory() {
+        let handles = FileHandles::new(0);
+        let long = "x".repeat(1 << 20);
+        let begin = |handle| drop(read(&handles, handle, 0, &long));
+        let held = || {
+            let table = handles.table.lock();
+            let texts = table.own.iter().filter_map(|(_, handle)| handle.text.as_ref());
+            texts.map(|text| text.bytes.len()).sum::<usize>()
+        };
+        let open_and_begin = || {
+            let handle = handles.open(file(), text(&long, Instant::now()));
+            begin(handle);
+            handle
+        };
+        let opened: Vec<_> = (0..200).map(|_| open_and_begin()).collect();
+        assert!(held() <= MAX_BYTES + EVICTION_INTERVAL_BYTES, "{} bytes", held());
+        // So do those that are made anew.
+        opened.into_iter().for_each(begin);
+        assert!(held() <= MAX_BYTES + EVICTION_INTERVAL_BYTES, "{} bytes", held());
+    }
+
+    #[test]
+    fn whoever_begins_many_leaves_room_for_others() {
+        let (handles, now) = (FileHandles::new(0), Instant::now());
+        let begin = |tenant: &str, bytes: &str, ago: u64| {
+            let taken = now.checked_sub(Duration::from_secs(ago)).unwrap();
+            let cgroup: Arc<[u8]> = tenant.as_bytes().into();
+            let handle = handles.open(file(), text("", now));
+            let text = Arc::new(Text { taken, bytes: bytes.into(), cgroup });
+            handles.set_text(handle, file(), &text);
+            handle
+        };
+        let others: Vec<_> =
+            (0..10).map(|number| begin(&format!("/pods/other/{number}"), "the first", 50)).collect();
+        let long = "x".repeat(1 << 20);
+        let many: Vec<_> =
+            (0..200).map(|number| begin(&format!("/pods/tenant/{number}"), &long, 1 + number % 5)).collect();
+        handles.table.lock().evict_excess(MAX_BYTES);
+        assert!(others.iter().all(|handle| read(&handles, *handle, 4, "another") == "the first"));
+        let left = many.iter().filter(|handle| read(&handles, **handle, 4, "another") != "another").count();
+        assert!((10..=16).contains(&left), "{left}");
+    }
+
+    #[test]
+    fn files_of_a_predecessor_are_read_anew_from_where_they_were() {
+        let (before, after) = (FileHandles::new(3), FileHandles::new(4));
+        let handle = before.open(file(), text("old text", Instant::now()));
+        after.open(file(), text("another's", Instant::now()));
+        let inherited = |offset, now| read_inherited(&after, handle, offset, now, || Some(file()));
+        assert_eq!(inherited(4, "new text"), "new text");
+        assert_eq!(inherited(8, "newer text"), "new text");
+        assert_eq!(inherited(0, "newer text"), "newer text");
+        after.release(handle);
+        assert!(after.table.lock().inherited.is_empty());
+        assert!(after.read_source(handle, 0, || None).is_none());
+    }
+
+    #[test]
+    fn released_handles_are_gone_and_used_again() {
+        let handles = FileHandles::new(0);
+        let first = handles.open(file(), text("x", Instant::now()));
+        handles.release(first);
+        handles.release(first);
+        handles.release(u64::MAX);
+        assert!(handles.read_source(first, 0, || None).is_none());
+        assert_eq!(handles.open(file(), text("y", Instant::now())), first);
+    }
+}

@@ -1,0 +1,86 @@
+//! Requests about files: open, read and release.
+
+use super::file::OPEN_FLAGS;
+use super::file_handles::ReadSource;
+use super::served::Served;
+use crate::error::Error;
+use crate::state::in_flight::InFlightGuard;
+use fuser::{Errno, FileHandle, INodeNo, OpenFlags, ReplyData, ReplyEmpty, ReplyOpen};
+use std::sync::Arc;
+
+impl Served {
+    pub(super) fn open(
+        self: &Arc<Self>,
+        in_flight: InFlightGuard,
+        pid: u32,
+        ino: INodeNo,
+        flags: OpenFlags,
+        reply: ReplyOpen,
+    ) {
+        let Some(file) = self.file(ino.0) else { return reply.error(Errno::EISDIR) };
+        if !file.may_be_opened(flags) {
+            return reply.error(Errno::EROFS);
+        }
+        let served = Arc::clone(self);
+        file.ask(&self.service, in_flight, pid, move |text| match text {
+            Ok(text) => reply.opened(FileHandle(served.files.open(file, text)), OPEN_FLAGS),
+            Err(error) => reply.error(served.errno(&error)),
+        });
+    }
+
+    pub(super) fn read(
+        self: &Arc<Self>,
+        in_flight: InFlightGuard,
+        pid: u32,
+        ino: INodeNo,
+        handle: FileHandle,
+        (offset, size): (u64, u32),
+        reply: ReplyData,
+    ) {
+        let file = match self.files.read_source(handle.0, offset, || self.file(ino.0)) {
+            Some(ReadSource::Text(text)) => return reply.data(range(&text.bytes, offset, size)),
+            Some(ReadSource::Render(file)) => file,
+            Some(ReadSource::Lost(file)) => {
+                return reply.error(self.errno(&Error::TextGone(file.path())));
+            }
+            None => return reply.error(Errno::EBADF),
+        };
+        let served = Arc::clone(self);
+        file.ask(&self.service, in_flight, pid, move |text| match text {
+            Ok(text) => {
+                served.files.set_text(handle.0, file, &text);
+                reply.data(range(&text.bytes, offset, size));
+            }
+            Err(error) => reply.error(served.errno(&error)),
+        });
+    }
+
+    pub(super) fn release(&self, ino: INodeNo, handle: FileHandle, reply: ReplyEmpty) {
+        if self.pressure(ino).is_some() {
+            self.service.closed(handle.0);
+        }
+        // Last: from here on another file may get this number.
+        self.files.release(handle.0);
+        reply.ok();
+    }
+}
+
+/// The part of a text that a read asks for: short at its end, empty beyond.
+pub(super) fn range(text: &[u8], offset: u64, size: u32) -> &[u8] {
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(text.len());
+    let end = start.saturating_add(size as usize).min(text.len());
+    &text[start..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::range;
+
+    #[test]
+    fn ranges_end_with_the_text() {
+        assert_eq!(range(b"hello", 1, 3), b"ell");
+        assert_eq!(range(b"hello", 3, 100), b"lo");
+        assert_eq!(range(b"hello", 5, 1), b"");
+        assert_eq!(range(b"hello", u64::MAX, u32::MAX), b"");
+    }
+}

@@ -1,0 +1,295 @@
+//! What fuser calls: every request of the kernel, handed to [`Served`] while it is recorded as in flight.
+
+use super::quiesce_gate::QuiesceGate;
+use super::served::Served;
+use crate::service::{Lane, Service};
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, InFlightTable, Operation, Unique};
+use cgprocfs_core::psi::Trigger;
+use cgprocfs_core::view::ViewId;
+use fuser::{
+    BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, LockOwner, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
+    ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+};
+use std::ffi::OsStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The served file system.
+pub struct ViewFs {
+    served: Arc<Served>,
+    gate: Arc<QuiesceGate>,
+}
+
+impl ViewFs {
+    /// Serves `views`, whose texts `service` computes, until `gate` is closed. `generation` says how many servers the
+    /// connection had before this one, and `in_flight` is where its requests are recorded.
+    #[must_use]
+    pub fn new(
+        service: Arc<Service>,
+        views: &[ViewId],
+        (generation, in_flight): (u32, InFlightTable),
+        is_read_only: bool,
+        gate: Arc<QuiesceGate>,
+    ) -> Self {
+        let served = Served::new(service, views, (generation, in_flight), is_read_only);
+        Self { served: Arc::new(served), gate }
+    }
+
+    /// Answers a request, which counts as in flight meanwhile.
+    ///
+    /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that was not sent
+    /// is dropped while the stack unwinds, which answers EIO. A request that several servers have died over gets the same
+    /// error: its handler is dropped without being called.
+    fn answer(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        operation: Operation,
+        handler: impl FnOnce(&Arc<Served>, InFlightGuard) + Send + 'static,
+    ) {
+        let unique = Unique::new(request.unique().0);
+        let fetched = InFlightRequest { unique, pid: request.pid(), ino: ino.0, operation };
+        self.served.service.fetched(self.gate.enter());
+        let in_flight = self.served.in_flight.track(fetched);
+        let answer = || {
+            if in_flight.is_poisoned() {
+                drop(handler);
+            } else if operation == Operation::Release || self.served.knows(ino.0) {
+                handler(&self.served, in_flight);
+            } else {
+                let served = Arc::clone(&self.served);
+                self.served.service.do_aside(
+                    Lane::Slow,
+                    in_flight,
+                    request.pid(),
+                    move |service, in_flight| {
+                        service.source().system_directory().index_all();
+                        handler(&served, in_flight);
+                    },
+                );
+            }
+        };
+        let _ = catch_unwind(AssertUnwindSafe(answer));
+        self.gate.leave();
+    }
+}
+
+/// Requests to change what never changes, each by the types of its arguments.
+macro_rules! refused {
+    ($($name:ident($($argument:ty),*) -> $reply:ty;)*) => {$(
+        fn $name(&self, _: &Request, $(_: $argument,)* reply: $reply) {
+            reply.error(Errno::EROFS);
+        }
+    )*};
+}
+
+impl Filesystem for ViewFs {
+    fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        let name = name.to_owned();
+        self.answer(request, parent, Operation::Lookup, move |served, _in_flight| {
+            served.lookup(parent, &name, reply);
+        });
+    }
+
+    fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
+        self.answer(request, ino, Operation::Lookup, move |served, _in_flight| served.getattr(ino, reply));
+    }
+
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        let pid = request.pid();
+        self.answer(request, ino, Operation::Lookup, move |served, in_flight| {
+            served.readlink(in_flight, pid, ino, reply);
+        });
+    }
+
+    fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
+        let pid = request.pid();
+        self.answer(request, ino, Operation::Lookup, move |served, in_flight| {
+            served.opendir(in_flight, pid, ino, reply);
+        });
+    }
+
+    fn readdir(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        reply: ReplyDirectory,
+    ) {
+        let pid = request.pid();
+        self.answer(request, ino, Operation::Other, move |served, in_flight| {
+            served.readdir(in_flight, pid, ino, (handle, offset), reply);
+        });
+    }
+
+    fn releasedir(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        reply: ReplyEmpty,
+    ) {
+        self.answer(request, ino, Operation::Release, move |served, _in_flight| {
+            served.directories.release(handle.0);
+            reply.ok();
+        });
+    }
+
+    fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        let pid = request.pid();
+        self.answer(request, ino, Operation::Open { flags: flags.0 }, move |served, in_flight| {
+            served.open(in_flight, pid, ino, flags, reply);
+        });
+    }
+
+    fn read(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        offset: u64,
+        size: u32,
+        _flags: OpenFlags,
+        lock_owner: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        let pid = request.pid();
+        let operation = Operation::Read { handle: handle.0, offset, size };
+        self.answer(request, ino, operation, move |served, in_flight| {
+            // A read on nobody's behalf fills the page cache, which all containers share: for mmap(2), and for
+            // sendfile(2) since Linux 6.5, whose callers fall back to read(2) on this error.
+            if lock_owner.is_none() {
+                return reply.error(Errno::EINVAL);
+            }
+            served.read(in_flight, pid, ino, handle, (offset, size), reply);
+        });
+    }
+
+    /// "Not implemented" is heard once and makes the kernel stop asking.
+    fn flush(
+        &self,
+        _request: &Request,
+        _ino: INodeNo,
+        _handle: FileHandle,
+        _lock_owner: LockOwner,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn release(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        _flush: bool,
+        reply: ReplyEmpty,
+    ) {
+        self.answer(request, ino, Operation::Release, move |served, _in_flight| {
+            served.release(ino, handle, reply);
+        });
+    }
+
+    fn write(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        _offset: u64,
+        data: &[u8],
+        _write_flags: WriteFlags,
+        _flags: OpenFlags,
+        _lock_owner: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        let pid = request.pid();
+        let (trigger, written) = (Trigger::parse(data), u32::try_from(data.len()).unwrap_or(u32::MAX));
+        self.answer(request, ino, Operation::Other, move |served, in_flight| {
+            served.arm_trigger(in_flight, pid, ino, handle, trigger, move |armed| match armed {
+                Ok(()) => reply.written(written),
+                Err(errno) => reply.error(errno),
+            });
+        });
+    }
+
+    fn poll(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        handle: FileHandle,
+        notifier: PollNotifier,
+        _events: PollEvents,
+        flags: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        let pid = request.pid();
+        let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
+        let waiter = if waits { notifier.handle().0 } else { 0 };
+        self.answer(request, ino, Operation::Other, move |served, in_flight| {
+            served.poll(in_flight, pid, ino, handle, waiter, reply);
+        });
+    }
+
+    fn setattr(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        mode: Option<u32>,
+        uid: Option<u32>,
+        gid: Option<u32>,
+        size: Option<u64>,
+        _atime: Option<TimeOrNow>,
+        _mtime: Option<TimeOrNow>,
+        _ctime: Option<SystemTime>,
+        _handle: Option<FileHandle>,
+        _crtime: Option<SystemTime>,
+        _chgtime: Option<SystemTime>,
+        _bkuptime: Option<SystemTime>,
+        _flags: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        self.answer(request, ino, Operation::Lookup, move |served, _in_flight| {
+            if size.is_some() && mode.is_none() && uid.is_none() && gid.is_none() {
+                served.truncate(ino, reply);
+            } else {
+                reply.error(Errno::EROFS);
+            }
+        });
+    }
+
+    refused! {
+        mknod(INodeNo, &OsStr, u32, u32, u32) -> ReplyEntry;
+        create(INodeNo, &OsStr, u32, u32, i32) -> ReplyCreate;
+        mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry;
+        symlink(INodeNo, &OsStr, &Path) -> ReplyEntry;
+        link(INodeNo, INodeNo, &OsStr) -> ReplyEntry;
+        unlink(INodeNo, &OsStr) -> ReplyEmpty;
+        rmdir(INodeNo, &OsStr) -> ReplyEmpty;
+        rename(INodeNo, &OsStr, INodeNo, &OsStr, RenameFlags) -> ReplyEmpty;
+        setxattr(INodeNo, &OsStr, &[u8], i32, u32) -> ReplyEmpty;
+        removexattr(INodeNo, &OsStr) -> ReplyEmpty;
+    }
+
+    /// Nothing is stored here, so that all figures are 0. This request also wakes a thread that waits for one
+    /// (`seams::wakeup`).
+    fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
+        self.answer(request, ino, Operation::Lookup, move |_, _in_flight| {
+            reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0);
+        });
+    }
+
+    fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
+        reply.error(Errno::ENOSYS);
+    }
+}

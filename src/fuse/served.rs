@@ -1,0 +1,163 @@
+//! Everything that requests are answered from: the service, the tree of names, and the open files and directories.
+
+use super::directory_handles::{DirectoryHandles, Listing};
+use super::file::{File, inode, sysfs_ino};
+use super::file_handles::FileHandles;
+use super::node::{Node, file_type};
+use super::tree::{Tree, ViewNode};
+use crate::error::Error;
+use crate::kernel::join;
+use crate::service::Service;
+use crate::state::in_flight::InFlightTable;
+use cgprocfs_core::topology::Topology;
+use cgprocfs_core::view::ViewId;
+use fuser::{FileAttr, FileType, INodeNo};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The state of one server. It outlives the call that a request came with, because an answer may come from another thread.
+pub(super) struct Served {
+    pub(super) service: Arc<Service>,
+    pub(super) files: FileHandles,
+    pub(super) directories: DirectoryHandles,
+    pub(super) in_flight: InFlightTable,
+    /// Whether the file system is mounted read-only, so that there can be no triggers.
+    pub(super) is_read_only: bool,
+    tree: Tree,
+    started: SystemTime,
+}
+
+impl Served {
+    pub(super) fn new(
+        service: Arc<Service>,
+        views: &[ViewId],
+        (generation, in_flight): (u32, InFlightTable),
+        is_read_only: bool,
+    ) -> Self {
+        Self {
+            service,
+            files: FileHandles::new(generation),
+            directories: DirectoryHandles::new(generation),
+            in_flight,
+            is_read_only,
+            tree: Tree::new(views),
+            started: SystemTime::now(),
+        }
+    }
+
+    /// The errno that a reader is told of an error. The log is told the rest.
+    pub(super) fn errno(&self, error: &Error) -> fuser::Errno {
+        self.service.log(error);
+        fuser::Errno::from_i32(error.errno())
+    }
+
+    /// Whether looking up an inode number makes nobody wait.
+    pub(super) fn knows(&self, ino: u64) -> bool {
+        sysfs_ino(ino).is_none_or(|number| self.service.source().system_directory().knows(number))
+    }
+
+    /// What an inode number stands for.
+    pub(super) fn find(&self, ino: u64) -> Result<Node<'_>, Errno> {
+        match sysfs_ino(ino) {
+            None => self.tree.node(ino).map(Node::View).ok_or(Errno::NOENT),
+            Some(number) => {
+                let (path, entry) = self.service.source().system_directory().find(number)?;
+                Ok(Node::Sysfs(path, entry))
+            }
+        }
+    }
+
+    /// The file that an inode number stands for, if it is one.
+    pub(super) fn file(&self, ino: u64) -> Option<File> {
+        match sysfs_ino(ino) {
+            None => self.tree.node(ino).and_then(|node| node.view).map(File::View),
+            Some(number) => Some(File::Sysfs(number)),
+        }
+    }
+
+    /// The pressure view that an inode number stands for, if it is one.
+    pub(super) fn pressure(&self, ino: INodeNo) -> Option<ViewId> {
+        self.file(ino.0).and_then(File::pressure)
+    }
+
+    /// The entry of a directory by its name, which is the same for all readers.
+    pub(super) fn child(&self, parent: u64, name: &OsStr) -> Result<Node<'_>, Errno> {
+        if let Some(node) = self.tree.child(parent, name) {
+            return Ok(Node::View(node));
+        }
+        let path = self.find(parent)?.sysfs_path().ok_or(Errno::NOENT)?;
+        let path = join(&path, name.as_bytes());
+        let entry = self.service.source().system_directory().entry(&path)?;
+        Ok(Node::Sysfs(path, entry))
+    }
+
+    /// The entries of a directory as a reader sees it; without a topology, as the host sees it.
+    pub(super) fn list(&self, ino: u64, topology: Option<&Topology>) -> Result<Listing, Error> {
+        let directory = self.find(ino)?;
+        // The kernel knows by itself where one of its own directories lies.
+        let parent = match &directory {
+            Node::View(node) => node.parent,
+            Node::Sysfs(..) => ino,
+        };
+        let mut listing: Listing = [(ino, "."), (parent, "..")]
+            .map(|(ino, name)| (ino, FileType::Directory, name.as_bytes().to_vec()))
+            .into();
+        listing.extend(self.tree.children(ino).map(|node| {
+            let kind = self.attributes(&Node::View(node)).kind;
+            (node.ino, kind, node.name.as_bytes().to_vec())
+        }));
+        let Some(path) = directory.sysfs_path() else { return Ok(listing) };
+        let entries = match self.service.source().system_directory().list(&path, topology) {
+            // A kernel without NUMA has no directory of nodes.
+            Err(Errno::NOENT) if matches!(directory, Node::View(_)) => Vec::new(),
+            entries => entries?,
+        };
+        let entries =
+            entries.into_iter().filter(|(name, _)| self.tree.child(ino, OsStr::from_bytes(name)).is_none());
+        listing.extend(entries.map(|(name, entry)| (inode(entry.ino), file_type(entry), name)));
+        Ok(listing)
+    }
+
+    /// Whether this is a directory in which readers may see different entries.
+    pub(super) fn differs_by_reader(&self, ino: u64) -> bool {
+        self.find(ino).is_ok_and(|node| node.sysfs_path().is_some())
+    }
+
+    /// What stat(2) says of a node.
+    pub(super) fn attributes(&self, node: &Node<'_>) -> FileAttr {
+        // Sizes are as those of sysfs. The true one is known only when a text is made, and 0, as procfs has it, would
+        // make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
+        // (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c).
+        let (kind, perm, nlink, size) = match node {
+            Node::View(ViewNode { view: Some(view), .. }) => {
+                (FileType::RegularFile, view.mode(), 1, view.claimed_size())
+            }
+            Node::Sysfs(_, entry) => match file_type(*entry) {
+                FileType::RegularFile => (FileType::RegularFile, entry.mode & 0o444, 1, 4096),
+                FileType::Symlink => (FileType::Symlink, 0o777, 1, 0),
+                kind => (kind, entry.mode & 0o555, 2, 0),
+            },
+            Node::View(_) => (FileType::Directory, 0o555, 2, 0),
+        };
+        FileAttr {
+            ino: INodeNo(node.ino()),
+            size,
+            blocks: 0,
+            atime: self.started,
+            mtime: self.started,
+            ctime: self.started,
+            crtime: self.started,
+            kind,
+            perm,
+            nlink,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            blksize: 4096,
+            flags: 0,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The events that the daemon waits for, and its errors.
+
+use crate::confinement::sandbox::SandboxError;
+use nix::sys::signal::Signal;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+
+/// An event that the daemon waits for.
+pub enum Event {
+    /// The daemon is to end. On SIGTERM it leaves the connection to the descriptor store; SIGUSR1 and SIGUSR2 do nothing.
+    Signal(Signal),
+    /// The connection is over.
+    Ended(io::Result<()>),
+    /// Another process was given the connection. If this one goes on serving after all, it drops the sender.
+    Given(UnixStream, Sender<()>),
+}
+
+/// Why the daemon failed.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum DaemonError {
+    #[error("cannot serve {0}: {1}; see `dmesg`, then start cgprocfs again")]
+    Serve(PathBuf, io::Error),
+    #[error("the connection to the kernel failed: {0}; see `dmesg`, then start cgprocfs again")]
+    Connection(io::Error),
+    #[error("cannot unmount {0}: {1}; run `cgprocfs unmount {0}`")]
+    Unmount(PathBuf, io::Error),
+    #[error("cannot leave the connection to {0}: {1}; start cgprocfs again")]
+    Keep(&'static str, io::Error),
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
+}

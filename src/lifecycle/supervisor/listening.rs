@@ -1,0 +1,73 @@
+//! Listens to a child until it is gone.
+
+use super::child::Running;
+use super::event::Event;
+use super::kept_mount::KeptMount;
+use crate::lifecycle::connection::Connection;
+use crate::lifecycle::control::Message;
+use nix::sys::signal::Signal;
+use std::os::fd::AsFd;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// A child that says nothing for so long is stuck.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What became of a child.
+#[derive(Default)]
+pub(super) struct Heard {
+    /// It said that it serves.
+    pub(super) served: bool,
+    /// It said that it has ended in order.
+    pub(super) ended: bool,
+    /// It was told to end. It may have had the same signal from elsewhere before, and have left the mount to another.
+    pub(super) told_to_end: bool,
+}
+
+/// Passes signals on to a child, kills it when it is stuck, and keeps the connection that it sends, until it is gone.
+pub(super) fn listen(
+    number: usize,
+    child: &Running,
+    events: &Receiver<Event>,
+    mount: &mut KeptMount<'_>,
+) -> Heard {
+    let mut heard = Heard::default();
+    let mut last_sign = Instant::now();
+    loop {
+        crate::failpoint::panic_point();
+        match events.recv_timeout(SILENCE_TIMEOUT.saturating_sub(last_sign.elapsed())) {
+            Err(RecvTimeoutError::Disconnected) => return heard,
+            Err(RecvTimeoutError::Timeout) => {
+                log::error!(
+                    "no sign of life from the daemon for {} s: killing it",
+                    SILENCE_TIMEOUT.as_secs()
+                );
+                child.signal(Signal::SIGKILL);
+                last_sign = Instant::now();
+            }
+            Ok(Event::Signal(Signal::SIGHUP | Signal::SIGUSR1)) => child.signal(Signal::SIGTERM),
+            Ok(Event::Signal(Signal::SIGUSR2)) => {}
+            Ok(Event::Signal(_)) => {
+                heard.told_to_end = true;
+                child.signal(Signal::SIGINT);
+            }
+            Ok(Event::Child(from, _)) if from != number => {}
+            Ok(Event::Child(_, message)) => {
+                last_sign = Instant::now();
+                match message {
+                    // A successor sends back what it was given.
+                    Ok(Message::Connection(_, memory))
+                        if mount.connection().is_some_and(|kept| kept.has_memory(memory.as_fd())) => {}
+                    Ok(Message::Connection(device, memory)) => match Connection::look(device, memory) {
+                        Ok(connection) => mount.keep(connection),
+                        Err(error) => log::error!("cannot keep the connection: {error}"),
+                    },
+                    Ok(Message::Ended) => heard.ended = true,
+                    Ok(Message::Alive) => heard.served = true,
+                    Ok(Message::Ask | Message::Nothing | Message::Taken) => {}
+                    Err(_) => return heard,
+                }
+            }
+        }
+    }
+}
