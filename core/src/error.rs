@@ -9,6 +9,6 @@ pub enum ViewError {
     #[error("the snapshot lacks {0}; this is a defect, please report it")]
     NotLoaded(&'static str),
     /// A text of the kernel's was loaded and made no sense.
-    #[error("cannot make sense of {0}: {1}; please report it with the file's content")]
+    #[error("cannot make sense of {0}: {1}")]
     Malformed(&'static str, ParseError),
 }

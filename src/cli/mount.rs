@@ -1,6 +1,9 @@
 //! `cgprocfs mount`: the daemon.
 
-use super::{Failure, systemd};
+use super::cpu_view::CpuViewArgument;
+use super::failure::Failure;
+use super::systemd;
+use super::views::ViewsArgument;
 use crate::confinement::namespace_reader::NamespaceReader;
 use crate::kernel::{CgroupMounts, CpuView, Source};
 use crate::lifecycle::daemon::{self, Event};
@@ -33,16 +36,16 @@ pub(super) struct Arguments {
     #[arg(long)]
     takeover: bool,
     /// Keep the mount in the descriptor store of the systemd unit, and resume it from there
-    #[arg(long, group = "way", help_heading = super::OF_UNIT)]
+    #[arg(long, group = "way", help_heading = systemd::HELP_HEADING)]
     resume: bool,
     /// Mount, leave the mount to the descriptor store of this systemd unit unless it has one already, and
     /// exit: who then serves it needs no right to mount
-    #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover", help_heading = super::OF_UNIT)]
+    #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover", help_heading = systemd::HELP_HEADING)]
     leave: Option<String>,
     #[command(flatten)]
-    cpu_view: super::CpuViewArgument,
+    cpu_view: CpuViewArgument,
     #[command(flatten)]
-    views: super::views::ViewsArgument,
+    views: ViewsArgument,
     /// Let containers write pressure triggers to the files of proc/pressure, and poll them. The mount is then writable,
     /// and fstat(2) after a read of any view costs a request more
     #[arg(long)]
@@ -99,8 +102,8 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The process that looks into namespaces. Without it nobody's container can be told any more, and whoever keeps the
-/// connection starts both anew, with no read lost.
+/// Starts the process that looks into namespaces. Without it containers cannot be told apart, so this process ends when that one
+/// does; whoever keeps the connection starts both again, and no read is lost.
 fn start_namespace_reader(keeper: &FdStore, events: mpsc::Sender<Event>) -> Result<NamespaceReader, Failure> {
     let is_kept = !matches!(keeper, FdStore::Nobody);
     let lost = move || {
@@ -118,7 +121,7 @@ fn start_namespace_reader(keeper: &FdStore, events: mpsc::Sender<Event>) -> Resu
     })
 }
 
-/// The process that mounts, if that can be done at all.
+/// Starts the process that mounts, where this one may mount at all.
 fn start_steward(directory: &Path, views: &[ViewId]) -> Result<Steward, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Ok(Steward::Nobody);
@@ -128,7 +131,7 @@ fn start_steward(directory: &Path, views: &[ViewId]) -> Result<Steward, Failure>
     })
 }
 
-/// What a unit does before it starts the server. Only that is given what is in the unit's store.
+/// Mounts and leaves the connection to the unit's descriptor store, before the unit starts the server.
 fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<ExitCode, Failure> {
     if systemd::keeps_connection(unit) {
         return Ok(ExitCode::SUCCESS);
@@ -143,7 +146,8 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     Ok(ExitCode::SUCCESS)
 }
 
-/// Somebody who makes the connection be lost again and again has each loss cost two mounts on every anchor.
+/// Refuses to mount where too many mounts lie on the anchors: each connection that was lost has left two, and somebody may make
+/// it be lost again and again.
 fn refuse_deep(directory: &Path) -> Result<(), Failure> {
     let directory = crate::mount::directory(directory)?;
     let Some(anchors) = Anchors::at(&directory) else { return Ok(()) };
@@ -173,14 +177,14 @@ fn connect(arguments: &Arguments, keeper: &FdStore) -> Result<(Connection, Optio
     let directory = crate::mount::directory(&arguments.directory)?;
     let is_supervised = matches!(keeper, FdStore::Supervisor(_));
     if arguments.takeover && has_none {
-        let connection = handover::request(&directory).map_err(|e| Failure::Other(e.to_string()))?;
+        let connection = handover::request(&directory)?;
         return Ok((connection, lock_after_takeover(&directory, is_supervised)));
     }
     let lock = if is_supervised { None } else { Some(Lock::take(&directory)?) };
     Ok((begin(arguments)?, lock))
 }
 
-/// It is served whoever may have locked it.
+/// The lock of a directory that was taken over. It is served whether or not the lock can be had.
 fn lock_after_takeover(directory: &Path, is_supervised: bool) -> Option<Lock> {
     if is_supervised {
         return None;
@@ -211,7 +215,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     forward_signals(block_signals()?, move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
     let directory = crate::mount::directory(&arguments.directory)?;
     let lock = if arguments.takeover {
-        // Its owner has what is to be taken over.
+        // Whoever serves what is to be taken over has it.
         None
     } else {
         let lock = Lock::take(&directory)?;
@@ -223,7 +227,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let child = |is_first: bool| {
         let mut command = Command::new(&program);
         command.args(["mount", "--supervised"]).arg(&directory);
-        // Not what goes without saying: an older version may be started, that has no such option.
+        // Only what is not the default: an older version, which may be started, has no such option.
         if arguments.cpu_view.get() != CpuView::default() {
             command.args(["--cpu-view", arguments.cpu_view.name()]);
         }
@@ -239,7 +243,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
         command
     };
     let code = supervisor::supervise(&directory, lock, child, &events, &sender);
-    code.map(ExitCode::from).map_err(|e| Failure::Other(e.to_string()))
+    Ok(code.map(ExitCode::from)?)
 }
 
 /// Signals that end the daemon wait until they are forwarded. To be called before any thread is made: they inherit it.

@@ -60,7 +60,7 @@ const LENGTH: usize = REQUESTS + request_buffers::LENGTH;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum ConnectionError {
-    #[error("the previous daemon's memory has another format; run `cgprocfs unmount`, then start again")]
+    #[error("the previous daemon's memory has another format")]
     OtherVersion,
     #[error("the connection was aborted")]
     Aborted,
