@@ -72,6 +72,7 @@ fn kills_below() {
     }
 }
 
+/// Kills a process below the container, and finds that in the container's count.
 fn count_a_kill_below() {
     let (daemon, container) = (Daemon::start(), Cgroup::new());
     let [first, second] = ["first", "second"].map(|name| container.bare_child(name));
@@ -191,7 +192,6 @@ impl Drop for HugetlbCgroup {
     }
 }
 
-/// While nothing runs in the container, by the container's own files, read by another program.
 /// What a program writes past the page cache is what its devices and its counters say.
 fn block_devices() {
     let disk = Disk::new();
