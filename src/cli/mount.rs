@@ -75,7 +75,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if let Some(unit) = &arguments.leave {
         return leave(arguments, &Arc::new(Service::new(source, most_files / 2)), unit);
     }
-    let keeper = match arguments {
+    let fd_store = match arguments {
         Arguments { resume: true, .. } => FdStore::ServiceManager,
         Arguments { supervised: true, .. } => FdStore::supervisor().map_err(|e| {
             Failure::Other(format!(
@@ -85,16 +85,16 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
         _ => FdStore::Nobody,
     };
     let views = arguments.views.get();
-    let namespace_reader = start_namespace_reader(&keeper, sender.clone())?;
+    let namespace_reader = start_namespace_reader(&fd_store, sender.clone())?;
     let steward = start_steward(&arguments.directory, &views)?;
-    let (connection, lock) = connect(arguments, &keeper)?;
+    let (connection, lock) = connect(arguments, &fd_store)?;
     // Threads have what they are made with: before there is any.
     crate::confinement::sandbox::keep_only(crate::confinement::sandbox::OF_SERVER)
         .map_err(daemon::DaemonError::from)?;
     let service = Arc::new(Service::new(source.looking_by(namespace_reader), most_files / 2));
     let forward = sender.clone();
     forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
-    let served = daemon::serve(&connection, &service, &views, (keeper, &steward), &events, &sender);
+    let served = daemon::serve(&connection, &service, &views, (fd_store, &steward), &events, &sender);
     if let Some(lock) = lock {
         lock.release_by(|| steward.forget_lock(&connection.directory()));
     }
@@ -104,8 +104,11 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// Starts the process that looks into namespaces. Without it containers cannot be told apart, so this process ends when that one
 /// does; whoever keeps the connection starts both again, and no read is lost.
-fn start_namespace_reader(keeper: &FdStore, events: mpsc::Sender<Event>) -> Result<NamespaceReader, Failure> {
-    let is_kept = !matches!(keeper, FdStore::Nobody);
+fn start_namespace_reader(
+    fd_store: &FdStore,
+    events: mpsc::Sender<Event>,
+) -> Result<NamespaceReader, Failure> {
+    let is_kept = !matches!(fd_store, FdStore::Nobody);
     let lost = move || {
         log::error!("the process that looks into namespaces has ended, or hangs");
         if is_kept {
@@ -140,8 +143,8 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     let _lock = Lock::take(&crate::mount::directory(&arguments.directory)?)?;
     refuse_deep(&arguments.directory)?;
     let connection = begin(arguments)?;
-    let keeper = (&FdStore::ServiceManager, &Steward::Itself);
-    let gate = daemon::start(&connection, service, &arguments.views.get(), keeper, drop)?;
+    let keeping = (&FdStore::ServiceManager, &Steward::Itself);
+    let gate = daemon::start(&connection, service, &arguments.views.get(), keeping, drop)?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
 }
@@ -162,9 +165,9 @@ fn refuse_deep(directory: &Path) -> Result<(), Failure> {
 }
 
 /// The connection that was kept, or another daemon's if that is wanted, or a new one; with the lock that goes with it, where
-/// no keeper has that.
-fn connect(arguments: &Arguments, keeper: &FdStore) -> Result<(Connection, Option<Lock>), Failure> {
-    let kept = keeper.take().map_err(|e| {
+/// the store does not have that.
+fn connect(arguments: &Arguments, fd_store: &FdStore) -> Result<(Connection, Option<Lock>), Failure> {
+    let kept = fd_store.take().map_err(|e| {
         Failure::Other(format!("cannot get the connection that was kept: {e}; start cgprocfs again"))
     })?;
     let has_none = kept.is_none();
@@ -175,7 +178,7 @@ fn connect(arguments: &Arguments, keeper: &FdStore) -> Result<(Connection, Optio
         }
     }
     let directory = crate::mount::directory(&arguments.directory)?;
-    let is_supervised = matches!(keeper, FdStore::Supervisor(_));
+    let is_supervised = matches!(fd_store, FdStore::Supervisor(_));
     if arguments.takeover && has_none {
         let connection = handover::request(&directory)?;
         return Ok((connection, lock_after_takeover(&directory, is_supervised)));

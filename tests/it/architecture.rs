@@ -117,8 +117,7 @@ fn files_form_no_circle() {
     assert_known("in a circle", &found, IN_CIRCLES, &format!("{picture:#?}"));
 }
 
-/// The table of rooms names all rooms in their order, and each uses just those which its line allows: core, or rooms of lines
-/// above it.
+/// The table of rooms names all rooms in their order, and each uses just those above it that it may.
 fn rooms_use_those_before_them() {
     let table = rooms();
     let mut above = BTreeSet::new();
@@ -224,7 +223,8 @@ struct Row {
     may_use: BTreeSet<String>,
 }
 
-/// The table below "## Rooms" in docs/architecture.md: `rooms`, what is in them, and the rooms that they may use.
+/// The table below "## Rooms" in docs/architecture.md: `rooms`, what is in them, and the rooms that they may use. Those of its
+/// first two lines all others may use.
 fn rooms() -> Vec<Row> {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let (_, section) = page.split_once("\n## Rooms\n").unwrap();
@@ -232,7 +232,13 @@ fn rooms() -> Vec<Row> {
     let rows = section.lines().filter(|line| line.starts_with("| `"));
     let names = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_string).collect();
     let rows = rows.map(|line| line.split('|').collect::<Vec<_>>());
-    rows.map(|cells| Row { rooms: names(cells[1]), may_use: names(cells[3]) }).collect()
+    let mut rows: Vec<_> =
+        rows.map(|cells| Row { rooms: names(cells[1]), may_use: names(cells[3]) }).collect();
+    let (first, others) = rows.split_at_mut(2);
+    for row in others {
+        row.may_use.extend(first.iter().flat_map(|row| row.rooms.iter().cloned()));
+    }
+    rows
 }
 
 /// The directory, or the file, of the daemon that a file belongs to; all of core is one. `None` is what puts rooms together.
