@@ -1,6 +1,8 @@
-//! A directory from which anybody can reckon what a reader was told: `root/` looks like the reader's host's `/` and has just the
-//! files that an answer reads, `reader` holds the id of the process that reads, `boundary` the path of its container's cgroup,
-//! and `expected/` what each view says. Those of `tests/fixtures` are such; `left-out` and `page-size` are in captured ones alone.
+//! A capture: a directory from which anybody can compute what a reader was told.
+//!
+//! `root/` looks like the `/` of the reader's host and has just the files that an answer reads; `reader` holds the id of the process that
+//! reads, `boundary` the path of its container's cgroup, and `expected/` what each view says. The trees in `tests/fixtures` have this form;
+//! only captured ones have `left-out` and `page-size`.
 
 use crate::error::{Error, escaped};
 use crate::kernel::{CgroupMountsError, CopyError, Source};
@@ -17,32 +19,28 @@ use std::sync::Arc;
 /// Why there is no capture, or why one tells nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
-    /// There is something that is not to be mixed with it.
-    #[error("{0} is not empty; name a directory that is, or that does not exist")]
+    /// The directory has something in it already.
+    #[error("{0} is not empty")]
     NotEmpty(String),
-    /// It can't be written.
-    #[error("cannot write {0}: {1}; name a directory where there is room and you may write")]
+    /// The capture can't be written.
+    #[error("cannot write {0}: {1}")]
     Write(String, #[source] io::Error),
     /// The reader can't be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
-    /// Nobody knows who reads.
-    #[error("{0} does not say which process reads; name one with --pid, or capture it again")]
+    /// Neither the capture nor the command line says which process reads.
+    #[error("{0} does not say which process reads")]
     NoReader(String),
-    /// It is no capture.
-    #[error(
-        "{0} has no directory `proc`, nor one `root` that has; name a directory that `cgprocfs capture` has made"
-    )]
+    /// The directory is no capture.
+    #[error("{0} has no directory `proc`, nor one `root` that has")]
     NoTree(String),
-    /// Something that is needed is not there.
-    #[error("{0} lacks {1}; add it, or capture it again")]
+    /// The capture lacks a file that an answer is made from.
+    #[error("{0} lacks {1}")]
     Lacks(String, String),
-    /// The kernel counts in pages, whose size is not in what it says.
-    #[error(
-        "{0} is of a machine with pages of {1} bytes, and this one's have {2}; look at it on one like that"
-    )]
+    /// The capture is from a machine with pages of another size, in which the kernel counts.
+    #[error("{0} is of a machine with pages of {1} bytes, and this one's have {2}")]
     OtherPages(String, usize, usize),
-    /// What is there makes no sense.
+    /// A file of the capture makes no sense.
     #[error(transparent)]
     Read(Error),
 }
@@ -90,18 +88,18 @@ pub fn capture(source: &Source, pid: u32, directory: &Path) -> Result<Vec<String
     Ok(copied.left_out)
 }
 
-/// What is served as whole directories is below.
+/// The directory below which whole directories are served.
 pub const SYSTEM: &str = "sys/devices/system/";
 
-/// One that was made before.
+/// A capture that was made before.
 pub struct Capture {
-    /// As it was named.
+    /// Its path, as it was named.
     shown: String,
     root: PathBuf,
-    /// Who reads.
+    /// The process that reads.
     pub pid: u32,
     boundary: Option<Vec<u8>>,
-    /// What is not in it, though an answer might read it: a line each.
+    /// What an answer might read and the capture lacks: a line each.
     pub left_out: Vec<String>,
 }
 
@@ -133,7 +131,7 @@ impl Capture {
         Ok(Self { shown, root, pid, boundary, left_out })
     }
 
-    /// The system that is in it.
+    /// The system that was captured.
     ///
     /// # Errors
     /// Where a file is missing that every answer needs.
@@ -155,7 +153,7 @@ impl Capture {
     /// What the reader is told in a file below `sys/devices/system` that is no view.
     ///
     /// # Errors
-    /// Likewise, and where the reader has no such file.
+    /// As [`text`](Self::text), and where the reader has no such file.
     pub fn system_text(&self, service: &Arc<Service>, path: &str) -> Result<Vec<u8>, CaptureError> {
         match service.system_text(self.pid, path) {
             Ok(text) => Ok(text.bytes.clone()),
@@ -190,7 +188,7 @@ impl Capture {
         CaptureError::Lacks(self.shown.clone(), what.into())
     }
 
-    /// Which file it is for want of which an answer fails.
+    /// Names the missing file for want of which an answer failed.
     fn explain(&self, error: Error) -> CaptureError {
         match error {
             Error::ProcessGone(pid) => self.lacks(self.missing_of(pid).unwrap_or_else(|| {
@@ -237,7 +235,7 @@ impl Capture {
         })
     }
 
-    /// What it is by which a hierarchy of the mount table is known to be there.
+    /// The missing file by which a hierarchy of the mount table would be known to be there.
     fn missing_hierarchy(&self) -> String {
         let missing = self.hierarchies_of_memory().into_iter().find_map(|(top, is_v2)| {
             let path = top.join(if is_v2 { "cgroup.controllers" } else { "cgroup.procs" });

@@ -9,18 +9,16 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The process whose view is asked for has exited.
-    #[error("process {0} is gone; name one that runs")]
+    #[error("process {0} is gone")]
     ProcessGone(u32),
     /// The reader's cgroup was removed while it was read, three times over.
-    #[error("cgroup {0} was removed while it was read; try again")]
+    #[error("cgroup {0} was removed while it was read")]
     CgroupGone(String),
     /// The reader's cgroup is not below the part of the hierarchy that is mounted here.
-    #[error("cgroup {0} is outside the mounted hierarchy; run cgprocfs in the host's cgroup namespace")]
+    #[error("cgroup {0} is outside the mounted hierarchy")]
     Outside(String),
     /// A kernel file could not be read.
-    #[error(
-        "cannot read {path}: {source}; run cgprocfs as root, or as its unit does, and with a higher limit on open files if that was reached"
-    )]
+    #[error("cannot read {path}: {source}")]
     Unreadable {
         /// The file.
         path: String,
@@ -28,7 +26,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A kernel file was read and made no sense.
-    #[error("cannot make sense of {path}: {source}; please report it with the file's content")]
+    #[error("cannot make sense of {path}: {source}")]
     Malformed {
         /// The file.
         path: String,
@@ -47,7 +45,7 @@ pub enum Error {
     )]
     UnknownTime(u32),
     /// The rest of a file that was begun before the daemon was replaced.
-    #[error("/{0} was read in part before the daemon was replaced; open it again")]
+    #[error("/{0} was read in part before the daemon was replaced")]
     TextGone(&'static str),
     /// What the kernel answers for one of its own files.
     #[error("the kernel's answer: {0}")]

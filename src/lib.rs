@@ -1,12 +1,9 @@
 //! Container-aware procfs and Kubernetes' working set, computed from the cgroup of whoever reads it, served
 //! over FUSE.
 //!
-//! What is made of what was read is in `cgprocfs_core`, which opens nothing. Of the layers here each uses only those before it:
-//! [`source`] reads the kernel; [`shared`] is memory that outlives the process; [`service`] answers a reader; [`fuse`], with a
-//! [`journal`] of what it is about, and [`session`] mount that; [`daemon`] does so for all containers, [`supervisor`] keeps its
-//! mount, [`run`] does it all for one command; [`cli`] is what a person sees. [`sandbox`] is what a process gives up, and
-//! [`namespace_reader`] and [`steward`] are processes that do what the one that serves then may not. [`capture`] has a system copied
-//! to be looked at elsewhere; [`error`] is what a reader can be told; [`sys`] has the unsafe code.
+//! What is made of what was read is in `cgprocfs_core`, which opens nothing. The rooms here, and which may use which, are in
+//! `docs/architecture.md`: [`kernel`] reads, [`service`] answers, [`fuse`] and [`mount`] show, [`lifecycle`] keeps it going, [`run`] does
+//! it all for one command, and [`cli`] is what a person sees.
 
 pub mod capture;
 pub mod cli;

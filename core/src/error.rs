@@ -1,4 +1,4 @@
-//! Why a view has no text although the kernel's files were read.
+//! Why there is no answer, though everything was read.
 
 use crate::parse::ParseError;
 
@@ -8,7 +8,7 @@ pub enum ViewError {
     /// A part of the snapshot that a view needs was not loaded: a defect of this program.
     #[error("the snapshot lacks {0}; this is a defect, please report it")]
     NotLoaded(&'static str),
-    /// A file of the kernel was loaded, and its text is malformed.
-    #[error("cannot make sense of {0}: {1}; please report it with the file's content")]
+    /// A text of the kernel's was loaded and made no sense.
+    #[error("cannot make sense of {0}: {1}")]
     Malformed(&'static str, ParseError),
 }

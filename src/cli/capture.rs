@@ -1,6 +1,6 @@
 //! `cgprocfs capture`: what a wrong number was made from, to be looked at elsewhere.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::capture::capture;
 use crate::kernel::Source;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// So long is waited for a container that keeps whoever looks at it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long to wait for a container that holds up whoever looks at it.
+const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Copy just the files that the views of a process are made from, to report a wrong number; `show --root` reads the copy
 ///
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let work = move || drop(sender.send(capture(&source, pid, &directory)));
     let started = thread::Builder::new().name("capture".into()).spawn(work);
     started.map_err(|e| Failure::Other(format!("cannot start a thread: {e}; raise the limit on tasks")))?;
-    let left_out = answer.recv_timeout(PATIENCE).map_err(|_| {
+    let left_out = answer.recv_timeout(CAPTURE_TIMEOUT).map_err(|_| {
         let message = "process {} cannot be captured: its container keeps whoever looks at it; try again, or name another process of it";
         Failure::Other(message.replace("{}", &pid.to_string()))
     })??;

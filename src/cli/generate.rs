@@ -1,6 +1,6 @@
 //! `cgprocfs generate`: manual pages and completions, for packages.
 
-use super::Failure;
+use super::failure::Failure;
 use clap::{Command, ValueEnum};
 use clap_complete::Shell;
 use std::fs;

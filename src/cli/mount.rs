@@ -1,6 +1,9 @@
 //! `cgprocfs mount`: the daemon.
 
-use super::{Failure, systemd};
+use super::cpu_view::CpuViewArgument;
+use super::failure::Failure;
+use super::systemd;
+use super::views::ViewsArgument;
 use crate::confinement::namespace_reader::NamespaceReader;
 use crate::kernel::{CgroupMounts, CpuView, Source};
 use crate::lifecycle::daemon::{self, Event};
@@ -33,16 +36,16 @@ pub(super) struct Arguments {
     #[arg(long)]
     takeover: bool,
     /// Keep the mount in the descriptor store of the systemd unit, and resume it from there
-    #[arg(long, group = "way", help_heading = super::OF_UNIT)]
+    #[arg(long, group = "way", help_heading = systemd::HELP_HEADING)]
     resume: bool,
     /// Mount, leave the mount to the descriptor store of this systemd unit unless it has one already, and
     /// exit: who then serves it needs no right to mount
-    #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover", help_heading = super::OF_UNIT)]
+    #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover", help_heading = systemd::HELP_HEADING)]
     leave: Option<String>,
     #[command(flatten)]
-    cpu_view: super::CpuViewArgument,
+    cpu_view: CpuViewArgument,
     #[command(flatten)]
-    views: super::views::ViewsArgument,
+    views: ViewsArgument,
     /// Let containers write pressure triggers to the files of proc/pressure, and poll them. The mount is then writable,
     /// and fstat(2) after a read of any view costs a request more
     #[arg(long)]
@@ -72,7 +75,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if let Some(unit) = &arguments.leave {
         return leave(arguments, &Arc::new(Service::new(source, most_files / 2)), unit);
     }
-    let keeper = match arguments {
+    let fd_store = match arguments {
         Arguments { resume: true, .. } => FdStore::ServiceManager,
         Arguments { supervised: true, .. } => FdStore::supervisor().map_err(|e| {
             Failure::Other(format!(
@@ -82,16 +85,16 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
         _ => FdStore::Nobody,
     };
     let views = arguments.views.get();
-    let namespace_reader = start_namespace_reader(&keeper, sender.clone())?;
+    let namespace_reader = start_namespace_reader(&fd_store, sender.clone())?;
     let steward = start_steward(&arguments.directory, &views)?;
-    let (connection, lock) = connect(arguments, &keeper)?;
+    let (connection, lock) = connect(arguments, &fd_store)?;
     // Threads have what they are made with: before there is any.
     crate::confinement::sandbox::keep_only(crate::confinement::sandbox::SERVER_CAPABILITIES)
         .map_err(daemon::DaemonError::from)?;
     let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files / 2));
     let forward = sender.clone();
     forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
-    let served = daemon::serve(&connection, &service, &views, (keeper, &steward), &events, &sender);
+    let served = daemon::serve(&connection, &service, &views, (fd_store, &steward), &events, &sender);
     if let Some(lock) = lock {
         lock.release_by(|| steward.remove_lock(&connection.directory()));
     }
@@ -99,10 +102,13 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The process that looks into namespaces. Without it nobody's container can be told any more, and whoever keeps the
-/// connection starts both anew, with no read lost.
-fn start_namespace_reader(keeper: &FdStore, events: mpsc::Sender<Event>) -> Result<NamespaceReader, Failure> {
-    let is_kept = !matches!(keeper, FdStore::Nobody);
+/// Starts the process that looks into namespaces. Without it containers cannot be told apart, so this process ends when that one
+/// does; whoever keeps the connection starts both again, and no read is lost.
+fn start_namespace_reader(
+    fd_store: &FdStore,
+    events: mpsc::Sender<Event>,
+) -> Result<NamespaceReader, Failure> {
+    let is_kept = !matches!(fd_store, FdStore::Nobody);
     let lost = move || {
         log::error!("the process that looks into namespaces has ended, or hangs");
         if is_kept {
@@ -118,7 +124,7 @@ fn start_namespace_reader(keeper: &FdStore, events: mpsc::Sender<Event>) -> Resu
     })
 }
 
-/// The process that mounts, if that can be done at all.
+/// Starts the process that mounts, where this one may mount at all.
 fn start_steward(directory: &Path, views: &[ViewId]) -> Result<Steward, Failure> {
     if !rustix::process::geteuid().is_root() {
         return Ok(Steward::Nobody);
@@ -128,7 +134,7 @@ fn start_steward(directory: &Path, views: &[ViewId]) -> Result<Steward, Failure>
     })
 }
 
-/// What a unit does before it starts the server. Only that is given what is in the unit's store.
+/// Mounts and leaves the connection to the unit's descriptor store, before the unit starts the server.
 fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<ExitCode, Failure> {
     if systemd::keeps_connection(unit) {
         return Ok(ExitCode::SUCCESS);
@@ -137,13 +143,14 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     let _lock = Lock::take(&crate::mount::directory(&arguments.directory)?)?;
     refuse_deep(&arguments.directory)?;
     let connection = begin(arguments)?;
-    let keeper = (&FdStore::ServiceManager, &Steward::Itself);
-    let gate = daemon::start(&connection, service, &arguments.views.get(), keeper, drop)?;
+    let keeping = (&FdStore::ServiceManager, &Steward::Itself);
+    let gate = daemon::start(&connection, service, &arguments.views.get(), keeping, drop)?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Somebody who makes the connection be lost again and again has each loss cost two mounts on every anchor.
+/// Refuses to mount where too many mounts lie on the anchors: each connection that was lost has left two, and somebody may make
+/// it be lost again and again.
 fn refuse_deep(directory: &Path) -> Result<(), Failure> {
     let directory = crate::mount::directory(directory)?;
     let Some(anchors) = Anchors::at(&directory) else { return Ok(()) };
@@ -158,9 +165,9 @@ fn refuse_deep(directory: &Path) -> Result<(), Failure> {
 }
 
 /// The connection that was kept, or another daemon's if that is wanted, or a new one; with the lock that goes with it, where
-/// no keeper has that.
-fn connect(arguments: &Arguments, keeper: &FdStore) -> Result<(Connection, Option<Lock>), Failure> {
-    let kept = keeper.restore().map_err(|e| {
+/// the store does not have that.
+fn connect(arguments: &Arguments, fd_store: &FdStore) -> Result<(Connection, Option<Lock>), Failure> {
+    let kept = fd_store.restore().map_err(|e| {
         Failure::Other(format!("cannot get the connection that was kept: {e}; start cgprocfs again"))
     })?;
     let has_none = kept.is_none();
@@ -171,16 +178,16 @@ fn connect(arguments: &Arguments, keeper: &FdStore) -> Result<(Connection, Optio
         }
     }
     let directory = crate::mount::directory(&arguments.directory)?;
-    let is_supervised = matches!(keeper, FdStore::Supervisor(_));
+    let is_supervised = matches!(fd_store, FdStore::Supervisor(_));
     if arguments.takeover && has_none {
-        let connection = handover::request(&directory).map_err(|e| Failure::Other(e.to_string()))?;
+        let connection = handover::request(&directory)?;
         return Ok((connection, lock_after_takeover(&directory, is_supervised)));
     }
     let lock = if is_supervised { None } else { Some(Lock::take(&directory)?) };
     Ok((begin(arguments)?, lock))
 }
 
-/// It is served whoever may have locked it.
+/// The lock of a directory that was taken over. It is served whether or not the lock can be had.
 fn lock_after_takeover(directory: &Path, is_supervised: bool) -> Option<Lock> {
     if is_supervised {
         return None;
@@ -211,7 +218,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     forward_signals(block_signals()?, move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
     let directory = crate::mount::directory(&arguments.directory)?;
     let lock = if arguments.takeover {
-        // Its owner has what is to be taken over.
+        // Whoever serves what is to be taken over has it.
         None
     } else {
         let lock = Lock::take(&directory)?;
@@ -223,7 +230,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let child = |is_first: bool| {
         let mut command = Command::new(&program);
         command.args(["mount", "--supervised"]).arg(&directory);
-        // Not what goes without saying: an older version may be started, that has no such option.
+        // Only what is not the default: an older version, which may be started, has no such option.
         if arguments.cpu_view.get() != CpuView::default() {
             command.args(["--cpu-view", arguments.cpu_view.name()]);
         }
@@ -239,7 +246,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
         command
     };
     let code = supervisor::supervise(&directory, lock, child, &events, &sender);
-    code.map(ExitCode::from).map_err(|e| Failure::Other(e.to_string()))
+    Ok(code.map(ExitCode::from)?)
 }
 
 /// Signals that end the daemon wait until they are forwarded. To be called before any thread is made: they inherit it.

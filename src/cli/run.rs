@@ -1,6 +1,8 @@
 //! `cgprocfs run`: one command that sees its own memory.
 
-use super::Failure;
+use super::cpu_view::CpuViewArgument;
+use super::failure::Failure;
+use super::views::ViewsArgument;
 use crate::run::{MilliCpus, Options, run as run_program};
 use cgprocfs_core::units::Bytes;
 use std::ffi::OsString;
@@ -17,9 +19,9 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NUMBER", value_parser = processors)]
     cpus: Option<MilliCpus>,
     #[command(flatten)]
-    cpu_view: super::CpuViewArgument,
+    cpu_view: CpuViewArgument,
     #[command(flatten)]
-    views: super::views::ViewsArgument,
+    views: ViewsArgument,
     /// Print the numbers this often while it runs, such as 400ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     refresh: Option<Duration>,
@@ -55,7 +57,7 @@ fn interval(text: &str) -> Result<Duration, String> {
 
 /// Thousandths of a processor. The kernel takes no quota below 1 ms of its period of 100.
 fn processors(text: &str) -> Result<MilliCpus, String> {
-    const MOST: u64 = 1 << 20;
+    const MAX: u64 = 1 << 20;
     let error = || "write 0.01 to 1048.576, with at most three decimals, such as 1.5".to_string();
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let is_number = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
@@ -65,7 +67,7 @@ fn processors(text: &str) -> Result<MilliCpus, String> {
     let whole: u64 = whole.parse().map_err(|_| error())?;
     let part: u64 = format!("{part:0<3}").parse().map_err(|_| error())?;
     let milli = whole.checked_mul(1000).and_then(|whole| whole.checked_add(part)).ok_or_else(error)?;
-    if (10..=MOST).contains(&milli) { Ok(MilliCpus(milli)) } else { Err(error()) }
+    if (10..=MAX).contains(&milli) { Ok(MilliCpus(milli)) } else { Err(error()) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! `cgprocfs show`: a view as some process reads it, without any mount.
 
-use super::{Failure, views};
+use super::cpu_view::CpuViewArgument;
+use super::failure::Failure;
+use super::{hint, views};
 use crate::capture::{Capture, CaptureError, SYSTEM};
 use crate::kernel::Source;
 use crate::service::Service;
@@ -22,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     #[command(flatten)]
-    cpu_view: super::CpuViewArgument,
+    cpu_view: CpuViewArgument,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
@@ -87,7 +89,7 @@ fn print_all(text: impl Fn(ViewId) -> Result<Vec<u8>, CaptureError>) -> Result<E
         return Err(error.into());
     }
     for (path, error) in failed {
-        eprintln!("cgprocfs: no {path}: {error}");
+        eprintln!("cgprocfs: no {path}: {}", hint::line(&error));
     }
     print(&all)
 }
@@ -99,7 +101,7 @@ fn print(text: &[u8]) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The process that was named.
+/// The process that was named, which cannot be 0.
 pub(super) fn process(pid: Option<u32>) -> Result<Option<u32>, Failure> {
     match pid {
         Some(0) => Err(Failure::Other("there is no process 0; name one that runs".into())),
@@ -107,7 +109,7 @@ pub(super) fn process(pid: Option<u32>) -> Result<Option<u32>, Failure> {
     }
 }
 
-/// Numbers that are made from what is not there may be wrong.
+/// Says what is not in a capture: numbers that are made from it may be wrong.
 pub(super) fn say_left_out(left_out: &[String]) {
     for line in left_out {
         eprintln!("cgprocfs: not in the capture: {line}");

@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+/// Where `--help` lists what only a systemd unit has a use for.
+pub(super) const HELP_HEADING: &str = "Used by the systemd unit";
+
 /// Whether the unit's descriptor store holds a connection: the device and its memory. systemd drops the device as soon
 /// as that is aborted.
 ///

@@ -1,14 +1,15 @@
 //! `cgprocfs unmount`: containers get the kernel's own files.
 
-use super::{Failure, systemd};
+use super::failure::Failure;
+use super::systemd;
 use crate::mount::Anchors;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-/// How long a daemon that still serves is given to answer who asked before.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long a daemon that still serves may take to answer requests that were made before.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Give containers the kernel's own files and unmount, even if no daemon runs
 #[derive(clap::Args)]
@@ -21,7 +22,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     anchors: bool,
     /// Only if the connection is lost, or systemd stops this unit and does not start it again
-    #[arg(long, value_name = "UNIT", help_heading = super::OF_UNIT, conflicts_with = "anchors")]
+    #[arg(long, value_name = "UNIT", help_heading = systemd::HELP_HEADING, conflicts_with = "anchors")]
     unless_restarted: Option<String>,
 }
 
@@ -49,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let views = anchors.views();
     anchors.fall_back().map_err(failed)?;
     if anchors.is_mounted() {
-        thread::sleep(PATIENCE);
+        thread::sleep(ANSWER_TIMEOUT);
         if !arguments.anchors && !anchors.are_bound() {
             anchors.unmount_views(&views).map_err(failed)?;
         }

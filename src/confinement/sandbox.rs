@@ -25,11 +25,11 @@ pub const SERVER_CAPABILITIES: CapabilitySet = CapabilitySet::SYS_PTRACE;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum SandboxError {
-    #[error("cannot give up capabilities: {0}; let this process call capset(2) and prctl(2)")]
+    #[error("cannot give up capabilities: {0}")]
     Capabilities(#[from] io::Error),
-    #[error("cannot compile the list of system calls: {0}; please report it")]
+    #[error("cannot compile the list of system calls: {0}")]
     Compile(#[from] seccompiler::BackendError),
-    #[error("cannot restrict system calls: {0}; let this process call seccomp(2)")]
+    #[error("cannot restrict system calls: {0}")]
     Filter(#[from] seccompiler::Error),
 }
 

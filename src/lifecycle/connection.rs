@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
     /// What a predecessor has handed over is not understood.
-    #[error("the previous daemon's memory has another format; run `cgprocfs unmount`, then start again")]
+    #[error("the previous daemon's memory has another format")]
     OtherVersion,
     /// The kernel has given the connection up.
     #[error("the connection was aborted")]

@@ -24,19 +24,15 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum HandoverError {
-    #[error("no daemon answers at {0}: {1}; start one without --takeover")]
+    #[error("no daemon answers at {0}: {1}")]
     Unreachable(PathBuf, io::Error),
-    #[error("the daemon at {0} does not hand over: {1}; its log may say why")]
+    #[error("the daemon at {0} does not hand over: {1}")]
     Refused(PathBuf, io::Error),
-    #[error(
-        "others than root may write to {0}, and may listen in the daemon's place; take over where only root may"
-    )]
+    #[error("others than root may write to {0}, and may listen in the daemon's place")]
     OpenToOthers(PathBuf),
-    #[error("not root, but user {1} listens at {0}; see who that is, and remove it")]
+    #[error("not root, but user {1} listens at {0}")]
     NotRoot(PathBuf, u32),
-    #[error(
-        "what is handed over at {0} is not what is mounted on {1}; run `cgprocfs unmount`, then start again"
-    )]
+    #[error("what is handed over at {0} is not what is mounted on {1}")]
     OtherMount(PathBuf, PathBuf),
     #[error("cannot resume the connection: {0}")]
     Connection(#[from] ConnectionError),

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub const COMMAND: &str = "clean-up-after-stdin";
 
 /// How long killed processes may take to go.
-const PATIENCE: Duration = Duration::from_secs(10);
+const KILL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A janitor that waits.
 pub(super) struct Janitor {
@@ -33,7 +33,7 @@ impl Janitor {
             .args(cgroups)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
-            // What a terminal's keys end is not the janitor.
+            // Keys that end the programs of a terminal do not end the janitor.
             .process_group(0)
             .spawn()
             .map_err(|e| RunError::System("cannot start the janitor", e))?;
@@ -58,7 +58,7 @@ impl Drop for Janitor {
 pub fn clean_up_after_stdin(cgroups: &[PathBuf]) -> io::Result<()> {
     let mut byte = [0];
     while matches!(io::stdin().read(&mut byte), Ok(1..)) {}
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + KILL_TIMEOUT;
     loop {
         match cgroups.iter().try_for_each(|cgroup| remove(cgroup)) {
             Ok(()) => return Ok(()),
@@ -68,10 +68,10 @@ pub fn clean_up_after_stdin(cgroups: &[PathBuf]) -> io::Result<()> {
     }
 }
 
-/// Kills the processes in a cgroup and all below it, then removes it, if the killed are gone already.
+/// Kills the processes in a cgroup and in all below it, then removes it if they are gone already.
 ///
 /// # Errors
-/// Most of all EBUSY, while processes are about to end.
+/// The kernel's: EBUSY while processes are still ending, among others.
 pub fn remove(cgroup: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(cgroup) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -24,13 +24,13 @@ pub(super) struct Measurement {
 }
 
 /// The shortest time between two samples.
-const SHORTEST: Duration = Duration::from_millis(1);
+const MIN_INTERVAL: Duration = Duration::from_millis(1);
 /// The longest time between two samples.
-const LONGEST: Duration = Duration::from_millis(100);
+const MAX_INTERVAL: Duration = Duration::from_millis(100);
 
 impl Measurement {
     /// Starts to sample, densely at first: the last sample is then no older at the program's end than half
-    /// its life, or [`LONGEST`]. What a program has when it ends can't be asked for afterwards.
+    /// its life, or [`MAX_INTERVAL`]. What a program has when it ends can't be asked for afterwards.
     pub(super) fn start(
         service: Arc<Service>,
         cgroup: RunCgroup,
@@ -43,7 +43,7 @@ impl Measurement {
         let sampler = move || {
             let mut last = None;
             let mut peak = Bytes::ZERO;
-            let mut pause = SHORTEST;
+            let mut pause = MIN_INTERVAL;
             let mut printed = started;
             loop {
                 match sample(&service, &cgroup, started) {
@@ -63,9 +63,9 @@ impl Measurement {
                     report::print_sample(sample, json);
                 }
                 let until_print = refresh.map(|refresh| refresh.saturating_sub(printed.elapsed()));
-                let wait = until_print.map_or(pause, |until| until.min(pause)).max(SHORTEST);
+                let wait = until_print.map_or(pause, |until| until.min(pause)).max(MIN_INTERVAL);
                 match stopped.recv_timeout(wait) {
-                    Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(LONGEST),
+                    Err(RecvTimeoutError::Timeout) => pause = (pause * 2).min(MAX_INTERVAL),
                     Ok(()) | Err(RecvTimeoutError::Disconnected) => return (cgroup, last, peak),
                 }
             }

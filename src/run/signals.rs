@@ -18,7 +18,7 @@ const FORWARDED: [Signal; 8] = [
     Signal::SIGWINCH,
 ];
 
-/// Keeps the signals from acting on this process. To be called before there are threads.
+/// Keeps the signals from acting on this process. To be called before there are other threads.
 pub(super) fn block() -> Result<SignalFd, RunError> {
     let signals = SigSet::from_iter(FORWARDED);
     let failed = |e: nix::Error| RunError::System("cannot block signals", e.into());
@@ -26,7 +26,7 @@ pub(super) fn block() -> Result<SignalFd, RunError> {
     SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(failed)
 }
 
-/// Passes them on to the program from now on, those that came before too.
+/// Passes signals on to the program from now on, with those that came before.
 pub(super) fn forward(signals: SignalFd, program: u32) -> Result<(), RunError> {
     let invalid = || RunError::System("the program's id", io::Error::from_raw_os_error(libc::ERANGE));
     let program = i32::try_from(program).ok().and_then(Pid::from_raw).ok_or_else(invalid)?;
@@ -35,8 +35,8 @@ pub(super) fn forward(signals: SignalFd, program: u32) -> Result<(), RunError> {
         .map_err(|e| RunError::System("cannot watch the program", e.into()))?;
     let pass_on = move || {
         while let Ok(Some(info)) = signals.read_signal() {
-            // What a terminal's keys send, the kernel has sent to the program too; that a terminal hung up
-            // it tells the leader of the session alone.
+            // The kernel has sent the program what a terminal's keys send; that the terminal hung up it tells
+            // the leader of the session alone.
             let for_us_only = info.ssi_code <= 0 || info.ssi_signo == Signal::SIGHUP as u32;
             let signal = i32::try_from(info.ssi_signo).ok().and_then(rustix::process::Signal::from_named_raw);
             if let (true, Some(signal)) = (for_us_only, signal) {

@@ -1,5 +1,4 @@
-//! A time namespace whose boot is now: what the program is told of its uptime, and what the kernel tells of when its processes
-//! started, then count from the same moment.
+//! A time namespace whose boot is now, so that the program's uptime and the start times of its processes count from the same moment.
 
 use super::error::RunError;
 use cgprocfs_core::parse::time_offsets;
@@ -12,17 +11,17 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// Makes one, to be entered by the program, in which all other clocks are ours. `None` where that can't be had, which is said:
-/// the program then has ours.
+/// Makes the namespace that the program enters; all other clocks there are ours. `None` where there can be none: that is logged,
+/// and the program stays in ours.
 pub(super) fn booted_now() -> Result<Option<OwnedFd>, RunError> {
     let made = thread::scope(|scope| {
-        // It is made for the children of this thread alone.
+        // The kernel makes it for the children of one thread.
         let thread = thread::Builder::new().name("time".into()).spawn_scoped(scope, make)?;
         thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread for it failed")))
     });
     match made {
         Ok(namespace) => Ok(Some(namespace)),
-        // No limit of its own, but one on all files or threads, which others will run into as well.
+        // Limits on all files or threads: what comes after would run into them as well.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::EAGAIN)) => {
             Err(RunError::System("cannot make a time namespace", error))
         }

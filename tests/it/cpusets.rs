@@ -107,6 +107,7 @@ fn numbers(list: &str) -> Vec<u32> {
     list.split(',').flat_map(range).collect()
 }
 
+/// Processors that a container gives to a partition below it are still its own.
 fn some_are_given_away() {
     let mut container = Container::new("1-3", &["rest", "given"]);
     container.check(3);

@@ -129,6 +129,7 @@ fn parsed(arguments: &[String]) -> Result<(), String> {
     output.status.success().then_some(()).ok_or_else(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
+/// Every command that a page shows is one that the program understands.
 fn commands_are_understood() {
     let text = text();
     let commands: Vec<_> = code(&text).into_iter().filter_map(arguments).collect();
@@ -208,6 +209,7 @@ fn shape(text: &str) -> Vec<Vec<String>> {
     text.lines().map(|line| line.split_whitespace().map(word).collect()).collect()
 }
 
+/// `show` prints without a daemon, as the pages say.
 fn show_needs_no_daemon() {
     let own = std::process::id().to_string();
     for words in [&["show"][..], &["show", "meminfo", "--pid", &own], &["show", "proc/uptime"]] {

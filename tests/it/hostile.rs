@@ -32,6 +32,7 @@ fn total(mib: u64) -> String {
     format!("MemTotal:       {:8} kB", mib * MIB)
 }
 
+/// Whatever system calls a container makes on a view, and however odd, none does harm or is logged.
 fn calls() {
     let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(128));
     let before = daemon.log();
@@ -69,6 +70,7 @@ fn interrupted(cgroup: &Cgroup, view: &str) -> Child {
 /// What a storm leaves behind: only parts of pages, which the allocator can't give back to the kernel.
 const LEFT: u64 = 4 * MIB;
 
+/// After a storm of open files, cgroups and readers the daemon has no more memory and files than before.
 fn storm() {
     let (daemon, other) = (Daemon::start(), Cgroup::new().limit(64));
     // What any use of the daemon takes is no harm yet.

@@ -7,6 +7,7 @@
 #[macro_use]
 mod common;
 
+mod architecture;
 mod cli;
 mod confinement;
 mod consumers;
@@ -49,8 +50,9 @@ impl Module {
 }
 
 /// The quick ones first.
-static MODULES: [Module; 23] = [
+static MODULES: [Module; 24] = [
     Module::new(golden::tests),
+    Module::new(architecture::tests),
     Module::new(documentation::tests),
     Module::new(cli::tests),
     Module::new(mount::tests),

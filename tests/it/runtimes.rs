@@ -1,13 +1,15 @@
 //! Our working set against what container runtimes compute, to the byte: containerd's metrics and docker's.
 
+mod containerd;
+mod docker;
+
 use crate::common::daemon::Daemon;
 use crate::common::helper::Running;
-use crate::common::{Need, Stopped, cgprocfs, helper, output, test};
+use crate::common::{Stopped, cgprocfs, helper, output};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs::{self, File};
-use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,45 +17,17 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// The Debian client: another one of that name may be first in the path.
-const DOCKER: &str = "/usr/bin/docker";
-
-// The reader that joins a container joins it for the memory controller alone, which only v1 allows.
-const CONTAINERD: &[Need] = &[
-    Need::Root,
-    Need::Fuse,
-    Need::CgroupV1,
-    Need::Program("busybox"),
-    Need::Program("runc"),
-    Need::Program("containerd"),
-    Need::Program("ctr"),
-];
-const DOCKERD: &[Need] = &[
-    Need::Root,
-    Need::Fuse,
-    Need::CgroupV1,
-    Need::Program("busybox"),
-    Need::Program("runc"),
-    Need::Program("containerd"),
-    Need::Program("dockerd"),
-    Need::Program(DOCKER),
-];
-
 pub fn tests() -> Vec<Trial> {
-    tests! {
-        test(CONTAINERD) => [
-            containerd_metrics_give_the_same_working_set = containerd_metrics,
-        ],
-        test(DOCKERD) => [
-            docker_stats_give_the_same_working_set = docker_stats,
-        ],
-    }
+    [containerd::tests(), docker::tests()].into_iter().flatten().collect()
 }
 
 const MIB: u64 = 1 << 20;
+
 /// What the container's workload has, of each kind.
 const ANON: u64 = 20 * MIB;
+
 const CACHE: u64 = 24 * MIB;
+
 const LIMIT: u64 = 128 * MIB;
 
 /// The workload: anonymous memory in a variable of the shell, and a file written, a third of it then read
@@ -257,99 +231,4 @@ impl Container {
 
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("no number: {value}"))
-}
-
-fn containerd_metrics() {
-    let daemon = Daemon::start();
-    let mut runtime = Runtime::start("/run/containerd/containerd.sock", |dir| {
-        let config = dir.join("config.toml");
-        fs::write(&config, "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n").unwrap();
-        let [config, root] = [config, dir.join("root")].map(|path| path.to_str().unwrap().to_string());
-        ["containerd", "--config", &config, "--root", &root, "--state", "/run/containerd"]
-            .map(String::from)
-            .into()
-    });
-    let rootfs = runtime.rootfs();
-    let cgroup = format!("/{}/one", runtime.cgroup);
-    output(
-        runtime
-            .client("ctr")
-            .args(["run", "--detach", "--null-io", "--cgroup", &cgroup, "--memory-limit", &LIMIT.to_string()])
-            .arg("--rootfs")
-            .arg(rootfs)
-            .args(["one", "/bin/busybox", "sh", "-c", WORK]),
-    );
-    let container = runtime.container("one");
-    container.compare(&daemon, "containerd", || {
-        let text = output(runtime.client("ctr").args(["task", "metrics", "--format", "json", "one"]));
-        let metrics: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"));
-        let memory = &metrics["memory"];
-        (number(&memory["usage"]["usage"]), number(&memory["total_inactive_file"]))
-    });
-}
-
-fn docker_stats() {
-    let daemon = Daemon::start();
-    let mut runtime = Runtime::start("/run/docker.sock", |dir| {
-        let root = dir.join("root");
-        let config = dir.join("daemon.json");
-        fs::write(&config, "{}").unwrap();
-        let [root, config] = [root, config].map(|path| path.to_str().unwrap().to_string());
-        #[rustfmt::skip]
-        let words = [
-            "dockerd", "--config-file", &config, "--data-root", &root, "--exec-root", "/run/docker",
-            "--pidfile", "/run/docker.pid", "--host", "unix:///run/docker.sock", "--storage-driver", "vfs",
-            "--exec-opt", "native.cgroupdriver=cgroupfs", "--iptables=false", "--ip6tables=false",
-            "--bridge=none",
-        ];
-        words.map(String::from).into()
-    });
-    let archive = runtime.dir.path().join("rootfs.tar");
-    output(Command::new("tar").arg("-C").arg(runtime.rootfs()).arg("-cf").arg(&archive).arg("."));
-    docker(&runtime, &["import", archive.to_str().unwrap(), "cgprocfs/test:1"]);
-    let parent = format!("/{}", runtime.cgroup);
-    #[rustfmt::skip]
-    let id = docker(&runtime, &[
-        "run", "--detach", "--network=none", "--ulimit", "nofile=1024:4096", "--cgroup-parent", &parent,
-        "--memory", &LIMIT.to_string(), "cgprocfs/test:1", "/bin/busybox", "sh", "-c", WORK,
-    ]);
-    let id = id.trim().to_string();
-    let container = runtime.container(&id);
-    let socket = runtime.inside("/run/docker.sock");
-    let mut reader = container.compare(&daemon, "docker", || {
-        let stats = get(&socket, &format!("/containers/{id}/stats?stream=false&one-shot=1"));
-        let memory = &stats["memory_stats"];
-        (number(&memory["usage"]), number(&memory["stats"]["total_inactive_file"]))
-    });
-    // What was charged in advance may be given back here too.
-    let equal = (0..3).any(|_| {
-        let printed = docker(&runtime, &["stats", "--no-stream", "--format", "{{.MemUsage}}", &id]);
-        let mib = printed.split_once("MiB / 128MiB").unwrap_or_else(|| panic!("no MiB: {printed}")).0;
-        let working_set: f64 = reader.ask().parse().unwrap();
-        // Four digits, of which two are before the point; zeros at the end are left out.
-        let ours = format!("{:.2}", working_set / MIB as f64);
-        println!("docker prints {mib}, ours is {ours}");
-        mib == ours.trim_end_matches('0').trim_end_matches('.')
-    });
-    assert!(equal, "the client never printed our number");
-}
-
-/// Standard output of docker's client. Whatever the environment says, it asks our daemon.
-fn docker(runtime: &Runtime, words: &[&str]) -> String {
-    let mut command = runtime.client(DOCKER);
-    command.args(["--host", "unix:///run/docker.sock"]).args(words);
-    output(command.env("DOCKER_CONFIG", runtime.dir.path()).env_remove("DOCKER_CONTEXT"))
-}
-
-/// What docker's API says.
-fn get(socket: &Path, path: &str) -> Value {
-    let mut stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    // In this version of HTTP the answer ends where the connection does.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
-    assert!(head.lines().next().unwrap().contains(" 200 "), "{head}: {body}");
-    serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {body}"))
 }

@@ -46,6 +46,7 @@ fn find(directory: &Path, options: &[&str]) -> BTreeSet<String> {
     said.lines().map(str::to_string).collect()
 }
 
+/// A reader in no container finds in the directories what the kernel has there.
 fn the_host_has_all() {
     let daemon = Daemon::start();
     // What runtimes mask nobody has here.
@@ -86,6 +87,7 @@ fn modes_are_the_kernel_s() {
     }
 }
 
+/// A container's processors are one package of so many cores, in every file that says so.
 fn one_topology() {
     let script = "
         cd /sys/devices/system/cpu

@@ -10,6 +10,6 @@ pub enum CopyError {
     #[error(transparent)]
     Read(#[from] Error),
     /// The copy can't be written.
-    #[error("cannot write {0}: {1}; name a directory where there is room and you may write")]
+    #[error("cannot write {0}: {1}")]
     Write(String, io::Error),
 }

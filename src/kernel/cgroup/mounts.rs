@@ -42,9 +42,7 @@ pub struct CgroupMounts {
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupMountsError {
     /// Neither cgroup version offers the memory controller here.
-    #[error(
-        "no cgroup hierarchy here has the memory controller; mount one, or boot without cgroup_disable=memory"
-    )]
+    #[error("no cgroup hierarchy here has the memory controller")]
     NoMemoryController,
     /// The mount table or a hierarchy can't be read.
     #[error(transparent)]

@@ -21,13 +21,13 @@ pub enum Event {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum DaemonError {
-    #[error("cannot serve {0}: {1}; see `dmesg`, then start cgprocfs again")]
+    #[error("cannot serve {0}: {1}")]
     Serve(PathBuf, io::Error),
-    #[error("the connection to the kernel failed: {0}; see `dmesg`, then start cgprocfs again")]
+    #[error("the connection to the kernel failed: {0}")]
     Connection(io::Error),
-    #[error("cannot unmount {0}: {1}; run `cgprocfs unmount {0}`")]
+    #[error("cannot unmount {0}: {1}")]
     Unmount(PathBuf, io::Error),
-    #[error("cannot leave the connection to {0}: {1}; start cgprocfs again")]
+    #[error("cannot leave the connection to {0}: {1}")]
     Keep(&'static str, io::Error),
     #[error(transparent)]
     Sandbox(#[from] SandboxError),

@@ -16,6 +16,6 @@ pub enum Event {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
 pub enum SupervisorError {
-    #[error("cannot start {0}: {1}; check that the program is still there")]
+    #[error("cannot start {0}: {1}")]
     Start(String, io::Error),
 }

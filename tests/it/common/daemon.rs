@@ -279,34 +279,8 @@ pub fn server(daemon: &Daemon, before: &[u32]) -> u32 {
     found.unwrap()
 }
 
-/// A daemon that a test starts in its own way; whatever happens, it is ended, and what it mounted is unmounted.
-pub struct Foreground {
-    pub process: Child,
-    directory: PathBuf,
-}
-
-impl Foreground {
-    pub fn start(command: &mut Command, directory: &std::path::Path) -> Self {
-        Self { process: command.spawn().unwrap(), directory: directory.canonicalize().unwrap() }
-    }
-
-    /// Asks it to end, and waits for that.
-    pub fn stop(&mut self) -> ExitStatus {
-        kill_process(Pid::from_raw(self.process.id().try_into().unwrap()).unwrap(), Signal::TERM).unwrap();
-        super::wait_for(&mut self.process)
-    }
-}
-
-impl Drop for Foreground {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        unmount(&self.directory);
-    }
-}
-
 /// Forced, for that gives up the connection: nobody waits for an answer any more.
-fn unmount(directory: &std::path::Path) {
+pub(super) fn unmount(directory: &std::path::Path) {
     let flags = MntFlags::MNT_FORCE | MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
     while umount2(&directory.join("live"), flags).is_ok() {}
     while umount2(directory, flags).is_ok() {}

@@ -1,0 +1,34 @@
+//! Why a command failed, and the exit code for that.
+
+/// What ends a command early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    CgroupMounts(#[from] crate::kernel::CgroupMountsError),
+    #[error(transparent)]
+    Mount(#[from] crate::mount::MountError),
+    #[error(transparent)]
+    Daemon(#[from] crate::lifecycle::daemon::DaemonError),
+    #[error(transparent)]
+    Handover(#[from] crate::lifecycle::handover::HandoverError),
+    #[error(transparent)]
+    Supervisor(#[from] crate::lifecycle::supervisor::SupervisorError),
+    #[error(transparent)]
+    Serve(#[from] crate::error::Error),
+    #[error(transparent)]
+    Capture(#[from] crate::capture::CaptureError),
+    #[error(transparent)]
+    Run(#[from] crate::run::RunError),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// What the program exits with.
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Run(error) => error.exit_code(),
+            _ => 1,
+        }
+    }
+}

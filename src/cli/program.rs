@@ -1,0 +1,88 @@
+//! The command line as a whole: parses it, runs a subcommand, and says how that went.
+
+use super::failure::Failure;
+use super::{capture, generate, hint, logging, mount, run, show, unmount, usage, views};
+use clap::{CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Shows containers their own /proc files, and Kubernetes' working set, computed from the cgroup of whoever
+/// reads them.
+#[derive(Parser)]
+#[command(name = "cgprocfs", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Mount(mount::Arguments),
+    Unmount(unmount::Arguments),
+    Show(show::Arguments),
+    Capture(capture::Arguments),
+    Run(run::Arguments),
+    #[command(hide = true)]
+    Generate(generate::Arguments),
+    /// What `run` leaves behind to clean up after it
+    #[command(name = crate::run::JANITOR, hide = true)]
+    CleanUp {
+        /// The cgroups to remove
+        cgroups: Vec<PathBuf>,
+    },
+    /// What looks into namespaces for `mount`
+    #[command(name = crate::confinement::namespace_reader::COMMAND, hide = true)]
+    ReadNamespaces,
+    /// What mounts for `mount`
+    #[command(name = crate::lifecycle::steward::COMMAND, hide = true)]
+    KeepMounts {
+        /// Of the anchors
+        directory: PathBuf,
+        /// The views to lay there
+        #[arg(value_parser = views::named)]
+        views: Vec<cgprocfs_core::view::ViewId>,
+    },
+}
+
+/// Parses the command line, runs the command, and says how it went.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage::explain(&error, Arguments::command()),
+    };
+    logging::start();
+    let done = match arguments.command {
+        Command::Mount(arguments) => mount::run(&arguments),
+        Command::Unmount(arguments) => unmount::run(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Capture(arguments) => capture::run(&arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Generate(arguments) => generate::run(&arguments, Arguments::command()),
+        Command::CleanUp { cgroups } => clean_up(&cgroups),
+        Command::ReadNamespaces => helper(crate::confinement::namespace_reader::answer_stdin()),
+        Command::KeepMounts { directory, views } => {
+            helper(crate::lifecycle::steward::serve_stdin(&directory, &views))
+        }
+    };
+    done.unwrap_or_else(|failure| {
+        eprintln!("cgprocfs: {}", hint::line(&failure));
+        ExitCode::from(failure.exit_code())
+    })
+}
+
+fn helper(ended: std::io::Result<()>) -> Result<ExitCode, Failure> {
+    ended.map_err(|e| {
+        let hint = hint::of_system(&e).map(|hint| format!("{hint}; ")).unwrap_or_default();
+        Failure::Other(format!("cannot serve the daemon: {e}; {hint}start cgprocfs again"))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn clean_up(cgroups: &[PathBuf]) -> Result<ExitCode, Failure> {
+    crate::run::clean_up_after_stdin(cgroups).map_err(|e| {
+        let shown: Vec<_> = cgroups.iter().map(|cgroup| cgroup.display().to_string()).collect();
+        Failure::Other(format!("cannot remove cgroup {}: {e}; use rmdir", shown.join(" ")))
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

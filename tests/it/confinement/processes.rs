@@ -1,0 +1,128 @@
+//! The confined processes themselves: all their threads, and what their end means to others.
+
+use super::signal;
+use crate::common::cgroup::Cgroup;
+use crate::common::daemon::Daemon;
+use crate::common::{MOUNT, Stopped, field, finish, load, output, test, wait_until};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+use std::fs;
+use std::io::{self};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+pub fn tests() -> Vec<Trial> {
+    tests! {
+        test(MOUNT) => [
+            all_threads_are_confined,
+            namespace_reader_killed,
+            namespace_reader_killed_without_a_keeper,
+            namespace_reader_hangs,
+        ],
+    }
+}
+
+const PTRACE: u64 = 1 << 19;
+
+const ADMIN: u64 = 1 << 21;
+
+/// Of every thread of a process: its capabilities that are inheritable, permitted, effective, ambient, and those that it
+/// is bounded to; then whether it has no new privileges, and how its system calls are restricted.
+fn confinement(pid: u32) -> Vec<([u64; 5], [String; 2])> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let of_thread = |thread: io::Result<fs::DirEntry>| {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).ok()?;
+        let value =
+            |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_string();
+        let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:", "CapBnd:"];
+        let sets = sets.map(|key| u64::from_str_radix(&value(key), 16).unwrap());
+        Some((sets, ["NoNewPrivs:", "Seccomp:"].map(value)))
+    };
+    threads.filter_map(of_thread).collect()
+}
+
+/// No thread of any process of the daemon has been left out.
+fn all_threads_are_confined() {
+    for options in [&["--supervise"][..], &[], &["--supervise", "--triggers"]] {
+        let daemon = Daemon::start_with(&[], options, &[]);
+        let server = server(&daemon);
+        // What starts threads of its own: load is followed once it was asked for.
+        fs::read(daemon.path("proc/loadavg")).unwrap();
+        let threads = confinement(server);
+        assert!(threads.len() >= 4, "{threads:?}");
+        for thread in threads {
+            let expected = ([0, PTRACE, PTRACE, 0, PTRACE], ["1", "2"].map(str::to_string));
+            assert_eq!(thread, expected, "{options:?}");
+        }
+        // What the namespace reader and the steward have.
+        let mut helpers: Vec<_> = load::children(server).into_iter().flat_map(confinement).collect();
+        helpers.sort();
+        let helper = |seccomp: &str| ([0, ADMIN, ADMIN, 0, ADMIN], ["1", seccomp].map(str::to_string));
+        assert_eq!(helpers, [helper("0"), helper("2")], "{options:?}");
+    }
+}
+
+/// The process that serves: the daemon, or its child.
+fn server(daemon: &Daemon) -> u32 {
+    let program = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let children = daemon.children();
+    children.into_iter().find(|pid| program(pid).contains("--supervised")).unwrap_or(daemon.pid())
+}
+
+fn namespace_reader(server: u32) -> u32 {
+    let is_it = |pid: &u32| {
+        let words = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        words.contains(cgprocfs::confinement::namespace_reader::COMMAND)
+    };
+    load::children(server).into_iter().find(is_it).unwrap()
+}
+
+/// Reads as the first process of a cgroup namespace of its own.
+fn in_new_namespace(daemon: &Daemon, cgroup: &Cgroup) -> Command {
+    cgroup.command(&["unshare", "--cgroup", "cat", &daemon.meminfo()])
+}
+
+/// A supervised daemon is started again with a new one, and no read fails.
+fn namespace_reader_killed() {
+    let daemon = Daemon::start_with(&[], &["--supervise"], &[]);
+    let cgroup = Cgroup::new().limit(64);
+    let total = || field(&output(&mut in_new_namespace(&daemon, &cgroup)), "MemTotal");
+    assert_eq!(total(), 64 << 10);
+    let before = server(&daemon);
+    signal(namespace_reader(before), Signal::KILL);
+    assert_eq!(total(), 64 << 10, "the next server answers: {}", daemon.log());
+    assert_ne!(server(&daemon), before);
+}
+
+/// A daemon that nobody keeps ends, and containers have the kernel's file.
+fn namespace_reader_killed_without_a_keeper() {
+    let mut daemon = Daemon::start();
+    let cgroup = Cgroup::new().limit(64);
+    assert_eq!(field(&output(&mut in_new_namespace(&daemon, &cgroup)), "MemTotal"), 64 << 10);
+    signal(namespace_reader(server(&daemon)), Signal::KILL);
+    finish(&mut in_new_namespace(&daemon, &cgroup));
+    assert_eq!(daemon.wait().code(), Some(1), "{}", daemon.log());
+    let text = output(&mut in_new_namespace(&daemon, &cgroup));
+    assert_eq!(field(&text, "MemTotal"), crate::common::host_total(), "the kernel's own file");
+}
+
+/// It costs its own reader an error, and nobody else anything.
+fn namespace_reader_hangs() {
+    let daemon = Daemon::start_with(&[], &["--supervise"], &[]);
+    let (cgroup, other) = (Cgroup::new().limit(64), Cgroup::new().limit(128));
+    let server = server(&daemon);
+    let stopped = Stopped::new(namespace_reader(server));
+    let start = Instant::now();
+    let ended = finish(&mut in_new_namespace(&daemon, &cgroup));
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(said.contains("Resource temporarily unavailable"), "{said}: {}", daemon.log());
+    assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
+    // One that needs no look, and one that comes to know that none is to be had.
+    assert_eq!(field(&output(&mut other.command(&["cat", &daemon.meminfo()])), "MemTotal"), 128 << 10);
+    let start = Instant::now();
+    assert!(!finish(&mut in_new_namespace(&daemon, &cgroup)).status.success());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    drop(stopped);
+    wait_until("it answers again", || finish(&mut in_new_namespace(&daemon, &cgroup)).status.success());
+    assert_eq!(self::server(&daemon), server, "it is the same server");
+}

@@ -1,0 +1,128 @@
+//! Servers that hang, as a whole or over one request.
+
+use super::{Hang, POISONED, Reader, faulty, is_served, signal, wait_for_hanging};
+use crate::common::cgroup::Cgroup;
+use crate::common::daemon::{server, supervised};
+use crate::common::load::{LIMIT, Load};
+use crate::common::victim::BOUND;
+use crate::common::{Busy, MOUNT, Stopped, field, output, test, wait_at_most, wait_until};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+pub fn tests() -> Vec<Trial> {
+    tests! {
+        test(MOUNT) => [
+            a_request_that_hangs_is_answered_once,
+            a_container_that_hung_is_left_aside,
+            stuck_thread,
+            stopped_daemon,
+        ],
+    }
+}
+
+/// The server after the one that hung answers it with an error, without trying it.
+fn a_request_that_hangs_is_answered_once() {
+    let (faults, daemon, _deadline) = faulty();
+    let pid = server(&daemon, &[]);
+    let mut reader = Reader::new(&daemon.meminfo());
+    reader.has(&faults, "hang");
+    let _hang = Hang(faults.path().join("hang"));
+    reader.go();
+    wait_for_hanging(&faults);
+    // The daemon writes down once a second that it runs.
+    std::thread::sleep(Duration::from_millis(4500));
+    is_served(&daemon);
+    fs::remove_file(faults.path().join("hanging")).unwrap();
+    signal(pid, Signal::KILL);
+    reader.ends_with(POISONED);
+    is_served(&daemon);
+    assert!(!faults.path().join("hanging").exists(), "it was tried again");
+    assert_eq!(daemon.log().matches("get an error").count(), 1, "{}", daemon.log());
+}
+
+/// The container of a request that a server has ended over is served by threads that serve nobody else.
+fn a_container_that_hung_is_left_aside() {
+    let (faults, daemon, _deadline) = faulty();
+    let pid = server(&daemon, &[]);
+    let cgroup = Cgroup::new().limit(LIMIT);
+    // It lives on, for it is looked at after its answer, perhaps.
+    let script = "read go; read line < \"$0\"; echo told; exec sleep 60";
+    let mut command = cgroup.command(&["sh", "-c", script, &daemon.meminfo()]);
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut reader = command.spawn().unwrap();
+    fs::write(faults.path().join("hang"), reader.id().to_string()).unwrap();
+    let hang = Hang(faults.path().join("hang"));
+    reader.stdin.take().unwrap().write_all(b"\n").unwrap();
+    wait_for_hanging(&faults);
+    std::thread::sleep(Duration::from_millis(4500));
+    signal(pid, Signal::KILL);
+    reader.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    drop(hang);
+
+    let server = server(&daemon, &[pid]);
+    let aside = || {
+        let tasks = fs::read_dir(format!("/proc/{server}/task")).unwrap();
+        let name =
+            |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.ok()?.path().join("comm")).ok();
+        tasks.filter_map(name).any(|name| name.trim() == "aside")
+    };
+    // Threads that have nothing to do end after five seconds.
+    wait_until("it was looked for", || !aside());
+    let other = Cgroup::new().limit(LIMIT);
+    let read = |cgroup: &Cgroup| {
+        let text = output(&mut cgroup.command(&["cat", &daemon.meminfo()]));
+        assert_eq!(field(&text, "MemTotal"), LIMIT << 10);
+    };
+    read(&other);
+    assert!(!aside(), "others are served as ever");
+    read(&cgroup);
+    assert!(aside(), "{}", daemon.log());
+    reader.kill().unwrap();
+    reader.wait().unwrap();
+}
+
+/// A request hangs: whoever asked waits, all others are served, and nobody has a reason to replace the daemon.
+fn stuck_thread() {
+    let (faults, daemon, _deadline) = faulty();
+    let (pid, bound) = (server(&daemon, &[]), Busy::now().stretches(BOUND));
+    let mut reader = Reader::new(&daemon.meminfo());
+    reader.has(&faults, "hang");
+    let hang = Hang(faults.path().join("hang"));
+    reader.go();
+    wait_for_hanging(&faults);
+    let cgroup = Cgroup::new().limit(LIMIT);
+    let (start, mut longest) = (Instant::now(), Duration::ZERO);
+    while start.elapsed() < Duration::from_secs(15) {
+        let asked = Instant::now();
+        let text = output(&mut cgroup.command(&["cat", &daemon.meminfo()]));
+        assert_eq!(field(&text, "MemTotal"), LIMIT << 10);
+        longest = longest.max(asked.elapsed());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    println!("survival: beside a request that hangs: the longest read took {longest:?}");
+    assert!(longest < bound, "a read took {longest:?}, longer than {bound:?}");
+    assert_eq!((daemon.children(), reader.0.try_wait().unwrap()), (vec![pid], None), "{}", daemon.log());
+    drop(hang);
+    let Reader(reader, _cgroup) = reader;
+    let text = reader.wait_with_output().unwrap().stdout;
+    assert_eq!(field(&String::from_utf8(text).unwrap(), "MemTotal"), LIMIT << 10);
+}
+
+/// A daemon that is stopped is killed by its supervisor and replaced.
+fn stopped_daemon() {
+    let daemon = supervised();
+    let pid = server(&daemon, &[]);
+    let load = Load::start(&[], &daemon.meminfo());
+    let stopped = Stopped::new(pid);
+    wait_at_most(30, "the stopped daemon is killed", || daemon.log().contains("no sign of life"));
+    assert_ne!(server(&daemon, &[pid]), pid);
+    let busy = load.busy;
+    let (_, longest) = load.end();
+    println!("survival: stopped: the longest read took {longest:?}");
+    assert!(longest < crate::common::patience(10) + busy.stretches(Duration::from_secs(1)), "{longest:?}");
+    std::mem::forget(stopped);
+}

@@ -1,0 +1,88 @@
+//! The unit itself, what it makes, and others beside it.
+
+use super::{MEMINFO, SYSTEMD, System, container, total};
+use crate::common::cgroup::Cgroup;
+use crate::common::load::LIMIT;
+use crate::common::{Need, field, finish, host_total, output, test, wait_until};
+use libtest_mimic::Trial;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+pub fn tests() -> Vec<Trial> {
+    tests! {
+        test(&[Need::Program("systemd-analyze")]) => [
+            exposure,
+        ],
+        test(SYSTEMD) => [
+            anchors,
+            started_beside_the_unit,
+            connection_aborted,
+        ],
+    }
+}
+
+/// What `systemd-analyze security` thinks of it, from 0 to 10.
+fn exposure() {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/cgprocfs.service");
+    let said =
+        output(Command::new("systemd-analyze").args(["security", "--no-pager", "--offline=true"]).arg(unit));
+    let level = said.lines().find_map(|line| line.split("Overall exposure level for").nth(1));
+    println!("systemd: exposure{}", level.unwrap());
+    let number = level.unwrap().split_whitespace().nth(1).unwrap();
+    assert!(number.parse::<f64>().unwrap() <= 1.6, "{said}");
+}
+
+/// What the unit makes is readable by other users than root, whatever its umask, and is no more each time.
+fn anchors() {
+    let system = System::boot();
+    let read = |path: &str| {
+        let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat", path];
+        output(&mut system.command(&nobody))
+    };
+    let mut left = Vec::new();
+    for _ in 0..3 {
+        system.systemctl(&["start", "cgprocfs"]);
+        assert!(read("/run/cgprocfs/working_set").trim().parse::<u64>().is_ok());
+        assert!(!read("/run/cgprocfs/proc/pressure/cpu").is_empty());
+        system.systemctl(&["stop", "cgprocfs"]);
+        assert_eq!(read("/run/cgprocfs/working_set"), "");
+        assert!(read(MEMINFO).contains("DirectMap"));
+        let mounts = output(&mut system.command(&["cat", "/proc/mounts"]));
+        left.push(mounts.lines().filter(|line| line.contains(" /run/cgprocfs")).count());
+    }
+    assert!(left.iter().all(|count| *count == left[0]), "{left:?}");
+}
+
+/// Somebody starts another one beside the unit.
+fn started_beside_the_unit() {
+    let system = System::boot();
+    let cgroup = Cgroup::new().limit(LIMIT);
+    system.systemctl(&["start", "cgprocfs"]);
+    let mut container = container(&system, &cgroup);
+    for options in [&[][..], &["--supervise"]] {
+        let words = [&["cgprocfs", "mount"], options, &["/run/cgprocfs"]].concat();
+        let refused = finish(&mut system.command(&words));
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("is served already"), "{said}");
+        assert_eq!(container.ask(), total(LIMIT));
+    }
+    // Nor does that keep the unit from starting again.
+    system.systemctl(&["restart", "cgprocfs"]);
+    assert_eq!(container.ask(), total(LIMIT));
+}
+
+/// The connection is lost under a daemon that lives.
+fn connection_aborted() {
+    let system = System::boot();
+    let cgroup = Cgroup::new().limit(LIMIT);
+    system.systemctl(&["start", "cgprocfs"]);
+    let mut container = container(&system, &cgroup);
+    assert_eq!(container.ask(), total(LIMIT));
+    let start = Instant::now();
+    output(&mut system.command(&["umount", "--force", "--lazy", "/run/cgprocfs/live"]));
+    wait_until("the container has its values again", || container.ask() == total(LIMIT));
+    println!("systemd: connection aborted: a container has its own values again after {:?}", start.elapsed());
+    assert_eq!(field(&output(&mut system.command(&["cat", MEMINFO])), "MemTotal"), host_total());
+}
