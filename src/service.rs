@@ -47,5 +47,5 @@ pub use self::engine::{Service, serving_threads};
 pub(crate) use self::lane::Lane;
 pub use self::psi_monitor::PollState;
 pub use self::query::Viewer;
-pub use self::rendered::{MAX_AGE, Text};
-pub use self::start_times::LOOK_TIMEOUT as PATIENCE_FOR_AGE;
+pub use self::rendered::{MAX_AGE, Rendered};
+pub use self::start_times::LOOK_TIMEOUT as START_TIMEOUT;

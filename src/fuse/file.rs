@@ -1,7 +1,7 @@
 //! What a reader opens: a view, or one of the kernel's files of processors and memory nodes.
 
 use crate::error::Error;
-use crate::service::{Service, Text};
+use crate::service::{Rendered, Service};
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::view::ViewId;
 use fuser::{FopenFlags, OpenAccMode, OpenFlags};
@@ -69,7 +69,7 @@ impl File {
         service: &Arc<Service>,
         in_flight: InFlightGuard,
         pid: u32,
-        reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
+        reply: impl FnOnce(Result<Arc<Rendered>, Error>) + Send + 'static,
     ) {
         match self {
             Self::View(view) => service.ask_text(in_flight, pid, view, reply),

@@ -4,7 +4,7 @@ mod table;
 
 use self::table::{Handle, HandleTable, Key};
 use super::file::File;
-use crate::service::Text;
+use crate::service::Rendered;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub(super) struct FileHandles {
 /// What a read of an open file is answered from.
 pub(super) enum ReadSource {
     /// The text that the file holds.
-    Text(Arc<Text>),
+    Text(Arc<Rendered>),
     /// A text that is yet to be made.
     Render(File),
     /// Nothing: the text of which the reader has the beginning is lost.
@@ -39,7 +39,7 @@ impl FileHandles {
         }
     }
 
-    pub(super) fn open(&self, file: File, text: Arc<Text>) -> u64 {
+    pub(super) fn open(&self, file: File, text: Arc<Rendered>) -> u64 {
         let mut table = self.table.lock();
         table.evict_if_due(1, &text);
         let index = table.own.insert(Handle { file, text: Some(text), is_partly_read: false }) as u64;
@@ -66,7 +66,7 @@ impl FileHandles {
             return Some(ReadSource::Lost(handle.file));
         }
         let is_current =
-            |text: &&Arc<Text>| if handle.is_partly_read { offset != 0 } else { text.is_fresh() };
+            |text: &&Arc<Rendered>| if handle.is_partly_read { offset != 0 } else { text.is_fresh() };
         match handle.text.as_ref().filter(is_current) {
             Some(text) => {
                 handle.is_partly_read = true;
@@ -77,7 +77,7 @@ impl FileHandles {
     }
 
     /// Has an open file be read from `text` from now on. If it was closed meanwhile there is nothing to do.
-    pub(super) fn set_text(&self, handle: u64, file: File, text: &Arc<Text>) {
+    pub(super) fn set_text(&self, handle: u64, file: File, text: &Arc<Rendered>) {
         let key = self.key(handle);
         let mut table = self.table.lock();
         if let Some(handle) = table.find(key, || Some(file)) {
@@ -104,8 +104,8 @@ mod tests {
         File::View(ViewId::ALL[0])
     }
 
-    fn text(bytes: &str, taken: Instant) -> Arc<Text> {
-        Arc::new(Text { taken, bytes: bytes.into(), cgroup: Arc::default() })
+    fn text(bytes: &str, sampled_at: Instant) -> Arc<Rendered> {
+        Arc::new(Rendered { sampled_at, bytes: bytes.into(), cgroup: Arc::default() })
     }
 
     fn read(handles: &FileHandles, handle: u64, offset: u64, now: &str) -> String {
@@ -205,10 +205,10 @@ mod tests {
     fn whoever_begins_many_leaves_room_for_others() {
         let (handles, now) = (FileHandles::new(0), Instant::now());
         let begin = |tenant: &str, bytes: &str, ago: u64| {
-            let taken = now.checked_sub(Duration::from_secs(ago)).unwrap();
+            let sampled_at = now.checked_sub(Duration::from_secs(ago)).unwrap();
             let cgroup: Arc<[u8]> = tenant.as_bytes().into();
             let handle = handles.open(file(), text("", now));
-            let text = Arc::new(Text { taken, bytes: bytes.into(), cgroup });
+            let text = Arc::new(Rendered { sampled_at, bytes: bytes.into(), cgroup });
             handles.set_text(handle, file(), &text);
             handle
         };

@@ -34,13 +34,13 @@ pub(crate) fn replay_request(
         return reply(Err(errno(&Error::TextGone(file.path()))));
     }
     // As far as is known this reader's container was served quickly before.
-    service.do_aside(Lane::Quick, InFlightGuard::nowhere(), fetched.pid, move |service, _in_flight| {
+    service.do_aside(Lane::Fast, InFlightGuard::untracked(), fetched.pid, move |service, _in_flight| {
         in_flight.begin();
         if sysfs_ino(fetched.ino).is_some() {
             service.source().system_directory().index_all();
         }
         let log = Arc::clone(service);
-        file.ask(service, InFlightGuard::nowhere(), fetched.pid, move |text| match text {
+        file.ask(service, InFlightGuard::untracked(), fetched.pid, move |text| match text {
             Ok(text) => reply(Ok(range(&text.bytes, offset, size).to_vec())),
             Err(error) => {
                 log.log(&error);

@@ -63,7 +63,7 @@ impl Service {
                 drop(request);
                 self.go_on(role, next);
             }
-            Outcome::Aside(lane, owner, next) => {
+            Outcome::Queue(lane, owner, next) => {
                 let again = self.again(&owner, request, query, reply);
                 self.put_aside(lane, owner, again);
                 self.put_all_aside(next);
@@ -74,8 +74,8 @@ impl Service {
                     again(role);
                 }
             }
-            Outcome::Look(owner) => self.look(owner, request, query, Box::new(reply)),
-            Outcome::Start(search) => {
+            Outcome::MayHang(owner) => self.look(owner, request, query, Box::new(reply)),
+            Outcome::NeedsStart(search) => {
                 let again = self.again(&Owner::from(&*search.memory), request, query, reply);
                 self.seek_start(role, search, again);
             }
@@ -110,12 +110,12 @@ impl Service {
         let (service, reply) = (Arc::clone(self), self.in_time(&owner, in_flight, reply));
         let look = move || {
             if reply.begin() {
-                let request = PendingRequest { pid, asked, in_flight: InFlightGuard::nowhere(), rounds };
+                let request = PendingRequest { pid, asked, in_flight: InFlightGuard::untracked(), rounds };
                 let reply: Reply<_> = Box::new(move |answer| reply.tell(answer));
-                service.ask(ThreadRole::Looking, request, query, reply);
+                service.ask(ThreadRole::Blocking, request, query, reply);
             }
         };
-        self.push_aside(Lane::Looks, owner, Box::new(look));
+        self.push_aside(Lane::Blocking, owner, Box::new(look));
     }
 
     /// Calls `tell` with what `look` finds out about a process, from a worker, or from a thread that may hang where `look` may. If
@@ -128,17 +128,17 @@ impl Service {
         tell: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
     ) {
         self.do_aside(Lane::Slow, in_flight, pid, move |service, in_flight| {
-            match look(service, ThreadRole::Patient) {
+            match look(service, ThreadRole::Worker) {
                 Err(Error::MayHang(path)) => {
                     let (told, looking) = (Arc::clone(service), Arc::clone(service));
                     let owner = of_path(&path);
                     let reply = service.in_time(&owner, in_flight, Box::new(move |found| tell(&told, found)));
                     let look = move || {
                         if reply.begin() {
-                            reply.tell(look(&looking, ThreadRole::Looking));
+                            reply.tell(look(&looking, ThreadRole::Blocking));
                         }
                     };
-                    service.push_aside(Lane::Looks, owner, Box::new(look));
+                    service.push_aside(Lane::Blocking, owner, Box::new(look));
                 }
                 found => tell(service, found),
             }
@@ -154,7 +154,7 @@ impl Service {
     ) -> Result<T, Error> {
         let (mut proc_cgroup, mut attempt) = (Vec::new(), 1);
         loop {
-            let may_hang = role == ThreadRole::Looking;
+            let may_hang = role == ThreadRole::Blocking;
             let (max_age, needs) = (MAX_AGE, Needs::CPUS);
             let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang };
             let caller = self.source.caller(reader, &mut proc_cgroup)?;
@@ -176,7 +176,7 @@ impl Service {
     pub fn leave_aside(self: &Arc<Self>, pid: u32) {
         let service = Arc::clone(self);
         let leave = move || {
-            let leave = service.for_caller(ThreadRole::Looking, pid, |caller| {
+            let leave = service.for_caller(ThreadRole::Blocking, pid, |caller| {
                 let cached = service.cached_cgroup(caller)?;
                 service.share_of(caller, &cached).put_aside(Instant::now() + LEFT_ASIDE);
                 Ok(())
@@ -185,7 +185,7 @@ impl Service {
                 service.log(&error);
             }
         };
-        self.push_aside(Lane::Looks, self.owner_of(pid), Box::new(leave));
+        self.push_aside(Lane::Blocking, self.owner_of(pid), Box::new(leave));
     }
 }
 

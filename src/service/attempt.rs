@@ -59,21 +59,21 @@ impl Service {
     ) -> Outcome<Q::Answer> {
         let (pid, began) = (request.pid, Instant::now());
         let (needs, is_patient) = (query.needs(), role.may_take_long());
-        let may_hang = role == ThreadRole::Looking;
+        let may_hang = role == ThreadRole::Blocking;
         let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
         // The container is not known yet: readers of one cgroup take turns as one.
         let caller = match self.source.caller(reader, proc_cgroup) {
             Ok(caller) => caller,
             Err(Error::TakesLong(path)) => {
-                return Outcome::Aside(Lane::Quick, of_path(&path), FollowUp::default());
+                return Outcome::Queue(Lane::Fast, of_path(&path), FollowUp::default());
             }
-            Err(Error::MayHang(path)) => return Outcome::Look(of_path(&path)),
+            Err(Error::MayHang(path)) => return Outcome::MayHang(of_path(&path)),
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
         let cached = match self.cached_cgroup(&caller) {
             Ok(cached) => cached,
             Err(Error::TakesLong(path)) => {
-                return Outcome::Aside(Lane::Slow, of_path(&path), FollowUp::default());
+                return Outcome::Queue(Lane::Slow, of_path(&path), FollowUp::default());
             }
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
@@ -81,7 +81,7 @@ impl Service {
         if !is_patient && share.is_aside(began) {
             let owner = Owner::from(caller.memory);
             self.known_aside.add(pid, owner.clone());
-            return Outcome::Aside(Lane::Slow, owner, FollowUp::default());
+            return Outcome::Queue(Lane::Slow, owner, FollowUp::default());
         }
         let attempt = match cached.find(&caller, needs, request.asked, |answer| query.of(answer)) {
             Found::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
@@ -111,15 +111,15 @@ impl Service {
             Outcome::Done(Ok(found), next) => (found, next),
             Outcome::Done(Err(error), next) => return Outcome::Done(Err(error), next),
             Outcome::BeingRead(cached) => return Outcome::BeingRead(cached),
-            Outcome::Aside(lane, owner, next) => return Outcome::Aside(lane, owner, next),
-            Outcome::Look(owner) => return Outcome::Look(owner),
-            Outcome::Start(search) => return Outcome::Start(search),
+            Outcome::Queue(lane, owner, next) => return Outcome::Queue(lane, owner, next),
+            Outcome::MayHang(owner) => return Outcome::MayHang(owner),
+            Outcome::NeedsStart(search) => return Outcome::NeedsStart(search),
         };
         if !Q::READS_FILES {
             return Outcome::Done(query.finish(self, found, cgroup), next);
         }
         let Some(permit) = self.permit(role, of.map_or(b"", |(_, _, container)| container)) else {
-            return Outcome::Aside(Lane::Quick, cgroup.into(), next);
+            return Outcome::Queue(Lane::Fast, cgroup.into(), next);
         };
         let pace = of.map(|(cached, ..)| &cached.pace_of_files);
         let before = pace.filter(|pace| pace.is_to_be_measured()).map(|_| sys::thread_time());

@@ -1,7 +1,7 @@
 //! One snapshot of a container, and the views rendered from it.
 
 use super::owner::Owner;
-use super::rendered::{MAX_AGE, Text, render};
+use super::rendered::{MAX_AGE, Rendered, render};
 use crate::error::Error;
 use crate::kernel::Caller;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
@@ -21,16 +21,16 @@ pub(super) struct CacheEntry {
     /// When the reading started.
     pub(super) began: Instant,
     /// When the reading ended; the kernel may take long in between.
-    pub(super) taken: Instant,
+    pub(super) sampled_at: Instant,
     pub(super) needs: Needs,
     pub(super) snapshot: Snapshot,
-    pub(super) texts: Vec<Option<Arc<Text>>>,
+    pub(super) texts: Vec<Option<Arc<Rendered>>>,
     pub(super) topology: Option<Arc<Topology>>,
 }
 
 impl CacheEntry {
     pub(super) fn is_fresh(&self) -> bool {
-        self.taken.elapsed() < MAX_AGE
+        self.sampled_at.elapsed() < MAX_AGE
     }
 
     /// Whether this entry answers `caller`, who asked at `asked` for what `needs` covers, and is fresh enough for it.
@@ -47,12 +47,12 @@ impl CacheEntry {
     ///
     /// # Errors
     /// Where the snapshot has nonsensical numbers.
-    pub(super) fn text(&mut self, view: ViewId) -> Result<Arc<Text>, Error> {
+    pub(super) fn text(&mut self, view: ViewId) -> Result<Arc<Rendered>, Error> {
         let slot = view.index();
         if let Some(text) = self.texts[slot].as_ref() {
             return Ok(Arc::clone(text));
         }
-        let text = render(view, &self.snapshot, self.taken, &self.cgroup)?;
+        let text = render(view, &self.snapshot, self.sampled_at, &self.cgroup)?;
         self.texts[slot] = Some(Arc::clone(&text));
         Ok(text)
     }

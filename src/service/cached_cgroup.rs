@@ -130,7 +130,7 @@ impl Reading {
             pid_namespace: caller.pid_namespace,
             boot_offset: caller.boot_offset,
             began: self.began,
-            taken: Instant::now(),
+            sampled_at: Instant::now(),
             needs,
             snapshot,
             texts: vec![None; ViewId::COUNT],

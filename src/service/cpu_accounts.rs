@@ -51,7 +51,7 @@ impl CpuAccounts {
     }
 
     /// Stores the accounts in a table from now on, and goes on with those that a predecessor has stored there.
-    pub(super) fn keep(&self, table: Table<ContainerAccount>) {
+    pub(super) fn attach(&self, table: Table<ContainerAccount>) {
         let mut accounts = self.accounts.lock();
         accounts.attached = Some(Instant::now());
         let orphaned = accounts.places.resume(table);
@@ -76,7 +76,7 @@ impl CpuAccounts {
     }
 
     /// Notes that a container runs now.
-    pub(super) fn is_seen(&self, container: u64) {
+    pub(super) fn mark_seen(&self, container: u64) {
         let now = boot_clock::now();
         if let Some(entry) = self.accounts.lock().by_container.get_mut(&container) {
             let last_seen = &mut entry.record.last_seen;

@@ -47,9 +47,9 @@ impl Service {
     /// Queues a job in `lane`. One that can't be queued is dropped, which answers its reader with an error or with what is known.
     pub(super) fn push_aside(&self, lane: Lane, owner: Owner, job: Job) {
         let aside = match lane {
-            Lane::Quick => &self.quick,
-            Lane::Slow => &self.slow,
-            Lane::Looks => &self.looks,
+            Lane::Fast => &self.fast_pool,
+            Lane::Slow => &self.slow_pool,
+            Lane::Blocking => &self.blocking_pool,
         };
         match aside.push(lane, owner, job) {
             Ok(()) => {}
@@ -66,7 +66,7 @@ impl Service {
         reply: Reply<T>,
     ) -> InTime<T> {
         let (reply, give_up) = InTime::new(owner, in_flight, reply);
-        if let Err(error) = self.quick.push_later(Instant::now() + LOOK_TIMEOUT, give_up) {
+        if let Err(error) = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, give_up) {
             self.warn_of_no_thread(&error);
         }
         reply
@@ -77,9 +77,7 @@ impl Service {
         let lane = next.lane();
         for (index, again) in next.again.into_iter().enumerate() {
             match role {
-                ThreadRole::Serving if index < MAX_HELPED && lane == Lane::Quick => {
-                    again(ThreadRole::Helping)
-                }
+                ThreadRole::Serving if index < MAX_HELPED && lane == Lane::Fast => again(ThreadRole::Helping),
                 _ => self.put_aside(lane, next.owner.clone(), again),
             }
         }

@@ -41,11 +41,11 @@ pub struct Service {
     pub(super) psi_monitor: Arc<PsiMonitor>,
     pub(super) starts: StartTimes,
     /// Workers for containers that are not known to be slow.
-    pub(super) quick: Arc<WorkerPool>,
+    pub(super) fast_pool: Arc<WorkerPool>,
     /// Workers for containers that are.
-    pub(super) slow: Arc<WorkerPool>,
+    pub(super) slow_pool: Arc<WorkerPool>,
     /// Threads that may hang.
-    pub(super) looks: Arc<WorkerPool>,
+    pub(super) blocking_pool: Arc<WorkerPool>,
     pub(super) known_aside: KnownAside,
     pub(super) busyness: Busyness,
     pub(super) shares: ContainerShares,
@@ -75,9 +75,9 @@ impl Service {
             load_sampler: LoadSampler::new(),
             psi_monitor: Arc::new(PsiMonitor::new(most_files)),
             starts: StartTimes::new(most_files / 8),
-            quick: Arc::new(WorkerPool::quick()),
-            slow: Arc::new(WorkerPool::slow(less_important)),
-            looks: Arc::new(WorkerPool::looks(less_important)),
+            fast_pool: Arc::new(WorkerPool::fast()),
+            slow_pool: Arc::new(WorkerPool::slow(less_important)),
+            blocking_pool: Arc::new(WorkerPool::blocking(less_important)),
             known_aside: KnownAside::default(),
             busyness: Busyness::default(),
             shares: ContainerShares::default(),
@@ -101,9 +101,9 @@ impl Service {
     /// Goes on from the state of a predecessor, and keeps what has to outlive this process there. Returns the waiters of the
     /// predecessor that have to be woken.
     pub fn attach(&self, state: &PersistentState) -> Vec<u64> {
-        self.cpu_accounts.keep(state.cpu_accounts());
-        self.load_sampler.keep(state.loads());
-        self.psi_monitor.keep(state.psi_triggers())
+        self.cpu_accounts.attach(state.cpu_accounts());
+        self.load_sampler.attach(state.loads());
+        self.psi_monitor.attach(state.psi_triggers())
     }
 
     /// The cache entry of the caller's cgroup.

@@ -68,7 +68,7 @@ mod tests {
             let sender = sender.clone();
             InTime::new(
                 &Arc::from(&b"/"[..]),
-                InFlightGuard::nowhere(),
+                InFlightGuard::untracked(),
                 Box::new(move |answer: Result<u8, Error>| sender.send(answer.ok()).unwrap()),
             )
         };

@@ -9,26 +9,26 @@ pub(super) const STUCK_TIMEOUT: Duration = Duration::from_millis(50);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Lane {
     /// Containers that are not known to be slow.
-    Quick,
+    Fast,
     /// Containers that were slow to read, or have taken too much of the serving threads.
     Slow,
     /// Work that may hang in the kernel.
-    Looks,
+    Blocking,
 }
 
 impl Lane {
     /// How many threads work for the lane at a time, not counting those that are stuck.
     pub(super) const fn width(self) -> usize {
         match self {
-            Self::Quick => 2,
-            Self::Slow | Self::Looks => 1,
+            Self::Fast => 2,
+            Self::Slow | Self::Blocking => 1,
         }
     }
 
     /// After so long with one job a thread counts as stuck, and another one takes its place.
     pub(super) const fn stuck_timeout(self) -> Duration {
         match self {
-            Self::Quick | Self::Looks => STUCK_TIMEOUT,
+            Self::Fast | Self::Blocking => STUCK_TIMEOUT,
             // A slow reading takes its time; another thread would only take processors from other containers.
             Self::Slow => Duration::from_millis(500),
         }
@@ -36,4 +36,4 @@ impl Lane {
 }
 
 /// All lanes, in the order in which they are served.
-pub(super) const LANES: [Lane; 3] = [Lane::Quick, Lane::Slow, Lane::Looks];
+pub(super) const LANES: [Lane; 3] = [Lane::Fast, Lane::Slow, Lane::Blocking];

@@ -59,7 +59,7 @@ impl LoadSampler {
     }
 
     /// Stores the averages in a table from now on, and goes on with those that a predecessor has stored there.
-    pub(super) fn keep(&self, table: Table<LoadState>) {
+    pub(super) fn attach(&self, table: Table<LoadState>) {
         self.tracked.lock().attach(table);
     }
 

@@ -15,11 +15,11 @@ pub(super) enum Outcome<T> {
     /// Another thread is reading the cgroup.
     BeingRead(Arc<CachedCgroup>),
     /// To be tried again in that lane, on behalf of that owner.
-    Aside(Lane, Owner, FollowUp),
+    Queue(Lane, Owner, FollowUp),
     /// To be tried again by a thread that may hang.
-    Look(Owner),
+    MayHang(Owner),
     /// The container's start has to be found first.
-    Start(StartSearch),
+    NeedsStart(StartSearch),
 }
 
 /// The requests that waited for the same reading, and for whom they are tried again.
@@ -32,7 +32,7 @@ pub(super) struct FollowUp {
 
 impl FollowUp {
     pub(super) const fn lane(&self) -> Lane {
-        if self.is_slow { Lane::Slow } else { Lane::Quick }
+        if self.is_slow { Lane::Slow } else { Lane::Fast }
     }
 }
 

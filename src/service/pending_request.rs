@@ -15,22 +15,22 @@ pub(crate) enum ThreadRole {
     /// Serves all containers, and has spent its time for this one: what it can't answer at once is for others.
     Helping,
     /// Works for one container: it may take long.
-    Patient,
+    Worker,
     /// Nobody waits for it: it may even hang in the kernel.
-    Looking,
+    Blocking,
 }
 
 impl ThreadRole {
     /// The role of a worker of `lane`.
     pub(super) const fn of(lane: Lane) -> Self {
         match lane {
-            Lane::Quick | Lane::Slow => Self::Patient,
-            Lane::Looks => Self::Looking,
+            Lane::Fast | Lane::Slow => Self::Worker,
+            Lane::Blocking => Self::Blocking,
         }
     }
 
     pub(super) const fn may_take_long(self) -> bool {
-        matches!(self, Self::Patient | Self::Looking)
+        matches!(self, Self::Worker | Self::Blocking)
     }
 }
 

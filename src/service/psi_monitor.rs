@@ -102,7 +102,7 @@ impl PsiMonitor {
 
     /// Stores the triggers in a table from now on. Returns the poll handles of those who wait for the triggers that a
     /// predecessor has stored there: they have to poll again.
-    pub(super) fn keep(&self, table: Table<OrphanedTrigger>) -> Vec<u64> {
+    pub(super) fn attach(&self, table: Table<OrphanedTrigger>) -> Vec<u64> {
         let mut triggers = self.triggers.lock();
         let orphaned = triggers.places.resume(table);
         triggers.orphaned = orphaned.into_iter().map(|(key, trigger)| (key - 1, trigger)).collect();

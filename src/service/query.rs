@@ -3,7 +3,7 @@
 use super::cache_entry::CacheEntry;
 use super::engine::Service;
 use super::owner::Owner;
-use super::rendered::{Text, render};
+use super::rendered::{Rendered, render};
 use crate::error::Error;
 use cgprocfs_core::snapshot::Needs;
 use cgprocfs_core::topology::{MemoryByNode, Topology};
@@ -39,25 +39,25 @@ pub(super) trait Query: Clone + Send + 'static {
 pub(super) struct TextOf(pub(super) ViewId);
 
 impl Query for TextOf {
-    type Found = Arc<Text>;
-    type Answer = Arc<Text>;
+    type Found = Arc<Rendered>;
+    type Answer = Arc<Rendered>;
     const READS_FILES: bool = false;
 
     fn needs(&self) -> Needs {
         self.0.needs()
     }
 
-    fn of(&self, entry: &mut CacheEntry) -> Result<Arc<Text>, Error> {
+    fn of(&self, entry: &mut CacheEntry) -> Result<Arc<Rendered>, Error> {
         entry.text(self.0)
     }
 
-    fn of_unseen(&self, service: &Service) -> Result<Arc<Text>, Error> {
+    fn of_unseen(&self, service: &Service) -> Result<Arc<Rendered>, Error> {
         service.warn_of_unseen();
         let snapshot = service.source.load_host(self.needs())?;
         render(self.0, &snapshot, Instant::now(), &Owner::default())
     }
 
-    fn finish(&self, _: &Service, text: Arc<Text>, _: &[u8]) -> Result<Arc<Text>, Error> {
+    fn finish(&self, _: &Service, text: Arc<Rendered>, _: &[u8]) -> Result<Arc<Rendered>, Error> {
         Ok(text)
     }
 }

@@ -34,7 +34,7 @@ impl Service {
             again: reading.end(),
         };
         let Some(permit) = self.permit(role, caller.container) else {
-            return Outcome::Aside(Lane::Quick, caller.memory.into(), end(reading));
+            return Outcome::Queue(Lane::Fast, caller.memory.into(), end(reading));
         };
         self.cache.evict_stale();
         let before = cached.pace.is_to_be_measured().then(sys::thread_time);
@@ -52,7 +52,7 @@ impl Service {
             }
             Err(NotRead::Start(container)) => {
                 self.put_all_aside(end(reading));
-                Outcome::Start(StartSearch {
+                Outcome::NeedsStart(StartSearch {
                     container,
                     memory: caller.memory.into(),
                     place: caller.container.into(),
@@ -61,7 +61,7 @@ impl Service {
                 })
             }
             Err(NotRead::Error(Error::TakesLong(_))) if !role.may_take_long() => {
-                Outcome::Aside(Lane::Slow, caller.memory.into(), end(reading))
+                Outcome::Queue(Lane::Slow, caller.memory.into(), end(reading))
             }
             Err(NotRead::Error(error)) => {
                 if error.is_race() {

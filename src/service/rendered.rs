@@ -13,31 +13,31 @@ pub const MAX_AGE: Duration = Duration::from_millis(50);
 
 /// The text of one view for one container at one moment.
 #[derive(Debug)]
-pub struct Text {
+pub struct Rendered {
     /// When the snapshot was complete. Where the kernel took long over it, its numbers are no older than the request.
-    pub taken: Instant,
+    pub sampled_at: Instant,
     /// The contents of the file.
     pub bytes: Vec<u8>,
     /// The reader's cgroup.
     pub cgroup: Arc<[u8]>,
 }
 
-impl Text {
+impl Rendered {
     /// Whether its numbers may still be served.
     #[must_use]
     pub fn is_fresh(&self) -> bool {
-        self.taken.elapsed() < MAX_AGE
+        self.sampled_at.elapsed() < MAX_AGE
     }
 }
 
 pub(super) fn render(
     view: ViewId,
     snapshot: &Snapshot,
-    taken: Instant,
+    sampled_at: Instant,
     cgroup: &Owner,
-) -> Result<Arc<Text>, Error> {
+) -> Result<Arc<Rendered>, Error> {
     let mut bytes = Vec::with_capacity(2048);
     view.text(snapshot, &mut bytes)?;
     bytes.shrink_to_fit();
-    Ok(Arc::new(Text { taken, bytes, cgroup: Arc::clone(cgroup) }))
+    Ok(Arc::new(Rendered { sampled_at, bytes, cgroup: Arc::clone(cgroup) }))
 }

@@ -3,7 +3,7 @@
 use super::engine::Service;
 use super::pending_request::{PendingRequest, ThreadRole};
 use super::query::{FilesOf, TextOf, Viewer};
-use super::rendered::Text;
+use super::rendered::Rendered;
 use crate::error::Error;
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::snapshot::Needs;
@@ -20,13 +20,13 @@ impl Service {
     ///
     /// # Errors
     /// Where the reader or its cgroup is gone, or the kernel's files can't be read.
-    pub fn text(self: &Arc<Self>, pid: u32, view: ViewId) -> Result<Arc<Text>, Error> {
+    pub fn text(self: &Arc<Self>, pid: u32, view: ViewId) -> Result<Arc<Rendered>, Error> {
         let (sender, answer) = mpsc::channel();
         let query = TextOf(view);
         let request =
-            PendingRequest { pid, asked: Instant::now(), in_flight: InFlightGuard::nowhere(), rounds: 0 };
+            PendingRequest { pid, asked: Instant::now(), in_flight: InFlightGuard::untracked(), rounds: 0 };
         // The receiver is gone where nobody waits any more.
-        self.ask(ThreadRole::Patient, request, query, move |text| drop(sender.send(text)));
+        self.ask(ThreadRole::Worker, request, query, move |text| drop(sender.send(text)));
         answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
 
@@ -37,7 +37,7 @@ impl Service {
         in_flight: InFlightGuard,
         pid: u32,
         view: ViewId,
-        reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
+        reply: impl FnOnce(Result<Arc<Rendered>, Error>) + Send + 'static,
     ) {
         self.ask_serving(in_flight, pid, TextOf(view), reply);
     }
@@ -62,11 +62,11 @@ impl Service {
         in_flight: InFlightGuard,
         pid: u32,
         path: Vec<u8>,
-        reply: impl FnOnce(Result<Arc<Text>, Error>) + Send + 'static,
+        reply: impl FnOnce(Result<Arc<Rendered>, Error>) + Send + 'static,
     ) {
         let needs = Topology::needs(&path);
         let make = move |service: &Self, viewer: &Viewer<'_>| {
-            let taken = Instant::now();
+            let sampled_at = Instant::now();
             let read = |path: &[u8]| Ok::<_, Error>(service.source.system_directory().text(path)?);
             let bytes = match viewer.topology {
                 None => read(&path)?,
@@ -75,7 +75,7 @@ impl Service {
                     topology.text(&path, read(&native)?, viewer.memory, read)?
                 }
             };
-            Ok(Arc::new(Text { taken, bytes, cgroup: viewer.cgroup.into() }))
+            Ok(Arc::new(Rendered { sampled_at, bytes, cgroup: viewer.cgroup.into() }))
         };
         self.ask_files(in_flight, pid, needs, make, reply);
     }
@@ -84,10 +84,12 @@ impl Service {
     ///
     /// # Errors
     /// Those of [`text`](Self::text), and ENOENT where the reader has no such file.
-    pub fn system_text(self: &Arc<Self>, pid: u32, path: &str) -> Result<Arc<Text>, Error> {
+    pub fn system_text(self: &Arc<Self>, pid: u32, path: &str) -> Result<Arc<Rendered>, Error> {
         let (sender, answer) = mpsc::channel();
         // The receiver is gone where nobody waits any more.
-        self.ask_system_file(InFlightGuard::nowhere(), pid, path.into(), move |text| drop(sender.send(text)));
+        self.ask_system_file(InFlightGuard::untracked(), pid, path.into(), move |text| {
+            drop(sender.send(text))
+        });
         answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
 

@@ -46,7 +46,7 @@ impl Drop for Look {
     fn drop(&mut self) {
         let Self { service, search, life, .. } = self;
         for again in service.starts.found(search.container, life.take()) {
-            service.put_aside(Lane::Quick, search.memory.clone(), again);
+            service.put_aside(Lane::Fast, search.memory.clone(), again);
         }
     }
 }
@@ -100,13 +100,13 @@ impl Service {
         let (service, this_look) = (Arc::clone(self), Arc::clone(&so_far));
         let give_up = move || {
             let waiting = service.starts.give_up(container, &this_look);
-            waiting.into_iter().for_each(|again| service.put_aside(Lane::Quick, memory.clone(), again));
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Fast, memory.clone(), again));
         };
-        let later = self.quick.push_later(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
+        let later = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
         let owner = search.place.clone();
         let look = Look { service: Arc::clone(self), search, so_far, life: None };
         match later {
-            Ok(()) => self.push_aside(Lane::Looks, owner, Box::new(move || look.look())),
+            Ok(()) => self.push_aside(Lane::Blocking, owner, Box::new(move || look.look())),
             // Nothing would end their wait if the search hung.
             Err(error) => self.warn_of_no_thread(&error),
         }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// The most threads of a pool, stuck ones included.
 const MAX_THREADS: usize = 32;
-/// The most threads of the pool for [`Lane::Looks`].
+/// The most threads of the pool for [`Lane::Blocking`].
 const MAX_BLOCKING_THREADS: usize = 48;
 /// The most jobs that may hang and wait for a thread.
 const MAX_WAITING: usize = 1024;
@@ -68,17 +68,17 @@ struct State {
 impl State {
     /// Whether the owner's tenant, at whatever level, has as many stuck threads as it may have.
     fn has_too_many_stuck(&self, (lane, owner): &(Lane, Owner), now: Instant) -> bool {
-        let is_stuck = |of: Lane, since: Instant| of == Lane::Looks && now - since >= of.stuck_timeout();
+        let is_stuck = |of: Lane, since: Instant| of == Lane::Blocking && now - since >= of.stuck_timeout();
         let stuck = self.working.iter().filter(|((of, _), since)| is_stuck(*of, **since));
         // One thread is always left for others.
-        *lane == Lane::Looks
+        *lane == Lane::Blocking
             && are_too_many(owner, (MAX_BLOCKING_THREADS - 1, 1), stuck.map(|((_, owner), _)| (owner, 1)))
     }
 
     /// Whether the owner's tenant has as many waiting jobs as it may have.
     fn has_too_many_waiting(&self, (lane, owner): &(Lane, Owner)) -> bool {
-        let waiting = self.waiting.iter().filter(|((of, _), _)| *of == Lane::Looks);
-        *lane == Lane::Looks
+        let waiting = self.waiting.iter().filter(|((of, _), _)| *of == Lane::Blocking);
+        *lane == Lane::Blocking
             && are_too_many(
                 owner,
                 (MAX_WAITING, MIN_WAITING),
@@ -109,22 +109,22 @@ impl State {
 }
 
 impl WorkerPool {
-    /// A pool for [`Lane::Quick`].
-    pub(super) fn quick() -> Self {
+    /// A pool for [`Lane::Fast`].
+    pub(super) fn fast() -> Self {
         Self { max_threads: MAX_THREADS, priority: None, state: Mutex::default(), changed: Condvar::new() }
     }
 
     /// A pool for [`Lane::Slow`], whose threads are less important than others of this process.
     pub(super) fn slow(priority: LessImportant) -> Self {
-        Self { priority: Some(priority), ..Self::quick() }
+        Self { priority: Some(priority), ..Self::fast() }
     }
 
-    /// A pool for [`Lane::Looks`].
-    pub(super) fn looks(priority: LessImportant) -> Self {
+    /// A pool for [`Lane::Blocking`].
+    pub(super) fn blocking(priority: LessImportant) -> Self {
         Self { max_threads: MAX_BLOCKING_THREADS, ..Self::slow(priority) }
     }
 
-    /// Queues `job`, which runs when it is the owner's turn. A job of [`Lane::Looks`] is dropped instead if the tenant has too many
+    /// Queues `job`, which runs when it is the owner's turn. A job of [`Lane::Blocking`] is dropped instead if the tenant has too many
     /// stuck threads by then.
     ///
     /// # Errors

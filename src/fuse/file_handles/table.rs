@@ -1,7 +1,7 @@
 //! The table of open files, and which of their texts are dropped to save memory.
 
 use crate::fuse::file::File;
-use crate::service::Text;
+use crate::service::Rendered;
 use crate::shares::excess;
 use slab::Slab;
 use std::cmp::Reverse;
@@ -48,7 +48,7 @@ pub(super) enum Key {
 pub(super) struct Handle {
     pub(super) file: File,
     /// `None` once it was dropped to save memory.
-    pub(super) text: Option<Arc<Text>>,
+    pub(super) text: Option<Arc<Rendered>>,
     /// Whether some of `text` was given out already, so that the rest has to come from it too.
     pub(super) is_partly_read: bool,
 }
@@ -79,7 +79,7 @@ impl HandleTable {
 
     /// Counts opened files and the text that one was given, and evicts texts once there were enough of either. A file that
     /// stays open costs us the size of its text, which its owner must not choose.
-    pub(super) fn evict_if_due(&mut self, opens: usize, given: &Text) {
+    pub(super) fn evict_if_due(&mut self, opens: usize, given: &Rendered) {
         self.opens_since_eviction += opens;
         self.bytes_since_eviction += given.bytes.len();
         let enough_opens = self.opens_since_eviction >= EVICTION_INTERVAL_OPENS.max(self.own.len() / 2);
@@ -97,8 +97,8 @@ impl HandleTable {
     pub(super) fn evict_stale(&mut self, timeout: Duration) -> usize {
         let mut left = 0;
         for handle in self.all() {
-            let is_needed = |text: &Arc<Text>| match handle.is_partly_read {
-                true => text.taken.elapsed() < timeout,
+            let is_needed = |text: &Arc<Rendered>| match handle.is_partly_read {
+                true => text.sampled_at.elapsed() < timeout,
                 false => text.is_fresh(),
             };
             handle.text.take_if(|text| !is_needed(text));
@@ -117,7 +117,7 @@ impl HandleTable {
         let (mut group_of, now) = (Vec::with_capacity(self.own.len()), Instant::now());
         for text in self.all().map(|handle| handle.text.as_ref()) {
             group_of.push(text.map(|text| {
-                let age = now.saturating_duration_since(text.taken).as_secs() / AGE_STEP.as_secs();
+                let age = now.saturating_duration_since(text.sampled_at).as_secs() / AGE_STEP.as_secs();
                 let group = latest.entry((text.cgroup.as_ptr(), age)).or_insert(usize::MAX);
                 if groups.get(*group).is_none_or(|group| group.weight >= GROUP_BYTES) {
                     *group = groups.len();
@@ -152,6 +152,6 @@ struct TextGroup {
 }
 
 /// How many bytes a text takes. A text that several files share counts in parts.
-fn weight(text: &Arc<Text>) -> usize {
+fn weight(text: &Arc<Rendered>) -> usize {
     text.bytes.len() / Arc::strong_count(text)
 }

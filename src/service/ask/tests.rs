@@ -59,28 +59,28 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
         let request = PendingRequest {
             pid: READER,
             asked: Instant::now(),
-            in_flight: InFlightGuard::nowhere(),
+            in_flight: InFlightGuard::untracked(),
             rounds: 0,
         };
         let (asking, sender, query) =
             (Arc::clone(&service), sender.clone(), TextOf(find("proc/meminfo").unwrap()));
         let ask = move |_: &Arc<Service>, _| {
-            asking.ask(ThreadRole::Patient, request, query, move |text| {
+            asking.ask(ThreadRole::Worker, request, query, move |text| {
                 sender.send(text.map(drop).map_err(errno)).unwrap();
             });
         };
-        service.do_aside(Lane::Quick, InFlightGuard::nowhere(), READER, ask);
+        service.do_aside(Lane::Fast, InFlightGuard::untracked(), READER, ask);
     }
     let (handle, trigger) = (1, Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
     let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
-    service.ask_to_arm(InFlightGuard::nowhere(), (handle, READER), view, Some(trigger), move |armed| {
+    service.ask_to_arm(InFlightGuard::untracked(), (handle, READER), view, Some(trigger), move |armed| {
         sender.send(armed.map_err(errno)).unwrap();
     });
     for _ in 0..41 {
         assert_eq!(told.recv_timeout(LONG), Ok(Err(libc::EAGAIN)));
     }
     // It hangs, and nothing else does.
-    for (lane, is_hanging) in [(Lane::Quick, false), (Lane::Slow, false), (Lane::Looks, true)] {
+    for (lane, is_hanging) in [(Lane::Fast, false), (Lane::Slow, false), (Lane::Blocking, true)] {
         let (sender, done) = mpsc::channel();
         let owner = service.owner_of(READER);
         let wait = if is_hanging { 4 * LOOK_TIMEOUT / 10 } else { LONG };
@@ -101,10 +101,10 @@ fn processes_of_one_cgroup_take_turns_as_one() {
     let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
     let ((sender, done), (go, gate)) = (mpsc::channel(), mpsc::channel::<()>());
     let wait = move |_: &Arc<Service>, _| gate.recv().unwrap_or_default();
-    service.do_aside(Lane::Quick, InFlightGuard::nowhere(), 7001, wait);
+    service.do_aside(Lane::Fast, InFlightGuard::untracked(), 7001, wait);
     for pid in [7002, 7003] {
         let sender = sender.clone();
-        service.do_aside(Lane::Quick, InFlightGuard::nowhere(), pid, move |_, _| sender.send(pid).unwrap());
+        service.do_aside(Lane::Fast, InFlightGuard::untracked(), pid, move |_, _| sender.send(pid).unwrap());
     }
     assert_eq!(done.recv_timeout(LONG), Ok(7003));
     assert!(done.recv_timeout(Duration::from_millis(200)).is_err());
@@ -120,7 +120,7 @@ fn nobody_is_put_off_for_ever() {
         let request = PendingRequest {
             pid: READER,
             asked: Instant::now(),
-            in_flight: InFlightGuard::nowhere(),
+            in_flight: InFlightGuard::untracked(),
             rounds,
         };
         let (sender, told) = mpsc::channel();
@@ -128,7 +128,7 @@ fn nobody_is_put_off_for_ever() {
         let tell = move |text: Result<_, Error>| {
             sender.send(text.map(drop).map_err(|error| error.errno())).unwrap();
         };
-        service.again(&of_path("/"), request, query, tell)(ThreadRole::Patient);
+        service.again(&of_path("/"), request, query, tell)(ThreadRole::Worker);
         told.recv_timeout(LONG).unwrap()
     };
     assert_eq!(asked(MAX_ROUNDS - 1), Ok(()));

@@ -10,7 +10,7 @@ fn owner(number: u64) -> Owner {
 
 #[test]
 fn owners_take_turns_and_each_keeps_its_order() {
-    let (pool, (sender, done)) = (Arc::new(WorkerPool::quick()), mpsc::channel());
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::fast()), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
     pool.push(Lane::Slow, owner(0), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
     for (owner, what) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (2, "2b")] {
@@ -24,7 +24,7 @@ fn owners_take_turns_and_each_keeps_its_order() {
 
 #[test]
 fn one_that_is_stuck_holds_up_its_owner_alone() {
-    let (pool, (sender, done)) = (Arc::new(WorkerPool::quick()), mpsc::channel());
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::fast()), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
     pool.push(Lane::Slow, owner(1), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
     for owner in [1, 2] {
@@ -39,14 +39,14 @@ fn one_that_is_stuck_holds_up_its_owner_alone() {
 
 #[test]
 fn lanes_do_not_wait_for_each_other() {
-    let (pool, (sender, done)) = (Arc::new(WorkerPool::quick()), mpsc::channel());
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::fast()), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
-    for lane in [Lane::Slow, Lane::Looks] {
+    for lane in [Lane::Slow, Lane::Blocking] {
         pool.push(lane, owner(1), Box::new(|| thread::sleep(STUCK_TIMEOUT / 2))).unwrap();
     }
     pool.push(Lane::Slow, owner(2), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
     let began = Instant::now();
-    pool.push(Lane::Quick, owner(1), Box::new(move || sender.send(()).unwrap())).unwrap();
+    pool.push(Lane::Fast, owner(1), Box::new(move || sender.send(()).unwrap())).unwrap();
     done.recv_timeout(LONG).unwrap();
     assert!(began.elapsed() < LONG / 2);
     drop(go);
@@ -54,7 +54,7 @@ fn lanes_do_not_wait_for_each_other() {
 
 #[test]
 fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
-    let (pool, (sender, done)) = (Arc::new(WorkerPool::quick()), mpsc::channel());
+    let (pool, (sender, done)) = (Arc::new(WorkerPool::fast()), mpsc::channel());
     let at = Instant::now() + Duration::from_millis(30);
     pool.push(Lane::Slow, owner(1), Box::new(|| panic!("on purpose"))).unwrap();
     pool.push_later(at, Box::new(move || sender.send(Instant::now()).unwrap())).unwrap();
@@ -67,7 +67,7 @@ fn hang(pool: &Arc<WorkerPool>, gate: &Arc<Mutex<mpsc::Receiver<()>>>, cgroup: &
         let gate = Arc::clone(gate);
         // One by one, as threads that wait in the kernel are.
         let job = Box::new(move || gate.lock().recv().unwrap_or_default());
-        pool.push(Lane::Looks, format!("{cgroup}/{number}").into_bytes().into(), job)
+        pool.push(Lane::Blocking, format!("{cgroup}/{number}").into_bytes().into(), job)
     };
     (0..count).filter(|number| push(*number).is_err()).count()
 }
@@ -75,7 +75,7 @@ fn hang(pool: &Arc<WorkerPool>, gate: &Arc<Mutex<mpsc::Receiver<()>>>, cgroup: &
 #[test]
 fn a_tenant_whose_looks_hang_leaves_threads_to_others() {
     let (pool, (sender, done)) =
-        (Arc::new(WorkerPool::looks(LessImportant::than_this_process())), mpsc::channel());
+        (Arc::new(WorkerPool::blocking(LessImportant::than_this_process())), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
     hang(&pool, &gate, "/tenant", 200);
@@ -93,7 +93,8 @@ fn a_tenant_whose_looks_hang_leaves_threads_to_others() {
     let began = Instant::now();
     for name in ["/other", "/another/1/2"] {
         let sender = sender.clone();
-        pool.push(Lane::Looks, name.as_bytes().into(), Box::new(move || sender.send(()).unwrap())).unwrap();
+        pool.push(Lane::Blocking, name.as_bytes().into(), Box::new(move || sender.send(()).unwrap()))
+            .unwrap();
         done.recv_timeout(LONG).unwrap();
     }
     assert!(began.elapsed() < LONG / 2);
@@ -103,11 +104,11 @@ fn a_tenant_whose_looks_hang_leaves_threads_to_others() {
 #[test]
 fn a_job_that_is_not_done_is_dropped() {
     let (pool, (sender, done)) =
-        (Arc::new(WorkerPool::looks(LessImportant::than_this_process())), mpsc::channel());
+        (Arc::new(WorkerPool::blocking(LessImportant::than_this_process())), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
     // At that depth one may hang.
     let push =
-        |name: &str, job| pool.push(Lane::Looks, format!("/1/2/3/4/5/6/{name}").as_bytes().into(), job);
+        |name: &str, job| pool.push(Lane::Blocking, format!("/1/2/3/4/5/6/{name}").as_bytes().into(), job);
     push("a", Box::new(move || gate.recv().unwrap_or_default())).unwrap();
     struct Told(mpsc::Sender<bool>, bool);
     impl Told {
@@ -128,7 +129,7 @@ fn a_job_that_is_not_done_is_dropped() {
 
 #[test]
 fn what_waits_is_bounded_at_each_level() {
-    let pool = Arc::new(WorkerPool::looks(LessImportant::than_this_process()));
+    let pool = Arc::new(WorkerPool::blocking(LessImportant::than_this_process()));
     let (go, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
     let waiting = || pool.state.lock().waiting.values().map(VecDeque::len).sum::<usize>();
@@ -153,7 +154,7 @@ fn the_unit_has_room_for_all_threads() {
 
 #[test]
 fn there_are_no_more_threads_than_may_be() {
-    let pool = Arc::new(WorkerPool::quick());
+    let pool = Arc::new(WorkerPool::fast());
     let (go, gate) = mpsc::channel::<()>();
     let gate = Arc::new(Mutex::new(gate));
     for owner in 0..2 * MAX_THREADS as u64 {

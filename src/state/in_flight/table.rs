@@ -46,7 +46,7 @@ pub struct InFlightGuard {
 
 impl InFlightGuard {
     /// A guard of a request that does not come from the kernel, or for which there is no room.
-    pub fn nowhere() -> Self {
+    pub fn untracked() -> Self {
         let request = InFlightRequest { unique: Unique::new(0), pid: 0, ino: 0, operation: Operation::Other };
         Self { table: None, slot: AtomicUsize::new(0), request, attempts: 0 }
     }
@@ -120,7 +120,7 @@ impl InFlightTable {
             }
             match known.or_else(|| slots.free.pop().map(|slot| (slot, 0))) {
                 Some(found) => found,
-                None => return InFlightGuard::nowhere(),
+                None => return InFlightGuard::untracked(),
             }
         };
         let record = RequestRecord { request, begun: Some(now), attempts, holder: Holder::Server };
