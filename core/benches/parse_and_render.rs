@@ -8,8 +8,8 @@ use cgprocfs_core::machine::Machine;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::parse::meminfo::Meminfo;
-use cgprocfs_core::parse::memory_stat::memory_stat;
-use cgprocfs_core::parse::mountinfo::mounts;
+use cgprocfs_core::parse::memory_stat::MemoryStat;
+use cgprocfs_core::parse::mountinfo::Mount;
 use cgprocfs_core::parse::{counter, io_stat};
 use cgprocfs_core::snapshot::{CgroupFile, Container, HostFile, Level, RawFile, Scope, Snapshot};
 use cgprocfs_core::view::find;
@@ -58,19 +58,19 @@ fn parse_meminfo(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn parse_memory_stat(bencher: Bencher<'_, '_>) {
     let text = container("memory.stat");
-    bencher.bench_local(|| memory_stat(CgroupVersion::V2, black_box(&text)).unwrap());
+    bencher.bench_local(|| MemoryStat::parse(CgroupVersion::V2, black_box(&text)).unwrap());
 }
 
 #[divan::bench]
 fn parse_io_stat(bencher: Bencher<'_, '_>) {
     let text = container("io.stat");
-    bencher.bench_local(|| io_stat::v2(black_box(&text)).unwrap());
+    bencher.bench_local(|| io_stat::DeviceIo::parse_all(CgroupVersion::V2, black_box(&text)).unwrap());
 }
 
 #[divan::bench]
 fn parse_mountinfo(bencher: Bencher<'_, '_>) {
     let text = host("proc/self/mountinfo");
-    bencher.bench_local(|| mounts(black_box(&text)).unwrap());
+    bencher.bench_local(|| Mount::parse_table(black_box(&text)).unwrap());
 }
 
 #[divan::bench(args = [1, 16, 512])]
@@ -98,7 +98,7 @@ fn snapshot() -> Snapshot {
     let level = |directory: PathBuf| Level {
         limit: counter::limit(&read(directory.join("memory.max"))).unwrap(),
         usage: Some(counter::usage(&read(directory.join("memory.current"))).unwrap()),
-        stat: Some(memory_stat(CgroupVersion::V2, &read(directory.join("memory.stat"))).unwrap()),
+        stat: Some(MemoryStat::parse(CgroupVersion::V2, &read(directory.join("memory.stat"))).unwrap()),
         ..Level::default()
     };
     let levels = cgroups().into_iter().rev().map(level).collect();

@@ -5,7 +5,7 @@
 use cgprocfs_core::machine::Machine;
 use cgprocfs_core::parse::meminfo::Meminfo;
 use cgprocfs_core::parse::proc_cgroup::memberships;
-use cgprocfs_core::parse::{CgroupVersion, counter, memory_stat::memory_stat};
+use cgprocfs_core::parse::{CgroupVersion, counter, memory_stat::MemoryStat};
 use cgprocfs_core::snapshot::{Container, Level, Scope, Snapshot};
 use cgprocfs_core::view::find;
 use std::error::Error;
@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let level = Level {
         limit: counter::limit(&read(limit)?)?,
         usage: Some(counter::usage(&read(usage)?)?),
-        stat: Some(memory_stat(version, &read("memory.stat")?)?),
+        stat: Some(MemoryStat::parse(version, &read("memory.stat")?)?),
         ..Level::default()
     };
     let container = Scope::Container(Container { levels: vec![level], ..Container::default() });

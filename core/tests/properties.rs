@@ -4,7 +4,7 @@
 use cgprocfs_core::machine::{Machine, TickRate};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
-use cgprocfs_core::parse::memory_stat::{MemoryStat, memory_stat};
+use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::parse::{
     counter, cpu_list, cpu_quota, cpu_time, flat_keyed, io_stat, mountinfo, proc_cgroup, proc_stat,
     proc_status, uptime,
@@ -526,7 +526,7 @@ fn all_views(version: CgroupVersion, statistics: &str) -> Vec<String> {
     let level = Level {
         limit: Some(Bytes::new(1 << 40)),
         usage: Some(Bytes::new(1 << 34)),
-        stat: Some(memory_stat(version, statistics.as_bytes()).unwrap()),
+        stat: Some(MemoryStat::parse(version, statistics.as_bytes()).unwrap()),
         ..Level::default()
     };
     let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
@@ -561,18 +561,22 @@ fn parse_with_everything(text: &[u8]) {
         render("proc/meminfo", &snapshot);
     }
     for version in [CgroupVersion::V1, CgroupVersion::V2] {
-        let _ = memory_stat(version, text);
+        let _ = MemoryStat::parse(version, text);
     }
     let _ = counter::number(text);
     let _ = counter::usage(text);
     let _ = counter::limit(text);
-    let _ = mountinfo::mounts(text);
+    let _ = mountinfo::Mount::parse_table(text);
     let _ = proc_cgroup::memberships(text).map(|lines| lines.collect::<Vec<_>>());
     let _ = (proc_stat::is_exiting(text), proc_stat::start_time(text));
     let _ = proc_status::state(text);
     let _ =
         (cpu_list::CpuList::parse(text), cpu_quota::CpuQuota::v2(text), cpu_quota::CpuQuota::v1(text, text));
     let _ = flat_keyed::flat_keyed(text).map(Iterator::count);
-    let _ = (io_stat::v1(text), io_stat::v2(text), uptime::uptime(text));
-    let _ = proc_status::parse(text);
+    let _ = (
+        io_stat::DeviceIo::parse_all(CgroupVersion::V1, text),
+        io_stat::DeviceIo::parse_all(CgroupVersion::V2, text),
+        uptime::uptime(text),
+    );
+    let _ = proc_status::Status::parse(text);
 }

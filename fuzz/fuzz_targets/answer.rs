@@ -3,8 +3,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use cgprocfs::service::Service;
 use cgprocfs::kernel::Source;
+use cgprocfs::service::Service;
 use cgprocfs_core::units::MAX;
 use cgprocfs_core::view::ViewId;
 use libfuzzer_sys::fuzz_target;

@@ -2,7 +2,7 @@
 #![no_main]
 
 use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::memory_stat::memory_stat;
+use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::units::MAX;
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +18,7 @@ fuzz_target!(|text: &[u8]| {
         (CgroupVersion::V1, "total_rss ", "total_active_file "),
         (CgroupVersion::V2, "anon ", "active_file "),
     ] {
-        let Ok(stat) = memory_stat(version, text) else { continue };
+        let Ok(stat) = MemoryStat::parse(version, text) else { continue };
         let last = |key: &str| {
             let of_key = |line: &[u8]| Some(number(line.strip_prefix(key.as_bytes())?));
             text.split(|&b| b == b'\n').filter_map(of_key).next_back()

@@ -13,7 +13,7 @@ use super::read::read_with;
 use super::source::Source;
 use crate::error::{Error, escaped};
 use cgprocfs_core::machine::Ticks;
-use cgprocfs_core::parse::proc_status;
+use cgprocfs_core::parse::proc_status::Status;
 use cgprocfs_core::snapshot::{CgroupFile, HostFile};
 use std::sync::atomic::AtomicU64;
 
@@ -128,7 +128,7 @@ impl Source {
     pub fn innermost_pid(&self, pid: u32) -> Result<u32, Error> {
         let mut text = Vec::new();
         self.procfs.read_of(pid, "status", &mut text)?;
-        let status = proc_status::parse(&text);
+        let status = Status::parse(&text);
         let status = status.map_err(|e| Error::malformed(format!("/proc/{pid}/status"), e))?;
         Ok(status.innermost_pid.try_into().unwrap_or(pid))
     }

@@ -1,6 +1,6 @@
 //! The mount table of this process's mount namespace.
 
-use cgprocfs_core::parse::mountinfo::{Mount, mounts};
+use cgprocfs_core::parse::mountinfo::Mount;
 use std::fs;
 use std::io;
 
@@ -17,5 +17,5 @@ pub(super) fn own() -> io::Result<Vec<Mount>> {
 /// # Errors
 /// `InvalidData` where a line is not understood.
 pub(super) fn parse(text: &[u8]) -> io::Result<Vec<Mount>> {
-    mounts(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    Mount::parse_table(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -1,7 +1,7 @@
 //! What block devices did for a cgroup: `io.stat` of cgroup v2, `blkio.throttle.io_service_bytes` and `io_serviced` of
 //! v1.
 
-use super::{ParseError, count, decimal, lines};
+use super::{CgroupVersion, ParseError, count, decimal, lines};
 
 /// One device's counters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -22,12 +22,22 @@ pub struct DeviceIo {
     pub discards: u64,
 }
 
+impl DeviceIo {
+    /// Parses the devices' counters: `io.stat` of v2, or of v1 `blkio.throttle.io_service_bytes` and then `io_serviced`.
+    ///
+    /// # Errors
+    /// Where the text is cut short.
+    pub fn parse_all(version: CgroupVersion, text: &[u8]) -> Result<Vec<Self>, ParseError> {
+        match version {
+            CgroupVersion::V1 => v1(text),
+            CgroupVersion::V2 => v2(text),
+        }
+    }
+}
+
 /// The devices of `io.stat`. A device that did nothing has nothing but its numbers there, or is missing. A malformed counter is
 /// 0, and a line that does not begin with a device is left out.
-///
-/// # Errors
-/// Where the text is cut short.
-pub fn v2(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
+fn v2(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
     // Some kernels end the file with a device that did nothing, and without the newline.
     let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);
     if text[whole..].contains(&b'=') {
@@ -62,10 +72,7 @@ fn v2_line(line: &[u8]) -> Option<DeviceIo> {
 }
 
 /// The devices of both files of v1, one after the other: bytes up to a line `Total`, then requests.
-///
-/// # Errors
-/// Where the text is cut short.
-pub fn v1(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
+fn v1(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
     let mut devices: Vec<DeviceIo> = Vec::new();
     let mut is_bytes = true;
     for line in lines(text)? {

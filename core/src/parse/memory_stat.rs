@@ -15,6 +15,34 @@ macro_rules! memory_stat {
         }
 
         impl MemoryStat {
+    /// Parses the file. The values of keys that no view uses are not looked at. A counter that is not a number, or is above 2^53, is
+    /// taken for 0: kernels have printed counters that had drifted below 0, with a sign or wrapped.
+    ///
+    /// # Errors
+    /// Where the text is cut short, or the keys that every kernel prints (page cache, anonymous memory and the file LRU
+    /// lists) are missing: a truncated file must not pass for a small cgroup.
+    pub fn parse(version: CgroupVersion, text: &[u8]) -> Result<Self, ParseError> {
+        let mut stat = Self::default();
+        for (key, value) in flat_keyed(text)? {
+            let Some((name, counter)) = stat.counter(version, key) else { continue };
+            let value = decimal(value).ok().filter(|value| *value <= MAX);
+            *counter = Some(Bytes::new(value.unwrap_or(0)));
+            if value.is_none() {
+                stat.odd.push(name);
+            }
+        }
+        let required = [
+            ("anon", stat.anon),
+            ("file", stat.file),
+            ("inactive_file", stat.inactive_file),
+            ("active_file", stat.active_file),
+        ];
+        for (key, value) in required {
+            value.ok_or(ParseError::Missing(key))?;
+        }
+        Ok(stat)
+    }
+
             /// The counter of a key, and the key; `None` where nothing uses it.
             fn counter(&mut self, version: CgroupVersion, key: &[u8]) -> Option<(&'static str, &mut Option<Bytes>)> {
                 $(
@@ -95,34 +123,6 @@ impl MemoryStat {
     }
 }
 
-/// Parses the file. The values of keys that no view uses are not looked at. A counter that is not a number, or is above 2^53, is
-/// taken for 0: kernels have printed counters that had drifted below 0, with a sign or wrapped.
-///
-/// # Errors
-/// Where the text is cut short, or the keys that every kernel prints (page cache, anonymous memory and the file LRU
-/// lists) are missing: a truncated file must not pass for a small cgroup.
-pub fn memory_stat(version: CgroupVersion, text: &[u8]) -> Result<MemoryStat, ParseError> {
-    let mut stat = MemoryStat::default();
-    for (key, value) in flat_keyed(text)? {
-        let Some((name, counter)) = stat.counter(version, key) else { continue };
-        let value = decimal(value).ok().filter(|value| *value <= MAX);
-        *counter = Some(Bytes::new(value.unwrap_or(0)));
-        if value.is_none() {
-            stat.odd.push(name);
-        }
-    }
-    let required = [
-        ("anon", stat.anon),
-        ("file", stat.file),
-        ("inactive_file", stat.inactive_file),
-        ("active_file", stat.active_file),
-    ];
-    for (key, value) in required {
-        value.ok_or(ParseError::Missing(key))?;
-    }
-    Ok(stat)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,29 +135,29 @@ mod tests {
 
     #[test]
     fn keys_are_exact() {
-        let v1 = memory_stat(CgroupVersion::V1, V1).unwrap();
+        let v1 = MemoryStat::parse(CgroupVersion::V1, V1).unwrap();
         assert_eq!((v1.anon, v1.anon_thp), (Some(Bytes::new(20)), Some(Bytes::new(30))));
         assert_eq!((v1.file, v1.file_mapped), (Some(Bytes::new(10)), Some(Bytes::new(40))));
-        let v2 = memory_stat(CgroupVersion::V2, V2).unwrap();
+        let v2 = MemoryStat::parse(CgroupVersion::V2, V2).unwrap();
         assert_eq!((v2.file, v2.file_mapped), (Some(Bytes::new(2)), Some(Bytes::new(3))));
         assert_eq!((v2.anon, v2.anon_thp), (Some(Bytes::new(1)), Some(Bytes::new(7))));
     }
 
     #[test]
     fn absent_is_not_zero() {
-        let v1 = memory_stat(CgroupVersion::V1, V1).unwrap();
+        let v1 = MemoryStat::parse(CgroupVersion::V1, V1).unwrap();
         assert_eq!((v1.swapcached, v1.slab_reclaimable, v1.swap), (None, None, Some(Bytes::new(70))));
-        assert_eq!(memory_stat(CgroupVersion::V2, V2).unwrap().swap, None);
+        assert_eq!(MemoryStat::parse(CgroupVersion::V2, V2).unwrap().swap, None);
     }
 
     #[test]
     fn a_truncated_file_is_an_error() {
         for version in [CgroupVersion::V1, CgroupVersion::V2] {
-            assert!(matches!(memory_stat(version, b""), Err(ParseError::Missing(_))));
+            assert!(matches!(MemoryStat::parse(version, b""), Err(ParseError::Missing(_))));
         }
-        assert!(matches!(memory_stat(CgroupVersion::V2, &V2[..14]), Err(ParseError::Missing(_))));
-        assert_eq!(memory_stat(CgroupVersion::V2, &V2[..V2.len() - 4]), Err(ParseError::Truncated));
-        assert_eq!(memory_stat(CgroupVersion::V2, b"anon\n"), Err(ParseError::Missing("anon")));
+        assert!(matches!(MemoryStat::parse(CgroupVersion::V2, &V2[..14]), Err(ParseError::Missing(_))));
+        assert_eq!(MemoryStat::parse(CgroupVersion::V2, &V2[..V2.len() - 4]), Err(ParseError::Truncated));
+        assert_eq!(MemoryStat::parse(CgroupVersion::V2, b"anon\n"), Err(ParseError::Missing("anon")));
     }
 
     #[test]
@@ -165,13 +165,13 @@ mod tests {
         for odd in ["-4096", "99999999999999999", "18446744073709547520", "x", "1 2", ""] {
             let text = String::from_utf8(V2.to_vec()).unwrap();
             let with = |value: &str| text.replace("file_dirty 4", &format!("file_dirty {value}"));
-            let stat = memory_stat(CgroupVersion::V2, with(odd).as_bytes()).unwrap();
+            let stat = MemoryStat::parse(CgroupVersion::V2, with(odd).as_bytes()).unwrap();
             assert_eq!(stat.odd, ["file_dirty"], "{odd}");
-            let zero = memory_stat(CgroupVersion::V2, with("0").as_bytes()).unwrap();
+            let zero = MemoryStat::parse(CgroupVersion::V2, with("0").as_bytes()).unwrap();
             assert_eq!(MemoryStat { odd: Vec::new(), ..stat }, zero);
         }
         let negative = [V1, b"total_cache -4096\ncache -4096\n"].concat();
-        let stat = memory_stat(CgroupVersion::V1, &negative).unwrap();
+        let stat = MemoryStat::parse(CgroupVersion::V1, &negative).unwrap();
         assert_eq!((stat.file, &stat.odd[..]), (Some(Bytes::ZERO), &["total_cache"][..]));
     }
 
@@ -179,7 +179,11 @@ mod tests {
     fn what_nothing_uses_is_not_looked_at() {
         for odd in [&b"pgdemote_kswapd -5"[..], b"pgfault", b"cache -4096", b"\xff\xfe", b"anon_ x"] {
             let text = [V2, odd, b"\n"].concat();
-            assert_eq!(memory_stat(CgroupVersion::V2, &text), memory_stat(CgroupVersion::V2, V2), "{odd:?}");
+            assert_eq!(
+                MemoryStat::parse(CgroupVersion::V2, &text),
+                MemoryStat::parse(CgroupVersion::V2, V2),
+                "{odd:?}"
+            );
         }
     }
 }

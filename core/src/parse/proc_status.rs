@@ -13,20 +13,22 @@ pub struct Status {
     pub nesting: usize,
 }
 
-/// Parses the file.
-///
-/// # Errors
-/// Where one of the lines is missing or malformed.
-pub fn parse(text: &[u8]) -> Result<Status, ParseError> {
-    let numbers = |key: &'static str| {
-        let value = lines(text)?.find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"));
-        Ok(value
-            .ok_or(ParseError::Missing(key))?
-            .split(u8::is_ascii_whitespace)
-            .filter(|word| !word.is_empty()))
-    };
-    let last = |key| decimal(numbers(key)?.next_back().unwrap_or_default());
-    Ok(Status { parent: last("PPid")?, innermost_pid: last("NSpid")?, nesting: numbers("NSpid")?.count() })
+impl Status {
+    /// Parses the file.
+    ///
+    /// # Errors
+    /// Where one of the lines is missing or malformed.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        let numbers = |key: &'static str| {
+            let value = lines(text)?.find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"));
+            Ok(value
+                .ok_or(ParseError::Missing(key))?
+                .split(u8::is_ascii_whitespace)
+                .filter(|word| !word.is_empty()))
+        };
+        let last = |key| decimal(numbers(key)?.next_back().unwrap_or_default());
+        Ok(Self { parent: last("PPid")?, innermost_pid: last("NSpid")?, nesting: numbers("NSpid")?.count() })
+    }
 }
 
 /// The state of the task, as in `ps`; `None` where the file is cut short before it.
@@ -50,13 +52,13 @@ mod tests {
     #[test]
     fn innermost_pid_is_the_last_of_the_line() {
         let text = b"Name:\tx\nPid:\t812\nPPid:\t800\nNSpid:\t812\t40\t1\nNSsid:\t7\n";
-        assert_eq!(parse(text), Ok(Status { parent: 800, innermost_pid: 1, nesting: 3 }));
+        assert_eq!(Status::parse(text), Ok(Status { parent: 800, innermost_pid: 1, nesting: 3 }));
     }
 
     #[test]
     fn what_is_missing_is_an_error() {
-        assert_eq!(parse(b"PPid:\t1\n"), Err(ParseError::Missing("NSpid")));
-        assert_eq!(parse(b"NSpid:\t1\n"), Err(ParseError::Missing("PPid")));
-        assert_eq!(parse(b"PPid:\t\nNSpid:\t1\n"), Err(ParseError::NotANumber));
+        assert_eq!(Status::parse(b"PPid:\t1\n"), Err(ParseError::Missing("NSpid")));
+        assert_eq!(Status::parse(b"NSpid:\t1\n"), Err(ParseError::Missing("PPid")));
+        assert_eq!(Status::parse(b"PPid:\t\nNSpid:\t1\n"), Err(ParseError::NotANumber));
     }
 }

@@ -2,8 +2,7 @@
 
 use super::contract::View;
 use crate::error::ViewError;
-use crate::parse::CgroupVersion;
-use crate::parse::io_stat::{self, DeviceIo};
+use crate::parse::io_stat::DeviceIo;
 use crate::snapshot::{CgroupFile, HostFile, Needs, RawFile, Snapshot};
 use std::io::Write;
 
@@ -45,11 +44,7 @@ pub(super) fn devices(snapshot: &Snapshot) -> Result<Vec<DeviceIo>, ViewError> {
     let Some(RawFile { version, text }) = snapshot.cgroup_file(CgroupFile::Io)? else {
         return Ok(Vec::new());
     };
-    let parsed = match version {
-        CgroupVersion::V1 => io_stat::v1(text),
-        CgroupVersion::V2 => io_stat::v2(text),
-    };
-    parsed.map_err(|e| ViewError::Malformed("the cgroup's block I/O", e))
+    DeviceIo::parse_all(*version, text).map_err(|e| ViewError::Malformed("the cgroup's block I/O", e))
 }
 
 fn print(native: &[u8], devices: &[DeviceIo], out: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use super::files::{copy_path, read};
 use super::lists::TIME_NAMESPACES;
 use crate::kernel::identity::caller::Caller;
 use crate::kernel::read::READ;
-use cgprocfs_core::parse::mountinfo::mounts;
+use cgprocfs_core::parse::mountinfo::Mount;
 use rustix::fs::{Mode, openat};
 use std::os::unix::ffi::OsStrExt;
 
@@ -43,7 +43,7 @@ impl TreeCopy<'_> {
         let table = procfs.read("self/mountinfo")?;
         let cgroup_mounts = &self.source.cgroup_mounts;
         let is_read = |line: &&[u8]| {
-            let mount = mounts(line).ok().and_then(|mounts| mounts.into_iter().next());
+            let mount = Mount::parse_table(line).ok().and_then(|mounts| mounts.into_iter().next());
             mount.is_some_and(|mount| {
                 mount.fs_type.starts_with(b"cgroup")
                     && cgroup_mounts.all().any(|hierarchy| {

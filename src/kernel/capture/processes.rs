@@ -111,7 +111,7 @@ impl Processes {
             if proc_status::state(&text) == Some(b'D') {
                 self.uninterruptible.push(id);
             }
-            if let Ok(status) = proc_status::parse(&text) {
+            if let Ok(status) = proc_status::Status::parse(&text) {
                 if id == self.reader {
                     nesting = Some(status.nesting);
                 }

@@ -11,7 +11,7 @@ use crate::rate_limited_log::{odd_counter, odd_value};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::{limit, number, usage};
-use cgprocfs_core::parse::memory_stat::{MemoryStat, memory_stat};
+use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::snapshot::{Level, Swap};
 use cgprocfs_core::units::Bytes;
 use rustix::fs::{Access, AtFlags, accessat, fstat};
@@ -155,7 +155,7 @@ impl CgroupFiles {
                 raw.clear();
                 raw.extend_from_slice(text);
             }
-            memory_stat(self.version, text)
+            MemoryStat::parse(self.version, text)
         })?;
         for key in &stat.odd {
             odd_counter(&self.path, "memory.stat", key.as_bytes());

@@ -10,7 +10,7 @@ use crate::kernel::procfs::Procfs;
 use crate::kernel::read::{PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
-use cgprocfs_core::parse::mountinfo::{Mount, mounts};
+use cgprocfs_core::parse::mountinfo::Mount;
 use cgprocfs_core::parse::proc_cgroup::memberships;
 use rustix::fs::{AtFlags, Mode, accessat, openat};
 use std::ffi::OsStr;
@@ -86,7 +86,7 @@ impl CgroupMounts {
 
     pub(crate) fn detect_by(root: &Path, procfs: &Procfs) -> Result<Self, CgroupMountsError> {
         let text = procfs.read("self/mountinfo")?;
-        let table = mounts(&text).map_err(|e| Error::malformed("/proc/self/mountinfo", e))?;
+        let table = Mount::parse_table(&text).map_err(|e| Error::malformed("/proc/self/mountinfo", e))?;
         let in_host_namespace = in_host_cgroup_namespace(procfs);
         let find = |controller| Hierarchy::find(root, &table, controller, in_host_namespace);
         Ok(Self {

@@ -10,7 +10,7 @@ use crate::sys;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::{limit, usage};
-use cgprocfs_core::parse::memory_stat::memory_stat;
+use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::units::Bytes;
 use parking_lot::Mutex;
 use rustix::fs::{Dir, FileType, Mode, fstat, openat};
@@ -169,7 +169,7 @@ fn protected_of(
     minimum: Bytes,
 ) -> Result<Option<Bytes>, Error> {
     let child = Child { parent, path, name };
-    let stat = child.read("memory.stat", |text| memory_stat(CgroupVersion::V2, text))?;
+    let stat = child.read("memory.stat", |text| MemoryStat::parse(CgroupVersion::V2, text))?;
     // A malformed usage has drifted below 0.
     let used = child.read("memory.current", |text| Ok(usage(text).unwrap_or_default()))?;
     let (Some(stat), Some(used)) = (stat, used) else { return Ok(None) };

@@ -6,7 +6,7 @@ use crate::error::{Error, escaped};
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::read::LIST_DIR;
-use cgprocfs_core::parse::proc_status;
+use cgprocfs_core::parse::proc_status::Status;
 use rustix::fs::{Dir, Mode, openat};
 
 /// How many ancestors of a process are looked at.
@@ -40,15 +40,15 @@ pub(crate) fn search_init(
 }
 
 /// The status of a process; `None` if it is gone.
-fn status(pid: u32, procfs: &Procfs) -> Option<proc_status::Status> {
+fn status(pid: u32, procfs: &Procfs) -> Option<Status> {
     let mut text = Vec::new();
     procfs.read_of(pid, "status", &mut text).ok()?;
-    proc_status::parse(&text).ok()
+    Status::parse(&text).ok()
 }
 
 /// The init of a process's pid namespace, if it is a near ancestor. The parents of a process are never nested more deeply, so
 /// those that are nested as deeply are in the same namespace.
-fn eldest_ancestor(mut pid: u32, own: proc_status::Status, procfs: &Procfs) -> Option<u32> {
+fn eldest_ancestor(mut pid: u32, own: Status, procfs: &Procfs) -> Option<u32> {
     let mut ancestor = own;
     // A tenant may have each of any number of processes start the next.
     for _ in 0..MAX_ANCESTORS {

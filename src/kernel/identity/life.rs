@@ -6,7 +6,7 @@ use crate::kernel::procfs::Procfs;
 use crate::kernel::read::read_whole;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::proc_stat::{run_time, start_time};
-use cgprocfs_core::parse::proc_status;
+use cgprocfs_core::parse::proc_status::{self, Status};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -88,7 +88,7 @@ impl<'s> Search<'s> {
     fn open_init(&mut self, start: Ticks, pid: u32) -> Option<OwnedFd> {
         let opened = self.procfs.open_of(pid, "status").ok()?;
         read_whole(&opened, &mut self.text).ok()?;
-        let status = proc_status::parse(&self.text).ok()?;
+        let status = Status::parse(&self.text).ok()?;
         if status.innermost_pid != 1 || status.nesting == 1 {
             return None;
         }
