@@ -104,7 +104,7 @@ impl InFlightTable {
     }
 
     /// Enters a request that this thread is busy with, until the guard is dropped. Nothing is entered before this server has
-    /// [taken the table over](Self::resume), nor while it is full.
+    /// taken the table over, nor while it is full.
     pub fn track(&self, request: InFlightRequest) -> InFlightGuard {
         let now = Moment::now();
         let Inner { threads, table, slots, resent } = self.0;
