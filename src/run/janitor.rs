@@ -85,8 +85,13 @@ pub fn remove(cgroup: &Path) -> io::Result<()> {
             remove(&entry.path())?;
         }
     }
-    let procs = if killed { Vec::new() } else { fs::read(cgroup.join("cgroup.procs"))? };
-    for pid in lines(&procs).into_iter().flatten() {
+    let processes = match fs::read(cgroup.join("cgroup.procs")) {
+        _ if killed => Vec::new(),
+        // A threaded cgroup of v2 names threads only, by each of which its process can be killed.
+        Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => fs::read(cgroup.join("cgroup.threads"))?,
+        read => read?,
+    };
+    for pid in lines(&processes).into_iter().flatten() {
         let pid = decimal(pid).ok().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {
             // It may have ended by itself.
