@@ -1,4 +1,4 @@
-//! What a person sees: a file for each subcommand, the log, and what to do about an error. May use every other room.
+//! What a person sees: a file for each subcommand, the log, and what to do about an error.
 
 mod capture;
 mod cpu_view;

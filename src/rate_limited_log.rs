@@ -98,7 +98,7 @@ fn path(cgroup: &[u8], file: &str) -> String {
 fn warn_once(key: &[u8], what: impl FnOnce() -> String) {
     static WARNED: Mutex<BTreeSet<Vec<u8>>> = Mutex::new(BTreeSet::new());
     if is_new(&mut WARNED.lock(), key) {
-        log::warn!("{} makes no sense and is left out; this is said once", what());
+        log::warn!("{} is malformed and is not used; this is logged once", what());
     }
 }
 

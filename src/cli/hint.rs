@@ -146,8 +146,8 @@ impl Hint for HandoverError {
         let hint = match self {
             Self::Unreachable(..) => "start one without --takeover",
             Self::Refused(..) => "its log may say why",
-            Self::OpenToOthers(_) => "take over where only root may",
-            Self::NotRoot(..) => "see who that is, and remove it",
+            Self::OpenToOthers(_) => "choose a directory whose parents only root can write to",
+            Self::NotRoot(..) => "stop that process, and remove its socket",
             Self::OtherMount(..) => "run `cgprocfs unmount`, then start again",
             Self::Connection(error) => return error.hint(),
         };
@@ -184,13 +184,13 @@ impl Hint for CopyError {
 impl Hint for CaptureError {
     fn hint(&self) -> Advice {
         let hint = match self {
-            Self::NotEmpty(_) => "name a directory that is, or that does not exist",
+            Self::NotEmpty(_) => "name an empty or a new directory",
             Self::Write(..) => return WRITABLE_DIRECTORY,
             Self::Copy(error) => return error.hint(),
             Self::NoReader(_) => "name one with --pid, or capture it again",
             Self::NoTree(_) => "name a directory that `cgprocfs capture` has made",
             Self::Lacks(..) => "add it, or capture it again",
-            Self::OtherPages(..) => "look at it on one like that",
+            Self::OtherPages(..) => "use a machine with pages of that size",
             Self::Read(error) => return error.hint(),
         };
         Some(hint.into())

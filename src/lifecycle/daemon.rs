@@ -127,7 +127,7 @@ pub fn leave(connection: &Connection, gate: &Arc<QuiesceGate>) {
 
 fn start_background_threads(service: &Arc<Service>) {
     if let Err(error) = service.sweep_now_and_then() {
-        log::warn!("cannot start the thread that sweeps: {error}; files of gone containers stay open");
+        log::warn!("cannot start the clean-up thread: {error}; files of removed containers stay open");
     }
     if let Err(error) = service.follow_loads() {
         log::warn!(

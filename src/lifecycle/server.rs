@@ -35,7 +35,7 @@ pub fn serve(
     poisoned.iter().for_each(|&pid| service.leave_aside(pid));
     if !poisoned.is_empty() {
         log::warn!(
-            "requests of the processes {poisoned:?} get an error: servers have ended, or hung, while they had them"
+            "requests of processes {poisoned:?} get EIO: earlier servers have ended, or hung, over them"
         );
     }
     let notifier = session.notifier();

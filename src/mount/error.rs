@@ -19,7 +19,7 @@ pub enum MountError {
     AlreadyMounted(PathBuf),
     #[error("{0} is served already, or its connection is kept for a daemon that starts again")]
     AlreadyServed(PathBuf),
-    #[error("{0} is not root's alone")]
+    #[error("{0} belongs to, or can be changed by, a user other than root")]
     Forged(PathBuf),
     #[error("{0} mounts lie on one file in {1}, two for each connection that was lost")]
     TooDeep(usize, PathBuf),

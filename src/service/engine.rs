@@ -1,20 +1,20 @@
 //! The parts of a service, and what its steps have in common.
 
-use super::cached_cgroup::CachedCgroup;
-use super::container_shares::ContainerShares;
-use super::cpu_accounts::CpuAccounts;
-use super::known_aside::KnownAside;
-use super::load_sampler::LoadSampler;
-use super::permits::ReadPermits;
-use super::priority::LessImportant;
-use super::psi_monitor::PsiMonitor;
-use super::share::{Busyness, Share};
-use super::snapshot_cache::SnapshotCache;
-use super::start_times::StartTimes;
-use super::worker_pool::WorkerPool;
 use crate::error::Error;
 use crate::kernel::{Caller, Source};
 use crate::rate_limited_log::RateLimitedLog;
+use crate::service::accounts::cpu_accounts::CpuAccounts;
+use crate::service::accounts::load_sampler::LoadSampler;
+use crate::service::accounts::start_times::StartTimes;
+use crate::service::cache::cached_cgroup::CachedCgroup;
+use crate::service::cache::snapshot_cache::SnapshotCache;
+use crate::service::psi_monitor::PsiMonitor;
+use crate::service::scheduling::container_shares::ContainerShares;
+use crate::service::scheduling::known_aside::KnownAside;
+use crate::service::scheduling::permits::ReadPermits;
+use crate::service::scheduling::priority::LessImportant;
+use crate::service::scheduling::share::{Busyness, Share};
+use crate::service::scheduling::worker_pool::WorkerPool;
 use crate::state::PersistentState;
 use log::Level;
 use std::io;
@@ -161,8 +161,7 @@ impl Service {
         self.log.message(
             "many hang",
             Level::Warn,
-            "too many processes of one tenant hang in the middle of an exec to look at more of its containers: their age \
-             may be too low",
+            "too many processes of one tenant are blocked in exec; the age of its other containers may be too low",
         );
     }
 }

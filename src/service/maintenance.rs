@@ -1,7 +1,7 @@
 //! Background threads: sampling loads, and closing what belongs to containers that are gone.
 
-use super::engine::Service;
 use crate::kernel::{CgroupId, CgroupRef};
+use crate::service::engine::Service;
 use crate::sys;
 use std::io;
 use std::sync::Arc;

@@ -4,9 +4,9 @@
 //! to. So it reads the pressure itself, ten times a window as the kernel does (`UPDATES_PER_WINDOW`, kernel/sched/psi.c). Where
 //! that would take more than a fiftieth of a processor it reads less often, but at least twice in the shortest window.
 
-use super::places::Places;
 use crate::kernel::PressureFile;
 use crate::rate_limited_log::RateLimitedLog;
+use crate::service::accounts::places::Places;
 use crate::shares::Policy;
 use crate::state::{MAX_PSI_TRIGGERS, OrphanedTrigger, Table};
 use crate::sys;

@@ -67,8 +67,8 @@ impl<K: Copy + Eq + Hash> Shares<K> {
     }
 
     /// How much is held in all.
-    #[must_use]
-    pub fn held(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
         self.root.weight
     }
 
@@ -94,11 +94,6 @@ impl<K: Copy + Eq + Hash> Shares<K> {
         if self.holders.len() * 4 < self.holders.capacity() {
             self.holders.shrink_to(self.holders.len() * 2);
         }
-    }
-
-    /// Gives up everything.
-    pub fn clear(&mut self) {
-        (self.root, self.holders) = (Node::default(), HashMap::new());
     }
 }
 

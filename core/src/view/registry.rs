@@ -75,12 +75,6 @@ impl ViewId {
     pub fn ino(self) -> u64 {
         VIEWS[self.index()].0
     }
-
-    /// The file with this inode number.
-    #[must_use]
-    pub fn of_ino(ino: u64) -> Option<Self> {
-        Self::ALL.into_iter().find(|view| view.ino() == ino)
-    }
 }
 
 impl Deref for ViewId {

@@ -40,12 +40,6 @@ impl CgroupAncestry {
         own.map_or(Ok(()), |own| own.verify_name(cgroup_mounts.memory.locate(&self.path)))
     }
 
-    /// The id of the reader's cgroup.
-    #[must_use]
-    pub fn id(&self) -> CgroupId {
-        self.levels.first().map_or(CgroupId::new(0), |own| own.id)
-    }
-
     /// The container at the path `container`; `None` for a reader in no container.
     pub(crate) fn container(&self, container: &[u8]) -> Option<CgroupRef<'_>> {
         let level = self.levels.iter().find(|level| self.path_to(level) == container && !self.in_root)?;

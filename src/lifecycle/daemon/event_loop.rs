@@ -67,7 +67,7 @@ pub(super) fn run(
                     std::mem::forget(goes_on);
                     return End::Left;
                 }
-                log::warn!("who took the connection over is gone; serving on");
+                log::warn!("the process that took the connection over has exited; this daemon serves on");
                 gate.open();
             }
         }
@@ -76,7 +76,9 @@ pub(super) fn run(
             // If every thread handles a request, and none was answered since the last look, nobody is served.
             let answered = gate.all_busy().then(|| connection.in_flight().answered());
             if answered.is_some() && answered == answered_before {
-                log::error!("no thread answers in time; without answers the keeper replaces this daemon");
+                log::error!(
+                    "all threads are busy, and none has answered since the last check; this daemon is restarted if that goes on"
+                );
             } else {
                 fd_store.ping_watchdog();
             }

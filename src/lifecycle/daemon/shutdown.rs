@@ -50,7 +50,7 @@ pub(super) fn unmount(connection: &Connection, gate: &Arc<QuiesceGate>, steward:
     let Some(anchors) = connection.anchors() else { return steward.unmount(&connection.mount_point()) };
     let withdrawn = steward.withdraw(&anchors);
     if !quiesce(gate, &connection.in_flight(), &anchors.live(), false) {
-        log::warn!("a request is not answered in time; who waits for it gets an error");
+        log::warn!("some requests were not answered in time; their readers get an error");
     }
     let aborted = steward.abort(&anchors);
     let is_to_be_removed = matches!(withdrawn, Ok(AnchorUse::Unbound)) && connection.has_new_anchors();

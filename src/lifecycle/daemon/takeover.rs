@@ -30,13 +30,13 @@ fn accept(listener: &UnixListener, connection: &Connection, sender: &Sender<Even
         let asking = match asking {
             Ok(asking) => asking,
             Err(error) => {
-                log::warn!("cannot hear who wants to take over: {error}");
+                log::warn!("cannot accept take-over requests: {error}");
                 thread::sleep(RETRY_INTERVAL);
                 continue;
             }
         };
         if !handover::is_from_root(&asking) {
-            log::warn!("somebody who is not root asks for the connection");
+            log::warn!("refused a take-over request from a user other than root");
             continue;
         }
         if let Err(error) = handover::offer(&asking, connection) {

@@ -139,7 +139,7 @@ impl<'d> KeptMount<'d> {
                 log::error!(
                     "{depth} mounts lie on one file in {0}, two for each connection that was lost: containers keep the \
                      kernel's own files until those that bind it have ended or `cgprocfs unmount --anchors {0}` was run. \
-                     SIGHUP mounts all the same",
+                     Send SIGHUP to mount anyway",
                     self.directory.display()
                 );
             }

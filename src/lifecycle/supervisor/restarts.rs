@@ -38,14 +38,14 @@ impl Restarts {
     /// After a child that could not be started.
     pub(super) fn after_failed_start(&mut self) -> Next {
         self.failures += 1;
-        self.unless_too_many("it cannot be started", START_RETRY_INTERVAL * self.failures)
+        self.unless_too_many("it could not be started", START_RETRY_INTERVAL * self.failures)
     }
 
     /// After a child that ended without being told to.
     pub(super) fn after_end(&mut self, status: &str, has_served: bool) -> Next {
         self.failures = if has_served { 0 } else { self.failures + 1 };
         log::warn!("the daemon ended with {status}; starting it again");
-        self.unless_too_many(status, Duration::ZERO)
+        self.unless_too_many(&format!("it ended with {status}"), Duration::ZERO)
     }
 
     /// After somebody has aborted the connection.
@@ -58,7 +58,7 @@ impl Restarts {
         Next::FallBack(pause)
     }
 
-    fn unless_too_many(&mut self, status: &str, pause: Duration) -> Next {
+    fn unless_too_many(&mut self, last: &str, pause: Duration) -> Next {
         let now = Instant::now();
         self.ends.push_back(now);
         self.ends.retain(|end| now.duration_since(*end) < ENDS_PERIOD);
@@ -69,7 +69,7 @@ impl Restarts {
         self.failures = 0;
         let pause = self.backoff.next().max(MIN_FALLBACK_PERIOD);
         log::error!(
-            "the daemon ends again and again, last with {status}; its log says why. Containers have the kernel's own \
+            "the daemon fails again and again; the last time {last}, and its log says why. Containers have the kernel's own \
              files; mounting anew after {} s, or on SIGHUP",
             pause.as_secs()
         );

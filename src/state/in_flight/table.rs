@@ -15,8 +15,9 @@ use std::time::Duration;
 
 /// How many words of shared memory are needed: those of the threads, then the table.
 pub(crate) const WORDS: usize = threads::WORDS + Table::<RequestRecord>::words(MAX_REQUESTS);
-/// Identifies the format of these words.
-pub(crate) const FORMAT: u64 = Table::<RequestRecord>::format(MAX_REQUESTS);
+/// Identifies the format of these words: that of the threads' and that of the table.
+pub(crate) const FORMAT: u64 =
+    Table::<RequestRecord>::format(MAX_REQUESTS).wrapping_add(threads::VERSION << 56);
 
 /// A request that the kernel was asked to give out again, and did not within this time, was answered just before its server
 /// ended.

@@ -10,6 +10,8 @@ use std::sync::atomic::AtomicUsize;
 const MAX_THREADS: usize = 16;
 /// Words of a thread.
 const THREAD_WORDS: usize = 8;
+/// To be raised whenever what follows changes: a successor of another version must not read these words.
+pub(crate) const VERSION: u64 = 0;
 /// Words of all threads.
 pub(crate) const WORDS: usize = MAX_THREADS * THREAD_WORDS;
 

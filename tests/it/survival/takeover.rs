@@ -121,7 +121,7 @@ fn taken_over_only_by_root() {
     // It may be hung up on already.
     let _ = control::send(&stranger, &Message::Ask);
     assert!(control::receive(&stranger).is_err(), "nothing is sent to anybody else");
-    wait_until("it says so", || daemon.log().contains("somebody who is not root asks"));
+    wait_until("it says so", || daemon.log().contains("refused a take-over request"));
 
     // Somebody listens in the daemon's place.
     fs::remove_file(&socket).unwrap();
@@ -222,7 +222,7 @@ fn silent_successors() {
     assert!(matches!(control::receive(&fickle), Ok(Message::Connection(..))));
     control::send(&fickle, &Message::Taken).unwrap();
     drop(fickle);
-    wait_until("it serves on", || daemon.log().contains("serving on"));
+    wait_until("it serves on", || daemon.log().contains("serves on"));
     let busy = load.busy;
     let (_, longest) = load.end();
     assert_short(longest, busy);
@@ -238,7 +238,7 @@ fn heard_after_a_failure() {
     };
     limit("3");
     let waiting = UnixStream::connect(socket_path(daemon.directory())).unwrap();
-    wait_until("it fails", || daemon.log().contains("cannot hear who wants to take over"));
+    wait_until("it fails", || daemon.log().contains("cannot accept take-over requests"));
     limit("1024");
     drop(waiting);
     daemon.taken_over();

@@ -1,0 +1,134 @@
+//! When the kernel samples its own load. Who samples at other moments sees a burst up to five seconds before or after it, and who
+//! samples in the very same moment is what it counts.
+
+use rustix::time::{ClockId, clock_getres, clock_gettime};
+use std::time::{Duration, Instant};
+
+/// Every so often, and a tick (`LOAD_FREQ`, include/linux/sched/loadavg.h).
+const SECONDS: Duration = Duration::from_secs(5);
+/// After so much of each period, as long as it is not known.
+const USUAL: Duration = Duration::from_millis(250);
+/// How often it is looked at whether the kernel's averages have changed, for a whole period at most,
+pub(in crate::service) const GLANCE: Duration = Duration::from_millis(10);
+/// and how soon that is tried again.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// The moments just after the kernel has its new averages.
+#[derive(Debug)]
+pub(in crate::service) struct Beat {
+    period: Duration,
+    /// A moment, and how long it was after the start of CLOCK_MONOTONIC, from which the kernel counts its periods.
+    origin: (Instant, Duration),
+    /// How long after the start of each of them it has new averages.
+    phase: Option<Duration>,
+    search: Option<Search>,
+    next_search: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Search {
+    began: Instant,
+    averages: Vec<u8>,
+}
+
+impl Beat {
+    pub(in crate::service) fn new() -> Self {
+        // Of such a clock it is the length of a tick.
+        let tick = Duration::try_from(clock_getres(ClockId::MonotonicCoarse)).unwrap_or_default();
+        let tick = tick.min(Duration::from_millis(10));
+        let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+        Self::with(SECONDS + tick, (Instant::now(), now))
+    }
+
+    const fn with(period: Duration, origin: (Instant, Duration)) -> Self {
+        Self { period, origin, phase: None, search: None, next_search: None }
+    }
+
+    pub(in crate::service) const fn period(&self) -> Duration {
+        self.period
+    }
+
+    /// The first one after a moment.
+    pub(in crate::service) fn after(&self, moment: Instant) -> Instant {
+        let phase = self.phase.unwrap_or(USUAL);
+        let into = self.since_period(moment);
+        moment + if into < phase { phase - into } else { self.period + phase - into }
+    }
+
+    /// How long ago the last one was.
+    pub(in crate::service) fn since(&self, moment: Instant) -> Duration {
+        self.period.saturating_sub(self.after(moment).saturating_duration_since(moment))
+    }
+
+    fn since_period(&self, moment: Instant) -> Duration {
+        let (origin, since_start) = self.origin;
+        let nanoseconds = (since_start + moment.saturating_duration_since(origin)).as_nanos();
+        let into = nanoseconds % self.period.as_nanos().max(1);
+        Duration::from_nanos(u64::try_from(into).unwrap_or(0))
+    }
+
+    /// Whether it is to be [observed](Self::observe) what the kernel's averages are.
+    pub(in crate::service) fn is_sought(&self, now: Instant) -> bool {
+        self.phase.is_none() && (self.search.is_some() || self.next_search.is_none_or(|next| now >= next))
+    }
+
+    /// Takes note of the text of the host's `/proc/loadavg`.
+    pub(in crate::service) fn observe(&mut self, now: Instant, text: &[u8]) {
+        // What follows them changes all the time.
+        let averages = text.splitn(4, |&byte| byte == b' ').take(3).collect::<Vec<_>>().join(&b' ');
+        match &self.search {
+            None => self.search = Some(Search { began: now, averages }),
+            Some(search) if search.averages != averages => {
+                self.phase = Some(self.since_period(now));
+                self.search = None;
+            }
+            // Those of an idle machine stay as they are.
+            Some(search) if now.saturating_duration_since(search.began) > self.period + 2 * GLANCE => {
+                self.search = None;
+                self.next_search = Some(now + PAUSE);
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Whether somebody is to look again after [`GLANCE`].
+    pub(in crate::service) const fn is_searching(&self) -> bool {
+        self.search.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PERIOD: Duration = Duration::from_millis(5004);
+
+    #[test]
+    fn the_moment_is_found_where_averages_change() {
+        let start = Instant::now();
+        let mut beat = Beat::with(PERIOD, (start, 3 * PERIOD));
+        let at = |milliseconds: u32| start + Duration::from_millis(milliseconds.into());
+        assert_eq!(beat.after(at(0)), at(250));
+        assert_eq!(beat.after(at(250)), at(5254));
+        assert!(beat.is_sought(at(0)));
+        beat.observe(at(0), b"0.00 0.01 0.05 1/99 100\n");
+        beat.observe(at(20), b"0.00 0.01 0.05 2/98 101\n");
+        assert!(beat.is_searching());
+        beat.observe(at(190), b"0.08 0.03 0.05 2/98 101\n");
+        assert!(!beat.is_searching() && !beat.is_sought(at(1_000_000)));
+        assert_eq!(beat.after(at(0)), at(190));
+        assert_eq!(beat.after(at(190)), at(5194));
+        assert_eq!(beat.after(at(5193)), at(5194));
+        assert_eq!(beat.since(at(5200)), Duration::from_millis(6));
+    }
+
+    #[test]
+    fn on_an_idle_machine_there_is_nothing_to_be_found() {
+        let start = Instant::now();
+        let mut beat = Beat::with(PERIOD, (start, Duration::ZERO));
+        beat.observe(start, b"0.00 0.00 0.00 1/9 9\n");
+        let end = start + PERIOD + 3 * GLANCE;
+        beat.observe(end, b"0.00 0.00 0.00 1/9 9\n");
+        assert!(!beat.is_searching() && !beat.is_sought(end) && beat.is_sought(end + PAUSE));
+    }
+}

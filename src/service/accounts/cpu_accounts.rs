@@ -1,0 +1,206 @@
+//! The CPU accounts of the containers whose processor times were asked for.
+
+use super::boot_clock;
+use super::places::Places;
+use crate::kernel::Life;
+use crate::shares::Policy;
+use crate::state::{ContainerAccount, MAX_CPU_ACCOUNTS, Table};
+use cgprocfs_core::cpu::Cpus;
+use cgprocfs_core::cpu::account::{CpuAccount, CpuCounters};
+use cgprocfs_core::error::ViewError;
+use cgprocfs_core::machine::{BootTime, TickRate, Ticks};
+use cgprocfs_core::parse::uptime::uptime;
+use cgprocfs_core::snapshot::{HostFile, Snapshot};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How long an account that a predecessor left is kept while nobody asks for its container, which is gone then.
+const ORPHAN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// CPU accounts by the id of the container's cgroup, which the kernel never gives out twice.
+pub(in crate::service) struct CpuAccounts {
+    tick_rate: TickRate,
+    accounts: Mutex<Accounts>,
+}
+
+struct Accounts {
+    by_container: HashMap<u64, Entry>,
+    places: Places<ContainerAccount>,
+    /// When this process has taken the accounts of a predecessor over.
+    attached: Option<Instant>,
+}
+
+struct Entry {
+    /// The path of the cgroup; `None` for what a predecessor left, until it is asked for.
+    path: Option<Vec<u8>>,
+    record: ContainerAccount,
+}
+
+/// Whether the processes in a cgroup are of another container than the account: its init has ended, and they all began after
+/// it was last known to run.
+fn is_over(record: &ContainerAccount, life: &Life, rate: TickRate) -> bool {
+    record.had_init && rate.boot_time(life.start) > record.last_seen
+}
+
+impl CpuAccounts {
+    pub(in crate::service) fn new(tick_rate: TickRate) -> Self {
+        let places = Places::new(MAX_CPU_ACCOUNTS, Policy::Replace);
+        let accounts = Accounts { by_container: HashMap::new(), places, attached: None };
+        Self { tick_rate, accounts: Mutex::new(accounts) }
+    }
+
+    /// Stores the accounts in a table from now on, and goes on with those that a predecessor has stored there.
+    pub(in crate::service) fn attach(&self, table: Table<ContainerAccount>) {
+        let mut accounts = self.accounts.lock();
+        accounts.attached = Some(Instant::now());
+        let orphaned = accounts.places.resume(table);
+        let entries =
+            orphaned.into_iter().map(|(container, record)| (container, Entry { path: None, record }));
+        accounts.by_container.extend(entries);
+    }
+
+    /// When a container started, after the host's boot; `None` where that is not known, or `life` is that of another
+    /// container in the same cgroup.
+    pub(in crate::service) fn start(&self, container: u64, life: Option<&Life>) -> Option<Ticks> {
+        let accounts = self.accounts.lock();
+        let record = &accounts.by_container.get(&container)?.record;
+        (!life.is_some_and(|life| is_over(record, life, self.tick_rate))).then_some(record.start)
+    }
+
+    /// When a container without an init process started, after the host's boot; `None` for one that ends with its init.
+    pub(in crate::service) fn start_without_init(&self, container: u64) -> Option<Ticks> {
+        let accounts = self.accounts.lock();
+        let record = &accounts.by_container.get(&container)?.record;
+        (!record.had_init).then_some(record.start)
+    }
+
+    /// Notes that a container runs now.
+    pub(in crate::service) fn mark_seen(&self, container: u64) {
+        let now = boot_clock::now();
+        if let Some(entry) = self.accounts.lock().by_container.get_mut(&container) {
+            let last_seen = &mut entry.record.last_seen;
+            *last_seen = (*last_seen).max(now);
+        }
+    }
+
+    /// The counters of a container's processors, if it started when it seems to have. Nothing is remembered.
+    pub(in crate::service) fn provisional_counters(snapshot: &Snapshot) -> Result<CpuCounters, ViewError> {
+        let moment = Moment::of(snapshot)?;
+        Ok(moment.open_account(0).advance(moment.now, moment.cpus))
+    }
+
+    /// The counters of a container's processors at the moment of `snapshot`. `life` is what was seen of its processes, where
+    /// these are certain to be its own.
+    pub(in crate::service) fn counters(
+        &self,
+        (container, path): (u64, &[u8]),
+        snapshot: &Snapshot,
+        life: Option<&Life>,
+    ) -> Result<CpuCounters, ViewError> {
+        let moment = Moment::of(snapshot)?;
+        let Moment { now, cpus, start, rate } = moment;
+        let mut accounts = self.accounts.lock();
+        let Accounts { by_container, places, .. } = &mut *accounts;
+        let open = |before| ContainerAccount {
+            start,
+            last_seen: now,
+            had_init: false,
+            account: moment.open_account(before),
+        };
+        let open_first = || Entry { path: None, record: open(moment.ran_before(life, None)) };
+        let entry = by_container.entry(container).or_insert_with(open_first);
+        if let Some(life) = life {
+            if is_over(&entry.record, life, rate) {
+                entry.record = open(moment.ran_before(Some(life), Some(entry.record.account.total())));
+            }
+            entry.record.last_seen = entry.record.last_seen.max(now);
+            entry.record.had_init = life.has_init();
+        }
+        let is_new = entry.path.is_none();
+        let path = entry.path.get_or_insert_with(|| path.to_vec());
+        let counters = entry.record.account.advance(now, cpus);
+        if entry.record.account.can_be_saved() {
+            match is_new {
+                // A container that loses its place to this one goes on with what this process knows.
+                true => drop(places.claim(container, path)),
+                false => places.claim_if_free(container, path),
+            }
+            places.put(container, &entry.record);
+        } else {
+            // What was saved while the account was smaller is out of date.
+            places.release(container);
+        }
+        Ok(counters)
+    }
+
+    /// Drops the accounts of containers that do not exist any more, according to `exists`.
+    pub(in crate::service) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool) {
+        let (all, is_late) = {
+            let accounts = self.accounts.lock();
+            let paths = accounts.by_container.iter().map(|(&id, entry)| (id, entry.path.clone()));
+            let all: Vec<_> = paths.collect();
+            (all, accounts.attached.is_some_and(|attached| attached.elapsed() > ORPHAN_TIMEOUT))
+        };
+        let is_gone = |(container, path): &(u64, Option<Vec<u8>>)| match path {
+            Some(path) => !exists(*container, path),
+            None => is_late,
+        };
+        let gone: Vec<_> = all.into_iter().filter(is_gone).collect();
+        let mut accounts = self.accounts.lock();
+        for (container, _) in gone {
+            accounts.by_container.remove(&container);
+            accounts.places.release(container);
+        }
+        let in_use = accounts.by_container.len();
+        accounts.by_container.shrink_to(in_use * 2);
+    }
+}
+
+/// How much more than it could a container may seem to have run, in nanoseconds: neither its start nor its time is exact.
+const TOLERANCE: u64 = 1_000_000_000;
+
+/// What an account is opened and advanced with.
+struct Moment<'s> {
+    now: BootTime,
+    cpus: &'s Cpus,
+    /// When the container started, after the host's boot.
+    start: Ticks,
+    rate: TickRate,
+}
+
+impl<'s> Moment<'s> {
+    fn of(snapshot: &'s Snapshot) -> Result<Self, ViewError> {
+        let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
+        let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+        let now = uptime(snapshot.host_file(HostFile::Uptime)?)
+            .map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        Ok(Self { now, cpus, start, rate: snapshot.machine.tick_rate })
+    }
+
+    /// An account of a container whose cgroup had run for `before` nanoseconds when it started.
+    fn open_account(&self, before: u64) -> CpuAccount {
+        CpuAccount::after(before, self.start(), self.cpus)
+    }
+
+    /// When the container started, as far as that can be.
+    fn start(&self) -> BootTime {
+        self.rate.boot_time(self.start).min(self.now)
+    }
+
+    /// How long the cgroup has run before the container started, in nanoseconds. It was another container's then if that is
+    /// known (`of_another` is how long that has run), or if all processors together could not have run it for so long since.
+    /// Then all but what the container's own processes have run is of before.
+    fn ran_before(&self, life: Option<&Life>, of_another: Option<u64>) -> u64 {
+        let total = self.cpus.time.unwrap_or_default().total;
+        let processors = u64::try_from(self.cpus.online.len()).unwrap_or(u64::MAX);
+        let possible = self.now.nanos_since(self.start()).saturating_mul(processors);
+        match life {
+            Some(life) if of_another.is_some() || total > possible.saturating_add(TOLERANCE) => {
+                let own = self.rate.nanoseconds(life.ran).min(possible);
+                total.saturating_sub(own).max(of_another.unwrap_or(0))
+            }
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Samples the load of the containers that were asked for it.
+//!
+//! No cgroup counts its tasks by state. So each task of a container is looked at every five seconds, just after the kernel has
+//! sampled its own load. That is done less often where it would take more than a hundredth of a processor for one container,
+//! and where it would take more than a tenth for all of them, first for those whose tenants have the most. Of more than 1,000
+//! tasks a sample stands for all, so that no container delays the others. Estimating the load from processor time and
+//! `cpu.pressure` would take one read a container, but pressure tells for how long *some* task waited and not how many did:
+//! three tasks on half a processor look like two. The taskstats interface counts in the kernel, but only for cgroup v1, and not
+//! what is below a cgroup.
+//!
+//! The averages start at 0 when the container does, and each sample counts for the whole time since the last, like the
+//! kernel's. Over a time without samples, because nobody asked, see [`estimate`].
+
+use super::boot_clock;
+use super::load_estimate::{active, cpu_usage, estimate};
+use super::tracked_cgroups::{TrackedCgroup, TrackedCgroups};
+use crate::error::Error;
+use crate::kernel::{Caller, CgroupId, CgroupRef, Depth, Source, TaskLook};
+use crate::service::scheduling::turns::Turns;
+use crate::state::Table;
+use crate::sys;
+use cgprocfs_core::error::ViewError;
+use cgprocfs_core::load_average::{CpuUsageAt, LoadAvg, LoadState};
+use cgprocfs_core::snapshot::{HostFile, Snapshot};
+use parking_lot::Mutex;
+use std::time::{Duration, Instant};
+
+/// Which part of a processor sampling one container takes: one in so many.
+const DUTY_CYCLE: u32 = 100;
+/// The longest pause between two samples of a container, however long they took: a tenant that makes its samples expensive
+/// is not to make the others wait.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// Which part of a processor sampling all containers takes, one in so many: a tenant may make any number of them expensive.
+const TOTAL_DUTY_CYCLE: u32 = 10;
+/// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes some
+/// 10 ms for the tasks, and 50 ms for the cgroups.
+const FULL_DEPTH: Depth = Depth { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
+/// How much of it is sampled by a thread that others wait for.
+const SHALLOW_DEPTH: Depth = Depth { cgroups: 100, tasks: 200, with_run_queue: true, asker: None };
+
+/// Load averages of containers.
+pub(in crate::service) struct LoadSampler {
+    tracked: Mutex<TrackedCgroups>,
+}
+
+/// A question for the load of a container.
+pub(in crate::service) struct LoadRequest<'s> {
+    /// The id of the container's cgroup, and its path.
+    pub(in crate::service) container: (u64, &'s [u8]),
+    pub(in crate::service) caller: &'s Caller<'s>,
+    pub(in crate::service) snapshot: &'s Snapshot,
+    /// Whether it is certain when the container started.
+    pub(in crate::service) start_is_certain: bool,
+}
+
+impl LoadSampler {
+    pub(in crate::service) fn new() -> Self {
+        Self { tracked: Mutex::new(TrackedCgroups::new()) }
+    }
+
+    /// Stores the averages in a table from now on, and goes on with those that a predecessor has stored there.
+    pub(in crate::service) fn attach(&self, table: Table<LoadState>) {
+        self.tracked.lock().attach(table);
+    }
+
+    /// The load of a container, which is sampled first only if that has not been done lately.
+    ///
+    /// # Errors
+    /// [`Error::TakesLong`] where the container has so many cgroups that only a caller who may take long can ask.
+    pub(in crate::service) fn load(
+        &self,
+        request: &LoadRequest<'_>,
+        source: &Source,
+    ) -> Result<LoadAvg, Error> {
+        let (container, _) = request.container;
+        let last_pid = source.innermost_pid(request.caller.pid)?;
+        let start = request.snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+        // A container that has started later is another one, in the same cgroup.
+        let is_same = |record: &LoadState| record.start >= start || !request.start_is_certain;
+        let now = Instant::now();
+        let (earlier, known) = {
+            let mut all = self.tracked.lock();
+            let all = &mut *all;
+            match all.by_container.get_mut(&container).filter(|tracked| is_same(&tracked.record)) {
+                Some(tracked) => {
+                    let earlier = tracked.record;
+                    tracked.last_requested = now;
+                    tracked.record.ran = cpu_usage(request.snapshot)?.or(earlier.ran);
+                    all.shares.touch(container);
+                    (Some(earlier), tracked.due.map(|due| (due, tracked.load_avg(last_pid))))
+                }
+                None => (all.orphaned.get(&container).copied().filter(is_same), None),
+            }
+        };
+        match known {
+            Some((due, load)) if due > now => Ok(load),
+            // The sampler's own thread is late.
+            Some((_, load)) => {
+                let asker = Some(request.caller.pid);
+                let depth = Depth { with_run_queue: false, asker, ..SHALLOW_DEPTH };
+                self.sample(request.container, None, depth, source);
+                let all = self.tracked.lock();
+                let tracked = all.by_container.get(&container).filter(|tracked| is_same(&tracked.record));
+                Ok(tracked.map_or(load, |tracked| tracked.load_avg(last_pid)))
+            }
+            None => self.track(request, earlier, last_pid, source),
+        }
+    }
+
+    /// Samples a container that is not tracked by now, and tracks it from then on.
+    fn track(
+        &self,
+        request: &LoadRequest<'_>,
+        earlier: Option<LoadState>,
+        last_pid: u32,
+        source: &Source,
+    ) -> Result<LoadAvg, Error> {
+        let now = Instant::now();
+        let ((container, path), asker) = (request.container, Some(request.caller.pid));
+        let depth = match request.caller.may_take_long {
+            true => Depth { with_run_queue: true, asker, ..FULL_DEPTH },
+            false => Depth { asker, ..SHALLOW_DEPTH },
+        };
+        let look = match source.tasks(CgroupRef { id: CgroupId::new(container), path }, depth) {
+            Ok(look) if !look.are_all && !request.caller.may_take_long => {
+                return Err(Error::TakesLong(crate::error::escaped(path)));
+            }
+            // A container that goes away meanwhile still has its reader.
+            look => look.unwrap_or_default(),
+        };
+        let accounting = source.accounting_cgroup(request.caller)?.map(<[u8]>::to_vec);
+        let mut all = self.tracked.lock();
+        let (record, reported) = estimate(earlier, &look, request.snapshot, all.beat.since(now))?;
+        all.orphaned.remove(&container);
+        let tracked = TrackedCgroup {
+            path: path.to_vec(),
+            accounting,
+            record,
+            reported,
+            tasks: look.tasks,
+            due: Some(all.beat.after(now)),
+            last_requested: now,
+            is_sampled: false,
+        };
+        all.insert(container, tracked);
+        Ok(LoadAvg { averages: reported, tasks: look.tasks, last_pid })
+    }
+
+    /// Samples the containers that are due, and returns how long to wait until the next time.
+    pub(in crate::service) fn sample_due(&self, source: &Source) -> Duration {
+        let started = Instant::now();
+        self.seek_beat(source, started);
+        let (due, budget) = {
+            let mut all = self.tracked.lock();
+            if started < all.next {
+                return all.pause(started);
+            }
+            all.drop_orphans();
+            (all.due(started), all.beat.period() / TOTAL_DUTY_CYCLE)
+        };
+        within_budget(due, budget, sys::thread_time, |due| {
+            self.sample((due.container, &due.path), due.accounting_if_last, FULL_DEPTH, source);
+        });
+        let (mut all, now) = (self.tracked.lock(), Instant::now());
+        all.next = all.beat.after(now);
+        all.pause(now)
+    }
+
+    /// Samples one container.
+    fn sample(
+        &self,
+        (container, path): (u64, &[u8]),
+        accounting_if_last: Option<Vec<u8>>,
+        depth: Depth,
+        source: &Source,
+    ) {
+        let (began, before) = (Instant::now(), sys::thread_time());
+        let look = source.tasks(CgroupRef { id: CgroupId::new(container), path }, depth);
+        let ran = accounting_if_last.and_then(|cgroup| source.run_time(&cgroup));
+        let mut all = self.tracked.lock();
+        let TrackedCgroups { by_container, places, beat, .. } = &mut *all;
+        match (look, by_container.get_mut(&container)) {
+            (Ok(TaskLook { are_all: false, .. }), Some(_)) if depth.cgroups < FULL_DEPTH.cgroups => {}
+            (Ok(TaskLook { tasks, .. }), Some(tracked)) => {
+                let at = boot_clock::now();
+                let passed = Duration::from_nanos(at.nanos_since(tracked.record.at));
+                tracked.record.averages.add(active(tasks), passed.as_secs_f64());
+                (tracked.record.at, tracked.tasks) = (at, tasks);
+                tracked.reported = tracked.record.averages.get();
+                match std::mem::replace(&mut tracked.is_sampled, true) {
+                    false => drop(places.claim(container, path)),
+                    // A container that has lost its place takes nobody else's.
+                    true => places.claim_if_free(container, path),
+                }
+                // At the beat that is nearest to the end of the pause.
+                let pause = pause_after(before).saturating_sub(beat.period() / 2);
+                tracked.due = Some(beat.after(began + pause));
+                if tracked.is_idle() {
+                    tracked.record.ran = ran.map(|time| CpuUsageAt { at, time });
+                    tracked.due = None;
+                }
+                places.put(container, &tracked.record);
+            }
+            // It is gone, most likely; if not, it is tracked again when somebody asks.
+            _ => all.remove(container),
+        }
+    }
+
+    /// Finds out when the kernel samples its own load, once there are containers with a load that makes its averages change.
+    fn seek_beat(&self, source: &Source, now: Instant) {
+        {
+            let all = self.tracked.lock();
+            let has_load = || all.by_container.values().any(|tracked| active(tracked.tasks) > 0.0);
+            if !all.beat.is_sought(now) || !(all.beat.is_searching() || has_load()) {
+                return;
+            }
+        }
+        let text = source.host_file(HostFile::Loadavg).unwrap_or_default();
+        self.tracked.lock().beat.observe(Instant::now(), &text);
+    }
+
+    /// Drops containers that nobody asks about and that do not exist any more, according to `exists`.
+    pub(in crate::service) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool) {
+        let idle: Vec<_> = {
+            let all = self.tracked.lock();
+            let idle = all.by_container.iter().filter(|(_, tracked)| tracked.due.is_none());
+            idle.map(|(&container, tracked)| (container, tracked.path.clone())).collect()
+        };
+        for (container, _) in idle.into_iter().filter(|(id, path)| !exists(*id, path)) {
+            self.tracked.lock().remove(container);
+        }
+    }
+}
+
+/// Samples in turn, until `clock` has advanced by `budget`. The rest stays due.
+fn within_budget<T>(
+    mut turns: Turns<T>,
+    budget: Duration,
+    clock: impl Fn() -> Duration,
+    mut sample: impl FnMut(T),
+) {
+    let before = clock();
+    while clock().saturating_sub(before) < budget
+        && let Some(next) = turns.pop()
+    {
+        sample(next);
+    }
+}
+
+/// How long to pause after a sample that began when this thread had run for `before`. The time that it waited, for a processor
+/// or for a lock, costs nobody a processor and does not count.
+fn pause_after(before: Duration) -> Duration {
+    (sys::thread_time().saturating_sub(before) * DUTY_CYCLE).min(MAX_PAUSE)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! Places in memory that outlives this process, which containers share.
+
+use crate::shares::{Full, Policy, Shares};
+use crate::state::{IndexedTable, Record, Table};
+use std::collections::BTreeSet;
+
+/// Records that are kept for a successor, each under a number and for a container.
+pub(in crate::service) struct Places<R> {
+    map: IndexedTable<R>,
+    shares: Shares<u64>,
+    /// What a predecessor left and nobody has asked for since: the first to give.
+    unclaimed: BTreeSet<u64>,
+}
+
+impl<R: Record> Places<R> {
+    /// Of so many, whether there is memory for them or not.
+    pub(in crate::service) fn new(most: usize, policy: Policy) -> Self {
+        Self { map: IndexedTable::default(), shares: Shares::new(most, policy), unclaimed: BTreeSet::new() }
+    }
+
+    /// Keeps them in a table from now on, and tells what a predecessor has left there.
+    pub(in crate::service) fn resume(&mut self, table: Table<R>) -> Vec<(u64, R)> {
+        let (map, left) = IndexedTable::resume(table);
+        self.map = map;
+        self.unclaimed = left.iter().map(|(key, _)| *key).collect();
+        left
+    }
+
+    /// Gives the container at `path` a place for a record, if it has none yet. Returns those that lose theirs.
+    ///
+    /// # Errors
+    /// [`Full`] where the container has to do without.
+    pub(in crate::service) fn claim(&mut self, key: u64, path: &[u8]) -> Result<Vec<u64>, Full> {
+        if self.shares.contains(key) {
+            self.shares.touch(key);
+            return Ok(Vec::new());
+        }
+        let displaced = self.shares.admit(key, path, 1)?;
+        for key in &displaced {
+            self.map.remove(*key);
+        }
+        self.unclaimed.remove(&key);
+        if !self.map.has_room()
+            && !self.map.contains(key)
+            && let Some(unclaimed) = self.unclaimed.pop_first()
+        {
+            self.map.remove(unclaimed);
+        }
+        Ok(displaced)
+    }
+
+    /// The same for a record that had no place until now, or has lost it: it takes none that another has.
+    pub(in crate::service) fn claim_if_free(&mut self, key: u64, path: &[u8]) {
+        if self.shares.contains(key) || self.shares.has_room(1) {
+            let _ = self.claim(key, path);
+        }
+    }
+
+    /// Writes a record down, if it has a place.
+    pub(in crate::service) fn put(&mut self, key: u64, record: &R) {
+        if self.shares.contains(key) {
+            self.map.put(key, record);
+        }
+    }
+
+    /// Gives a place back.
+    pub(in crate::service) fn release(&mut self, key: u64) {
+        self.map.remove(key);
+        self.shares.remove(key);
+        self.unclaimed.remove(&key);
+    }
+
+    /// Gives back what nobody has asked for, and returns it.
+    pub(in crate::service) fn release_unclaimed(&mut self) -> BTreeSet<u64> {
+        let unclaimed = std::mem::take(&mut self.unclaimed);
+        for key in &unclaimed {
+            self.map.remove(*key);
+        }
+        unclaimed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Word;
+
+    struct Number(u64);
+
+    impl Record for Number {
+        const VERSION: u64 = 1;
+        const MAX_WORDS: usize = 1;
+
+        fn save(&self) -> impl Iterator<Item = u64> {
+            std::iter::once(self.0)
+        }
+
+        fn restore(words: &[u64]) -> Option<Self> {
+            words.first().map(|word| Self(*word))
+        }
+    }
+
+    fn kept(table: Table<Number>) -> Vec<u64> {
+        let mut keys: Vec<_> = table.iter().map(|(_, key, _)| key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    #[test]
+    fn a_container_gets_a_place_whatever_another_has() {
+        const SLOTS: usize = 4;
+        let table: Table<Number> =
+            Table::new(Vec::leak((0..Table::<Number>::words(SLOTS)).map(|_| Word::new(0)).collect()));
+        let mut places = Places::new(SLOTS, Policy::Replace);
+        assert!(places.resume(table).is_empty());
+        for key in 1..=6 {
+            places.claim(key, format!("/heavy/{key}").as_bytes()).unwrap();
+            places.put(key, &Number(key));
+        }
+        assert_eq!(kept(table), [3, 4, 5, 6]);
+        assert_eq!(places.claim(7, b"/other"), Ok(vec![3]));
+        places.put(7, &Number(7));
+        places.put(3, &Number(3));
+        assert_eq!(kept(table), [4, 5, 6, 7]);
+        places.claim_if_free(3, b"/heavy/3");
+        places.release(5);
+        places.claim_if_free(8, b"/heavy/8");
+        places.put(8, &Number(8));
+        assert_eq!(kept(table), [4, 6, 7, 8]);
+
+        // What a successor does not hear of again gives first.
+        let mut places = Places::new(SLOTS, Policy::Replace);
+        assert_eq!(places.resume(table).len(), SLOTS);
+        assert_eq!(places.claim(4, b"/heavy/4"), Ok(vec![]));
+        assert_eq!(places.claim(9, b"/new"), Ok(vec![]));
+        places.put(9, &Number(9));
+        assert_eq!(kept(table), [4, 7, 8, 9]);
+        assert_eq!(places.release_unclaimed(), BTreeSet::from([7, 8]));
+        assert_eq!(kept(table), [4, 9]);
+    }
+}

@@ -1,0 +1,70 @@
+//! One snapshot of a container, and the views rendered from it.
+
+use super::rendered::{MAX_AGE, Rendered, render};
+use crate::error::Error;
+use crate::kernel::Caller;
+use crate::service::scheduling::owner::Owner;
+use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use cgprocfs_core::topology::Topology;
+use cgprocfs_core::view::ViewId;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// One snapshot, for those readers of a cgroup who are in the same container and namespaces.
+pub(in crate::service) struct CacheEntry {
+    pub(in crate::service) cgroup: Owner,
+    pub(in crate::service) container_length: usize,
+    /// `/proc/PID/cgroup`, which names the reader's cgroup in every hierarchy.
+    pub(in crate::service) proc_cgroup: Vec<u8>,
+    pub(in crate::service) pid_namespace: Option<u64>,
+    pub(in crate::service) boot_offset: i64,
+    /// When the reading started.
+    pub(in crate::service) began: Instant,
+    /// When the reading ended; the kernel may take long in between.
+    pub(in crate::service) sampled_at: Instant,
+    pub(in crate::service) needs: Needs,
+    pub(in crate::service) snapshot: Snapshot,
+    pub(in crate::service) texts: Vec<Option<Arc<Rendered>>>,
+    pub(in crate::service) topology: Option<Arc<Topology>>,
+}
+
+impl CacheEntry {
+    pub(in crate::service) fn is_fresh(&self) -> bool {
+        self.sampled_at.elapsed() < MAX_AGE
+    }
+
+    /// Whether this entry answers `caller`, who asked at `asked` for what `needs` covers, and is fresh enough for it.
+    pub(in crate::service) fn is_for(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
+        (self.began >= asked || self.began.elapsed() < MAX_AGE)
+            && self.container_length == caller.container.len()
+            && self.proc_cgroup == caller.proc_cgroup
+            && self.pid_namespace == caller.pid_namespace
+            && self.boot_offset == caller.boot_offset
+            && self.needs.covers(needs)
+    }
+
+    /// `view`, rendered from this snapshot once.
+    ///
+    /// # Errors
+    /// Where the snapshot has nonsensical numbers.
+    pub(in crate::service) fn text(&mut self, view: ViewId) -> Result<Arc<Rendered>, Error> {
+        let slot = view.index();
+        if let Some(text) = self.texts[slot].as_ref() {
+            return Ok(Arc::clone(text));
+        }
+        let text = render(view, &self.snapshot, self.sampled_at, &self.cgroup)?;
+        self.texts[slot] = Some(Arc::clone(&text));
+        Ok(text)
+    }
+
+    /// The processors and nodes of the reader's container; `None` for a reader in none.
+    pub(in crate::service) fn topology(&mut self) -> Result<Option<Arc<Topology>>, Error> {
+        if let Scope::Host(_) = self.snapshot.scope {
+            return Ok(None);
+        }
+        if self.topology.is_none() {
+            self.topology = Some(Arc::new(Topology::of(&self.snapshot)?));
+        }
+        Ok(self.topology.clone())
+    }
+}

@@ -1,0 +1,164 @@
+//! One cgroup in the cache: its open files, its last snapshots, and who waits for the next.
+
+use super::cache_entry::CacheEntry;
+use crate::kernel::{Caller, CgroupAncestry};
+use crate::service::scheduling::owner::Owner;
+use crate::service::scheduling::pace::Pace;
+use crate::service::scheduling::pending_request::Continuation;
+use crate::service::scheduling::share::Share;
+use cgprocfs_core::snapshot::{Needs, Snapshot};
+use cgprocfs_core::view::ViewId;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+/// What is cached for the readers in one cgroup.
+pub(in crate::service) struct CachedCgroup {
+    cgroup: Owner,
+    path: CgroupAncestry,
+    pub(in crate::service) last_used: AtomicU64,
+    /// The serving time of readers whose container is this cgroup.
+    share: Arc<Share>,
+    pub(in crate::service) pace: Pace,
+    /// How long the files of the host take that are read for it.
+    pub(in crate::service) pace_of_files: Pace,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// More than one, because readers in one cgroup may be in different containers, by their namespaces.
+    entries: Vec<CacheEntry>,
+    /// A thread is reading the cgroup.
+    is_being_read: bool,
+    /// What to run once it has been read.
+    parked: Vec<Continuation>,
+}
+
+/// What is found at a state.
+pub(in crate::service) enum Found<T> {
+    /// What was made of a fresh entry.
+    Answer(T),
+    /// Another thread is reading the cgroup.
+    BeingRead,
+    /// Nothing fresh is cached: whoever holds this reads the cgroup.
+    Stale(Reading),
+}
+
+impl CachedCgroup {
+    /// An entry without snapshots for a cgroup that was just opened, last used at `now`.
+    pub(in crate::service) fn new(cgroup: Owner, path: CgroupAncestry, now: u64) -> Self {
+        Self {
+            cgroup,
+            path,
+            last_used: AtomicU64::new(now),
+            share: Arc::default(),
+            pace: Pace::default(),
+            pace_of_files: Pace::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// The path of the cgroup.
+    pub(in crate::service) fn cgroup(&self) -> &Owner {
+        &self.cgroup
+    }
+
+    pub(in crate::service) fn path(&self) -> &CgroupAncestry {
+        &self.path
+    }
+
+    pub(in crate::service) fn share(&self) -> &Arc<Share> {
+        &self.share
+    }
+
+    pub(in crate::service) fn evict_stale_entries(&self) {
+        self.state.lock().entries.retain(CacheEntry::is_fresh);
+    }
+
+    /// What `take` makes of a fresh entry for `caller`. Where there is none, one of those who ask reads the cgroup for all.
+    pub(in crate::service) fn find<T>(
+        self: &Arc<Self>,
+        caller: &Caller<'_>,
+        needs: Needs,
+        asked: Instant,
+        take: impl FnOnce(&mut CacheEntry) -> T,
+    ) -> Found<T> {
+        let mut state = self.state.lock();
+        state.entries.retain(CacheEntry::is_fresh);
+        if let Some(entry) = state.entries.iter_mut().find(|entry| entry.is_for(caller, needs, asked)) {
+            return Found::Answer(take(entry));
+        }
+        if std::mem::replace(&mut state.is_being_read, true) {
+            return Found::BeingRead;
+        }
+        Found::Stale(Reading { cached: Arc::clone(self), began: Instant::now(), has_ended: false })
+    }
+
+    /// Runs `job` once the cgroup has been read. Returns it where no thread is reading.
+    pub(in crate::service) fn park(&self, job: Continuation) -> Option<Continuation> {
+        let mut state = self.state.lock();
+        if !state.is_being_read {
+            return Some(job);
+        }
+        state.parked.push(job);
+        None
+    }
+}
+
+/// Held by the one thread that is reading a cgroup.
+pub(in crate::service) struct Reading {
+    cached: Arc<CachedCgroup>,
+    pub(in crate::service) began: Instant,
+    has_ended: bool,
+}
+
+impl Reading {
+    /// Caches what was read, and returns what `take` makes of it.
+    pub(in crate::service) fn done<T>(
+        &self,
+        caller: &Caller<'_>,
+        needs: Needs,
+        snapshot: Snapshot,
+        take: impl FnOnce(&mut CacheEntry) -> T,
+    ) -> T {
+        let mut entry = CacheEntry {
+            cgroup: Arc::clone(&self.cached.cgroup),
+            container_length: caller.container.len(),
+            proc_cgroup: caller.proc_cgroup.to_vec(),
+            pid_namespace: caller.pid_namespace,
+            boot_offset: caller.boot_offset,
+            began: self.began,
+            sampled_at: Instant::now(),
+            needs,
+            snapshot,
+            texts: vec![None; ViewId::COUNT],
+            topology: None,
+        };
+        let answered = take(&mut entry);
+        self.cached.state.lock().entries.push(entry);
+        answered
+    }
+
+    /// Ends the reading, whatever came of it, and returns what waited for it.
+    pub(in crate::service) fn end(mut self) -> Vec<Continuation> {
+        self.has_ended = true;
+        self.release()
+    }
+
+    fn release(&self) -> Vec<Continuation> {
+        let mut state = self.cached.state.lock();
+        state.is_being_read = false;
+        std::mem::take(&mut state.parked)
+    }
+}
+
+impl Drop for Reading {
+    /// After a panic. Dropping what waits answers its readers with an error.
+    fn drop(&mut self) {
+        if !self.has_ended {
+            drop(self.release());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The cache of cgroups that were read lately: their open files, snapshots and rendered views.
+
+use super::cached_cgroup::CachedCgroup;
+use crate::error::Error;
+use crate::kernel::CgroupAncestry;
+use crate::service::scheduling::owner::Owner;
+use crate::shares::excess;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// Stale entries are evicted once in so many readings: a tenant may have any number of cgroups, each with an entry of its own.
+const EVICTION_INTERVAL: usize = 64;
+
+/// A cache bounded by the number of files it keeps open. What goes first is the least recently used cgroup of the branch of the
+/// hierarchy that holds most, so that one tenant can't evict the cgroups of others.
+pub(in crate::service) struct SnapshotCache {
+    max_files: usize,
+    clock: AtomicU64,
+    readings: AtomicUsize,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Default)]
+struct Cache {
+    by_cgroup: HashMap<Owner, Arc<CachedCgroup>>,
+    open_files: usize,
+}
+
+impl SnapshotCache {
+    /// A cache that keeps about `max_files` files open at most.
+    pub(in crate::service) fn new(max_files: usize) -> Self {
+        Self { max_files, clock: AtomicU64::new(0), readings: AtomicUsize::new(0), cache: Mutex::default() }
+    }
+
+    /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached.
+    ///
+    /// # Errors
+    /// Those of `open`.
+    pub(in crate::service) fn of_cgroup(
+        &self,
+        cgroup: &[u8],
+        open: impl FnOnce() -> Result<CgroupAncestry, Error>,
+    ) -> Result<Arc<CachedCgroup>, Error> {
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        if let Some(known) = self.cache.lock().by_cgroup.get(cgroup) {
+            known.last_used.store(now, Ordering::Relaxed);
+            return Ok(Arc::clone(known));
+        }
+        let opened = Arc::new(CachedCgroup::new(cgroup.into(), open()?, now));
+        let mut cache = self.cache.lock();
+        let evicted = match cache.open_files > self.max_files {
+            true => cache.evict_lru(self.max_files - self.max_files / 8),
+            false => Vec::new(),
+        };
+        cache.insert(Arc::clone(&opened));
+        drop(cache);
+        // Closing takes a while, and nobody should wait for it.
+        drop(evicted);
+        Ok(opened)
+    }
+
+    /// Counts a reading, and evicts stale entries now and then.
+    pub(in crate::service) fn evict_stale(&self) {
+        if !self.readings.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVICTION_INTERVAL) {
+            return;
+        }
+        let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
+        all.iter().for_each(|cached| cached.evict_stale_entries());
+    }
+
+    /// Evicts `cgroup`, so that its next reader opens it anew.
+    pub(in crate::service) fn forget(&self, cgroup: &[u8]) {
+        let removed = self.cache.lock().remove(cgroup);
+        drop(removed);
+    }
+
+    /// Closes half of the open files, those of the heaviest branches of the hierarchy.
+    pub(in crate::service) fn close_half(&self) {
+        let mut cache = self.cache.lock();
+        let half = cache.open_files / 2;
+        let removed = cache.evict_lru(half);
+        drop(cache);
+        drop(removed);
+    }
+
+    /// Evicts cgroups for which `exists` is false, and all stale entries.
+    pub(in crate::service) fn sweep(&self, exists: impl Fn(&CgroupAncestry) -> bool) {
+        let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
+        all.iter().for_each(|cached| cached.evict_stale_entries());
+        let gone: Vec<_> = all.into_iter().filter(|cached| !exists(cached.path())).collect();
+        let mut cache = self.cache.lock();
+        let is_gone = |cached: &Arc<CachedCgroup>| gone.iter().any(|gone| Arc::ptr_eq(gone, cached));
+        let names: Vec<_> = cache
+            .by_cgroup
+            .iter()
+            .filter(|(_, cached)| is_gone(cached))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        let removed: Vec<_> = names.iter().map(|name| cache.remove(name)).collect();
+        let in_use = cache.by_cgroup.len();
+        cache.by_cgroup.shrink_to(in_use * 2);
+        drop(cache);
+        drop(removed);
+    }
+}
+
+impl Cache {
+    fn insert(&mut self, cached: Arc<CachedCgroup>) {
+        self.remove(cached.cgroup());
+        self.open_files += cached.path().open_files();
+        self.by_cgroup.insert(Arc::clone(cached.cgroup()), cached);
+    }
+
+    fn remove(&mut self, cgroup: &[u8]) -> Option<Arc<CachedCgroup>> {
+        let removed = self.by_cgroup.remove(cgroup)?;
+        self.open_files = self.open_files.saturating_sub(removed.path().open_files());
+        Some(removed)
+    }
+
+    /// Evicts cgroups until no more than `max_files` files are open.
+    fn evict_lru(&mut self, max_files: usize) -> Vec<Option<Arc<CachedCgroup>>> {
+        let last_used = |cached: &Arc<CachedCgroup>| cached.last_used.load(Ordering::Relaxed);
+        let mut all: Vec<_> = self.by_cgroup.values().map(|cached| (last_used(cached), cached)).collect();
+        all.sort_unstable_by_key(|(last_used, _)| *last_used);
+        let held = all
+            .iter()
+            .map(|(_, cached)| (Arc::clone(cached.cgroup()), &**cached.cgroup(), cached.path().open_files()));
+        let excess = excess(held, max_files);
+        excess.iter().map(|cgroup| self.remove(cgroup)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Source;
+    use std::path::Path;
+
+    #[test]
+    fn whoever_opens_many_leaves_room_for_others() {
+        let root = Path::new("tests/fixtures/v1-docker/root");
+        let source = Source::open(root, None).unwrap();
+        let files = source.ancestry(b"/docker").unwrap().open_files();
+        let cache = SnapshotCache::new(100 * files);
+        let ask = |cgroup: &str| {
+            let mut is_opened = false;
+            let open = || {
+                is_opened = true;
+                source.ancestry(b"/docker")
+            };
+            cache.of_cgroup(cgroup.as_bytes(), open).unwrap();
+            is_opened
+        };
+        let others: Vec<_> = (0..5).map(|number| format!("/pods/other/{number}")).collect();
+        assert!(others.iter().all(|other| ask(other)));
+        for number in 0..1000 {
+            assert!(ask(&format!("/pods/tenant/{number}/{number}")));
+            let inner = cache.cache.lock();
+            assert!(inner.open_files <= 101 * files);
+            assert_eq!(inner.open_files, inner.by_cgroup.len() * files);
+        }
+        assert!(others.iter().all(|other| !ask(other)), "they are still open");
+        // Of its own it loses what it has not used for the longest time.
+        assert!(!ask("/pods/tenant/950/950") && ask("/pods/tenant/0/0"));
+        // Nor does one lose more than it has who is alone.
+        assert!(cache.cache.lock().by_cgroup.len() > 80);
+    }
+}

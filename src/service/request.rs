@@ -1,0 +1,12 @@
+//! A request on its way to the answer.
+
+pub(in crate::service) mod ask;
+pub(in crate::service) mod attempt;
+pub(in crate::service) mod dispatch;
+pub(in crate::service) mod in_time;
+pub(in crate::service) mod outcome;
+pub(in crate::service) mod pressure;
+pub(in crate::service) mod query;
+pub(in crate::service) mod reading;
+pub(in crate::service) mod requests;
+pub(in crate::service) mod start_search;

@@ -1,0 +1,193 @@
+//! Asks until there is an answer: a request is tried, and tried again by another thread where it would make readers of other
+//! containers wait.
+
+use super::attempt::MAX_ATTEMPTS;
+use super::in_time::Reply;
+use super::outcome::Outcome;
+use super::query::Query;
+use crate::error::Error;
+use crate::kernel::{Caller, Reader};
+use crate::service::cache::rendered::MAX_AGE;
+use crate::service::engine::Service;
+use crate::service::scheduling::lane::Lane;
+use crate::service::scheduling::owner::{Owner, of_path};
+use crate::service::scheduling::pending_request::{Continuation, MAX_ROUNDS, PendingRequest, ThreadRole};
+use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::snapshot::Needs;
+use log::Level;
+use rustix::io::Errno;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// A container stays in the slow lane for so long after a server has ended over one of its requests.
+const LEFT_ASIDE: Duration = Duration::from_secs(60);
+
+impl Service {
+    /// Calls `reply` with the answer; for a serving thread.
+    pub(in crate::service) fn ask_serving<Q: Query>(
+        self: &Arc<Self>,
+        in_flight: InFlightGuard,
+        pid: u32,
+        query: Q,
+        reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
+    ) {
+        let request = PendingRequest { pid, asked: Instant::now(), in_flight, rounds: 0 };
+        match self.known_aside.owner(pid) {
+            Some(owner) => {
+                let again = self.again(&owner, request, query, reply);
+                self.put_aside(Lane::Slow, owner, again);
+            }
+            None => self.ask(ThreadRole::Serving, request, query, reply),
+        }
+    }
+
+    /// Calls `reply` with the answer: now, or later from another thread where readers of other containers would have to wait.
+    pub(in crate::service) fn ask<Q: Query>(
+        self: &Arc<Self>,
+        role: ThreadRole,
+        request: PendingRequest,
+        query: Q,
+        reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
+    ) {
+        if request.rounds > MAX_ROUNDS {
+            self.log.message(
+                "rounds",
+                Level::Error,
+                "a request was tried a thousand times; please report it",
+            );
+            return reply(Err(Error::Errno(Errno::AGAIN)));
+        }
+        match self.attempt(role, &request, &query) {
+            Outcome::Done(answer, next) => {
+                reply(answer);
+                drop(request);
+                self.go_on(role, next);
+            }
+            Outcome::Queue(lane, owner, next) => {
+                let again = self.again(&owner, request, query, reply);
+                self.put_aside(lane, owner, again);
+                self.put_all_aside(next);
+            }
+            Outcome::BeingRead(cached) => {
+                // The reading may have ended meanwhile.
+                if let Some(again) = cached.park(self.again(cached.cgroup(), request, query, reply)) {
+                    again(role);
+                }
+            }
+            Outcome::MayHang(owner) => self.look(owner, request, query, Box::new(reply)),
+            Outcome::NeedsStart(search) => {
+                let again = self.again(&Owner::from(&*search.memory), request, query, reply);
+                self.seek_start(role, search, again);
+            }
+        }
+    }
+
+    fn again<Q: Query>(
+        self: &Arc<Self>,
+        owner: &Owner,
+        mut request: PendingRequest,
+        query: Q,
+        reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
+    ) -> Continuation {
+        let service = Arc::clone(self);
+        request.rounds = request.rounds.saturating_add(1);
+        request.in_flight.wait(owner);
+        Box::new(move |role| {
+            request.in_flight.begin();
+            service.ask(role, request, query, reply);
+        })
+    }
+
+    /// Tries on a thread that may hang. If that takes too long, `reply` gets EAGAIN.
+    fn look<Q: Query>(
+        self: &Arc<Self>,
+        owner: Owner,
+        request: PendingRequest,
+        query: Q,
+        reply: Reply<Q::Answer>,
+    ) {
+        let PendingRequest { pid, asked, in_flight, rounds } = request;
+        let (service, reply) = (Arc::clone(self), self.in_time(&owner, in_flight, reply));
+        let look = move || {
+            if reply.begin() {
+                let request = PendingRequest { pid, asked, in_flight: InFlightGuard::untracked(), rounds };
+                let reply: Reply<_> = Box::new(move |answer| reply.tell(answer));
+                service.ask(ThreadRole::Blocking, request, query, reply);
+            }
+        };
+        self.push_aside(Lane::Blocking, owner, Box::new(look));
+    }
+
+    /// Calls `tell` with what `look` finds out about a process, from a worker, or from a thread that may hang where `look` may. If
+    /// that takes too long, `tell` gets EAGAIN.
+    pub(in crate::service) fn look_aside<T: Send + 'static>(
+        self: &Arc<Self>,
+        in_flight: InFlightGuard,
+        pid: u32,
+        look: impl Fn(&Self, ThreadRole) -> Result<T, Error> + Send + 'static,
+        tell: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
+    ) {
+        self.do_aside(Lane::Slow, in_flight, pid, move |service, in_flight| {
+            match look(service, ThreadRole::Worker) {
+                Err(Error::MayHang(path)) => {
+                    let (told, looking) = (Arc::clone(service), Arc::clone(service));
+                    let owner = of_path(&path);
+                    let reply = service.in_time(&owner, in_flight, Box::new(move |found| tell(&told, found)));
+                    let look = move || {
+                        if reply.begin() {
+                            reply.tell(look(&looking, ThreadRole::Blocking));
+                        }
+                    };
+                    service.push_aside(Lane::Blocking, owner, Box::new(look));
+                }
+                found => tell(service, found),
+            }
+        });
+    }
+
+    /// Identifies the caller and calls `make`, again where its cgroup was removed meanwhile. May take long.
+    pub(in crate::service) fn for_caller<T>(
+        &self,
+        role: ThreadRole,
+        pid: u32,
+        make: impl Fn(&Caller<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let (mut proc_cgroup, mut attempt) = (Vec::new(), 1);
+        loop {
+            let may_hang = role == ThreadRole::Blocking;
+            let (max_age, needs) = (MAX_AGE, Needs::CPUS);
+            let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang };
+            let caller = self.source.caller(reader, &mut proc_cgroup)?;
+            match make(&caller) {
+                Err(error) if error.is_race() && attempt < MAX_ATTEMPTS => {
+                    self.forget(&caller);
+                    attempt += 1;
+                }
+                Err(error) if error.is_fd_exhaustion() && attempt < MAX_ATTEMPTS => {
+                    self.close_half();
+                    attempt += 1;
+                }
+                made => return made,
+            }
+        }
+    }
+
+    /// Puts the container of a process into the slow lane for a while: a server has ended over one of its requests.
+    pub fn leave_aside(self: &Arc<Self>, pid: u32) {
+        let service = Arc::clone(self);
+        let leave = move || {
+            let leave = service.for_caller(ThreadRole::Blocking, pid, |caller| {
+                let cached = service.cached_cgroup(caller)?;
+                service.share_of(caller, &cached).put_aside(Instant::now() + LEFT_ASIDE);
+                Ok(())
+            });
+            if let Err(error) = leave {
+                service.log(&error);
+            }
+        };
+        self.push_aside(Lane::Blocking, self.owner_of(pid), Box::new(leave));
+    }
+}
+
+#[cfg(test)]
+mod tests;

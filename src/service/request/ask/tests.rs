@@ -1,0 +1,136 @@
+use super::*;
+use crate::kernel::Source;
+use crate::service::accounts::start_times::LOOK_TIMEOUT;
+use crate::service::request::query::TextOf;
+use cgprocfs_core::psi::{Line, Trigger};
+use cgprocfs_core::view::find;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use tempfile::TempDir;
+
+const LONG: Duration = Duration::from_secs(20);
+/// A reader in the written system.
+const READER: u32 = 31337;
+
+fn system() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes/root");
+    let status = Command::new("cp").arg("-r").arg(fixture).arg(directory.path()).status();
+    assert!(status.unwrap().success());
+    let root = directory.path().join("root");
+    (directory, root)
+}
+
+/// The reader was put into a pid namespace from outside, the kernel does not say who is init there, and one of
+/// those who may be it can't be looked at.
+fn hang(root: &Path) {
+    let process = |pid: u32, parent: u32, ids: &str| {
+        let process = root.join(format!("proc/{pid}"));
+        fs::create_dir_all(&process).unwrap();
+        fs::write(process.join("status"), format!("PPid:\t{parent}\nNSpid:\t{ids}\n")).unwrap();
+        process
+    };
+    process(50, 0, "50");
+    let namespaces = process(READER, 50, "31337\t7").join("ns");
+    let file = namespaces.join("namespace");
+    fs::write(&file, "").unwrap();
+    let name = format!("pid:[{}]", file.metadata().unwrap().ino());
+    fs::rename(file, namespaces.join(&name)).unwrap();
+    fs::remove_file(namespaces.join("pid")).unwrap();
+    symlink(name, namespaces.join("pid")).unwrap();
+    // To open it takes somebody who writes.
+    let file = process(60, 50, "60\t1").join("cgroup");
+    mknodat(CWD, file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+/// Whoever is patient is patient with what takes long.
+#[test]
+fn what_hangs_holds_up_nobody_else_and_is_answered() {
+    let (_directory, root) = system();
+    hang(&root);
+    let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+    let (sender, told) = mpsc::channel();
+    let errno = |error: Error| error.errno();
+    for _ in 0..40 {
+        let request = PendingRequest {
+            pid: READER,
+            asked: Instant::now(),
+            in_flight: InFlightGuard::untracked(),
+            rounds: 0,
+        };
+        let (asking, sender, query) =
+            (Arc::clone(&service), sender.clone(), TextOf(find("proc/meminfo").unwrap()));
+        let ask = move |_: &Arc<Service>, _| {
+            asking.ask(ThreadRole::Worker, request, query, move |text| {
+                sender.send(text.map(drop).map_err(errno)).unwrap();
+            });
+        };
+        service.do_aside(Lane::Fast, InFlightGuard::untracked(), READER, ask);
+    }
+    let (handle, trigger) = (1, Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
+    let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
+    service.ask_to_arm(InFlightGuard::untracked(), (handle, READER), view, Some(trigger), move |armed| {
+        sender.send(armed.map_err(errno)).unwrap();
+    });
+    for _ in 0..41 {
+        assert_eq!(told.recv_timeout(LONG), Ok(Err(libc::EAGAIN)));
+    }
+    // It hangs, and nothing else does.
+    for (lane, is_hanging) in [(Lane::Fast, false), (Lane::Slow, false), (Lane::Blocking, true)] {
+        let (sender, done) = mpsc::channel();
+        let owner = service.owner_of(READER);
+        let wait = if is_hanging { 4 * LOOK_TIMEOUT / 10 } else { LONG };
+        service.push_aside(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
+        assert_eq!(done.recv_timeout(wait).is_err(), is_hanging, "{lane:?}");
+    }
+}
+
+/// A tenant may have any number of them.
+#[test]
+fn processes_of_one_cgroup_take_turns_as_one() {
+    let (_directory, root) = system();
+    for (pid, cgroup) in [(7001, "/a"), (7002, "/a"), (7003, "/b")] {
+        let process = root.join(format!("proc/{pid}"));
+        fs::create_dir_all(&process).unwrap();
+        fs::write(process.join("cgroup"), format!("0::{cgroup}\n")).unwrap();
+    }
+    let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+    let ((sender, done), (go, gate)) = (mpsc::channel(), mpsc::channel::<()>());
+    let wait = move |_: &Arc<Service>, _| gate.recv().unwrap_or_default();
+    service.do_aside(Lane::Fast, InFlightGuard::untracked(), 7001, wait);
+    for pid in [7002, 7003] {
+        let sender = sender.clone();
+        service.do_aside(Lane::Fast, InFlightGuard::untracked(), pid, move |_, _| sender.send(pid).unwrap());
+    }
+    assert_eq!(done.recv_timeout(LONG), Ok(7003));
+    assert!(done.recv_timeout(Duration::from_millis(200)).is_err());
+    drop(go);
+    assert_eq!(done.recv_timeout(LONG), Ok(7002));
+}
+
+#[test]
+fn nobody_is_put_off_for_ever() {
+    let (_directory, root) = system();
+    let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+    let asked = |rounds| {
+        let request = PendingRequest {
+            pid: READER,
+            asked: Instant::now(),
+            in_flight: InFlightGuard::untracked(),
+            rounds,
+        };
+        let (sender, told) = mpsc::channel();
+        let query = TextOf(find("proc/meminfo").unwrap());
+        let tell = move |text: Result<_, Error>| {
+            sender.send(text.map(drop).map_err(|error| error.errno())).unwrap();
+        };
+        service.again(&of_path("/"), request, query, tell)(ThreadRole::Worker);
+        told.recv_timeout(LONG).unwrap()
+    };
+    assert_eq!(asked(MAX_ROUNDS - 1), Ok(()));
+    assert_eq!(asked(MAX_ROUNDS), Err(libc::EAGAIN));
+}

@@ -1,0 +1,142 @@
+//! One attempt to answer: identify the caller, look into the cache or read the cgroup, make the answer.
+
+use super::outcome::{FollowUp, Outcome};
+use super::query::Query;
+use crate::error::Error;
+use crate::kernel::Reader;
+use crate::service::cache::cached_cgroup::{CachedCgroup, Found};
+use crate::service::cache::rendered::MAX_AGE;
+use crate::service::engine::Service;
+use crate::service::scheduling::lane::Lane;
+use crate::service::scheduling::owner::{Owner, of_path};
+use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
+use crate::service::scheduling::share::Share;
+use crate::sys;
+use std::cell::RefCell;
+use std::time::Instant;
+
+/// How often the caller is identified anew because its cgroup went away in the middle of an attempt.
+pub(in crate::service) const MAX_ATTEMPTS: usize = 3;
+
+thread_local! {
+    /// The reader's `/proc/PID/cgroup`; the buffer is reused.
+    static PROC_CGROUP: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Service {
+    /// Tries to answer, as far as a thread of that role may.
+    pub(in crate::service) fn attempt<Q: Query>(
+        &self,
+        role: ThreadRole,
+        request: &PendingRequest,
+        query: &Q,
+    ) -> Outcome<Q::Answer> {
+        if request.pid == 0 {
+            let found = Outcome::Done(query.of_unseen(self), FollowUp::default());
+            return self.finish(role, query, found, b"/", None);
+        }
+        PROC_CGROUP.with_borrow_mut(|proc_cgroup| {
+            let mut attempt = 1;
+            loop {
+                match self.attempt_once(role, request, query, proc_cgroup) {
+                    Outcome::Done(Err(error), _) if attempt < MAX_ATTEMPTS && error.is_race() => attempt += 1,
+                    Outcome::Done(Err(error), _) if attempt < MAX_ATTEMPTS && error.is_fd_exhaustion() => {
+                        self.close_half();
+                        attempt += 1;
+                    }
+                    done => return done,
+                }
+            }
+        })
+    }
+
+    fn attempt_once<Q: Query>(
+        &self,
+        role: ThreadRole,
+        request: &PendingRequest,
+        query: &Q,
+        proc_cgroup: &mut Vec<u8>,
+    ) -> Outcome<Q::Answer> {
+        let (pid, began) = (request.pid, Instant::now());
+        let (needs, is_patient) = (query.needs(), role.may_take_long());
+        let may_hang = role == ThreadRole::Blocking;
+        let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
+        // The container is not known yet: readers of one cgroup take turns as one.
+        let caller = match self.source.caller(reader, proc_cgroup) {
+            Ok(caller) => caller,
+            Err(Error::TakesLong(path)) => {
+                return Outcome::Queue(Lane::Fast, of_path(&path), FollowUp::default());
+            }
+            Err(Error::MayHang(path)) => return Outcome::MayHang(of_path(&path)),
+            Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
+        };
+        let cached = match self.cached_cgroup(&caller) {
+            Ok(cached) => cached,
+            Err(Error::TakesLong(path)) => {
+                return Outcome::Queue(Lane::Slow, of_path(&path), FollowUp::default());
+            }
+            Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
+        };
+        let share = self.share_of(&caller, &cached);
+        if !is_patient && share.is_aside(began) {
+            let owner = Owner::from(caller.memory);
+            self.known_aside.add(pid, owner.clone());
+            return Outcome::Queue(Lane::Slow, owner, FollowUp::default());
+        }
+        let attempt = match cached.find(&caller, needs, request.asked, |answer| query.of(answer)) {
+            Found::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
+            Found::BeingRead => return Outcome::BeingRead(cached),
+            Found::Stale(reading) => self.read(role, &caller, query, (&cached, &share), reading),
+        };
+        let of = Some((&*cached, &*share, caller.container));
+        let attempt = self.finish(role, query, attempt, caller.memory, of);
+        share.charge(&self.busyness, pid, began, Instant::now());
+        if is_patient && !share.is_aside(Instant::now()) {
+            self.known_aside.remove(pid);
+        }
+        attempt
+    }
+
+    /// Makes the answer from what was found. Reading files of the host is bounded as reading a cgroup is, because for some of them
+    /// the kernel asks the hardware, as often as a tenant likes.
+    fn finish<Q: Query>(
+        &self,
+        role: ThreadRole,
+        query: &Q,
+        attempt: Outcome<Q::Found>,
+        cgroup: &[u8],
+        of: Option<(&CachedCgroup, &Share, &[u8])>,
+    ) -> Outcome<Q::Answer> {
+        let (found, next) = match attempt {
+            Outcome::Done(Ok(found), next) => (found, next),
+            Outcome::Done(Err(error), next) => return Outcome::Done(Err(error), next),
+            Outcome::BeingRead(cached) => return Outcome::BeingRead(cached),
+            Outcome::Queue(lane, owner, next) => return Outcome::Queue(lane, owner, next),
+            Outcome::MayHang(owner) => return Outcome::MayHang(owner),
+            Outcome::NeedsStart(search) => return Outcome::NeedsStart(search),
+        };
+        if !Q::READS_FILES {
+            return Outcome::Done(query.finish(self, found, cgroup), next);
+        }
+        let Some(permit) = self.permit(role, of.map_or(b"", |(_, _, container)| container)) else {
+            return Outcome::Queue(Lane::Fast, cgroup.into(), next);
+        };
+        let pace = of.map(|(cached, ..)| &cached.pace_of_files);
+        let before = pace.filter(|pace| pace.is_to_be_measured()).map(|_| sys::thread_time());
+        let began = Instant::now();
+        let answer = query.finish(self, found, cgroup);
+        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
+        drop(permit);
+        if let Some((cached, share, _)) = of
+            && let Some(aside) = cached.pace_of_files.was_read(began.elapsed(), ran)
+        {
+            share.put_aside(Instant::now() + aside);
+        }
+        if answer.is_ok() {
+            return Outcome::Done(answer, next);
+        }
+        // Another attempt may follow, which must not keep them waiting.
+        self.put_all_aside(next);
+        Outcome::Done(answer, FollowUp::default())
+    }
+}

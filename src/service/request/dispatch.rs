@@ -1,0 +1,91 @@
+//! Hands work to the threads that may do it.
+
+use super::in_time::{InTime, Reply};
+use super::outcome::FollowUp;
+use crate::service::accounts::start_times::LOOK_TIMEOUT;
+use crate::service::engine::Service;
+use crate::service::scheduling::lane::Lane;
+use crate::service::scheduling::owner::{Owner, of_process};
+use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
+use crate::service::scheduling::worker_pool::{Job, Refused};
+use crate::state::in_flight::InFlightGuard;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// A serving thread answers so many of the requests that waited for what it has read; others are left to workers.
+const MAX_HELPED: usize = 4;
+
+impl Service {
+    /// Runs `work` on a worker of `lane`, on behalf of the cgroup of `pid`.
+    pub(crate) fn do_aside(
+        self: &Arc<Self>,
+        lane: Lane,
+        in_flight: InFlightGuard,
+        pid: u32,
+        work: impl FnOnce(&Arc<Self>, InFlightGuard) + Send + 'static,
+    ) {
+        let (service, owner) = (Arc::clone(self), self.owner_of(pid));
+        in_flight.wait(&owner);
+        let job = move || {
+            in_flight.begin();
+            work(&service, in_flight);
+        };
+        self.push_aside(lane, owner, Box::new(job));
+    }
+
+    /// On whose behalf work for a process is done.
+    pub(in crate::service) fn owner_of(&self, pid: u32) -> Owner {
+        let place = if pid == 0 { None } else { self.source.cgroup_of(pid).ok() };
+        place.map_or_else(|| of_process(pid), Owner::from)
+    }
+
+    /// Tries a request again in `lane`.
+    pub(in crate::service) fn put_aside(&self, lane: Lane, owner: Owner, again: Continuation) {
+        self.push_aside(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
+    }
+
+    /// Queues a job in `lane`. One that can't be queued is dropped, which answers its reader with an error or with what is known.
+    pub(in crate::service) fn push_aside(&self, lane: Lane, owner: Owner, job: Job) {
+        let aside = match lane {
+            Lane::Fast => &self.fast_pool,
+            Lane::Slow => &self.slow_pool,
+            Lane::Blocking => &self.blocking_pool,
+        };
+        match aside.push(lane, owner, job) {
+            Ok(()) => {}
+            Err(Refused::NoThread(error)) => self.warn_of_no_thread(&error),
+            Err(Refused::TooMany) => self.warn_of_many_that_hang(),
+        }
+    }
+
+    /// A reply for work that may hang: it is EAGAIN after [`LOOK_TIMEOUT`].
+    pub(in crate::service) fn in_time<T: Send + 'static>(
+        &self,
+        owner: &Owner,
+        in_flight: InFlightGuard,
+        reply: Reply<T>,
+    ) -> InTime<T> {
+        let (reply, give_up) = InTime::new(owner, in_flight, reply);
+        if let Err(error) = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, give_up) {
+            self.warn_of_no_thread(&error);
+        }
+        reply
+    }
+
+    /// Tries the requests again that waited for a reading: a serving thread takes a few of them itself.
+    pub(in crate::service) fn go_on(&self, role: ThreadRole, next: FollowUp) {
+        let lane = next.lane();
+        for (index, again) in next.again.into_iter().enumerate() {
+            match role {
+                ThreadRole::Serving if index < MAX_HELPED && lane == Lane::Fast => again(ThreadRole::Helping),
+                _ => self.put_aside(lane, next.owner.clone(), again),
+            }
+        }
+    }
+
+    /// Leaves all of them to workers.
+    pub(in crate::service) fn put_all_aside(&self, next: FollowUp) {
+        let lane = next.lane();
+        next.again.into_iter().for_each(|again| self.put_aside(lane, next.owner.clone(), again));
+    }
+}

@@ -1,0 +1,92 @@
+//! Replies with a deadline.
+
+use crate::error::Error;
+use crate::service::scheduling::owner::Owner;
+use crate::service::scheduling::worker_pool::Job;
+use crate::state::in_flight::InFlightGuard;
+use parking_lot::Mutex;
+use rustix::io::Errno;
+use std::sync::Arc;
+
+/// Passes an answer to the reader.
+pub(in crate::service) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// A reply that is sent once: the answer, or EAGAIN where that does not come in time or at all. The request is in flight until
+/// then.
+pub(in crate::service) struct InTime<T>(Arc<Mutex<Option<Untold<T>>>>);
+
+struct Untold<T> {
+    reply: Reply<T>,
+    in_flight: InFlightGuard,
+}
+
+impl<T: Send + 'static> InTime<T> {
+    /// A reply, and the job to run at the deadline.
+    pub(in crate::service) fn new(owner: &Owner, in_flight: InFlightGuard, reply: Reply<T>) -> (Self, Job) {
+        in_flight.wait(owner);
+        let untold = Arc::new(Mutex::new(Some(Untold { reply, in_flight })));
+        let late = Arc::clone(&untold);
+        (Self(untold), Box::new(move || tell(&late, Err(Error::Errno(Errno::AGAIN)))))
+    }
+
+    /// Marks the request as being worked on. False where the deadline has passed.
+    pub(in crate::service) fn begin(&self) -> bool {
+        let untold = self.0.lock();
+        untold.as_ref().inspect(|untold| untold.in_flight.begin()).is_some()
+    }
+
+    /// Sends the answer, unless the deadline has passed.
+    pub(in crate::service) fn tell(self, answer: Result<T, Error>) {
+        tell(&self.0, answer);
+    }
+}
+
+impl<T> Drop for InTime<T> {
+    fn drop(&mut self) {
+        tell(&self.0, Err(Error::Errno(Errno::AGAIN)));
+    }
+}
+
+fn tell<T>(untold: &Mutex<Option<Untold<T>>>, answer: Result<T, Error>) {
+    // Unlocked before the reply runs.
+    let untold = untold.lock().take();
+    if let Some(Untold { reply, in_flight }) = untold {
+        reply(answer);
+        drop(in_flight);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn it_is_told_once_whatever_comes_first() {
+        let (sender, told) = mpsc::channel();
+        let new = || {
+            let sender = sender.clone();
+            InTime::new(
+                &Arc::from(&b"/"[..]),
+                InFlightGuard::untracked(),
+                Box::new(move |answer: Result<u8, Error>| sender.send(answer.ok()).unwrap()),
+            )
+        };
+        let all = || told.try_iter().collect::<Vec<_>>();
+        let (reply, give_up) = new();
+        assert!(reply.begin());
+        reply.tell(Ok(1));
+        give_up();
+        assert_eq!(all(), [Some(1)]);
+        let (reply, give_up) = new();
+        give_up();
+        assert_eq!(all(), [None]);
+        assert!(!reply.begin(), "nobody waits any more");
+        reply.tell(Ok(2));
+        assert_eq!(all(), [], "it comes too late");
+        let (reply, give_up) = new();
+        drop(reply);
+        give_up();
+        assert_eq!(all(), [None], "nobody will");
+    }
+}

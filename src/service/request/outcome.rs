@@ -1,0 +1,61 @@
+//! What came of an attempt to answer.
+
+use crate::error::Error;
+use crate::kernel::Caller;
+use crate::service::cache::cached_cgroup::CachedCgroup;
+use crate::service::scheduling::lane::Lane;
+use crate::service::scheduling::owner::Owner;
+use crate::service::scheduling::pending_request::Continuation;
+use std::sync::Arc;
+
+/// What came of an attempt to answer.
+pub(in crate::service) enum Outcome<T> {
+    /// The answer, and what waited for the same reading.
+    Done(Result<T, Error>, FollowUp),
+    /// Another thread is reading the cgroup.
+    BeingRead(Arc<CachedCgroup>),
+    /// To be tried again in that lane, on behalf of that owner.
+    Queue(Lane, Owner, FollowUp),
+    /// To be tried again by a thread that may hang.
+    MayHang(Owner),
+    /// The container's start has to be found first.
+    NeedsStart(StartSearch),
+}
+
+/// The requests that waited for the same reading, and for whom they are tried again.
+#[derive(Default)]
+pub(in crate::service) struct FollowUp {
+    pub(in crate::service) is_slow: bool,
+    pub(in crate::service) owner: Owner,
+    pub(in crate::service) again: Vec<Continuation>,
+}
+
+impl FollowUp {
+    pub(in crate::service) const fn lane(&self) -> Lane {
+        if self.is_slow { Lane::Slow } else { Lane::Fast }
+    }
+}
+
+/// A container whose start has to be found, and a reader in it.
+pub(in crate::service) struct StartSearch {
+    /// The id of the container's cgroup.
+    pub(in crate::service) container: u64,
+    /// The reader's cgroup.
+    pub(in crate::service) memory: Owner,
+    /// The container's path.
+    pub(in crate::service) place: Owner,
+    pub(in crate::service) pid: u32,
+    pub(in crate::service) pid_namespace: Option<u64>,
+}
+
+impl StartSearch {
+    /// The caller, as far as the search depends on it.
+    pub(in crate::service) fn caller(&self) -> Caller<'_> {
+        Caller {
+            container: &self.place,
+            pid: self.pid,
+            pid_namespace: self.pid_namespace,
+            ..Caller::of_memory(&self.memory)
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Pressure triggers: arming them, and what a poll is told.
+
+use crate::error::Error;
+use crate::kernel::{Caller, PressureFile};
+use crate::service::engine::Service;
+use crate::service::psi_monitor::PollState;
+use crate::service::scheduling::pending_request::ThreadRole;
+use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::psi::Trigger;
+use cgprocfs_core::snapshot::{Needs, Scope};
+use cgprocfs_core::view::ViewId;
+use rustix::io::Errno;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+
+/// Whose pressure it is, the container's number and path, or 0 for the host; and where that is told, if it is.
+type Pressure = (u64, Vec<u8>, Option<PressureFile>);
+
+impl Service {
+    /// Takes a pressure trigger that `pid` has written to an open file of a view, and has `reply` told: EINVAL for what is no
+    /// trigger, EBUSY where the file has one, ENOSPC where the container has too many.
+    pub fn ask_to_arm(
+        self: &Arc<Self>,
+        in_flight: InFlightGuard,
+        (handle, pid): (u64, u32),
+        view: ViewId,
+        trigger: Option<Trigger>,
+        reply: impl FnOnce(Result<(), Error>) + Send + 'static,
+    ) {
+        match trigger {
+            None => reply(Err(Error::Errno(Errno::INVAL))),
+            Some(trigger) => {
+                let find = move |service: &Self, role| service.pressure_for(role, pid, view);
+                // Who is told that it took too long has no trigger.
+                self.look_aside(in_flight, pid, find, move |service, found| {
+                    reply(service.watch(handle, found, trigger, None));
+                });
+            }
+        }
+    }
+
+    /// Watches what was found, which has to be of `owner`, if that is known.
+    fn watch(
+        &self,
+        handle: u64,
+        found: Result<Pressure, Error>,
+        trigger: Trigger,
+        owner: Option<u64>,
+    ) -> Result<(), Error> {
+        let (found, path, file) = found?;
+        if owner.is_some_and(|owner| owner != found) {
+            return Err(Error::Errno(Errno::NODEV));
+        }
+        self.psi_monitor.arm(handle, (found, &path), trigger, file).map_err(Error::Errno)
+    }
+
+    /// The pressure that a view shows a reader.
+    fn pressure_for(&self, role: ThreadRole, pid: u32, view: ViewId) -> Result<Pressure, Error> {
+        let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::Errno(Errno::ROFS))?;
+        let of_container = |caller: &Caller<'_>| {
+            let path = self.source.ancestry(caller.memory)?;
+            // Whose pressure it is has to be whose text it reads.
+            if let Scope::Host(_) = self.source.load(&path, caller, Needs::CPUS)?.scope {
+                return Ok(None);
+            }
+            let container = path.container(caller.container);
+            container
+                .map(|it| Ok((it.id.get(), it.path.to_vec(), self.source.pressure_of(caller, file)?)))
+                .transpose()
+        };
+        let found = if pid == 0 { None } else { self.for_caller(role, pid, of_container)? };
+        match found {
+            Some(found) => Ok(found),
+            None => Ok((0, b"/".to_vec(), Some(self.source.pressure_of_host(native)?))),
+        }
+    }
+
+    /// Has `reply` told what a program is told that polls an open file of a view of pressure. Who waits is told later, by the
+    /// number `waiter`.
+    pub fn ask_poll(
+        self: &Arc<Self>,
+        in_flight: InFlightGuard,
+        (handle, pid): (u64, u32),
+        view: ViewId,
+        waiter: u64,
+        reply: impl FnOnce(PollState) + Send + 'static,
+    ) {
+        match self.psi_monitor.orphaned(handle) {
+            None => reply(self.psi_monitor.poll(handle, waiter)),
+            Some(left) => {
+                let find = move |service: &Self, role| service.pressure_for(role, pid, view);
+                self.look_aside(in_flight, pid, find, move |service, found| {
+                    if let Err(error) = service.watch(handle, found, left.trigger, Some(left.owner)) {
+                        service.log(&error);
+                    }
+                    reply(service.psi_monitor.poll(handle, waiter));
+                });
+            }
+        }
+    }
+
+    /// An open file was closed.
+    pub fn closed(&self, handle: u64) {
+        self.psi_monitor.release(handle);
+    }
+
+    /// Looks after triggers on a thread of its own that ends with this service. `wake` has the kernel ask again for whoever
+    /// waits by that number.
+    ///
+    /// # Errors
+    /// Where no thread can be made.
+    pub fn follow_triggers(self: &Arc<Self>, wake: impl Fn(u64) + Send + 'static) -> io::Result<()> {
+        // Not the service: while nothing is armed this waits without end.
+        let monitor = Arc::clone(&self.psi_monitor);
+        let follow = move || while monitor.watch(&wake) {};
+        thread::Builder::new().name("pressure".into()).spawn(follow).map(drop)
+    }
+}

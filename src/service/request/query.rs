@@ -1,0 +1,121 @@
+//! What a reader can ask, and how the answer is made from a snapshot.
+
+use crate::error::Error;
+use crate::service::cache::cache_entry::CacheEntry;
+use crate::service::cache::rendered::{Rendered, render};
+use crate::service::engine::Service;
+use crate::service::scheduling::owner::Owner;
+use cgprocfs_core::snapshot::Needs;
+use cgprocfs_core::topology::{MemoryByNode, Topology};
+use cgprocfs_core::view::ViewId;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Something that a reader can ask.
+pub(in crate::service) trait Query: Clone + Send + 'static {
+    /// What is taken from a snapshot, while its cache entry is locked.
+    type Found: Send;
+    /// What the reader gets.
+    type Answer: Send;
+    /// Whether [`finish`](Self::finish) reads files of the host.
+    const READS_FILES: bool;
+
+    /// What has to be in the snapshot.
+    fn needs(&self) -> Needs;
+
+    /// Takes what is needed from the snapshot of the reader's container, or of the host.
+    fn of(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error>;
+
+    /// The same for a reader that can't be seen.
+    fn of_unseen(&self, service: &Service) -> Result<Self::Found, Error>;
+
+    /// Makes the answer for a reader in `cgroup`.
+    fn finish(&self, service: &Service, found: Self::Found, cgroup: &[u8]) -> Result<Self::Answer, Error>;
+}
+
+/// Asks for a rendered view.
+#[derive(Clone)]
+pub(in crate::service) struct TextOf(pub(in crate::service) ViewId);
+
+impl Query for TextOf {
+    type Found = Arc<Rendered>;
+    type Answer = Arc<Rendered>;
+    const READS_FILES: bool = false;
+
+    fn needs(&self) -> Needs {
+        self.0.needs()
+    }
+
+    fn of(&self, entry: &mut CacheEntry) -> Result<Arc<Rendered>, Error> {
+        entry.text(self.0)
+    }
+
+    fn of_unseen(&self, service: &Service) -> Result<Arc<Rendered>, Error> {
+        service.warn_of_unseen();
+        let snapshot = service.source.load_host(self.needs())?;
+        render(self.0, &snapshot, Instant::now(), &Owner::default())
+    }
+
+    fn finish(&self, _: &Service, text: Arc<Rendered>, _: &[u8]) -> Result<Arc<Rendered>, Error> {
+        Ok(text)
+    }
+}
+
+/// A reader of files of the host, as far as these depend on it.
+pub struct Viewer<'v> {
+    /// The processors and nodes of its container; `None` for a reader of the host.
+    pub topology: Option<&'v Topology>,
+    /// The memory of each node, where [`Needs::NUMA_STAT`] was asked for.
+    pub memory: Option<&'v MemoryByNode>,
+    /// Its cgroup.
+    pub cgroup: &'v [u8],
+}
+
+/// Asks for what a function makes of files of the host.
+pub(in crate::service) struct FilesOf<F, T> {
+    needs: Needs,
+    make: Arc<F>,
+    makes: PhantomData<fn() -> T>,
+}
+
+impl<F, T> FilesOf<F, T> {
+    pub(in crate::service) fn new(needs: Needs, make: F) -> Self {
+        Self { needs, make: Arc::new(make), makes: PhantomData }
+    }
+}
+
+impl<F, T> Clone for FilesOf<F, T> {
+    fn clone(&self) -> Self {
+        Self { needs: self.needs, make: Arc::clone(&self.make), makes: PhantomData }
+    }
+}
+
+impl<F, T: Send + 'static> Query for FilesOf<F, T>
+where
+    F: Fn(&Service, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
+{
+    type Found = (Option<Arc<Topology>>, Option<MemoryByNode>);
+    type Answer = T;
+    const READS_FILES: bool = true;
+
+    fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    fn of(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error> {
+        let topology = entry.topology()?;
+        let memory = topology.as_deref().filter(|_| self.needs.covers(Needs::NUMA_STAT));
+        let memory = memory.map(|topology| MemoryByNode::of(&entry.snapshot, topology)).transpose()?;
+        Ok((topology, memory))
+    }
+
+    fn of_unseen(&self, _: &Service) -> Result<Self::Found, Error> {
+        Ok((None, None))
+    }
+
+    fn finish(&self, service: &Service, (topology, memory): Self::Found, cgroup: &[u8]) -> Result<T, Error> {
+        let (topology, memory) = (topology.as_deref(), memory.as_ref());
+        (self.make)(service, &Viewer { topology, memory, cgroup })
+    }
+}

@@ -1,0 +1,111 @@
+//! Reads a cgroup: one thread for all who ask about it.
+
+use super::outcome::{FollowUp, Outcome, StartSearch};
+use super::query::Query;
+use super::start_search::NotRead;
+use crate::error::Error;
+use crate::kernel::{Caller, CgroupAncestry};
+use crate::service::accounts::cpu_accounts::CpuAccounts;
+use crate::service::accounts::load_sampler::LoadRequest;
+use crate::service::cache::cached_cgroup::{CachedCgroup, Reading};
+use crate::service::engine::Service;
+use crate::service::scheduling::lane::Lane;
+use crate::service::scheduling::pending_request::ThreadRole;
+use crate::service::scheduling::permits::Permit;
+use crate::service::scheduling::share::Share;
+use crate::sys;
+use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Service {
+    /// Reads the snapshot that `query` needs, caches it, and takes what the query needs from it.
+    pub(in crate::service) fn read<Q: Query>(
+        &self,
+        role: ThreadRole,
+        caller: &Caller<'_>,
+        query: &Q,
+        (cached, share): (&Arc<CachedCgroup>, &Share),
+        reading: Reading,
+    ) -> Outcome<Q::Found> {
+        let end = |reading: Reading| FollowUp {
+            is_slow: share.is_aside(Instant::now()),
+            owner: caller.memory.into(),
+            again: reading.end(),
+        };
+        let Some(permit) = self.permit(role, caller.container) else {
+            return Outcome::Queue(Lane::Fast, caller.memory.into(), end(reading));
+        };
+        self.cache.evict_stale();
+        let before = cached.pace.is_to_be_measured().then(sys::thread_time);
+        let read = self.load(cached.path(), caller, query.needs());
+        crate::failpoint::slow_cgroup();
+        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
+        if let Some(aside) = cached.pace.was_read(reading.began.elapsed(), ran) {
+            share.put_aside(Instant::now() + aside);
+        }
+        drop(permit);
+        match read {
+            Ok(snapshot) => {
+                let answer = reading.done(caller, query.needs(), snapshot, |answer| query.of(answer));
+                Outcome::Done(answer, end(reading))
+            }
+            Err(NotRead::Start(container)) => {
+                self.put_all_aside(end(reading));
+                Outcome::NeedsStart(StartSearch {
+                    container,
+                    memory: caller.memory.into(),
+                    place: caller.container.into(),
+                    pid: caller.pid,
+                    pid_namespace: caller.pid_namespace,
+                })
+            }
+            Err(NotRead::Error(Error::TakesLong(_))) if !role.may_take_long() => {
+                Outcome::Queue(Lane::Slow, caller.memory.into(), end(reading))
+            }
+            Err(NotRead::Error(error)) => {
+                if error.is_race() {
+                    self.forget(caller);
+                }
+                self.put_all_aside(end(reading));
+                Outcome::Done(Err(error), FollowUp::default())
+            }
+        }
+    }
+
+    /// Permission to read for `container`; workers need none. `None` where others have to do it.
+    pub(in crate::service) fn permit(&self, role: ThreadRole, container: &[u8]) -> Option<Permit<'_>> {
+        if role.may_take_long() { Some(Permit::default()) } else { self.read_permits.permit(container) }
+    }
+
+    fn load(&self, path: &CgroupAncestry, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
+        crate::failpoint::point(caller.pid);
+        let container = path.container(caller.container).map(|it| (it.id.get(), it.path));
+        let started = match container {
+            Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
+            _ => None,
+        };
+        let mut snapshot = self.source.load(path, caller, needs)?;
+        let (Scope::Container(_), Some(container)) = (&snapshot.scope, container) else {
+            if needs.covers(Needs::LOAD) && self.source.is_in_other_pid_namespace(caller) {
+                snapshot.last_pid = Some(self.source.innermost_pid(caller.pid)?);
+            }
+            return Ok(snapshot);
+        };
+        snapshot.start = started.as_ref().map(|started| started.at);
+        let start_is_certain = started.as_ref().is_some_and(|started| started.is_certain);
+        if needs.covers(Needs::COUNTERS) {
+            let life = started.as_ref().and_then(|started| started.life.as_deref());
+            let counters = match start_is_certain {
+                true => self.cpu_accounts.counters(container, &snapshot, life),
+                false => CpuAccounts::provisional_counters(&snapshot),
+            };
+            snapshot.counters = Some(counters.map_err(Error::from)?);
+        }
+        if needs.covers(Needs::LOAD) {
+            let request = LoadRequest { container, caller, snapshot: &snapshot, start_is_certain };
+            snapshot.load = Some(self.load_sampler.load(&request, &self.source)?);
+        }
+        Ok(snapshot)
+    }
+}

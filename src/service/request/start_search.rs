@@ -1,0 +1,119 @@
+//! The search for a container's start. It looks at the container's processes, which may hang, so no reader of another container
+//! waits for it.
+
+use super::outcome::StartSearch;
+use crate::error::Error;
+use crate::kernel::{CgroupId, CgroupRef, Life};
+use crate::service::accounts::start_times::{Known, LOOK_TIMEOUT, Waiting};
+use crate::service::engine::Service;
+use crate::service::scheduling::lane::Lane;
+use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
+use cgprocfs_core::machine::Ticks;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+/// Why there is no snapshot.
+pub(in crate::service) enum NotRead {
+    Error(Error),
+    /// The start of the container with this id is not known.
+    Start(u64),
+}
+
+impl From<Error> for NotRead {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// A running search. However it ends, also without ever having its turn, those who wait for it are tried again.
+struct Look {
+    service: Arc<Service>,
+    search: StartSearch,
+    so_far: Arc<AtomicU64>,
+    life: Option<Life>,
+}
+
+impl Look {
+    fn look(mut self) {
+        let container = CgroupRef { id: CgroupId::new(self.search.container), path: &self.search.place };
+        let life = self.service.source.life(container, &self.search.caller(), &self.so_far);
+        self.life = life.ok();
+    }
+}
+
+impl Drop for Look {
+    fn drop(&mut self) {
+        let Self { service, search, life, .. } = self;
+        for again in service.starts.found(search.container, life.take()) {
+            service.put_aside(Lane::Fast, search.memory.clone(), again);
+        }
+    }
+}
+
+/// A container's start.
+pub(in crate::service) struct Started {
+    /// Time after the boot.
+    pub(in crate::service) at: Ticks,
+    /// Whether all of its processes have been seen.
+    pub(in crate::service) is_certain: bool,
+    /// Its processes, unless one of them hangs.
+    pub(in crate::service) life: Option<Arc<Life>>,
+}
+
+impl Service {
+    /// A container's start. It stays known, also to the next server, until the container's init has ended.
+    ///
+    /// # Errors
+    /// [`NotRead::Start`] where it has to be searched for.
+    pub(in crate::service) fn start_of(&self, container: u64) -> Result<Started, NotRead> {
+        if let Some(at) = self.cpu_accounts.start_without_init(container) {
+            return Ok(Started { at, is_certain: true, life: None });
+        }
+        match self.starts.of(container) {
+            Known::At(life) => {
+                let at = self.cpu_accounts.start(container, Some(&life)).unwrap_or(life.start);
+                Ok(Started { at, is_certain: true, life: Some(life) })
+            }
+            Known::SoFar(start) => {
+                let known = self.cpu_accounts.start(container, None);
+                Ok(Started { at: known.unwrap_or(start), is_certain: known.is_some(), life: None })
+            }
+            Known::Sought | Known::Nothing => Err(NotRead::Start(container)),
+        }
+    }
+
+    /// Runs `again` once the container's start is known.
+    pub(in crate::service) fn seek_start(
+        self: &Arc<Self>,
+        role: ThreadRole,
+        search: StartSearch,
+        again: Continuation,
+    ) {
+        // The reader waits for our answer, and so is not in the middle of an exec, which would make us hang.
+        let own = match self.source.start_of_reader(search.pid) {
+            Ok(own) => own,
+            // The reader is gone, so nobody waits for an answer.
+            Err(error) => return self.log(&error),
+        };
+        let (container, memory) = (search.container, search.memory.clone());
+        let so_far = match self.starts.wait((container, &search.place), again, own) {
+            Waiting::Waits => return,
+            Waiting::NeedNot(again) => return again(role),
+            Waiting::HasToLook(so_far) => so_far,
+        };
+        let (service, this_look) = (Arc::clone(self), Arc::clone(&so_far));
+        let give_up = move || {
+            let waiting = service.starts.give_up(container, &this_look);
+            waiting.into_iter().for_each(|again| service.put_aside(Lane::Fast, memory.clone(), again));
+        };
+        let later = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
+        let owner = search.place.clone();
+        let look = Look { service: Arc::clone(self), search, so_far, life: None };
+        match later {
+            Ok(()) => self.push_aside(Lane::Blocking, owner, Box::new(move || look.look())),
+            // Nothing would end their wait if the search hung.
+            Err(error) => self.warn_of_no_thread(&error),
+        }
+    }
+}

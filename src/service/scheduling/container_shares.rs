@@ -1,0 +1,82 @@
+//! The shares of containers that have made cgroups of their own.
+
+use super::share::Share;
+use crate::shares::excess;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Shares by the path of the container, for readers in a cgroup below it: all of them use the container's share.
+#[derive(Default)]
+pub(in crate::service) struct ContainerShares {
+    shares: Mutex<HashMap<Box<[u8]>, Arc<Share>>>,
+}
+
+/// The most shares that are remembered.
+const MAX_SHARES: usize = 4096;
+
+impl ContainerShares {
+    /// The share of the container at that path.
+    pub(in crate::service) fn of(&self, container: &[u8]) -> Arc<Share> {
+        let mut shares = self.shares.lock();
+        if let Some(share) = shares.get(container) {
+            return Arc::clone(share);
+        }
+        if shares.len() >= MAX_SHARES {
+            // A container that is not in the slow lane loses no more than the account of the last tenth of a second.
+            let now = Instant::now();
+            shares.retain(|_, share| share.is_aside(now));
+            let held: Vec<_> = shares.keys().cloned().collect();
+            let held = held.iter().map(|container| (container, &**container, 1));
+            for container in excess(held, MAX_SHARES - MAX_SHARES / 8) {
+                shares.remove(container);
+            }
+        }
+        Arc::clone(shares.entry(container.into()).or_default())
+    }
+
+    /// Forgets containers that are not in the slow lane.
+    pub(in crate::service) fn sweep(&self) {
+        let now = Instant::now();
+        let mut shares = self.shares.lock();
+        shares.retain(|_, share| share.is_aside(now));
+        shares.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const ASIDE: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn the_cgroups_of_a_container_have_one_share() {
+        let (shares, now) = (ContainerShares::default(), Instant::now());
+        shares.of(b"/a").put_aside(now + ASIDE);
+        shares.sweep();
+        assert!(shares.of(b"/a").is_aside(now) && !shares.of(b"/b").is_aside(now));
+        for number in 0..2 * MAX_SHARES {
+            shares.of(number.to_string().as_bytes());
+        }
+        assert!(shares.shares.lock().len() <= MAX_SHARES);
+    }
+
+    #[test]
+    fn whoever_has_many_containers_ends_nobody_s_time_aside() {
+        let (shares, now) = (ContainerShares::default(), Instant::now());
+        let slow: Vec<_> = (0..10).map(|number| format!("/pods/slow/{number}")).collect();
+        slow.iter().for_each(|slow| shares.of(slow.as_bytes()).put_aside(now + 100 * ASIDE));
+        for number in 0..2 * MAX_SHARES {
+            shares.of(format!("/pods/tenant/{number}").as_bytes());
+        }
+        let are_aside = || slow.iter().all(|slow| shares.of(slow.as_bytes()).is_aside(now));
+        assert!(are_aside());
+        for number in 0..2 * MAX_SHARES {
+            shares.of(format!("/pods/tenant/{number}").as_bytes()).put_aside(now + 100 * ASIDE);
+        }
+        assert!(are_aside() && shares.shares.lock().len() <= MAX_SHARES);
+    }
+}

@@ -1,0 +1,49 @@
+//! A request that is not answered yet, and how it is tried again.
+
+use super::lane::Lane;
+use crate::state::in_flight::InFlightGuard;
+use std::time::Instant;
+
+/// Tries a pending request again, on a thread of the given role.
+pub(in crate::service) type Continuation = Box<dyn FnOnce(ThreadRole) + Send>;
+
+/// What a thread may do for a request, which depends on who waits for the thread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ThreadRole {
+    /// Serves all containers: it must neither take long nor hang.
+    Serving,
+    /// Serves all containers, and has spent its time for this one: what it can't answer at once is for others.
+    Helping,
+    /// Works for one container: it may take long.
+    Worker,
+    /// Nobody waits for it: it may even hang in the kernel.
+    Blocking,
+}
+
+impl ThreadRole {
+    /// The role of a worker of `lane`.
+    pub(in crate::service) const fn of(lane: Lane) -> Self {
+        match lane {
+            Lane::Fast | Lane::Slow => Self::Worker,
+            Lane::Blocking => Self::Blocking,
+        }
+    }
+
+    pub(in crate::service) const fn may_take_long(self) -> bool {
+        matches!(self, Self::Worker | Self::Blocking)
+    }
+}
+
+/// A request, and who waits for its answer.
+pub(in crate::service) struct PendingRequest {
+    /// The reader's process or thread id; 0 for one in a pid namespace that can't be seen from here.
+    pub(in crate::service) pid: u32,
+    pub(in crate::service) asked: Instant,
+    /// Keeps the request in the table of requests in flight.
+    pub(in crate::service) in_flight: InFlightGuard,
+    /// How often it was tried again.
+    pub(in crate::service) rounds: u16,
+}
+
+/// A request that was tried so often gets EAGAIN: each time something else was missing, and will be the next time.
+pub(in crate::service) const MAX_ROUNDS: u16 = 1000;

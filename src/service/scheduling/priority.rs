@@ -1,0 +1,24 @@
+//! The priority of threads that do not serve.
+
+use rustix::process::{getpriority_process, setpriority_process};
+
+/// How much nicer they are than the process, see setpriority(2).
+const NICE_INCREMENT: i32 = 5;
+
+/// The nice value of a less important thread, which is relative to that of the process.
+#[derive(Clone, Copy)]
+pub(in crate::service) struct LessImportant(Option<i32>);
+
+impl LessImportant {
+    /// Looked up before the process is confined.
+    pub(in crate::service) fn than_this_process() -> Self {
+        Self(getpriority_process(None).ok().map(|nice| nice + NICE_INCREMENT))
+    }
+
+    /// Makes the calling thread less important. Where setpriority(2) is not allowed the thread keeps its priority.
+    pub(in crate::service) fn apply(self) {
+        if let Some(nice) = self.0 {
+            let _ = setpriority_process(None, nice);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! How much time of the serving threads a container takes, and whether it has to go to the slow lane for that.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Time is summed up over a window of this length.
+const WINDOW: Duration = Duration::from_millis(100);
+/// So much of a window many readers of one container may take while the serving threads are busy.
+const MAX_BUSY_SHARE: Duration = Duration::from_millis(5);
+/// So many readers are many. Fewer can't have many requests waiting at once.
+const MANY_READERS: u32 = 8;
+/// What is charged for fetching a request, sending its answer, and the reads and the close that follow.
+const REQUEST_OVERHEAD: Duration = Duration::from_micros(30);
+/// The most that is charged for a request: more is not the reader's doing, but a thread that could not run.
+const MAX_CHARGE: Duration = Duration::from_micros(200);
+
+/// Serving threads are busy where, for so many per cent of the requests, half of the other threads have one, too. A single reader
+/// has two requests answered at once now and then, many readers nearly always.
+const BUSY_PERCENT: usize = 40;
+/// How long a container stays in the slow lane for that.
+const SLOW_LANE_TIME: Duration = Duration::from_secs(1);
+
+/// How busy the serving threads are.
+#[derive(Default)]
+pub(in crate::service) struct Busyness {
+    /// A moving average of 0 and [`Busyness::ONE`] over some sixty requests.
+    average: AtomicUsize,
+}
+
+impl Busyness {
+    const ONE: usize = 1 << 16;
+    const SHIFT: u32 = 6;
+
+    /// Counts a request that was fetched while many of the other threads were busy, or few.
+    pub(in crate::service) fn note(&self, are_many: bool) {
+        let sample = if are_many { Self::ONE } else { 0 };
+        let average = self.average.load(Ordering::Relaxed);
+        // Two threads may overwrite each other's sample, which makes no difference to an average.
+        let now = average - (average >> Self::SHIFT) + (sample >> Self::SHIFT);
+        self.average.store(now, Ordering::Relaxed);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.average.load(Ordering::Relaxed) * 100 >= BUSY_PERCENT * Self::ONE
+    }
+}
+
+/// The serving time of one container's readers.
+#[derive(Default)]
+pub(in crate::service) struct Share {
+    /// The window in which `used` and `readers` were counted, by its number since the start of this process.
+    window: AtomicU64,
+    /// Time taken in this window, in microseconds.
+    used: AtomicU64,
+    /// A bit for each reader of this window, by its process id.
+    readers: AtomicU64,
+    /// The end of the container's time in the slow lane, in microseconds since the start of this process.
+    aside_until: AtomicU64,
+}
+
+impl Share {
+    /// Charges a reader for a serving thread from `began` until `now`.
+    pub(in crate::service) fn charge(&self, busyness: &Busyness, pid: u32, began: Instant, now: Instant) {
+        let took = (now.saturating_duration_since(began)).min(MAX_CHARGE) + REQUEST_OVERHEAD;
+        let window = since_start(now) / micros(WINDOW);
+        // A charge at the same moment may be lost, which makes no difference over a window.
+        if self.window.swap(window, Ordering::Relaxed) != window {
+            self.used.store(0, Ordering::Relaxed);
+            self.readers.store(0, Ordering::Relaxed);
+        }
+        let reader = 1 << (pid % u64::BITS);
+        let readers = self.readers.fetch_or(reader, Ordering::Relaxed) | reader;
+        let used = self.used.fetch_add(micros(took), Ordering::Relaxed).saturating_add(micros(took));
+        if used >= micros(MAX_BUSY_SHARE) && readers.count_ones() >= MANY_READERS && busyness.is_busy() {
+            self.put_aside(now + SLOW_LANE_TIME);
+        }
+    }
+
+    /// Keeps the container in the slow lane until then.
+    pub(in crate::service) fn put_aside(&self, until: Instant) {
+        self.aside_until.fetch_max(since_start(until), Ordering::Relaxed);
+    }
+
+    /// Whether the container is in the slow lane.
+    pub(in crate::service) fn is_aside(&self, now: Instant) -> bool {
+        self.aside_until.load(Ordering::Relaxed) > since_start(now)
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Microseconds since the first call in this process.
+fn since_start(now: Instant) -> u64 {
+    use std::sync::LazyLock;
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    // Never 0, which stands for no time.
+    micros(now.saturating_duration_since(*START)).saturating_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn busyness(of_hundred: u32) -> Busyness {
+        let busyness = Busyness::default();
+        (0..1000).for_each(|request| busyness.note(request % 100 < of_hundred));
+        busyness
+    }
+
+    #[test]
+    fn a_crowd_that_leaves_no_time_for_others_is_put_aside_for_a_while() {
+        let (share, start, took) = (Share::default(), Instant::now(), Duration::from_micros(10));
+        let mut now = start;
+        for pid in 0.. {
+            if share.is_aside(now) {
+                break;
+            }
+            share.charge(&busyness(90), pid, now, now + took);
+            now += took;
+        }
+        assert!(now - start < 2 * WINDOW, "{:?}", now - start);
+        assert!(!share.is_aside(now + SLOW_LANE_TIME + took));
+    }
+
+    #[test]
+    fn others_are_not() {
+        let never = |busyness: &Busyness, apart: Duration, pid: fn(u32) -> u32| {
+            let (share, start) = (Share::default(), Instant::now());
+            for round in 0..20_000 {
+                let now = start + round * apart;
+                // It was kept from running for a while.
+                share.charge(busyness, pid(round), now, now + Duration::from_millis(100));
+                assert!(!share.is_aside(now), "round {round}");
+            }
+        };
+        let quick = Duration::from_micros(20);
+        never(&busyness(90), quick, |_| 7);
+        never(&busyness(20), quick, |round| round);
+        never(&busyness(90), Duration::from_millis(10), |round| round);
+    }
+}
