@@ -163,7 +163,7 @@ fn capture_errors() {
     fail_to_capture(dir.path(), &["--pid", "0"], "there is no process 0");
     let full = tempfile::tempdir().unwrap();
     fs::write(full.path().join("mine"), "").unwrap();
-    fail_to_capture(full.path(), &[], "is not empty; name a directory that is, or that does not exist");
+    fail_to_capture(full.path(), &[], "is not empty; name an empty or a new directory");
     assert_eq!(fs::read_dir(full.path()).unwrap().count(), 1);
     fail_to_capture(&full.path().join("mine"), &[], "name a directory where there is room and you may write");
     fails(cgprocfs().arg("capture"), 2, "missing: <DIRECTORY>; see `cgprocfs capture --help`");

@@ -105,7 +105,7 @@ fn a_request_that_crashes_is_answered_once() {
     wait_until("it says so", || daemon.log().contains(&format!("resumed by server {servers}")));
     let log = daemon.log();
     assert_eq!(log.matches("starting it again").count(), servers, "{log}");
-    assert_eq!(log.matches("get an error").count(), 1, "{log}");
+    assert_eq!(log.matches("get EIO").count(), 1, "{log}");
 }
 
 /// Whoever waits gets an error, nobody waits any more, and once the cause is gone all is as before.
@@ -130,7 +130,7 @@ fn crash_loop() {
     for round in 1..=2 {
         wait_until("the supervisor lets go", || {
             let _ = container.ask();
-            daemon.log().matches("the daemon ends again and again").count() >= round
+            daemon.log().matches("the daemon fails again and again").count() >= round
         });
         wait_until("the kernel's own file", || container.ask() == native());
     }

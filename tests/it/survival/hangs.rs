@@ -41,7 +41,7 @@ fn a_request_that_hangs_is_answered_once() {
     reader.ends_with(POISONED);
     is_served(&daemon);
     assert!(!faults.path().join("hanging").exists(), "it was tried again");
-    assert_eq!(daemon.log().matches("get an error").count(), 1, "{}", daemon.log());
+    assert_eq!(daemon.log().matches("get EIO").count(), 1, "{}", daemon.log());
 }
 
 /// The container of a request that a server has ended over is served by threads that serve nobody else.
