@@ -47,23 +47,16 @@ pub fn of_five_hundred_containers() {
         (container, child)
     };
     let containers: Vec<_> = (0..500).map(start).collect();
-    let share = |_| {
-        let (before, started) = (daemon.processor_time(), Instant::now());
-        std::thread::sleep(Duration::from_secs(10));
-        (daemon.processor_time() - before) / started.elapsed().as_secs_f64()
-    };
-    let shares = [(); 2].map(share);
-    println!(
-        "processors: loads of 500 containers: {:.2?} % of one processor",
-        shares.map(|share| share * 100.0)
-    );
+    let (before, started) = (daemon.processor_time(), Instant::now());
+    std::thread::sleep(Duration::from_secs(20));
+    let share = (daemon.processor_time() - before) / started.elapsed().as_secs_f64();
+    println!("processors: loads of 500 containers: {:.2} % of one processor", share * 100.0);
     for (container, mut child) in containers {
         child.kill().unwrap();
         child.wait().unwrap();
         container.remove();
     }
-    // What else runs on the machine makes it dearer for a while: caches and the clock rate are shared.
-    assert!(shares.iter().any(|share| *share < 0.01), "{shares:?}");
+    assert!(share < 0.01, "{share}");
 }
 
 /// After a burst of a second it is what the kernel would have counted of it since the container began, and not as if it
