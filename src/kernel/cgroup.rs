@@ -4,6 +4,7 @@ pub(crate) mod ancestors;
 pub(crate) mod ancestry;
 pub(crate) mod cache;
 pub(crate) mod cgroup_files;
+pub(crate) mod child_directories;
 pub(crate) mod context;
 pub(crate) mod cpus;
 pub(crate) mod cpusets;

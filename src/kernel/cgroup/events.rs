@@ -1,10 +1,11 @@
 //! OOM kills in the cgroups below one, where a cgroup counts its own alone: on cgroup v1 always (`memcg_memory_event()`,
 //! include/linux/memcontrol.h), on v2 with the mount option `memory_localevents`.
 
-use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
+use super::child_directories::child_directories;
+use crate::kernel::read::{PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::flat_keyed::count_of;
-use rustix::fs::{Dir, FileType, Mode, fstat, openat};
+use rustix::fs::{Mode, fstat, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
@@ -45,22 +46,18 @@ impl Walk {
         if depth == MAX_DEPTH || fstat(directory)?.st_nlink == 2 {
             return Ok(());
         }
-        let listed = match openat(directory, ".", LIST_DIR, Mode::empty()) {
+        let children = match child_directories(directory) {
             // It was removed meanwhile.
             Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-            listed => listed?,
+            children => children?,
         };
-        for entry in Dir::new(listed)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
-                continue;
-            }
+        for child in children {
+            let child = child?;
             if self.left == 0 {
                 break;
             }
             self.left -= 1;
-            let Ok(child) = openat(directory, name, PATH_DIR, Mode::empty()) else { continue };
+            let Ok(child) = openat(directory, child.file_name(), PATH_DIR, Mode::empty()) else { continue };
             if let Ok(file) = openat(&child, self.file, READ, Mode::empty())
                 && let Ok(kills) = read_with(file, |text| count_of(text, "oom_kill"))
             {

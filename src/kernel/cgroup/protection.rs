@@ -4,8 +4,9 @@
 //! its `memory.min` (`mem_cgroup_calculate_protection()`, `mm/memcontrol.c`): what such a child has cached,
 //! nobody else can have. `memory.low` gives way before the kernel kills, so that it does not count here.
 
+use super::child_directories::child_directories;
 use crate::error::{Error, escaped};
-use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
+use crate::kernel::read::{PATH_DIR, READ, read_with};
 use crate::sys;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
@@ -13,7 +14,7 @@ use cgprocfs_core::parse::counter::{limit, usage};
 use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::units::Bytes;
 use parking_lot::Mutex;
-use rustix::fs::{Dir, FileType, Mode, fstat, openat};
+use rustix::fs::{Mode, fstat, openat};
 use std::ffi::CString;
 use std::hash::{BuildHasher, RandomState};
 use std::os::fd::OwnedFd;
@@ -140,14 +141,10 @@ fn scan_children(parent: &OwnedFd, path: &[u8]) -> Result<Scan, Error> {
 /// The children that have a `memory.min`, and how much that is.
 fn protected_children(parent: &OwnedFd, path: &[u8]) -> Result<Vec<(CString, Bytes)>, Error> {
     let unreadable = |e| Error::of_cgroup(path, e);
-    let directory = openat(parent, ".", LIST_DIR, Mode::empty()).map_err(unreadable)?;
     let mut children = Vec::new();
-    for entry in Dir::new(directory).map_err(unreadable)? {
+    for entry in child_directories(parent).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let name = entry.file_name();
-        if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
-            continue;
-        }
         let child = Child { parent, path, name };
         // A malformed one protects nothing.
         let minimum = |text: &[u8]| Ok(limit(text).unwrap_or(Some(Bytes::ZERO)));

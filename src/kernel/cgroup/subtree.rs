@@ -1,12 +1,13 @@
 //! The processes or threads in a cgroup and in all cgroups below it.
 
+use super::child_directories::child_directories;
 use super::id::CgroupRef;
 use super::mounts::Hierarchy;
 use crate::error::{Error, escaped};
-use crate::kernel::read::{LIST_DIR, PATH_DIR, READ};
+use crate::kernel::read::{PATH_DIR, READ};
 use cgprocfs_core::parse::decimal;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{Dir, FileType, Mode, Stat, fstat, openat};
+use rustix::fs::{Mode, Stat, fstat, openat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -116,23 +117,19 @@ impl<'f> Walk<'f> {
             self.found.are_all = false;
             return Ok(());
         }
-        let listed = match openat(directory, ".", LIST_DIR, Mode::empty()) {
+        let children = match child_directories(directory) {
             Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-            listed => listed?,
+            children => children?,
         };
-        for entry in Dir::new(listed)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            if entry.file_type() != FileType::Directory || name == c"." || name == c".." {
-                continue;
-            }
+        for child in children {
+            let child = child?;
             if self.seen >= self.bounds.cgroups {
                 self.found.are_all = false;
                 break;
             }
             self.seen += 1;
             let separator: &[u8] = if path.is_empty() { b"" } else { b"/" };
-            self.waiting.push_back([path, separator, name.to_bytes()].concat());
+            self.waiting.push_back([path, separator, child.file_name().to_bytes()].concat());
         }
         Ok(())
     }
