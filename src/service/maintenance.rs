@@ -53,7 +53,7 @@ impl Service {
         let exists = |id, path: &[u8]| self.source.is_cgroup(CgroupRef { id: CgroupId::new(id), path });
         self.cpu_accounts.sweep(exists);
         self.load_sampler.sweep(exists);
-        self.starts.sweep(exists, |container| self.cpu_accounts.mark_seen(container));
+        self.starts.sweep(exists, |container, at| self.cpu_accounts.mark_seen(container, at));
         self.source.sweep();
         self.known_aside.clear();
         self.shares.sweep();

@@ -50,7 +50,7 @@ impl Module {
 }
 
 /// The quick ones first.
-static MODULES: [Module; 24] = [
+static MODULES: [Module; 25] = [
     Module::new(golden::tests),
     Module::new(architecture::tests),
     Module::new(documentation::tests),
@@ -73,6 +73,7 @@ static MODULES: [Module; 24] = [
     Module::new(systemd::tests),
     Module::new(hostile::tests),
     Module::new(processors::tests),
+    Module { threads: Some(1), ..Module::new(processors::tests_that_run_alone) },
     Module { end: isolation::end, ..Module::new(isolation::tests) },
     // A guest keeps one processor busy, but waits now and then, and at the end some should not run alone.
     Module { threads: Some(4), end: vm::end, ..Module::new(vm::tests) },

@@ -21,7 +21,6 @@ pub fn tests() -> Vec<Trial> {
             load_average = load::average,
             load_of_a_young_container = load::of_a_young_container,
             load_of_seven_hundred_cgroups = load::of_seven_hundred_cgroups,
-            load_of_five_hundred_containers = load::of_five_hundred_containers,
         ],
         test(&[Need::Root, Need::Fuse, Need::Freezer]) => [
             load_without_frozen_tasks = load::without_frozen_tasks,
@@ -31,6 +30,18 @@ pub fn tests() -> Vec<Trial> {
         ],
     };
     [own, count::tests(), busy::tests(), age::tests()].into_iter().flatten().collect()
+}
+
+/// Those that want all processors, and those that measure what is left of them.
+pub fn tests_that_run_alone() -> Vec<Trial> {
+    tests! {
+        test(TOP) => [
+            load_of_five_hundred_containers = load::of_five_hundred_containers,
+        ],
+        test(&[Need::Root, Need::Fuse, Need::Program("dd")]) => [
+            time_under_contention = busy::time_under_contention,
+        ],
+    }
 }
 
 const TOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("top")];

@@ -1,7 +1,7 @@
 //! The CPU accounts of the containers whose processor times were asked for.
 
-use super::boot_clock;
 use super::places::Places;
+use super::start_times::Seen;
 use crate::kernel::Life;
 use crate::shares::Policy;
 use crate::state::{ContainerAccount, MAX_CPU_ACCOUNTS, Table};
@@ -38,9 +38,10 @@ struct Entry {
 }
 
 /// Whether the processes in a cgroup are of another container than the account: its init has ended, and they all began after
-/// it was last known to run.
+/// it was last known to run, or in the same tick.
 fn is_over(record: &ContainerAccount, life: &Life, rate: TickRate) -> bool {
-    record.had_init && rate.boot_time(life.start) > record.last_seen
+    let last_seen = rate.ticks(record.last_seen.as_nanos());
+    record.had_init && life.start != record.start && life.start >= last_seen
 }
 
 impl CpuAccounts {
@@ -75,12 +76,11 @@ impl CpuAccounts {
         (!record.had_init).then_some(record.start)
     }
 
-    /// Notes that a container runs now.
-    pub(in crate::service) fn mark_seen(&self, container: u64) {
-        let now = boot_clock::now();
+    /// Notes when a container was last known to run.
+    pub(in crate::service) fn mark_seen(&self, container: u64, at: BootTime) {
         if let Some(entry) = self.accounts.lock().by_container.get_mut(&container) {
             let last_seen = &mut entry.record.last_seen;
-            *last_seen = (*last_seen).max(now);
+            *last_seen = (*last_seen).max(at);
         }
     }
 
@@ -90,13 +90,13 @@ impl CpuAccounts {
         Ok(moment.open_account(0).advance(moment.now, moment.cpus))
     }
 
-    /// The counters of a container's processors at the moment of `snapshot`. `life` is what was seen of its processes, where
+    /// The counters of a container's processors at the moment of `snapshot`. `seen` is what was seen of its processes, where
     /// these are certain to be its own.
     pub(in crate::service) fn counters(
         &self,
         (container, path): (u64, &[u8]),
         snapshot: &Snapshot,
-        life: Option<&Life>,
+        seen: Option<&Seen>,
     ) -> Result<CpuCounters, ViewError> {
         let moment = Moment::of(snapshot)?;
         let Moment { now, cpus, start, rate } = moment;
@@ -104,17 +104,19 @@ impl CpuAccounts {
         let Accounts { by_container, places, .. } = &mut *accounts;
         let open = |before| ContainerAccount {
             start,
-            last_seen: now,
+            // Not the snapshot's moment: while that was read, another container may have begun in the cgroup.
+            last_seen: seen.map_or(now, |seen| seen.at),
             had_init: false,
             account: moment.open_account(before),
         };
+        let life = seen.map(|seen| &*seen.life);
         let open_first = || Entry { path: None, record: open(moment.ran_before(life, None)) };
         let entry = by_container.entry(container).or_insert_with(open_first);
-        if let Some(life) = life {
+        if let Some(Seen { life, at }) = seen {
             if is_over(&entry.record, life, rate) {
                 entry.record = open(moment.ran_before(Some(life), Some(entry.record.account.total())));
             }
-            entry.record.last_seen = entry.record.last_seen.max(now);
+            entry.record.last_seen = entry.record.last_seen.max(*at);
             entry.record.had_init = life.has_init();
         }
         let is_new = entry.path.is_none();
@@ -202,5 +204,38 @@ impl<'s> Moment<'s> {
             }
             _ => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_container_begins_where_the_last_was_seen_or_later() {
+        let rate = TickRate::USUAL;
+        let seen = |nanoseconds, had_init| ContainerAccount {
+            start: Ticks::new(100),
+            last_seen: BootTime::from_nanos(nanoseconds),
+            had_init,
+            account: CpuAccount::after(0, BootTime::default(), &Cpus::default()),
+        };
+        let begins = |start| {
+            let mut life = Life::default();
+            life.start = Ticks::new(start);
+            life
+        };
+        let middle_of_tick_200 = 2_005_000_000;
+        for (start, had_init, over) in [
+            (201, true, true),
+            (200, true, true),
+            (199, true, false),
+            (100, true, false),
+            (201, false, false),
+        ] {
+            let record = seen(middle_of_tick_200, had_init);
+            assert_eq!(is_over(&record, &begins(start), rate), over, "{start} {had_init}");
+        }
+        assert!(!is_over(&seen(1_005_000_000, true), &begins(100), rate), "it was seen in its first tick");
     }
 }

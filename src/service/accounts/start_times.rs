@@ -3,10 +3,11 @@
 //! To find out, their processes are looked at, and one in the middle of an exec keeps whoever looks for as long as its tenant likes
 //! (`exec_update_lock`, fs/exec.c). So threads that may hang do that, and readers wait for a moment only.
 
+use super::boot_clock;
 use crate::kernel::Life;
 use crate::service::scheduling::pending_request::Continuation;
 use crate::shares::excess;
-use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::machine::{BootTime, Ticks};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -46,10 +47,18 @@ struct Look {
     waiting: Option<Vec<Continuation>>,
 }
 
+/// A container that goes on.
+pub(in crate::service) struct Seen {
+    /// Its processes; its init has not ended.
+    pub(in crate::service) life: Arc<Life>,
+    /// When that was certain.
+    pub(in crate::service) at: BootTime,
+}
+
 /// What a reader gets.
 pub(in crate::service) enum Known {
-    /// The container's processes; its init has not ended.
-    At(Arc<Life>),
+    /// The container's processes.
+    At(Seen),
     /// It started then or earlier: the search takes too long, or has failed.
     SoFar(Ticks),
     /// A search is running.
@@ -75,8 +84,9 @@ impl StartTimes {
             }
             None => return Known::Nothing,
         };
+        let at = boot_clock::now();
         if life.goes_on() {
-            return Known::At(life);
+            return Known::At(Seen { life, at });
         }
         self.forget(container, &life);
         Known::Nothing
@@ -156,8 +166,12 @@ impl StartTimes {
     }
 
     /// Forgets containers for which `exists` is false, also where their search hangs, and those whose init has ended. Calls `runs` for
-    /// the others.
-    pub(in crate::service) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool, runs: impl Fn(u64)) {
+    /// the others, with when that was certain.
+    pub(in crate::service) fn sweep(
+        &self,
+        exists: impl Fn(u64, &[u8]) -> bool,
+        runs: impl Fn(u64, BootTime),
+    ) {
         /// What has to be checked, without the lock.
         enum Found {
             Life(Arc<Life>, Arc<[u8]>),
@@ -176,11 +190,18 @@ impl StartTimes {
             });
             known.collect()
         };
+        let goes_on_at = |life: &Life| {
+            let at = boot_clock::now();
+            life.goes_on().then_some(at)
+        };
         let is_gone = |(number, found): &(u64, Found)| match found {
-            Found::Life(life, path) if exists(*number, path) && life.goes_on() => {
-                runs(*number);
-                false
-            }
+            Found::Life(life, path) if exists(*number, path) => match goes_on_at(life) {
+                Some(at) => {
+                    runs(*number, at);
+                    false
+                }
+                None => true,
+            },
             Found::Hanging(path) => !exists(*number, path),
             _ => true,
         };

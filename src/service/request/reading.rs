@@ -95,9 +95,9 @@ impl Service {
         snapshot.start = started.as_ref().map(|started| started.at);
         let start_is_certain = started.as_ref().is_some_and(|started| started.is_certain);
         if needs.covers(Needs::COUNTERS) {
-            let life = started.as_ref().and_then(|started| started.life.as_deref());
+            let seen = started.as_ref().and_then(|started| started.seen.as_ref());
             let counters = match start_is_certain {
-                true => self.cpu_accounts.counters(container, &snapshot, life),
+                true => self.cpu_accounts.counters(container, &snapshot, seen),
                 false => CpuAccounts::provisional_counters(&snapshot),
             };
             snapshot.counters = Some(counters.map_err(Error::from)?);

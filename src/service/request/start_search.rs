@@ -4,7 +4,7 @@
 use super::outcome::StartSearch;
 use crate::error::Error;
 use crate::kernel::{CgroupId, CgroupRef, Life};
-use crate::service::accounts::start_times::{Known, LOOK_TIMEOUT, Waiting};
+use crate::service::accounts::start_times::{Known, LOOK_TIMEOUT, Seen, Waiting};
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
@@ -58,7 +58,7 @@ pub(in crate::service) struct Started {
     /// Whether all of its processes have been seen.
     pub(in crate::service) is_certain: bool,
     /// Its processes, unless one of them hangs.
-    pub(in crate::service) life: Option<Arc<Life>>,
+    pub(in crate::service) seen: Option<Seen>,
 }
 
 impl Service {
@@ -68,16 +68,16 @@ impl Service {
     /// [`NotRead::Start`] where it has to be searched for.
     pub(in crate::service) fn start_of(&self, container: u64) -> Result<Started, NotRead> {
         if let Some(at) = self.cpu_accounts.start_without_init(container) {
-            return Ok(Started { at, is_certain: true, life: None });
+            return Ok(Started { at, is_certain: true, seen: None });
         }
         match self.starts.of(container) {
-            Known::At(life) => {
-                let at = self.cpu_accounts.start(container, Some(&life)).unwrap_or(life.start);
-                Ok(Started { at, is_certain: true, life: Some(life) })
+            Known::At(seen) => {
+                let at = self.cpu_accounts.start(container, Some(&seen.life)).unwrap_or(seen.life.start);
+                Ok(Started { at, is_certain: true, seen: Some(seen) })
             }
             Known::SoFar(start) => {
                 let known = self.cpu_accounts.start(container, None);
-                Ok(Started { at: known.unwrap_or(start), is_certain: known.is_some(), life: None })
+                Ok(Started { at: known.unwrap_or(start), is_certain: known.is_some(), seen: None })
             }
             Known::Sought | Known::Nothing => Err(NotRead::Start(container)),
         }

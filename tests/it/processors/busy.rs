@@ -7,6 +7,7 @@ use cgprocfs_core::parse::CgroupVersion;
 use libtest_mimic::Trial;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Trial> {
     tests! {
@@ -28,9 +29,6 @@ pub fn tests() -> Vec<Trial> {
         test(HTOP) => [
             htop,
         ],
-        test(&[Need::Root, Need::Fuse, Need::Program("dd")]) => [
-            time_under_contention,
-        ],
         test(&[Need::Root, Need::Fuse, Need::Program("iostat")]) => [
             iostat,
         ],
@@ -41,7 +39,10 @@ const HTOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("htop
 
 /// top shows the idle time that the cgroup's own counter leaves.
 fn top() {
-    watch_all("top -b -n 2 -d 3", |said| {
+    // What it needs to start is not in what it shows: so it is counted from one of its pictures to the next.
+    let program = "LC_ALL=C top -b -n 2 -d 3 | { while IFS= read -r line; do case $line in \"top - \"*) look=$(n; date +%s%N); \
+         from=${from:-$look} ;; esac; echo \"$line\"; done; set -- $from $look; echo counted $1 $3 $2 $4; }";
+    watch_all(program, |said| {
         let last = said.lines().rfind(|line| line.starts_with("%Cpu")).unwrap();
         let field = last.split(',').find_map(|field| field.trim().strip_suffix(" id"));
         field.unwrap_or_else(|| panic!("{last}")).trim_start_matches("%Cpu(s):").trim().parse().unwrap()
@@ -95,12 +96,21 @@ impl Drop for Terminal {
     }
 }
 
-/// One spins on half a processor: its meter is full, and load and uptime are not the host's.
+/// One spins on half a processor: its meter is as full as the cgroup's counter says, and load and uptime are not the host's.
 fn htop() {
+    const LIMIT: f64 = 0.5;
     let program = crate::common::cgprocfs_path();
-    let script = "while :; do :; done & exec htop --no-color -d 10";
-    let terminal =
-        Terminal::start(&format!("TERM=screen {} run --cpus 0.5 -- sh -c '{script}'", program.display()));
+    let named = tempfile::NamedTempFile::new().unwrap();
+    let (counter, unit) = counter();
+    let script = format!(
+        "echo {counter} >{}; while :; do :; done & exec htop --no-color -d 10",
+        named.path().display()
+    );
+    let terminal = Terminal::start(&format!(
+        "TERM=screen {} run --cpus {LIMIT} -- sh -c \"{}\"",
+        program.display(),
+        script.replace('$', "\\$")
+    ));
     let busy = |screen: &str| {
         // Of several it numbers the meters.
         let meter = screen.lines().find(|line| line.trim_start().starts_with("CPU["))?;
@@ -108,11 +118,32 @@ fn htop() {
         let share = bar.trim_start_matches(|c: char| !c.is_ascii_digit()).strip_suffix('%')?;
         share.parse::<f64>().ok()
     };
+    let counted = || {
+        let path = std::fs::read_to_string(named.path()).unwrap();
+        let text = std::fs::read_to_string(path.trim()).unwrap();
+        let count: f64 = text.lines().next().unwrap().split(' ').next_back().unwrap().parse().unwrap();
+        (count / unit, Instant::now())
+    };
     let mut screen = String::new();
-    crate::common::wait_until("htop shows a busy processor", || {
+    let mut look = || {
         screen = terminal.screen();
-        busy(&screen).is_some_and(|busy| busy > 95.0)
-    });
+        busy(&screen)
+    };
+    // Its first picture is of the time since the container's start.
+    crate::common::wait_until("htop shows a busy processor", || look().is_some_and(|busy| busy > 25.0));
+    std::thread::sleep(Duration::from_secs(1));
+    let (from, begin) = counted();
+    let shown: Vec<f64> = (0..8)
+        .map(|_| {
+            std::thread::sleep(Duration::from_secs(1));
+            look().expect("a meter")
+        })
+        .collect();
+    let (to, end) = counted();
+    let counted = (to - from) / (end - begin).as_secs_f64() / LIMIT * 100.0;
+    let mean = shown.iter().sum::<f64>() / shown.len() as f64;
+    println!("processors: htop shows {mean:.1} % busy, counted {counted:.1} %");
+    assert!((mean - counted).abs() < 5.0 && counted > 25.0, "shown {shown:?}, counted {counted:.1} %");
     assert!(screen.contains("Load average: 0.") && screen.contains("Uptime: 00:00:"), "{screen}");
 }
 
@@ -166,7 +197,7 @@ impl Drop for Contention {
 
 /// What is shown is what the cgroup's own counter counts, to a hundredth, and its parts are those of the program, while two
 /// others want each processor. The last program sleeps between ticks, when nobody samples it.
-fn time_under_contention() {
+pub fn time_under_contention() {
     let _contention = Contention::start(2);
     let layout = CgroupMounts::detect(Path::new("/")).unwrap().cpuacct.unwrap();
     let directory = format!("{}/cgprocfs-run-$PPID-*", layout.mount_point.display());

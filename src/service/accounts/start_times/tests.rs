@@ -24,11 +24,11 @@ fn the_first_looks_for_all() {
     assert!(matches!(starts.wait((7, &path()), job(), Ticks::new(95)), Waiting::Waits));
     assert!(matches!(starts.of(7), Known::Sought));
     assert_eq!(starts.found(7, Some(life(80))).len(), 2);
-    assert!(matches!(starts.of(7), Known::At(life) if life.start.get() == 80));
+    assert!(matches!(starts.of(7), Known::At(seen) if seen.life.start.get() == 80));
     assert!(matches!(starts.wait((7, &path()), job(), Ticks::new(99)), Waiting::NeedNot(_)));
-    starts.sweep(|_, _| true, |number| assert_eq!(number, 7));
+    starts.sweep(|_, _| true, |number, _| assert_eq!(number, 7));
     assert!(matches!(starts.of(7), Known::At(_)));
-    starts.sweep(|number, path| (number, path) != (7, b"/c"), |_| panic!("it is gone"));
+    starts.sweep(|number, path| (number, path) != (7, b"/c"), |_, _| panic!("it is gone"));
     assert!(matches!(starts.of(7), Known::Nothing));
 }
 
@@ -45,7 +45,7 @@ fn what_was_found_so_far_is_told_while_the_look_hangs() {
     assert!(starts.give_up(7, &so_far).is_empty());
     assert!(starts.found(7, None).is_empty());
     assert!(matches!(starts.of(7), Known::SoFar(start) if start.get() == 85));
-    starts.sweep(|_, _| true, |_| {});
+    starts.sweep(|_, _| true, |_, _| {});
     assert!(matches!(starts.of(7), Known::Nothing), "it is looked for again");
 }
 
@@ -55,11 +55,11 @@ fn a_look_that_hangs_at_a_container_that_is_gone_is_forgotten() {
     let Waiting::HasToLook(so_far) = starts.wait((7, &path()), job(), Ticks::new(90)) else {
         panic!("nobody looks")
     };
-    starts.sweep(|_, _| false, |_| {});
+    starts.sweep(|_, _| false, |_, _| {});
     assert_eq!(starts.give_up(7, &so_far).len(), 1, "somebody waits for it");
-    starts.sweep(|number, at| (number, at) == (7, &*path()), |_| panic!("nothing is known of it"));
+    starts.sweep(|number, at| (number, at) == (7, &*path()), |_, _| panic!("nothing is known of it"));
     assert!(matches!(starts.of(7), Known::SoFar(_)));
-    starts.sweep(|_, _| false, |_| {});
+    starts.sweep(|_, _| false, |_, _| {});
     assert!(starts.containers.lock().is_empty());
     assert!(starts.found(7, Some(life(80))).is_empty() && starts.containers.lock().is_empty());
 }
