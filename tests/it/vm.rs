@@ -175,7 +175,7 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
     let said = run(boot
         .arg(&kernel)
         .arg(initramfs.path())
-        .arg("900")
+        .arg(if runs_all() { "2700" } else { "900" })
         .args(options)
         .arg(format!("guest.tests={}", tests.join(","))))?;
     let figures = said.lines().filter(|line| {

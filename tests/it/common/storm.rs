@@ -16,6 +16,11 @@ pub fn begin() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         ENDED.store(true, Ordering::Relaxed);
+        // A thread in the middle of its exit is not moved with its process (`cgroup_migrate_add_task`, kernel/cgroup/cgroup.c),
+        // so that the cgroup it is left in can't be removed for a moment.
+        loop {
+            std::thread::park();
+        }
     });
 }
 
