@@ -8,10 +8,10 @@ pub mod cgroup;
 mod host;
 mod identity;
 mod kernel_dir;
-mod load;
 mod lookup;
 mod procfs;
 mod read;
+mod read_snapshot;
 mod source;
 
 pub use self::capture::{Copied, CopyError};

@@ -111,7 +111,7 @@ pub const MAX_REQUEST_BUFFERS: usize = 8;
 static REQUEST_BUFFERS: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 static REQUEST_BUFFERS_LEFT: AtomicUsize = AtomicUsize::new(0);
 
-/// Places the next `count` request buffers in a file, one behind the other from `offset` on. The file must have room there
+/// RetainedRecords the next `count` request buffers in a file, one behind the other from `offset` on. The file must have room there
 /// for [`MAX_REQUEST_BUFFERS`], and read as zeros. The buffers stay until the process ends. Only the first call does
 /// something, and none does in a program with another allocator.
 ///

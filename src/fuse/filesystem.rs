@@ -61,7 +61,7 @@ impl ViewFs {
                 handler(&self.served, in_flight);
             } else {
                 let served = Arc::clone(&self.served);
-                self.served.service.do_aside(
+                self.served.service.dispatch(
                     Lane::Slow,
                     in_flight,
                     request.pid(),

@@ -34,7 +34,7 @@ pub(crate) fn replay_request(
         return reply(Err(errno(&Error::TextGone(file.path()))));
     }
     // As far as is known this reader's container was served quickly before.
-    service.do_aside(Lane::Fast, InFlightGuard::untracked(), fetched.pid, move |service, _in_flight| {
+    service.dispatch(Lane::Fast, InFlightGuard::untracked(), fetched.pid, move |service, _in_flight| {
         in_flight.begin();
         if sysfs_ino(fetched.ino).is_some() {
             service.source().system_directory().index_all();

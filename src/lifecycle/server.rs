@@ -32,7 +32,7 @@ pub fn serve(
     let poisoned = recover_in_flight(connection, gate.threads(), |fetched, in_flight, reply| {
         replay_request(service, views, *fetched, Arc::clone(in_flight), reply);
     })?;
-    poisoned.iter().for_each(|&pid| service.leave_aside(pid));
+    poisoned.iter().for_each(|&pid| service.quarantine(pid));
     if !poisoned.is_empty() {
         log::warn!(
             "requests of processes {poisoned:?} get EIO: earlier servers have ended, or hung, over them"

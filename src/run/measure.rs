@@ -87,7 +87,7 @@ impl Measurement {
 fn sample(service: &Service, cgroup: &RunCgroup, started: Instant) -> Result<Sample, Error> {
     let source = service.source();
     let caller = Caller::of_memory(cgroup.path());
-    let snapshot = source.load(&source.ancestry(cgroup.path())?, &caller, Needs::USAGE)?;
+    let snapshot = source.read_snapshot(&source.ancestry(cgroup.path())?, &caller, Needs::USAGE)?;
     let level = match &snapshot.scope {
         Scope::Host(level) => level,
         Scope::Container(container) => &container.levels[container.index],

@@ -10,10 +10,10 @@ use crate::service::cache::cached_cgroup::CachedCgroup;
 use crate::service::cache::snapshot_cache::SnapshotCache;
 use crate::service::psi_monitor::PsiMonitor;
 use crate::service::scheduling::container_shares::ContainerShares;
-use crate::service::scheduling::known_aside::KnownAside;
 use crate::service::scheduling::permits::ReadPermits;
 use crate::service::scheduling::priority::LessImportant;
 use crate::service::scheduling::share::{Busyness, Share};
+use crate::service::scheduling::slow_processes::SlowProcesses;
 use crate::service::scheduling::worker_pool::WorkerPool;
 use crate::state::PersistentState;
 use log::Level;
@@ -46,7 +46,7 @@ pub struct Service {
     pub(super) slow_pool: Arc<WorkerPool>,
     /// Threads that may hang.
     pub(super) blocking_pool: Arc<WorkerPool>,
-    pub(super) known_aside: KnownAside,
+    pub(super) slow_processes: SlowProcesses,
     pub(super) busyness: Busyness,
     pub(super) shares: ContainerShares,
     /// Which serving threads are reading a cgroup: one is always left for requests that need none to be read.
@@ -78,7 +78,7 @@ impl Service {
             fast_pool: Arc::new(WorkerPool::fast()),
             slow_pool: Arc::new(WorkerPool::slow(less_important)),
             blocking_pool: Arc::new(WorkerPool::blocking(less_important)),
-            known_aside: KnownAside::default(),
+            slow_processes: SlowProcesses::default(),
             busyness: Busyness::default(),
             shares: ContainerShares::default(),
             read_permits: ReadPermits::new(serving_threads() - 1),

@@ -1,6 +1,6 @@
 //! Background threads: sampling loads, and closing what belongs to containers that are gone.
 
-use crate::kernel::{CgroupId, CgroupRef};
+use crate::kernel::CgroupRef;
 use crate::service::engine::Service;
 use crate::sys;
 use std::io;
@@ -50,12 +50,12 @@ impl Service {
     /// Closes files and frees memory of containers that are gone. To be called now and then.
     pub fn sweep(&self) {
         self.cache.sweep(|path| self.source.verify(path).is_ok());
-        let exists = |id, path: &[u8]| self.source.is_cgroup(CgroupRef { id: CgroupId::new(id), path });
+        let exists = |cgroup: CgroupRef<'_>| self.source.is_cgroup(cgroup);
         self.cpu_accounts.sweep(exists);
         self.load_sampler.sweep(exists);
         self.starts.sweep(exists, |container, at| self.cpu_accounts.mark_seen(container, at));
         self.source.sweep();
-        self.known_aside.clear();
+        self.slow_processes.clear();
         self.shares.sweep();
         sys::release_free_memory();
     }

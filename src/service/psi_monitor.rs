@@ -6,7 +6,7 @@
 
 use crate::kernel::PressureFile;
 use crate::rate_limited_log::RateLimitedLog;
-use crate::service::accounts::places::Places;
+use crate::service::accounts::retained_records::RetainedRecords;
 use crate::shares::Policy;
 use crate::state::{MAX_PSI_TRIGGERS, OrphanedTrigger, Table};
 use crate::sys;
@@ -40,7 +40,7 @@ struct Triggers {
     /// What a predecessor left, until somebody asks for it.
     orphaned: HashMap<u64, OrphanedTrigger>,
     /// By [`key`].
-    places: Places<OrphanedTrigger>,
+    retained: RetainedRecords<OrphanedTrigger>,
     /// Poll handles of those who wait for a trigger that has lost its place, and were not told yet.
     displaced: Vec<u64>,
     /// Whether the monitor is to end.
@@ -93,7 +93,7 @@ impl PsiMonitor {
         let triggers = Triggers {
             armed: HashMap::new(),
             orphaned: HashMap::new(),
-            places: Places::new(MAX_PSI_TRIGGERS.min(most_files / 8), Policy::Refuse),
+            retained: RetainedRecords::new(MAX_PSI_TRIGGERS.min(most_files / 8), Policy::Refuse),
             displaced: Vec::new(),
             has_ended: false,
         };
@@ -104,7 +104,7 @@ impl PsiMonitor {
     /// predecessor has stored there: they have to poll again.
     pub(super) fn attach(&self, table: Table<OrphanedTrigger>) -> Vec<u64> {
         let mut triggers = self.triggers.lock();
-        let orphaned = triggers.places.resume(table);
+        let orphaned = triggers.retained.resume(table);
         triggers.orphaned = orphaned.into_iter().map(|(key, trigger)| (key - 1, trigger)).collect();
         triggers.orphaned.values().map(|trigger| trigger.waiter).filter(|&waiter| waiter != 0).collect()
     }
@@ -134,7 +134,7 @@ impl PsiMonitor {
         if triggers.armed.values().filter(is_owners).count() >= MAX_TRIGGERS_PER_CONTAINER {
             return Err(Errno::NOSPC);
         }
-        let displaced = triggers.places.claim(key(handle), path).map_err(|_| Errno::NOSPC)?;
+        let displaced = triggers.retained.claim(key(handle), path).map_err(|_| Errno::NOSPC)?;
         for displaced in displaced {
             let wanted_by = path.escape_ascii();
             self.log.message(
@@ -191,7 +191,7 @@ impl PsiMonitor {
         let mut triggers = self.triggers.lock();
         let was_armed = triggers.armed.remove(&handle).is_some();
         if was_armed || triggers.orphaned.remove(&handle).is_some() {
-            triggers.places.release(key(handle));
+            triggers.retained.release(key(handle));
             if triggers.armed.is_empty() {
                 triggers.armed.shrink_to_fit();
             }
@@ -249,7 +249,7 @@ impl PsiMonitor {
         let text = file.read();
         let now = microseconds(Instant::now());
         let mut triggers = self.triggers.lock();
-        let Triggers { armed, places, .. } = &mut *triggers;
+        let Triggers { armed, retained, .. } = &mut *triggers;
         // It may have been closed, or have lost its place, meanwhile.
         let Some(armed) = armed.get_mut(&handle).filter(|armed| !armed.is_gone) else { return };
         let is_told = match text {
@@ -261,7 +261,7 @@ impl PsiMonitor {
             }
             Err(_) => {
                 (armed.is_gone, armed.file) = (true, None);
-                places.release(key(handle));
+                retained.release(key(handle));
                 true
             }
         };
@@ -277,7 +277,7 @@ impl Triggers {
     /// Stores a trigger for a successor.
     fn store(&mut self, handle: u64) {
         let Some(&ArmedTrigger { owner, trigger, waiter, .. }) = self.armed.get(&handle) else { return };
-        self.places.put(key(handle), &OrphanedTrigger { owner, trigger, waiter });
+        self.retained.put(key(handle), &OrphanedTrigger { owner, trigger, waiter });
     }
 
     /// Ends a trigger whose place is another's: whoever polls its file gets an error, as if its cgroup were gone.

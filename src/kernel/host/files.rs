@@ -115,7 +115,7 @@ impl HostFiles {
     }
 
     /// Reads the host's meminfo and, if usage is needed, the root cgroup's numbers.
-    pub(crate) fn load(&self, memory: &Hierarchy, needs: Needs) -> Result<Snapshot, Error> {
+    pub(crate) fn read_snapshot(&self, memory: &Hierarchy, needs: Needs) -> Result<Snapshot, Error> {
         let mut root = Level::default();
         if needs.covers(Needs::USAGE) {
             CgroupFiles::open(memory, memory.locate(b"/"))?.fill_usage(&mut root, None)?;

@@ -48,7 +48,7 @@ fn has_not_ended(process: &OwnedFd) -> bool {
 
 /// A search through the processes of a container, one after the other. Each may take as long as a tenant likes: a process in the
 /// middle of an exec blocks whoever asks when it was started.
-pub(crate) struct Search<'s> {
+pub(crate) struct LifeSearch<'s> {
     procfs: &'s Procfs,
     /// The oldest start so far, for a reader that does not wait for the end.
     so_far: &'s AtomicU64,
@@ -58,7 +58,7 @@ pub(crate) struct Search<'s> {
     text: Vec<u8>,
 }
 
-impl<'s> Search<'s> {
+impl<'s> LifeSearch<'s> {
     pub(crate) fn new(procfs: &'s Procfs, so_far: &'s AtomicU64) -> Self {
         Self { procfs, so_far, oldest: Vec::with_capacity(MAX_OLDEST + 1), ran: 0, text: Vec::new() }
     }
@@ -113,7 +113,7 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(30));
         let mut younger = start();
         let so_far = AtomicU64::new(u64::MAX);
-        let mut search = Search::new(&procfs, &so_far);
+        let mut search = LifeSearch::new(&procfs, &so_far);
         search.add(younger.id()).unwrap();
         let only_younger = Ticks::new(so_far.load(Ordering::Relaxed));
         search.add(older.id()).unwrap();
@@ -143,7 +143,7 @@ mod tests {
     fn only_the_oldest_are_kept() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
         let so_far = AtomicU64::new(u64::MAX);
-        let mut search = Search::new(&procfs, &so_far);
+        let mut search = LifeSearch::new(&procfs, &so_far);
         for _ in 0..3 * MAX_OLDEST {
             search.add(std::process::id()).unwrap();
         }
@@ -168,7 +168,7 @@ mod tests {
             status(pid).contains("State:\tZ").then_some(pid)
         });
         let so_far = AtomicU64::new(u64::MAX);
-        let mut search = Search::new(&procfs, &so_far);
+        let mut search = LifeSearch::new(&procfs, &so_far);
         let looked_at = killed.map(|pid| search.add(pid));
         let has_init = search.end().has_init();
         parent.kill().unwrap();

@@ -2,7 +2,7 @@
 
 use super::caller::{Caller, Reader, without_crun_subgroup};
 use super::context::ProcContext;
-use super::life::{Life, Search};
+use super::life::{Life, LifeSearch};
 use super::namespace_cache::NamespaceCache;
 use super::process_cache::ProcessCache;
 use super::time_namespaces::TimeNamespaces;
@@ -126,7 +126,7 @@ impl CallerResolver {
         context: ProcContext<'_>,
         so_far: &AtomicU64,
     ) -> Result<Life, Error> {
-        let mut search = Search::new(context.procfs, so_far);
+        let mut search = LifeSearch::new(context.procfs, so_far);
         search.add(caller.pid)?;
         let mut known = [caller.pid, caller.pid];
         if let Some(namespace) = self.other_pid_namespace(caller)

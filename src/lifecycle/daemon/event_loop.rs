@@ -71,7 +71,7 @@ pub(super) fn run(
                 gate.open();
             }
         }
-        connection.in_flight().beat();
+        connection.in_flight().mark_alive();
         if interval.is_some() {
             // If every thread handles a request, and none was answered since the last look, nobody is served.
             let answered = gate.all_busy().then(|| connection.in_flight().answered());

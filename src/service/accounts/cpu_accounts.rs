@@ -1,8 +1,8 @@
 //! The CPU accounts of the containers whose processor times were asked for.
 
-use super::places::Places;
+use super::retained_records::RetainedRecords;
 use super::start_times::Seen;
-use crate::kernel::Life;
+use crate::kernel::{CgroupId, CgroupRef, Life};
 use crate::shares::Policy;
 use crate::state::{ContainerAccount, MAX_CPU_ACCOUNTS, Table};
 use cgprocfs_core::cpu::Cpus;
@@ -25,8 +25,8 @@ pub(in crate::service) struct CpuAccounts {
 }
 
 struct Accounts {
-    by_container: HashMap<u64, Entry>,
-    places: Places<ContainerAccount>,
+    by_container: HashMap<CgroupId, Entry>,
+    retained: RetainedRecords<ContainerAccount>,
     /// When this process has taken the accounts of a predecessor over.
     attached: Option<Instant>,
 }
@@ -46,8 +46,8 @@ fn is_over(record: &ContainerAccount, life: &Life, rate: TickRate) -> bool {
 
 impl CpuAccounts {
     pub(in crate::service) fn new(tick_rate: TickRate) -> Self {
-        let places = Places::new(MAX_CPU_ACCOUNTS, Policy::Replace);
-        let accounts = Accounts { by_container: HashMap::new(), places, attached: None };
+        let retained = RetainedRecords::new(MAX_CPU_ACCOUNTS, Policy::Replace);
+        let accounts = Accounts { by_container: HashMap::new(), retained, attached: None };
         Self { tick_rate, accounts: Mutex::new(accounts) }
     }
 
@@ -55,29 +55,29 @@ impl CpuAccounts {
     pub(in crate::service) fn attach(&self, table: Table<ContainerAccount>) {
         let mut accounts = self.accounts.lock();
         accounts.attached = Some(Instant::now());
-        let orphaned = accounts.places.resume(table);
+        let orphaned = accounts.retained.resume(table);
         let entries =
-            orphaned.into_iter().map(|(container, record)| (container, Entry { path: None, record }));
+            orphaned.into_iter().map(|(id, record)| (CgroupId::new(id), Entry { path: None, record }));
         accounts.by_container.extend(entries);
     }
 
     /// When a container started, after the host's boot; `None` where that is not known, or `life` is that of another
     /// container in the same cgroup.
-    pub(in crate::service) fn start(&self, container: u64, life: Option<&Life>) -> Option<Ticks> {
+    pub(in crate::service) fn start(&self, container: CgroupId, life: Option<&Life>) -> Option<Ticks> {
         let accounts = self.accounts.lock();
         let record = &accounts.by_container.get(&container)?.record;
         (!life.is_some_and(|life| is_over(record, life, self.tick_rate))).then_some(record.start)
     }
 
     /// When a container without an init process started, after the host's boot; `None` for one that ends with its init.
-    pub(in crate::service) fn start_without_init(&self, container: u64) -> Option<Ticks> {
+    pub(in crate::service) fn start_without_init(&self, container: CgroupId) -> Option<Ticks> {
         let accounts = self.accounts.lock();
         let record = &accounts.by_container.get(&container)?.record;
         (!record.had_init).then_some(record.start)
     }
 
     /// Notes when a container was last known to run.
-    pub(in crate::service) fn mark_seen(&self, container: u64, at: BootTime) {
+    pub(in crate::service) fn mark_seen(&self, container: CgroupId, at: BootTime) {
         if let Some(entry) = self.accounts.lock().by_container.get_mut(&container) {
             let last_seen = &mut entry.record.last_seen;
             *last_seen = (*last_seen).max(at);
@@ -86,73 +86,73 @@ impl CpuAccounts {
 
     /// The counters of a container's processors, if it started when it seems to have. Nothing is remembered.
     pub(in crate::service) fn provisional_counters(snapshot: &Snapshot) -> Result<CpuCounters, ViewError> {
-        let moment = Moment::of(snapshot)?;
-        Ok(moment.open_account(0).advance(moment.now, moment.cpus))
+        let inputs = AccountInputs::of(snapshot)?;
+        Ok(inputs.open_account(0).advance(inputs.now, inputs.cpus))
     }
 
     /// The counters of a container's processors at the moment of `snapshot`. `seen` is what was seen of its processes, where
     /// these are certain to be its own.
     pub(in crate::service) fn counters(
         &self,
-        (container, path): (u64, &[u8]),
+        container: CgroupRef<'_>,
         snapshot: &Snapshot,
         seen: Option<&Seen>,
     ) -> Result<CpuCounters, ViewError> {
-        let moment = Moment::of(snapshot)?;
-        let Moment { now, cpus, start, rate } = moment;
+        let inputs = AccountInputs::of(snapshot)?;
+        let AccountInputs { now, cpus, start, rate } = inputs;
         let mut accounts = self.accounts.lock();
-        let Accounts { by_container, places, .. } = &mut *accounts;
+        let Accounts { by_container, retained, .. } = &mut *accounts;
         let open = |before| ContainerAccount {
             start,
             // Not the snapshot's moment: while that was read, another container may have begun in the cgroup.
             last_seen: seen.map_or(now, |seen| seen.at),
             had_init: false,
-            account: moment.open_account(before),
+            account: inputs.open_account(before),
         };
         let life = seen.map(|seen| &*seen.life);
-        let open_first = || Entry { path: None, record: open(moment.ran_before(life, None)) };
-        let entry = by_container.entry(container).or_insert_with(open_first);
+        let open_first = || Entry { path: None, record: open(inputs.ran_before(life, None)) };
+        let entry = by_container.entry(container.id).or_insert_with(open_first);
         if let Some(Seen { life, at }) = seen {
             if is_over(&entry.record, life, rate) {
-                entry.record = open(moment.ran_before(Some(life), Some(entry.record.account.total())));
+                entry.record = open(inputs.ran_before(Some(life), Some(entry.record.account.total())));
             }
             entry.record.last_seen = entry.record.last_seen.max(*at);
             entry.record.had_init = life.has_init();
         }
         let is_new = entry.path.is_none();
-        let path = entry.path.get_or_insert_with(|| path.to_vec());
+        let path = entry.path.get_or_insert_with(|| container.path.to_vec());
         let counters = entry.record.account.advance(now, cpus);
         if entry.record.account.can_be_saved() {
             match is_new {
                 // A container that loses its place to this one goes on with what this process knows.
-                true => drop(places.claim(container, path)),
-                false => places.claim_if_free(container, path),
+                true => drop(retained.claim(container.id.get(), path)),
+                false => retained.claim_if_free(container.id.get(), path),
             }
-            places.put(container, &entry.record);
+            retained.put(container.id.get(), &entry.record);
         } else {
             // What was saved while the account was smaller is out of date.
-            places.release(container);
+            retained.release(container.id.get());
         }
         Ok(counters)
     }
 
     /// Drops the accounts of containers that do not exist any more, according to `exists`.
-    pub(in crate::service) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool) {
+    pub(in crate::service) fn sweep(&self, exists: impl Fn(CgroupRef<'_>) -> bool) {
         let (all, is_late) = {
             let accounts = self.accounts.lock();
             let paths = accounts.by_container.iter().map(|(&id, entry)| (id, entry.path.clone()));
             let all: Vec<_> = paths.collect();
             (all, accounts.attached.is_some_and(|attached| attached.elapsed() > ORPHAN_TIMEOUT))
         };
-        let is_gone = |(container, path): &(u64, Option<Vec<u8>>)| match path {
-            Some(path) => !exists(*container, path),
+        let is_gone = |(id, path): &(CgroupId, Option<Vec<u8>>)| match path {
+            Some(path) => !exists(CgroupRef { id: *id, path }),
             None => is_late,
         };
         let gone: Vec<_> = all.into_iter().filter(is_gone).collect();
         let mut accounts = self.accounts.lock();
         for (container, _) in gone {
             accounts.by_container.remove(&container);
-            accounts.places.release(container);
+            accounts.retained.release(container.get());
         }
         let in_use = accounts.by_container.len();
         accounts.by_container.shrink_to(in_use * 2);
@@ -163,7 +163,7 @@ impl CpuAccounts {
 const TOLERANCE: u64 = 1_000_000_000;
 
 /// What an account is opened and advanced with.
-struct Moment<'s> {
+struct AccountInputs<'s> {
     now: BootTime,
     cpus: &'s Cpus,
     /// When the container started, after the host's boot.
@@ -171,7 +171,7 @@ struct Moment<'s> {
     rate: TickRate,
 }
 
-impl<'s> Moment<'s> {
+impl<'s> AccountInputs<'s> {
     fn of(snapshot: &'s Snapshot) -> Result<Self, ViewError> {
         let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;

@@ -31,18 +31,18 @@ fn moment_of(snapshot: &Snapshot) -> Result<BootTime, ViewError> {
 }
 
 /// What the averages go on from at the moment of a snapshot, and what they are then. They go on from what was known
-/// `earlier`, or else from 0 when the container started. The next sample counts for the whole time since the last beat,
-/// which was `since_beat` ago.
+/// `earlier`, or else from 0 when the container started. The next sample counts for the whole time since the kernel last sampled,
+/// which was `since_sample` ago.
 pub(in crate::service) fn estimate(
     earlier: Option<LoadState>,
     look: &TaskLook,
     snapshot: &Snapshot,
-    since_beat: Duration,
+    since_sample: Duration,
 ) -> Result<(LoadState, [f64; 3]), ViewError> {
     let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
     let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
     let (now, usage) = (moment_of(snapshot)?, cpu_usage(snapshot)?);
-    let beat = now.before(since_beat);
+    let sampled = now.before(since_sample);
     let zero = LoadState { averages: LoadAverages::default(), at: BootTime::default(), ran: None, start };
     let (mut record, since, meanwhile) = match earlier {
         Some(record) => {
@@ -67,12 +67,12 @@ pub(in crate::service) fn estimate(
     };
     let seconds =
         |from: BootTime, until: BootTime| Duration::from_nanos(until.nanos_since(from)).as_secs_f64();
-    record.averages.add(active, seconds(since, beat));
-    // A container that is younger than the beat had no load then.
-    record.at = if earlier.is_some() { since.max(beat) } else { beat };
+    record.averages.add(active, seconds(since, sampled));
+    // A container that is younger than the last sample had no load then.
+    record.at = if earlier.is_some() { since.max(sampled) } else { sampled };
     (record.ran, record.start) = (usage, start);
     let mut reported = record.averages;
-    reported.add(active, seconds(since.max(beat), now));
+    reported.add(active, seconds(since.max(sampled), now));
     Ok((record, reported.get()))
 }
 
@@ -90,7 +90,7 @@ mod tests {
         BootTime::from_nanos(second * SECOND)
     }
 
-    /// How long ago the last beat was.
+    /// How long ago the kernel last sampled.
     const BEAT: Duration = Duration::from_secs(2);
 
     /// At so many seconds after the boot, of a container that started at 1,000 and has run so many by then.

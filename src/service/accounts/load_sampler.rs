@@ -15,7 +15,7 @@ use super::boot_clock;
 use super::load_estimate::{active, cpu_usage, estimate};
 use super::tracked_cgroups::{TrackedCgroup, TrackedCgroups};
 use crate::error::Error;
-use crate::kernel::{Caller, CgroupId, CgroupRef, Depth, Source, TaskLook};
+use crate::kernel::{Caller, CgroupRef, Depth, Source, TaskLook};
 use crate::service::scheduling::turns::Turns;
 use crate::state::Table;
 use crate::sys;
@@ -45,8 +45,8 @@ pub(in crate::service) struct LoadSampler {
 
 /// A question for the load of a container.
 pub(in crate::service) struct LoadRequest<'s> {
-    /// The id of the container's cgroup, and its path.
-    pub(in crate::service) container: (u64, &'s [u8]),
+    /// The container's cgroup.
+    pub(in crate::service) container: CgroupRef<'s>,
     pub(in crate::service) caller: &'s Caller<'s>,
     pub(in crate::service) snapshot: &'s Snapshot,
     /// Whether it is certain when the container started.
@@ -67,12 +67,12 @@ impl LoadSampler {
     ///
     /// # Errors
     /// [`Error::TakesLong`] where the container has so many cgroups that only a caller who may take long can ask.
-    pub(in crate::service) fn load(
+    pub(in crate::service) fn load_average(
         &self,
         request: &LoadRequest<'_>,
         source: &Source,
     ) -> Result<LoadAvg, Error> {
-        let (container, _) = request.container;
+        let container = request.container.id;
         let last_pid = source.innermost_pid(request.caller.pid)?;
         let start = request.snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
         // A container that has started later is another one, in the same cgroup.
@@ -116,70 +116,71 @@ impl LoadSampler {
         source: &Source,
     ) -> Result<LoadAvg, Error> {
         let now = Instant::now();
-        let ((container, path), asker) = (request.container, Some(request.caller.pid));
+        let (container, asker) = (request.container, Some(request.caller.pid));
         let depth = match request.caller.may_take_long {
             true => Depth { with_run_queue: true, asker, ..FULL_DEPTH },
             false => Depth { asker, ..SHALLOW_DEPTH },
         };
-        let look = match source.tasks(CgroupRef { id: CgroupId::new(container), path }, depth) {
+        let look = match source.tasks(container, depth) {
             Ok(look) if !look.are_all && !request.caller.may_take_long => {
-                return Err(Error::TakesLong(crate::error::escaped(path)));
+                return Err(Error::TakesLong(crate::error::escaped(container.path)));
             }
             // A container that goes away meanwhile still has its reader.
             look => look.unwrap_or_default(),
         };
         let accounting = source.accounting_cgroup(request.caller)?.map(<[u8]>::to_vec);
         let mut all = self.tracked.lock();
-        let (record, reported) = estimate(earlier, &look, request.snapshot, all.beat.since(now))?;
-        all.orphaned.remove(&container);
+        let (record, reported) = estimate(earlier, &look, request.snapshot, all.phase.since(now))?;
+        all.orphaned.remove(&container.id);
         let tracked = TrackedCgroup {
-            path: path.to_vec(),
+            path: container.path.to_vec(),
             accounting,
             record,
             reported,
             tasks: look.tasks,
-            due: Some(all.beat.after(now)),
+            due: Some(all.phase.after(now)),
             last_requested: now,
             is_sampled: false,
         };
-        all.insert(container, tracked);
+        all.insert(container.id, tracked);
         Ok(LoadAvg { averages: reported, tasks: look.tasks, last_pid })
     }
 
     /// Samples the containers that are due, and returns how long to wait until the next time.
     pub(in crate::service) fn sample_due(&self, source: &Source) -> Duration {
         let started = Instant::now();
-        self.seek_beat(source, started);
+        self.find_phase(source, started);
         let (due, budget) = {
             let mut all = self.tracked.lock();
             if started < all.next {
                 return all.pause(started);
             }
             all.drop_orphans();
-            (all.due(started), all.beat.period() / TOTAL_DUTY_CYCLE)
+            (all.due(started), all.phase.period() / TOTAL_DUTY_CYCLE)
         };
         within_budget(due, budget, sys::thread_time, |due| {
-            self.sample((due.container, &due.path), due.accounting_if_last, FULL_DEPTH, source);
+            let container = CgroupRef { id: due.container, path: &due.path };
+            self.sample(container, due.accounting_if_last, FULL_DEPTH, source);
         });
         let (mut all, now) = (self.tracked.lock(), Instant::now());
-        all.next = all.beat.after(now);
+        all.next = all.phase.after(now);
         all.pause(now)
     }
 
     /// Samples one container.
     fn sample(
         &self,
-        (container, path): (u64, &[u8]),
+        container: CgroupRef<'_>,
         accounting_if_last: Option<Vec<u8>>,
         depth: Depth,
         source: &Source,
     ) {
         let (began, before) = (Instant::now(), sys::thread_time());
-        let look = source.tasks(CgroupRef { id: CgroupId::new(container), path }, depth);
+        let look = source.tasks(container, depth);
         let ran = accounting_if_last.and_then(|cgroup| source.run_time(&cgroup));
         let mut all = self.tracked.lock();
-        let TrackedCgroups { by_container, places, beat, .. } = &mut *all;
-        match (look, by_container.get_mut(&container)) {
+        let TrackedCgroups { by_container, retained, phase, .. } = &mut *all;
+        match (look, by_container.get_mut(&container.id)) {
             (Ok(TaskLook { are_all: false, .. }), Some(_)) if depth.cgroups < FULL_DEPTH.cgroups => {}
             (Ok(TaskLook { tasks, .. }), Some(tracked)) => {
                 let at = boot_clock::now();
@@ -188,46 +189,48 @@ impl LoadSampler {
                 (tracked.record.at, tracked.tasks) = (at, tasks);
                 tracked.reported = tracked.record.averages.get();
                 match std::mem::replace(&mut tracked.is_sampled, true) {
-                    false => drop(places.claim(container, path)),
+                    false => drop(retained.claim(container.id.get(), container.path)),
                     // A container that has lost its place takes nobody else's.
-                    true => places.claim_if_free(container, path),
+                    true => retained.claim_if_free(container.id.get(), container.path),
                 }
-                // At the beat that is nearest to the end of the pause.
-                let pause = pause_after(before).saturating_sub(beat.period() / 2);
-                tracked.due = Some(beat.after(began + pause));
+                // At the sample that is nearest to the end of the pause.
+                let pause = pause_after(before).saturating_sub(phase.period() / 2);
+                tracked.due = Some(phase.after(began + pause));
                 if tracked.is_idle() {
                     tracked.record.ran = ran.map(|time| CpuUsageAt { at, time });
                     tracked.due = None;
                 }
-                places.put(container, &tracked.record);
+                retained.put(container.id.get(), &tracked.record);
             }
             // It is gone, most likely; if not, it is tracked again when somebody asks.
-            _ => all.remove(container),
+            _ => all.remove(container.id),
         }
     }
 
     /// Finds out when the kernel samples its own load, once there are containers with a load that makes its averages change.
-    fn seek_beat(&self, source: &Source, now: Instant) {
+    fn find_phase(&self, source: &Source, now: Instant) {
         {
             let all = self.tracked.lock();
             let has_load = || all.by_container.values().any(|tracked| active(tracked.tasks) > 0.0);
-            if !all.beat.is_sought(now) || !(all.beat.is_searching() || has_load()) {
+            if !all.phase.is_sought(now) || !(all.phase.is_searching() || has_load()) {
                 return;
             }
         }
         let text = source.host_file(HostFile::Loadavg).unwrap_or_default();
-        self.tracked.lock().beat.observe(Instant::now(), &text);
+        self.tracked.lock().phase.observe(Instant::now(), &text);
     }
 
     /// Drops containers that nobody asks about and that do not exist any more, according to `exists`.
-    pub(in crate::service) fn sweep(&self, exists: impl Fn(u64, &[u8]) -> bool) {
+    pub(in crate::service) fn sweep(&self, exists: impl Fn(CgroupRef<'_>) -> bool) {
         let idle: Vec<_> = {
             let all = self.tracked.lock();
             let idle = all.by_container.iter().filter(|(_, tracked)| tracked.due.is_none());
             idle.map(|(&container, tracked)| (container, tracked.path.clone())).collect()
         };
-        for (container, _) in idle.into_iter().filter(|(id, path)| !exists(*id, path)) {
-            self.tracked.lock().remove(container);
+        for (id, path) in idle {
+            if !exists(CgroupRef { id, path: &path }) {
+                self.tracked.lock().remove(id);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! (`exec_update_lock`, fs/exec.c). So threads that may hang do that, and readers wait for a moment only.
 
 use super::boot_clock;
-use crate::kernel::Life;
+use crate::kernel::{CgroupId, CgroupRef, Life};
 use crate::service::scheduling::pending_request::Continuation;
 use crate::shares::excess;
 use cgprocfs_core::machine::{BootTime, Ticks};
@@ -25,7 +25,7 @@ const MIN_KNOWN: usize = 8;
 /// The starts of containers, by the id of the container's cgroup, which is never reused.
 pub(in crate::service) struct StartTimes {
     max: usize,
-    containers: Mutex<HashMap<u64, Start>>,
+    containers: Mutex<HashMap<CgroupId, Start>>,
 }
 
 /// What is known of one container.
@@ -74,7 +74,7 @@ impl StartTimes {
     }
 
     /// What is known of a container. Where the search takes too long that is the start of the oldest process that it has seen so far.
-    pub(in crate::service) fn of(&self, container: u64) -> Known {
+    pub(in crate::service) fn of(&self, container: CgroupId) -> Known {
         let life = match self.containers.lock().get(&container) {
             Some(Start::Known(life, _)) => Arc::clone(life),
             Some(Start::Failed(start)) => return Known::SoFar(*start),
@@ -93,7 +93,7 @@ impl StartTimes {
     }
 
     /// Forgets a container whose init has ended, unless it was found anew meanwhile.
-    fn forget(&self, container: u64, life: &Arc<Life>) {
+    fn forget(&self, container: CgroupId, life: &Arc<Life>) {
         let mut containers = self.containers.lock();
         let is_this = |start: &Start| matches!(start, Start::Known(known, _) if Arc::ptr_eq(known, life));
         if containers.get(&container).is_some_and(is_this) {
@@ -112,7 +112,7 @@ impl StartTimes {
     /// or, where no search is running, what the caller has to search with.
     pub(in crate::service) fn wait(
         &self,
-        container: (u64, &Arc<[u8]>),
+        container: (CgroupId, &Arc<[u8]>),
         job: Continuation,
         so_far: Ticks,
     ) -> Waiting {
@@ -135,7 +135,11 @@ impl StartTimes {
     }
 
     /// Ends the wait for a search that takes too long. Returns what waited.
-    pub(in crate::service) fn give_up(&self, container: u64, so_far: &Arc<AtomicU64>) -> Vec<Continuation> {
+    pub(in crate::service) fn give_up(
+        &self,
+        container: CgroupId,
+        so_far: &Arc<AtomicU64>,
+    ) -> Vec<Continuation> {
         match self.containers.lock().get_mut(&container) {
             Some(Start::Sought(look)) if Arc::ptr_eq(&look.so_far, so_far) => {
                 look.waiting.take().unwrap_or_default()
@@ -145,7 +149,7 @@ impl StartTimes {
     }
 
     /// Ends a search, with what it found if it did not fail. Returns what waited.
-    pub(in crate::service) fn found(&self, container: u64, life: Option<Life>) -> Vec<Continuation> {
+    pub(in crate::service) fn found(&self, container: CgroupId, life: Option<Life>) -> Vec<Continuation> {
         let mut containers = self.containers.lock();
         if containers.len() >= self.max {
             forget_excess(&mut containers, self.max - self.max / 8);
@@ -169,8 +173,8 @@ impl StartTimes {
     /// the others, with when that was certain.
     pub(in crate::service) fn sweep(
         &self,
-        exists: impl Fn(u64, &[u8]) -> bool,
-        runs: impl Fn(u64, BootTime),
+        exists: impl Fn(CgroupRef<'_>) -> bool,
+        runs: impl Fn(CgroupId, BootTime),
     ) {
         /// What has to be checked, without the lock.
         enum Found {
@@ -180,11 +184,11 @@ impl StartTimes {
         }
         let known: Vec<_> = {
             let containers = self.containers.lock();
-            let known = containers.iter().filter_map(|(&number, start)| match start {
-                Start::Known(life, path) => Some((number, Found::Life(Arc::clone(life), Arc::clone(path)))),
-                Start::Failed(_) => Some((number, Found::Nothing)),
+            let known = containers.iter().filter_map(|(&id, start)| match start {
+                Start::Known(life, path) => Some((id, Found::Life(Arc::clone(life), Arc::clone(path)))),
+                Start::Failed(_) => Some((id, Found::Nothing)),
                 Start::Sought(look) if look.waiting.is_none() => {
-                    Some((number, Found::Hanging(Arc::clone(&look.path))))
+                    Some((id, Found::Hanging(Arc::clone(&look.path))))
                 }
                 Start::Sought(_) => None,
             });
@@ -194,27 +198,27 @@ impl StartTimes {
             let at = boot_clock::now();
             life.goes_on().then_some(at)
         };
-        let is_gone = |(number, found): &(u64, Found)| match found {
-            Found::Life(life, path) if exists(*number, path) => match goes_on_at(life) {
+        let is_gone = |(id, found): &(CgroupId, Found)| match found {
+            Found::Life(life, path) if exists(CgroupRef { id: *id, path }) => match goes_on_at(life) {
                 Some(at) => {
-                    runs(*number, at);
+                    runs(*id, at);
                     false
                 }
                 None => true,
             },
-            Found::Hanging(path) => !exists(*number, path),
+            Found::Hanging(path) => !exists(CgroupRef { id: *id, path }),
             _ => true,
         };
         let gone: Vec<_> = known.into_iter().filter(is_gone).collect();
         let mut containers = self.containers.lock();
-        for (number, found) in gone {
+        for (id, found) in gone {
             let is_it = |start: &Start| match start {
                 Start::Sought(look) => look.waiting.is_none() && matches!(found, Found::Hanging(_)),
                 // Somebody may have looked for it anew meanwhile.
                 Start::Known(..) | Start::Failed(_) => !matches!(found, Found::Hanging(_)),
             };
-            if containers.get(&number).is_some_and(is_it) {
-                containers.remove(&number);
+            if containers.get(&id).is_some_and(is_it) {
+                containers.remove(&id);
             }
         }
         let in_use = containers.len();
@@ -224,13 +228,13 @@ impl StartTimes {
 
 /// Forgets all searches that have failed, and known containers down to `max`: any of those in the heaviest branch of the hierarchy,
 /// because nothing tells which of them is asked for next.
-fn forget_excess(containers: &mut HashMap<u64, Start>, max: usize) {
-    let known = containers.iter().filter_map(|(&number, start)| match start {
-        Start::Known(_, path) => Some((number, &path[..], 1)),
+fn forget_excess(containers: &mut HashMap<CgroupId, Start>, max: usize) {
+    let known = containers.iter().filter_map(|(&id, start)| match start {
+        Start::Known(_, path) => Some((id, &path[..], 1)),
         _ => None,
     });
     let excess = excess(known, max);
-    excess.iter().for_each(|number| drop(containers.remove(number)));
+    excess.iter().for_each(|id| drop(containers.remove(id)));
     containers.retain(|_, start| !matches!(start, Start::Failed(_)));
 }
 

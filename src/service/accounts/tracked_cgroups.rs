@@ -1,7 +1,8 @@
 //! The containers whose load is sampled, or was until nobody asked for it any more.
 
-use super::beat::{Beat, GLANCE};
-use super::places::Places;
+use super::retained_records::RetainedRecords;
+use super::sampling_phase::{POLL_INTERVAL, SamplingPhase};
+use crate::kernel::CgroupId;
 use crate::service::scheduling::turns::Turns;
 use crate::shares::{Policy, Shares};
 use crate::state::{MAX_LOADS, Table};
@@ -18,14 +19,14 @@ const MAX_TRACKED: usize = 10_000;
 
 /// The containers, by the id of their cgroup, and when they are sampled.
 pub(in crate::service) struct TrackedCgroups {
-    pub(in crate::service) by_container: HashMap<u64, TrackedCgroup>,
-    pub(in crate::service) shares: Shares<u64>,
-    pub(in crate::service) places: Places<LoadState>,
+    pub(in crate::service) by_container: HashMap<CgroupId, TrackedCgroup>,
+    pub(in crate::service) shares: Shares<CgroupId>,
+    pub(in crate::service) retained: RetainedRecords<LoadState>,
     /// What a predecessor left, until somebody asks for it.
-    pub(in crate::service) orphaned: HashMap<u64, LoadState>,
+    pub(in crate::service) orphaned: HashMap<CgroupId, LoadState>,
     /// When this process has taken that over.
     attached: Option<Instant>,
-    pub(in crate::service) beat: Beat,
+    pub(in crate::service) phase: SamplingPhase,
     /// No container is sampled before.
     pub(in crate::service) next: Instant,
 }
@@ -48,7 +49,7 @@ pub(in crate::service) struct TrackedCgroup {
 
 /// A container to sample.
 pub(in crate::service) struct Due {
-    pub(in crate::service) container: u64,
+    pub(in crate::service) container: CgroupId,
     pub(in crate::service) path: Vec<u8>,
     /// The cgroup that accounts for its processor time, if this sample is the last until somebody asks for its load again:
     /// its averages then go on from what it has run by now.
@@ -71,35 +72,36 @@ impl TrackedCgroups {
         Self {
             by_container: HashMap::new(),
             shares: Shares::new(MAX_TRACKED, Policy::Replace),
-            places: Places::new(MAX_LOADS, Policy::Replace),
+            retained: RetainedRecords::new(MAX_LOADS, Policy::Replace),
             orphaned: HashMap::new(),
             attached: None,
-            beat: Beat::new(),
+            phase: SamplingPhase::new(),
             next: Instant::now(),
         }
     }
 
     /// Stores the averages in a table from now on, and takes over those that a predecessor has stored there.
     pub(in crate::service) fn attach(&mut self, table: Table<LoadState>) {
-        self.orphaned = self.places.resume(table).into_iter().collect();
+        let orphaned = self.retained.resume(table).into_iter();
+        self.orphaned = orphaned.map(|(id, record)| (CgroupId::new(id), record)).collect();
         self.attached = Some(Instant::now());
     }
 
-    pub(in crate::service) fn insert(&mut self, container: u64, tracked: TrackedCgroup) {
+    pub(in crate::service) fn insert(&mut self, container: CgroupId, tracked: TrackedCgroup) {
         if !self.by_container.contains_key(&container) {
             let Ok(displaced) = self.shares.admit(container, &tracked.path, 1) else { return };
             for container in displaced {
                 self.by_container.remove(&container);
-                self.places.release(container);
+                self.retained.release(container.get());
             }
         }
         self.by_container.insert(container, tracked);
     }
 
-    pub(in crate::service) fn remove(&mut self, container: u64) {
+    pub(in crate::service) fn remove(&mut self, container: CgroupId) {
         self.by_container.remove(&container);
         self.shares.remove(container);
-        self.places.release(container);
+        self.retained.release(container.get());
     }
 
     /// Those to be sampled now. Of each tenant's, the one that has waited for the longest time comes first.
@@ -120,13 +122,13 @@ impl TrackedCgroups {
     /// How long there is nothing to do.
     pub(in crate::service) fn pause(&self, now: Instant) -> Duration {
         let next = self.next.saturating_duration_since(now);
-        if self.beat.is_searching() { next.min(GLANCE) } else { next }
+        if self.phase.is_searching() { next.min(POLL_INTERVAL) } else { next }
     }
 
     /// Drops what a predecessor left of containers that are gone.
     pub(in crate::service) fn drop_orphans(&mut self) {
         if self.attached.is_some_and(|attached| attached.elapsed() > ORPHAN_TIMEOUT) {
-            self.places.release_unclaimed();
+            self.retained.release_unclaimed();
             self.orphaned = HashMap::new();
         }
     }

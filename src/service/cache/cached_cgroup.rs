@@ -3,8 +3,8 @@
 use super::cache_entry::CacheEntry;
 use crate::kernel::{Caller, CgroupAncestry};
 use crate::service::scheduling::owner::Owner;
-use crate::service::scheduling::pace::Pace;
 use crate::service::scheduling::pending_request::Continuation;
+use crate::service::scheduling::read_cost::ReadCost;
 use crate::service::scheduling::share::Share;
 use cgprocfs_core::snapshot::{Needs, Snapshot};
 use cgprocfs_core::view::ViewId;
@@ -20,9 +20,9 @@ pub(in crate::service) struct CachedCgroup {
     pub(in crate::service) last_used: AtomicU64,
     /// The serving time of readers whose container is this cgroup.
     share: Arc<Share>,
-    pub(in crate::service) pace: Pace,
+    pub(in crate::service) read_cost: ReadCost,
     /// How long the files of the host take that are read for it.
-    pub(in crate::service) pace_of_files: Pace,
+    pub(in crate::service) cost_of_files: ReadCost,
     state: Mutex<State>,
 }
 
@@ -54,8 +54,8 @@ impl CachedCgroup {
             path,
             last_used: AtomicU64::new(now),
             share: Arc::default(),
-            pace: Pace::default(),
-            pace_of_files: Pace::default(),
+            read_cost: ReadCost::default(),
+            cost_of_files: ReadCost::default(),
             state: Mutex::default(),
         }
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A container stays in the slow lane for so long after a server has ended over one of its requests.
-const LEFT_ASIDE: Duration = Duration::from_secs(60);
+const QUARANTINE: Duration = Duration::from_secs(60);
 
 impl Service {
     /// Calls `reply` with the answer; for a serving thread.
@@ -32,10 +32,10 @@ impl Service {
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
         let request = PendingRequest { pid, asked: Instant::now(), in_flight, rounds: 0 };
-        match self.known_aside.owner(pid) {
+        match self.slow_processes.owner(pid) {
             Some(owner) => {
                 let again = self.again(&owner, request, query, reply);
-                self.put_aside(Lane::Slow, owner, again);
+                self.defer(Lane::Slow, owner, again);
             }
             None => self.ask(ThreadRole::Serving, request, query, reply),
         }
@@ -65,8 +65,8 @@ impl Service {
             }
             Outcome::Queue(lane, owner, next) => {
                 let again = self.again(&owner, request, query, reply);
-                self.put_aside(lane, owner, again);
-                self.put_all_aside(next);
+                self.defer(lane, owner, again);
+                self.defer_all(next);
             }
             Outcome::BeingRead(cached) => {
                 // The reading may have ended meanwhile.
@@ -115,19 +115,19 @@ impl Service {
                 service.ask(ThreadRole::Blocking, request, query, reply);
             }
         };
-        self.push_aside(Lane::Blocking, owner, Box::new(look));
+        self.enqueue(Lane::Blocking, owner, Box::new(look));
     }
 
     /// Calls `tell` with what `look` finds out about a process, from a worker, or from a thread that may hang where `look` may. If
     /// that takes too long, `tell` gets EAGAIN.
-    pub(in crate::service) fn look_aside<T: Send + 'static>(
+    pub(in crate::service) fn find_deferred<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
         pid: u32,
         look: impl Fn(&Self, ThreadRole) -> Result<T, Error> + Send + 'static,
         tell: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
     ) {
-        self.do_aside(Lane::Slow, in_flight, pid, move |service, in_flight| {
+        self.dispatch(Lane::Slow, in_flight, pid, move |service, in_flight| {
             match look(service, ThreadRole::Worker) {
                 Err(Error::MayHang(path)) => {
                     let (told, looking) = (Arc::clone(service), Arc::clone(service));
@@ -138,7 +138,7 @@ impl Service {
                             reply.tell(look(&looking, ThreadRole::Blocking));
                         }
                     };
-                    service.push_aside(Lane::Blocking, owner, Box::new(look));
+                    service.enqueue(Lane::Blocking, owner, Box::new(look));
                 }
                 found => tell(service, found),
             }
@@ -173,19 +173,19 @@ impl Service {
     }
 
     /// Puts the container of a process into the slow lane for a while: a server has ended over one of its requests.
-    pub fn leave_aside(self: &Arc<Self>, pid: u32) {
+    pub fn quarantine(self: &Arc<Self>, pid: u32) {
         let service = Arc::clone(self);
         let leave = move || {
             let leave = service.for_caller(ThreadRole::Blocking, pid, |caller| {
                 let cached = service.cached_cgroup(caller)?;
-                service.share_of(caller, &cached).put_aside(Instant::now() + LEFT_ASIDE);
+                service.share_of(caller, &cached).make_slow(Instant::now() + QUARANTINE);
                 Ok(())
             });
             if let Err(error) = leave {
                 service.log(&error);
             }
         };
-        self.push_aside(Lane::Blocking, self.owner_of(pid), Box::new(leave));
+        self.enqueue(Lane::Blocking, self.owner_of(pid), Box::new(leave));
     }
 }
 

@@ -78,9 +78,9 @@ impl Service {
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
         let share = self.share_of(&caller, &cached);
-        if !is_patient && share.is_aside(began) {
+        if !is_patient && share.is_slow(began) {
             let owner = Owner::from(caller.memory);
-            self.known_aside.add(pid, owner.clone());
+            self.slow_processes.add(pid, owner.clone());
             return Outcome::Queue(Lane::Slow, owner, FollowUp::default());
         }
         let attempt = match cached.find(&caller, needs, request.asked, |answer| query.of(answer)) {
@@ -91,8 +91,8 @@ impl Service {
         let of = Some((&*cached, &*share, caller.container));
         let attempt = self.finish(role, query, attempt, caller.memory, of);
         share.charge(&self.busyness, pid, began, Instant::now());
-        if is_patient && !share.is_aside(Instant::now()) {
-            self.known_aside.remove(pid);
+        if is_patient && !share.is_slow(Instant::now()) {
+            self.slow_processes.remove(pid);
         }
         attempt
     }
@@ -121,22 +121,22 @@ impl Service {
         let Some(permit) = self.permit(role, of.map_or(b"", |(_, _, container)| container)) else {
             return Outcome::Queue(Lane::Fast, cgroup.into(), next);
         };
-        let pace = of.map(|(cached, ..)| &cached.pace_of_files);
-        let before = pace.filter(|pace| pace.is_to_be_measured()).map(|_| sys::thread_time());
+        let cost = of.map(|(cached, ..)| &cached.cost_of_files);
+        let before = cost.filter(|cost| cost.is_to_be_measured()).map(|_| sys::thread_time());
         let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         drop(permit);
         if let Some((cached, share, _)) = of
-            && let Some(aside) = cached.pace_of_files.was_read(began.elapsed(), ran)
+            && let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), ran)
         {
-            share.put_aside(Instant::now() + aside);
+            share.make_slow(Instant::now() + pause);
         }
         if answer.is_ok() {
             return Outcome::Done(answer, next);
         }
         // Another attempt may follow, which must not keep them waiting.
-        self.put_all_aside(next);
+        self.defer_all(next);
         Outcome::Done(answer, FollowUp::default())
     }
 }

@@ -17,7 +17,7 @@ const MAX_HELPED: usize = 4;
 
 impl Service {
     /// Runs `work` on a worker of `lane`, on behalf of the cgroup of `pid`.
-    pub(crate) fn do_aside(
+    pub(crate) fn dispatch(
         self: &Arc<Self>,
         lane: Lane,
         in_flight: InFlightGuard,
@@ -30,7 +30,7 @@ impl Service {
             in_flight.begin();
             work(&service, in_flight);
         };
-        self.push_aside(lane, owner, Box::new(job));
+        self.enqueue(lane, owner, Box::new(job));
     }
 
     /// On whose behalf work for a process is done.
@@ -40,18 +40,18 @@ impl Service {
     }
 
     /// Tries a request again in `lane`.
-    pub(in crate::service) fn put_aside(&self, lane: Lane, owner: Owner, again: Continuation) {
-        self.push_aside(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
+    pub(in crate::service) fn defer(&self, lane: Lane, owner: Owner, again: Continuation) {
+        self.enqueue(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
     }
 
     /// Queues a job in `lane`. One that can't be queued is dropped, which answers its reader with an error or with what is known.
-    pub(in crate::service) fn push_aside(&self, lane: Lane, owner: Owner, job: Job) {
-        let aside = match lane {
+    pub(in crate::service) fn enqueue(&self, lane: Lane, owner: Owner, job: Job) {
+        let pool = match lane {
             Lane::Fast => &self.fast_pool,
             Lane::Slow => &self.slow_pool,
             Lane::Blocking => &self.blocking_pool,
         };
-        match aside.push(lane, owner, job) {
+        match pool.push(lane, owner, job) {
             Ok(()) => {}
             Err(Refused::NoThread(error)) => self.warn_of_no_thread(&error),
             Err(Refused::TooMany) => self.warn_of_many_that_hang(),
@@ -78,14 +78,14 @@ impl Service {
         for (index, again) in next.again.into_iter().enumerate() {
             match role {
                 ThreadRole::Serving if index < MAX_HELPED && lane == Lane::Fast => again(ThreadRole::Helping),
-                _ => self.put_aside(lane, next.owner.clone(), again),
+                _ => self.defer(lane, next.owner.clone(), again),
             }
         }
     }
 
     /// Leaves all of them to workers.
-    pub(in crate::service) fn put_all_aside(&self, next: FollowUp) {
+    pub(in crate::service) fn defer_all(&self, next: FollowUp) {
         let lane = next.lane();
-        next.again.into_iter().for_each(|again| self.put_aside(lane, next.owner.clone(), again));
+        next.again.into_iter().for_each(|again| self.defer(lane, next.owner.clone(), again));
     }
 }

@@ -1,7 +1,7 @@
 //! What came of an attempt to answer.
 
 use crate::error::Error;
-use crate::kernel::Caller;
+use crate::kernel::{Caller, CgroupId};
 use crate::service::cache::cached_cgroup::CachedCgroup;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::Owner;
@@ -39,7 +39,7 @@ impl FollowUp {
 /// A container whose start has to be found, and a reader in it.
 pub(in crate::service) struct StartSearch {
     /// The id of the container's cgroup.
-    pub(in crate::service) container: u64,
+    pub(in crate::service) container: CgroupId,
     /// The reader's cgroup.
     pub(in crate::service) memory: Owner,
     /// The container's path.

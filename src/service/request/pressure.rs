@@ -33,7 +33,7 @@ impl Service {
             Some(trigger) => {
                 let find = move |service: &Self, role| service.pressure_for(role, pid, view);
                 // Who is told that it took too long has no trigger.
-                self.look_aside(in_flight, pid, find, move |service, found| {
+                self.find_deferred(in_flight, pid, find, move |service, found| {
                     reply(service.watch(handle, found, trigger, None));
                 });
             }
@@ -61,7 +61,7 @@ impl Service {
         let of_container = |caller: &Caller<'_>| {
             let path = self.source.ancestry(caller.memory)?;
             // Whose pressure it is has to be whose text it reads.
-            if let Scope::Host(_) = self.source.load(&path, caller, Needs::CPUS)?.scope {
+            if let Scope::Host(_) = self.source.read_snapshot(&path, caller, Needs::CPUS)?.scope {
                 return Ok(None);
             }
             let container = path.container(caller.container);
@@ -90,7 +90,7 @@ impl Service {
             None => reply(self.psi_monitor.poll(handle, waiter)),
             Some(left) => {
                 let find = move |service: &Self, role| service.pressure_for(role, pid, view);
-                self.look_aside(in_flight, pid, find, move |service, found| {
+                self.find_deferred(in_flight, pid, find, move |service, found| {
                     if let Err(error) = service.watch(handle, found, left.trigger, Some(left.owner)) {
                         service.log(&error);
                     }

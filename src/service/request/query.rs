@@ -53,7 +53,7 @@ impl Query for TextOf {
 
     fn of_unseen(&self, service: &Service) -> Result<Arc<Rendered>, Error> {
         service.warn_of_unseen();
-        let snapshot = service.source.load_host(self.needs())?;
+        let snapshot = service.source.read_host_snapshot(self.needs())?;
         render(self.0, &snapshot, Instant::now(), &Owner::default())
     }
 

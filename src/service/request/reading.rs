@@ -29,7 +29,7 @@ impl Service {
         reading: Reading,
     ) -> Outcome<Q::Found> {
         let end = |reading: Reading| FollowUp {
-            is_slow: share.is_aside(Instant::now()),
+            is_slow: share.is_slow(Instant::now()),
             owner: caller.memory.into(),
             again: reading.end(),
         };
@@ -37,12 +37,12 @@ impl Service {
             return Outcome::Queue(Lane::Fast, caller.memory.into(), end(reading));
         };
         self.cache.evict_stale();
-        let before = cached.pace.is_to_be_measured().then(sys::thread_time);
-        let read = self.load(cached.path(), caller, query.needs());
+        let before = cached.read_cost.is_to_be_measured().then(sys::thread_time);
+        let read = self.read_snapshot(cached.path(), caller, query.needs());
         crate::failpoint::slow_cgroup();
         let ran = before.map(|before| sys::thread_time().saturating_sub(before));
-        if let Some(aside) = cached.pace.was_read(reading.began.elapsed(), ran) {
-            share.put_aside(Instant::now() + aside);
+        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), ran) {
+            share.make_slow(Instant::now() + pause);
         }
         drop(permit);
         match read {
@@ -51,7 +51,7 @@ impl Service {
                 Outcome::Done(answer, end(reading))
             }
             Err(NotRead::Start(container)) => {
-                self.put_all_aside(end(reading));
+                self.defer_all(end(reading));
                 Outcome::NeedsStart(StartSearch {
                     container,
                     memory: caller.memory.into(),
@@ -67,7 +67,7 @@ impl Service {
                 if error.is_race() {
                     self.forget(caller);
                 }
-                self.put_all_aside(end(reading));
+                self.defer_all(end(reading));
                 Outcome::Done(Err(error), FollowUp::default())
             }
         }
@@ -78,14 +78,19 @@ impl Service {
         if role.may_take_long() { Some(Permit::default()) } else { self.read_permits.permit(container) }
     }
 
-    fn load(&self, path: &CgroupAncestry, caller: &Caller<'_>, needs: Needs) -> Result<Snapshot, NotRead> {
+    fn read_snapshot(
+        &self,
+        path: &CgroupAncestry,
+        caller: &Caller<'_>,
+        needs: Needs,
+    ) -> Result<Snapshot, NotRead> {
         crate::failpoint::point(caller.pid);
-        let container = path.container(caller.container).map(|it| (it.id.get(), it.path));
+        let container = path.container(caller.container);
         let started = match container {
-            Some((number, _)) if needs.covers(Needs::START) => Some(self.start_of(number)?),
+            Some(container) if needs.covers(Needs::START) => Some(self.start_of(container.id)?),
             _ => None,
         };
-        let mut snapshot = self.source.load(path, caller, needs)?;
+        let mut snapshot = self.source.read_snapshot(path, caller, needs)?;
         let (Scope::Container(_), Some(container)) = (&snapshot.scope, container) else {
             if needs.covers(Needs::LOAD) && self.source.is_in_other_pid_namespace(caller) {
                 snapshot.last_pid = Some(self.source.innermost_pid(caller.pid)?);
@@ -104,7 +109,7 @@ impl Service {
         }
         if needs.covers(Needs::LOAD) {
             let request = LoadRequest { container, caller, snapshot: &snapshot, start_is_certain };
-            snapshot.load = Some(self.load_sampler.load(&request, &self.source)?);
+            snapshot.load = Some(self.load_sampler.load_average(&request, &self.source)?);
         }
         Ok(snapshot)
     }

@@ -17,7 +17,7 @@ use std::time::Instant;
 pub(in crate::service) enum NotRead {
     Error(Error),
     /// The start of the container with this id is not known.
-    Start(u64),
+    Start(CgroupId),
 }
 
 impl From<Error> for NotRead {
@@ -36,7 +36,7 @@ struct Look {
 
 impl Look {
     fn look(mut self) {
-        let container = CgroupRef { id: CgroupId::new(self.search.container), path: &self.search.place };
+        let container = CgroupRef { id: self.search.container, path: &self.search.place };
         let life = self.service.source.life(container, &self.search.caller(), &self.so_far);
         self.life = life.ok();
     }
@@ -46,7 +46,7 @@ impl Drop for Look {
     fn drop(&mut self) {
         let Self { service, search, life, .. } = self;
         for again in service.starts.found(search.container, life.take()) {
-            service.put_aside(Lane::Fast, search.memory.clone(), again);
+            service.defer(Lane::Fast, search.memory.clone(), again);
         }
     }
 }
@@ -66,7 +66,7 @@ impl Service {
     ///
     /// # Errors
     /// [`NotRead::Start`] where it has to be searched for.
-    pub(in crate::service) fn start_of(&self, container: u64) -> Result<Started, NotRead> {
+    pub(in crate::service) fn start_of(&self, container: CgroupId) -> Result<Started, NotRead> {
         if let Some(at) = self.cpu_accounts.start_without_init(container) {
             return Ok(Started { at, is_certain: true, seen: None });
         }
@@ -105,13 +105,13 @@ impl Service {
         let (service, this_look) = (Arc::clone(self), Arc::clone(&so_far));
         let give_up = move || {
             let waiting = service.starts.give_up(container, &this_look);
-            waiting.into_iter().for_each(|again| service.put_aside(Lane::Fast, memory.clone(), again));
+            waiting.into_iter().for_each(|again| service.defer(Lane::Fast, memory.clone(), again));
         };
         let later = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
         let owner = search.place.clone();
         let look = Look { service: Arc::clone(self), search, so_far, life: None };
         match later {
-            Ok(()) => self.push_aside(Lane::Blocking, owner, Box::new(move || look.look())),
+            Ok(()) => self.enqueue(Lane::Blocking, owner, Box::new(move || look.look())),
             // Nothing would end their wait if the search hung.
             Err(error) => self.warn_of_no_thread(&error),
         }

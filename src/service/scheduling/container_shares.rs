@@ -26,7 +26,7 @@ impl ContainerShares {
         if shares.len() >= MAX_SHARES {
             // A container that is not in the slow lane loses no more than the account of the last tenth of a second.
             let now = Instant::now();
-            shares.retain(|_, share| share.is_aside(now));
+            shares.retain(|_, share| share.is_slow(now));
             let held: Vec<_> = shares.keys().cloned().collect();
             let held = held.iter().map(|container| (container, &**container, 1));
             for container in excess(held, MAX_SHARES - MAX_SHARES / 8) {
@@ -40,7 +40,7 @@ impl ContainerShares {
     pub(in crate::service) fn sweep(&self) {
         let now = Instant::now();
         let mut shares = self.shares.lock();
-        shares.retain(|_, share| share.is_aside(now));
+        shares.retain(|_, share| share.is_slow(now));
         shares.shrink_to_fit();
     }
 }
@@ -55,9 +55,9 @@ mod tests {
     #[test]
     fn the_cgroups_of_a_container_have_one_share() {
         let (shares, now) = (ContainerShares::default(), Instant::now());
-        shares.of(b"/a").put_aside(now + ASIDE);
+        shares.of(b"/a").make_slow(now + ASIDE);
         shares.sweep();
-        assert!(shares.of(b"/a").is_aside(now) && !shares.of(b"/b").is_aside(now));
+        assert!(shares.of(b"/a").is_slow(now) && !shares.of(b"/b").is_slow(now));
         for number in 0..2 * MAX_SHARES {
             shares.of(number.to_string().as_bytes());
         }
@@ -65,18 +65,18 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_many_containers_ends_nobody_s_time_aside() {
+    fn whoever_has_many_containers_ends_nobody_s_time_in_the_slow_lane() {
         let (shares, now) = (ContainerShares::default(), Instant::now());
         let slow: Vec<_> = (0..10).map(|number| format!("/pods/slow/{number}")).collect();
-        slow.iter().for_each(|slow| shares.of(slow.as_bytes()).put_aside(now + 100 * ASIDE));
+        slow.iter().for_each(|slow| shares.of(slow.as_bytes()).make_slow(now + 100 * ASIDE));
         for number in 0..2 * MAX_SHARES {
             shares.of(format!("/pods/tenant/{number}").as_bytes());
         }
-        let are_aside = || slow.iter().all(|slow| shares.of(slow.as_bytes()).is_aside(now));
-        assert!(are_aside());
+        let are_slow = || slow.iter().all(|slow| shares.of(slow.as_bytes()).is_slow(now));
+        assert!(are_slow());
         for number in 0..2 * MAX_SHARES {
-            shares.of(format!("/pods/tenant/{number}").as_bytes()).put_aside(now + 100 * ASIDE);
+            shares.of(format!("/pods/tenant/{number}").as_bytes()).make_slow(now + 100 * ASIDE);
         }
-        assert!(are_aside() && shares.shares.lock().len() <= MAX_SHARES);
+        assert!(are_slow() && shares.shares.lock().len() <= MAX_SHARES);
     }
 }

@@ -55,7 +55,7 @@ pub(in crate::service) struct Share {
     /// A bit for each reader of this window, by its process id.
     readers: AtomicU64,
     /// The end of the container's time in the slow lane, in microseconds since the start of this process.
-    aside_until: AtomicU64,
+    slow_until: AtomicU64,
 }
 
 impl Share {
@@ -72,18 +72,18 @@ impl Share {
         let readers = self.readers.fetch_or(reader, Ordering::Relaxed) | reader;
         let used = self.used.fetch_add(micros(took), Ordering::Relaxed).saturating_add(micros(took));
         if used >= micros(MAX_BUSY_SHARE) && readers.count_ones() >= MANY_READERS && busyness.is_busy() {
-            self.put_aside(now + SLOW_LANE_TIME);
+            self.make_slow(now + SLOW_LANE_TIME);
         }
     }
 
     /// Keeps the container in the slow lane until then.
-    pub(in crate::service) fn put_aside(&self, until: Instant) {
-        self.aside_until.fetch_max(since_start(until), Ordering::Relaxed);
+    pub(in crate::service) fn make_slow(&self, until: Instant) {
+        self.slow_until.fetch_max(since_start(until), Ordering::Relaxed);
     }
 
     /// Whether the container is in the slow lane.
-    pub(in crate::service) fn is_aside(&self, now: Instant) -> bool {
-        self.aside_until.load(Ordering::Relaxed) > since_start(now)
+    pub(in crate::service) fn is_slow(&self, now: Instant) -> bool {
+        self.slow_until.load(Ordering::Relaxed) > since_start(now)
     }
 }
 
@@ -110,18 +110,18 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_that_leaves_no_time_for_others_is_put_aside_for_a_while() {
+    fn a_crowd_that_leaves_no_time_for_others_goes_to_the_slow_lane_for_a_while() {
         let (share, start, took) = (Share::default(), Instant::now(), Duration::from_micros(10));
         let mut now = start;
         for pid in 0.. {
-            if share.is_aside(now) {
+            if share.is_slow(now) {
                 break;
             }
             share.charge(&busyness(90), pid, now, now + took);
             now += took;
         }
         assert!(now - start < 2 * WINDOW, "{:?}", now - start);
-        assert!(!share.is_aside(now + SLOW_LANE_TIME + took));
+        assert!(!share.is_slow(now + SLOW_LANE_TIME + took));
     }
 
     #[test]
@@ -132,7 +132,7 @@ mod tests {
                 let now = start + round * apart;
                 // It was kept from running for a while.
                 share.charge(busyness, pid(round), now, now + Duration::from_millis(100));
-                assert!(!share.is_aside(now), "round {round}");
+                assert!(!share.is_slow(now), "round {round}");
             }
         };
         let quick = Duration::from_micros(20);

@@ -179,7 +179,7 @@ impl WorkerPool {
             }
             pool.work();
         };
-        match thread::Builder::new().name("aside".into()).spawn(work) {
+        match thread::Builder::new().name("deferred".into()).spawn(work) {
             Ok(_) => {
                 state.threads += 1;
                 state.idle += 1;

@@ -249,7 +249,7 @@ impl InFlightTable {
 
     /// Writes down that this server still runs, so that its successor knows for how long it has had the requests that it
     /// leaves. To be called regularly.
-    pub fn beat(&self) {
+    pub fn mark_alive(&self) {
         let Inner { threads, table, slots, resent } = self.0;
         let now = Moment::now();
         threads.set_last_seen(now);

@@ -17,7 +17,7 @@ pub fn tests() -> Vec<Trial> {
     tests! {
         test(MOUNT) => [
             a_request_that_hangs_is_answered_once,
-            a_container_that_hung_is_left_aside,
+            a_container_that_hung_is_quarantined,
             stuck_thread,
             stopped_daemon,
         ],
@@ -45,7 +45,7 @@ fn a_request_that_hangs_is_answered_once() {
 }
 
 /// The container of a request that a server has ended over is served by threads that serve nobody else.
-fn a_container_that_hung_is_left_aside() {
+fn a_container_that_hung_is_quarantined() {
     let (faults, daemon, _deadline) = faulty();
     let pid = server(&daemon, &[]);
     let cgroup = Cgroup::new().limit(LIMIT);
@@ -64,23 +64,23 @@ fn a_container_that_hung_is_left_aside() {
     drop(hang);
 
     let server = server(&daemon, &[pid]);
-    let aside = || {
+    let deferred = || {
         let tasks = fs::read_dir(format!("/proc/{server}/task")).unwrap();
         let name =
             |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.ok()?.path().join("comm")).ok();
-        tasks.filter_map(name).any(|name| name.trim() == "aside")
+        tasks.filter_map(name).any(|name| name.trim() == "deferred")
     };
     // Threads that have nothing to do end after five seconds.
-    wait_until("it was looked for", || !aside());
+    wait_until("it was looked for", || !deferred());
     let other = Cgroup::new().limit(LIMIT);
     let read = |cgroup: &Cgroup| {
         let text = output(&mut cgroup.command(&["cat", &daemon.meminfo()]));
         assert_eq!(field(&text, "MemTotal"), LIMIT << 10);
     };
     read(&other);
-    assert!(!aside(), "others are served as ever");
+    assert!(!deferred(), "others are served as ever");
     read(&cgroup);
-    assert!(aside(), "{}", daemon.log());
+    assert!(deferred(), "{}", daemon.log());
     reader.kill().unwrap();
     reader.wait().unwrap();
 }

@@ -1,6 +1,7 @@
 //! What sampling costs, and who is sampled when that is too much.
 
 use super::*;
+use crate::kernel::CgroupId;
 use crate::service::accounts::tracked_cgroups::Due;
 use cgprocfs_core::load_average::{LoadAverages, TaskCounts};
 use cgprocfs_core::machine::{BootTime, Ticks};
@@ -53,16 +54,16 @@ fn many_expensive_containers_take_a_tenth_of_a_processor_and_delay_nobody() {
     let mut all = sampler.tracked.lock();
     for id in 0..TENANTS {
         let path = format!("/pods/tenant{}", format!("/{id}").repeat(10));
-        all.insert(id, waiting(&path, 100, now));
+        all.insert(CgroupId::new(id), waiting(&path, 100, now));
     }
     for id in TENANTS..TENANTS + 100 {
-        all.insert(id, waiting(&format!("/pods/{id}"), 0, now));
+        all.insert(CgroupId::new(id), waiting(&format!("/pods/{id}"), 0, now));
     }
-    let period = all.beat.period();
+    let period = all.phase.period();
     let mut sampled = Vec::new();
-    for beat in 0..100 {
+    for sample in 0..100 {
         let ran = std::cell::Cell::new(Duration::ZERO);
-        let now = now + beat * period;
+        let now = now + sample * period;
         let mut others = 0;
         let due = all.due(now);
         within_budget(
@@ -70,11 +71,11 @@ fn many_expensive_containers_take_a_tenth_of_a_processor_and_delay_nobody() {
             period / TOTAL_DUTY_CYCLE,
             || ran.get(),
             |Due { container, .. }| {
-                ran.set(ran.get() + if is_tenants(container) { EXPENSIVE } else { CHEAP });
+                ran.set(ran.get() + if is_tenants(container.get()) { EXPENSIVE } else { CHEAP });
                 if let Some(tracked) = all.by_container.get_mut(&container) {
                     tracked.due = Some(now + period);
                 }
-                if is_tenants(container) { sampled.push(container) } else { others += 1 }
+                if is_tenants(container.get()) { sampled.push(container.get()) } else { others += 1 }
             },
         );
         assert!(ran.get() < period / TOTAL_DUTY_CYCLE + EXPENSIVE, "{:?}", ran.get());

@@ -69,7 +69,7 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
                 sender.send(text.map(drop).map_err(errno)).unwrap();
             });
         };
-        service.do_aside(Lane::Fast, InFlightGuard::untracked(), READER, ask);
+        service.dispatch(Lane::Fast, InFlightGuard::untracked(), READER, ask);
     }
     let (handle, trigger) = (1, Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
     let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
@@ -84,7 +84,7 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
         let (sender, done) = mpsc::channel();
         let owner = service.owner_of(READER);
         let wait = if is_hanging { 4 * LOOK_TIMEOUT / 10 } else { LONG };
-        service.push_aside(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
+        service.enqueue(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
         assert_eq!(done.recv_timeout(wait).is_err(), is_hanging, "{lane:?}");
     }
 }
@@ -101,10 +101,10 @@ fn processes_of_one_cgroup_take_turns_as_one() {
     let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
     let ((sender, done), (go, gate)) = (mpsc::channel(), mpsc::channel::<()>());
     let wait = move |_: &Arc<Service>, _| gate.recv().unwrap_or_default();
-    service.do_aside(Lane::Fast, InFlightGuard::untracked(), 7001, wait);
+    service.dispatch(Lane::Fast, InFlightGuard::untracked(), 7001, wait);
     for pid in [7002, 7003] {
         let sender = sender.clone();
-        service.do_aside(Lane::Fast, InFlightGuard::untracked(), pid, move |_, _| sender.send(pid).unwrap());
+        service.dispatch(Lane::Fast, InFlightGuard::untracked(), pid, move |_, _| sender.send(pid).unwrap());
     }
     assert_eq!(done.recv_timeout(LONG), Ok(7003));
     assert!(done.recv_timeout(Duration::from_millis(200)).is_err());

@@ -99,7 +99,7 @@ fn what_was_not_given_out_again_is_not_held_against_it() {
     // It had been answered, and nobody gives it out again.
     let (table, _) = server(words);
     table.0.slots.lock().resend_asked = Moment::default();
-    table.beat();
+    table.mark_alive();
     assert!(server(words).1.is_empty());
 }
 
@@ -113,7 +113,7 @@ fn a_request_that_its_server_hung_over_is_poisoned_until_it_is_answered() {
     record.begun = record.begun.map(|begun| Moment(begun.0 - 3_500_000_000));
     first.0.table.put(slot, 70, &record);
     dies(in_flight);
-    first.beat();
+    first.mark_alive();
     for _ in 0..2 {
         // Nor does one that dies before it was given out again make it anew.
         let (_, left) = server(words);
@@ -143,7 +143,7 @@ fn whoever_waited_for_a_thread_is_not_to_blame() {
     begun.begin();
     assert_eq!(table.begun(), [request(72)]);
     std::thread::sleep(HANG_THRESHOLD + Duration::from_millis(100));
-    table.beat();
+    table.mark_alive();
     dies(waiting);
     dies(begun);
     let mut left = table.orphaned();

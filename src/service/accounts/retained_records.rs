@@ -1,18 +1,18 @@
-//! Places in memory that outlives this process, which containers share.
+//! Records in memory that outlives this process, which containers share.
 
 use crate::shares::{Full, Policy, Shares};
 use crate::state::{IndexedTable, Record, Table};
 use std::collections::BTreeSet;
 
 /// Records that are kept for a successor, each under a number and for a container.
-pub(in crate::service) struct Places<R> {
+pub(in crate::service) struct RetainedRecords<R> {
     map: IndexedTable<R>,
     shares: Shares<u64>,
     /// What a predecessor left and nobody has asked for since: the first to give.
     unclaimed: BTreeSet<u64>,
 }
 
-impl<R: Record> Places<R> {
+impl<R: Record> RetainedRecords<R> {
     /// Of so many, whether there is memory for them or not.
     pub(in crate::service) fn new(most: usize, policy: Policy) -> Self {
         Self { map: IndexedTable::default(), shares: Shares::new(most, policy), unclaimed: BTreeSet::new() }
@@ -111,31 +111,31 @@ mod tests {
         const SLOTS: usize = 4;
         let table: Table<Number> =
             Table::new(Vec::leak((0..Table::<Number>::words(SLOTS)).map(|_| Word::new(0)).collect()));
-        let mut places = Places::new(SLOTS, Policy::Replace);
-        assert!(places.resume(table).is_empty());
+        let mut retained = RetainedRecords::new(SLOTS, Policy::Replace);
+        assert!(retained.resume(table).is_empty());
         for key in 1..=6 {
-            places.claim(key, format!("/heavy/{key}").as_bytes()).unwrap();
-            places.put(key, &Number(key));
+            retained.claim(key, format!("/heavy/{key}").as_bytes()).unwrap();
+            retained.put(key, &Number(key));
         }
         assert_eq!(kept(table), [3, 4, 5, 6]);
-        assert_eq!(places.claim(7, b"/other"), Ok(vec![3]));
-        places.put(7, &Number(7));
-        places.put(3, &Number(3));
+        assert_eq!(retained.claim(7, b"/other"), Ok(vec![3]));
+        retained.put(7, &Number(7));
+        retained.put(3, &Number(3));
         assert_eq!(kept(table), [4, 5, 6, 7]);
-        places.claim_if_free(3, b"/heavy/3");
-        places.release(5);
-        places.claim_if_free(8, b"/heavy/8");
-        places.put(8, &Number(8));
+        retained.claim_if_free(3, b"/heavy/3");
+        retained.release(5);
+        retained.claim_if_free(8, b"/heavy/8");
+        retained.put(8, &Number(8));
         assert_eq!(kept(table), [4, 6, 7, 8]);
 
         // What a successor does not hear of again gives first.
-        let mut places = Places::new(SLOTS, Policy::Replace);
-        assert_eq!(places.resume(table).len(), SLOTS);
-        assert_eq!(places.claim(4, b"/heavy/4"), Ok(vec![]));
-        assert_eq!(places.claim(9, b"/new"), Ok(vec![]));
-        places.put(9, &Number(9));
+        let mut retained = RetainedRecords::new(SLOTS, Policy::Replace);
+        assert_eq!(retained.resume(table).len(), SLOTS);
+        assert_eq!(retained.claim(4, b"/heavy/4"), Ok(vec![]));
+        assert_eq!(retained.claim(9, b"/new"), Ok(vec![]));
+        retained.put(9, &Number(9));
         assert_eq!(kept(table), [4, 7, 8, 9]);
-        assert_eq!(places.release_unclaimed(), BTreeSet::from([7, 8]));
+        assert_eq!(retained.release_unclaimed(), BTreeSet::from([7, 8]));
         assert_eq!(kept(table), [4, 9]);
     }
 }

@@ -9,29 +9,29 @@ const SECONDS: Duration = Duration::from_secs(5);
 /// After so much of each period, as long as it is not known.
 const USUAL: Duration = Duration::from_millis(250);
 /// How often it is looked at whether the kernel's averages have changed, for a whole period at most,
-pub(in crate::service) const GLANCE: Duration = Duration::from_millis(10);
+pub(in crate::service) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// and how soon that is tried again.
 const PAUSE: Duration = Duration::from_secs(60);
 
 /// The moments just after the kernel has its new averages.
 #[derive(Debug)]
-pub(in crate::service) struct Beat {
+pub(in crate::service) struct SamplingPhase {
     period: Duration,
     /// A moment, and how long it was after the start of CLOCK_MONOTONIC, from which the kernel counts its periods.
     origin: (Instant, Duration),
     /// How long after the start of each of them it has new averages.
     phase: Option<Duration>,
-    search: Option<Search>,
+    search: Option<PhaseSearch>,
     next_search: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Search {
+struct PhaseSearch {
     began: Instant,
     averages: Vec<u8>,
 }
 
-impl Beat {
+impl SamplingPhase {
     pub(in crate::service) fn new() -> Self {
         // Of such a clock it is the length of a tick.
         let tick = Duration::try_from(clock_getres(ClockId::MonotonicCoarse)).unwrap_or_default();
@@ -77,13 +77,13 @@ impl Beat {
         // What follows them changes all the time.
         let averages = text.splitn(4, |&byte| byte == b' ').take(3).collect::<Vec<_>>().join(&b' ');
         match &self.search {
-            None => self.search = Some(Search { began: now, averages }),
+            None => self.search = Some(PhaseSearch { began: now, averages }),
             Some(search) if search.averages != averages => {
                 self.phase = Some(self.since_period(now));
                 self.search = None;
             }
             // Those of an idle machine stay as they are.
-            Some(search) if now.saturating_duration_since(search.began) > self.period + 2 * GLANCE => {
+            Some(search) if now.saturating_duration_since(search.began) > self.period + 2 * POLL_INTERVAL => {
                 self.search = None;
                 self.next_search = Some(now + PAUSE);
             }
@@ -91,7 +91,7 @@ impl Beat {
         }
     }
 
-    /// Whether somebody is to look again after [`GLANCE`].
+    /// Whether somebody is to look again after [`POLL_INTERVAL`].
     pub(in crate::service) const fn is_searching(&self) -> bool {
         self.search.is_some()
     }
@@ -106,29 +106,29 @@ mod tests {
     #[test]
     fn the_moment_is_found_where_averages_change() {
         let start = Instant::now();
-        let mut beat = Beat::with(PERIOD, (start, 3 * PERIOD));
+        let mut phase = SamplingPhase::with(PERIOD, (start, 3 * PERIOD));
         let at = |milliseconds: u32| start + Duration::from_millis(milliseconds.into());
-        assert_eq!(beat.after(at(0)), at(250));
-        assert_eq!(beat.after(at(250)), at(5254));
-        assert!(beat.is_sought(at(0)));
-        beat.observe(at(0), b"0.00 0.01 0.05 1/99 100\n");
-        beat.observe(at(20), b"0.00 0.01 0.05 2/98 101\n");
-        assert!(beat.is_searching());
-        beat.observe(at(190), b"0.08 0.03 0.05 2/98 101\n");
-        assert!(!beat.is_searching() && !beat.is_sought(at(1_000_000)));
-        assert_eq!(beat.after(at(0)), at(190));
-        assert_eq!(beat.after(at(190)), at(5194));
-        assert_eq!(beat.after(at(5193)), at(5194));
-        assert_eq!(beat.since(at(5200)), Duration::from_millis(6));
+        assert_eq!(phase.after(at(0)), at(250));
+        assert_eq!(phase.after(at(250)), at(5254));
+        assert!(phase.is_sought(at(0)));
+        phase.observe(at(0), b"0.00 0.01 0.05 1/99 100\n");
+        phase.observe(at(20), b"0.00 0.01 0.05 2/98 101\n");
+        assert!(phase.is_searching());
+        phase.observe(at(190), b"0.08 0.03 0.05 2/98 101\n");
+        assert!(!phase.is_searching() && !phase.is_sought(at(1_000_000)));
+        assert_eq!(phase.after(at(0)), at(190));
+        assert_eq!(phase.after(at(190)), at(5194));
+        assert_eq!(phase.after(at(5193)), at(5194));
+        assert_eq!(phase.since(at(5200)), Duration::from_millis(6));
     }
 
     #[test]
     fn on_an_idle_machine_there_is_nothing_to_be_found() {
         let start = Instant::now();
-        let mut beat = Beat::with(PERIOD, (start, Duration::ZERO));
-        beat.observe(start, b"0.00 0.00 0.00 1/9 9\n");
-        let end = start + PERIOD + 3 * GLANCE;
-        beat.observe(end, b"0.00 0.00 0.00 1/9 9\n");
-        assert!(!beat.is_searching() && !beat.is_sought(end) && beat.is_sought(end + PAUSE));
+        let mut phase = SamplingPhase::with(PERIOD, (start, Duration::ZERO));
+        phase.observe(start, b"0.00 0.00 0.00 1/9 9\n");
+        let end = start + PERIOD + 3 * POLL_INTERVAL;
+        phase.observe(end, b"0.00 0.00 0.00 1/9 9\n");
+        assert!(!phase.is_searching() && !phase.is_sought(end) && phase.is_sought(end + PAUSE));
     }
 }

@@ -14,7 +14,7 @@ impl Source {
     /// # Errors
     /// [`Error::CgroupGone`] if the cgroup is removed meanwhile, [`Error::TakesLong`] if only a caller that
     /// [may take long](Caller::may_take_long) may have it read.
-    pub fn load(
+    pub fn read_snapshot(
         &self,
         ancestry: &CgroupAncestry,
         caller: &Caller<'_>,
@@ -22,7 +22,7 @@ impl Source {
     ) -> Result<Snapshot, Error> {
         refuse_deep(caller)?;
         let context = self.read_context(caller);
-        let mut snapshot = ancestry.load(needs, context)?;
+        let mut snapshot = ancestry.read_snapshot(needs, context)?;
         if let Scope::Container(_) = snapshot.scope {
             if needs.covers(Needs::CPUS) {
                 snapshot.cpus = Some(cpus::cpus(context, self.cpu_view == CpuView::Quota)?);
@@ -47,8 +47,8 @@ impl Source {
     ///
     /// # Errors
     /// If the host's files can't be read.
-    pub fn load_host(&self, needs: Needs) -> Result<Snapshot, Error> {
-        let mut snapshot = self.host.load(&self.cgroup_mounts.memory, needs)?;
+    pub fn read_host_snapshot(&self, needs: Needs) -> Result<Snapshot, Error> {
+        let mut snapshot = self.host.read_snapshot(&self.cgroup_mounts.memory, needs)?;
         self.add_host_files(&mut snapshot, needs)?;
         Ok(snapshot)
     }

@@ -36,11 +36,11 @@ struct Levels {
 
 impl CgroupAncestry {
     /// Reads what `needs` covers of the memory controller.
-    pub(crate) fn load(&self, needs: Needs, context: ReadContext<'_>) -> Result<Snapshot, Error> {
+    pub(crate) fn read_snapshot(&self, needs: Needs, context: ReadContext<'_>) -> Result<Snapshot, Error> {
         let ReadContext { cgroup_mounts, host, caller } = context;
         let memory = &cgroup_mounts.memory;
         if self.in_root {
-            return host.load(memory, needs);
+            return host.read_snapshot(memory, needs);
         }
         let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo()?) } else { None };
         for files in self.levels.iter().filter_map(|level| level.files.as_ref()) {
@@ -55,7 +55,7 @@ impl CgroupAncestry {
                 // It may have numbers of its own of other controllers.
                 return Ok(Snapshot::of_memory(None, host.machine, Scope::Container(Container::default())));
             }
-            return host.load(memory, needs);
+            return host.read_snapshot(memory, needs);
         };
         let mut container = Container { index, ..Container::default() };
         if let Some(meminfo) = &meminfo {

@@ -12,16 +12,16 @@ const SLOW_LANE_FACTOR: u32 = 100;
 /// The longest time that one slow reading puts its container there.
 const MAX_SLOW_LANE: Duration = Duration::from_secs(10);
 
-/// The pace of one cgroup's readings.
+/// The cost of one cgroup's readings.
 #[derive(Default)]
-pub(in crate::service) struct Pace {
+pub(in crate::service) struct ReadCost {
     /// Whether the last reading that was measured was not slow.
     is_known: AtomicBool,
     /// Whether the last reading took long.
     is_suspect: AtomicBool,
 }
 
-impl Pace {
+impl ReadCost {
     /// Whether the processor time of the next reading has to be measured.
     pub(in crate::service) fn is_to_be_measured(&self) -> bool {
         !self.is_known.load(Ordering::Relaxed) || self.is_suspect.load(Ordering::Relaxed)
@@ -48,19 +48,19 @@ mod tests {
 
     #[test]
     fn what_is_slow_by_itself_is_not_what_had_to_wait() {
-        let pace = Pace::default();
-        assert!(pace.is_to_be_measured());
-        assert_eq!(pace.was_read(SLOW / 2, Some(SLOW / 2)), None);
-        assert!(!pace.is_to_be_measured());
-        assert_eq!(pace.was_read(LONG, None), None);
-        assert!(pace.is_to_be_measured());
-        assert_eq!(pace.was_read(SLOW, Some(SLOW / 2)), None);
-        assert_eq!(pace.was_read(2 * SLOW, Some(SLOW)), Some(SLOW * SLOW_LANE_FACTOR));
-        assert!(pace.is_to_be_measured());
+        let cost = ReadCost::default();
+        assert!(cost.is_to_be_measured());
+        assert_eq!(cost.was_read(SLOW / 2, Some(SLOW / 2)), None);
+        assert!(!cost.is_to_be_measured());
+        assert_eq!(cost.was_read(LONG, None), None);
+        assert!(cost.is_to_be_measured());
+        assert_eq!(cost.was_read(SLOW, Some(SLOW / 2)), None);
+        assert_eq!(cost.was_read(2 * SLOW, Some(SLOW)), Some(SLOW * SLOW_LANE_FACTOR));
+        assert!(cost.is_to_be_measured());
 
-        let pace = Pace::default();
-        assert_eq!(pace.was_read(LONG, Some(Duration::ZERO)), None);
-        let again = pace.was_read(LONG, Some(Duration::ZERO));
+        let cost = ReadCost::default();
+        assert_eq!(cost.was_read(LONG, Some(Duration::ZERO)), None);
+        let again = cost.was_read(LONG, Some(Duration::ZERO));
         assert_eq!(again, Some(LONG * SLOW_LANE_FACTOR), "it takes long again and again, whatever for");
     }
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// Process ids by which requests go to the slow lane without the caller being identified first. A reader whose id was reused is
 /// identified there: a mistake costs it a little time and nothing else.
 #[derive(Default)]
-pub(in crate::service) struct KnownAside {
+pub(in crate::service) struct SlowProcesses {
     owners: Mutex<HashMap<u32, (Owner, Instant)>>,
     count: AtomicUsize,
 }
@@ -20,7 +20,7 @@ const ENTRY_LIFETIME: Duration = Duration::from_millis(500);
 /// The most processes that are remembered.
 const MAX_PROCESSES: usize = 8192;
 
-impl KnownAside {
+impl SlowProcesses {
     /// For whom a request of `pid` waits in the slow lane, if it does.
     pub(in crate::service) fn owner(&self, pid: u32) -> Option<Owner> {
         if self.count.load(Ordering::Relaxed) == 0 {
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn whoever_has_many_processes_evicts_nobody_else_s() {
-        let known = KnownAside::default();
+        let known = SlowProcesses::default();
         known.add(1, b"/pods/other"[..].into());
         (2..).take(2 * MAX_PROCESSES).for_each(|pid| known.add(pid, b"/pods/tenant"[..].into()));
         assert!(known.owner(1).is_some() && known.owners.lock().len() <= MAX_PROCESSES);
