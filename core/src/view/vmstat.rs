@@ -3,9 +3,9 @@
 use super::contract::View;
 use super::{diskstats, meminfo};
 use crate::error::ViewError;
-use crate::parse::count;
 use crate::parse::flat_keyed::{count_of, flat_keyed};
 use crate::parse::meminfo::Field;
+use crate::parse::{CgroupVersion, count};
 use crate::snapshot::{CgroupFile, HostFile, Needs, Scope, Snapshot};
 use std::collections::HashMap;
 use std::io::Write;
@@ -52,6 +52,7 @@ impl View for Vmstat {
 }
 
 struct Counts<'s> {
+    version: CgroupVersion,
     /// `memory.stat`.
     stat: HashMap<&'s [u8], u64>,
     page_kib: u64,
@@ -94,8 +95,9 @@ fn text(snapshot: &Snapshot, file: CgroupFile) -> Result<&[u8], ViewError> {
 
 impl<'s> Counts<'s> {
     fn of(snapshot: &'s Snapshot) -> Result<Self, ViewError> {
-        let stat = flat_keyed(text(snapshot, CgroupFile::MemoryStat)?);
-        // One that makes no sense is 0, and yet there: on v1 what has no `total_` is another one.
+        let raw = snapshot.cgroup_file(CgroupFile::MemoryStat)?;
+        let version = raw.map_or(CgroupVersion::V2, |raw| raw.version);
+        let stat = flat_keyed(raw.map_or(&[], |raw| &raw.text[..]));
         let stat = stat.map_err(|e| ViewError::Malformed("memory.stat", e))?;
         let stat = stat.map(|(key, value)| (key, count(value).unwrap_or(0))).collect();
         let events = text(snapshot, CgroupFile::MemoryEvents)?;
@@ -107,6 +109,7 @@ impl<'s> Counts<'s> {
         let page_kib = snapshot.machine.page.get().max(1);
         let kib = |bytes: u64| bytes / 1024;
         Ok(Self {
+            version,
             stat,
             page_kib,
             free_pages: free.get() / page_kib,
@@ -128,12 +131,19 @@ impl<'s> Counts<'s> {
             "nr_kernel_stack" => self.stat("kernel_stack").unwrap_or(0) / 1024,
             key => match amount(key) {
                 Some((_, v2, v1)) => {
-                    let bytes = self.stat(v1).or_else(|| self.stat(v2)).unwrap_or(0);
-                    bytes / 1024 / self.page_kib
+                    let key = match self.version {
+                        CgroupVersion::V1 => v1,
+                        CgroupVersion::V2 => v2,
+                    };
+                    self.stat(key).unwrap_or(0) / 1024 / self.page_kib
                 }
-                // On v1 what has no `total_` leaves out the cgroups below.
                 None if key.starts_with("nr_") => 0,
-                None => self.stat(&format!("total_{key}")).or_else(|| self.stat(key)).unwrap_or(0),
+                None => match self.version {
+                    // What has no `total_` leaves out the cgroups below.
+                    CgroupVersion::V1 => self.stat(&format!("total_{key}")),
+                    CgroupVersion::V2 => self.stat(key),
+                }
+                .unwrap_or(0),
             },
         }
     }
@@ -147,7 +157,6 @@ impl<'s> Counts<'s> {
 mod tests {
     use super::*;
     use crate::machine::Machine;
-    use crate::parse::CgroupVersion;
     use crate::parse::meminfo::Meminfo;
     use crate::parse::memory_stat::MemoryStat;
     use crate::snapshot::{Container, Level, RawFile};
