@@ -6,7 +6,7 @@
 //! else uses it: the ratios are what counts. `cargo bench --bench read`, as root; `-- --seconds 1` makes
 //! each cell shorter; with `-- --json` stdout is a line of JSON for each cell, with the figures of all its rounds, and the tables
 //! go to stderr.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 mod floor;
 mod reader;

@@ -1,7 +1,7 @@
 //! What it costs to parse the kernel's texts and to render views, without any file or FUSE: `cargo bench -p cgprocfs-core`.
 //!
 //! Texts are those of a Kubernetes node in `tests/fixtures`. What a whole read costs, `cargo bench --bench read` measures.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::machine::Machine;

@@ -3,6 +3,7 @@
 //!
 //! The crate is pure: texts come in as bytes, the machine's page size and clock rate as arguments, and nothing is opened.
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
 
 pub mod cpu;
 pub mod error;

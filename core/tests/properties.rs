@@ -1,5 +1,5 @@
 //! What holds for every snapshot, however wild, and for every text that the parsers are given.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 use cgprocfs_core::machine::{Machine, TickRate};
 use cgprocfs_core::parse::CgroupVersion;

@@ -23,7 +23,6 @@ pub const SERVER_CAPABILITIES: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
 /// Why a process could not be confined.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum SandboxError {
     #[error("cannot give up capabilities: {0}")]
     Capabilities(#[from] io::Error),

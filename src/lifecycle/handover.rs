@@ -22,7 +22,6 @@ const MESSAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why no connection was handed over.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum HandoverError {
     #[error("no daemon answers at {0}: {1}")]
     Unreachable(PathBuf, io::Error),

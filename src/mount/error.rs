@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 /// Why nothing was mounted.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum MountError {
     #[error("only root can mount")]
     NotRoot,

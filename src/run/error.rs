@@ -7,7 +7,6 @@ use std::io;
 
 /// Why the program did not run.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum RunError {
     #[error("only root can make a cgroup and a mount namespace")]
     NotRoot,
@@ -47,7 +46,6 @@ impl RunError {
 
 /// Why the program has no mount namespace with the views in it.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum NamespaceError {
     #[error("{0}: {1}")]
     System(String, io::Error),

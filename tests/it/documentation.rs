@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
             table_of_lines_is_the_codes,
             patience_is_the_codes,
             commands_are_understood,
+            commands_are_run_or_say_why_not,
             options_are_understood,
             files_and_tests_are_there,
         ],
@@ -141,6 +142,28 @@ fn commands_are_understood() {
         assert!(words.contains(&word), "{word} is not among {words:?}");
     }
     assert!(parsed(&["mount".into(), "--no-such-option".into()]).is_err());
+}
+
+/// Above the commands of a console stands which test runs them, or why none does.
+fn commands_are_run_or_say_why_not() {
+    let names: Vec<String> = crate::MODULES
+        .iter()
+        .flat_map(|module| (module.tests)())
+        .map(|trial| trial.name().to_string())
+        .collect();
+    let mut run = 0;
+    for (path, page) in pages() {
+        let lines: Vec<&str> = page.lines().collect();
+        for pair in lines.windows(2).filter(|pair| pair[1] == "```console") {
+            let mark = pair[0].strip_prefix("<!-- ").and_then(|mark| mark.strip_suffix(" -->"));
+            match mark.and_then(|mark| mark.split_once(": ")) {
+                Some(("run", name)) if names.iter().any(|known| known == name) => run += 1,
+                Some(("not run", reason)) if !reason.is_empty() => {}
+                _ => panic!("{}: {:?} above a console", path.display(), pair[0]),
+            }
+        }
+    }
+    assert!(run >= 5, "{run}");
 }
 
 /// What is written without a command is an option of at least one.

@@ -2,7 +2,7 @@
 //!
 //! Modules run one after the other, for some load the machine and others measure. A filter is a part of a name, such as
 //! `oracle::` or `mount::cat`.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 #[macro_use]
 mod common;

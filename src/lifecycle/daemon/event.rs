@@ -19,7 +19,6 @@ pub enum Event {
 
 /// Why the daemon failed.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum DaemonError {
     #[error("cannot serve {0}: {1}")]
     Serve(PathBuf, io::Error),

@@ -14,7 +14,6 @@ pub enum Event {
 
 /// Why there never was a child.
 #[derive(Debug, thiserror::Error)]
-#[allow(missing_docs)]
 pub enum SupervisorError {
     #[error("cannot start {0}: {1}")]
     Start(String, io::Error),

@@ -3,8 +3,9 @@
 use super::{MEMINFO, SYSTEMD, System, container, total};
 use crate::common::cgroup::Cgroup;
 use crate::common::load::LIMIT;
-use crate::common::{Need, field, finish, host_total, output, test, wait_until};
+use crate::common::{Need, cgprocfs_path, field, finish, host_total, output, test, wait_until};
 use libtest_mimic::Trial;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -16,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
         ],
         test(SYSTEMD) => [
             anchors,
+            installed_as_the_pages_say,
             started_beside_the_unit,
             connection_aborted,
         ],
@@ -52,6 +54,30 @@ fn anchors() {
         left.push(mounts.lines().filter(|line| line.contains(" /run/cgprocfs")).count());
     }
     assert!(left.iter().all(|count| *count == left[0]), "{left:?}");
+}
+
+/// The lines under "Install", one after the other, on a host that has nothing yet.
+fn installed_as_the_pages_say() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in ["README.md", "docs/install.md"] {
+        let system = System::boot();
+        let cgroup = Cgroup::new().limit(LIMIT);
+        let run = |line: &str| {
+            // The build under test stands for the one that a user has made.
+            let line = line.replace("target/release/cgprocfs", &cgprocfs_path().display().to_string());
+            output(&mut system.command(&["sh", "-ec", &format!("cd {}; {line}", root.display())]));
+        };
+        run("rm /usr/bin/cgprocfs /etc/systemd/system/cgprocfs*.service /usr/lib/tmpfiles.d/cgprocfs.conf");
+        run("systemctl daemon-reload");
+        let page = fs::read_to_string(root.join(page)).unwrap();
+        let (_, console) = page.split_once("```console\n# cargo build --release\n").unwrap();
+        let (lines, _) = console.split_once("```").unwrap();
+        for line in lines.lines() {
+            run(line.strip_prefix("# ").unwrap());
+        }
+        assert_eq!(container(&system, &cgroup).ask(), total(LIMIT));
+        assert_eq!(system.systemctl(&["is-enabled", "cgprocfs"]).trim(), "enabled");
+    }
 }
 
 /// Somebody starts another one beside the unit.
