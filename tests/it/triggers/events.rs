@@ -27,14 +27,17 @@ pub fn tests() -> Vec<Trial> {
     }
 }
 
-/// The view and the kernel's own file of the cgroup, at the same time.
+/// The view, and the kernel's own file of another cgroup with the same load. Of the same cgroup whoever reads the file, as the
+/// daemon does, takes events from those that the kernel tells without CAP_SYS_RESOURCE (`psi_show()` and `psi_avgs_work()`,
+/// kernel/sched/psi.c).
 fn events_come_as_the_kernel_s() {
-    let (daemon, container) = (watchable(&[]), Container::new());
-    let native = container.pressure.join("cpu.pressure");
+    let (daemon, container, other) = (watchable(&[]), Container::new(), Container::new());
     // Who has not CAP_SYS_RESOURCE, as root in a container, may ask the kernel for windows of two seconds.
-    let mut both = [daemon.path(VIEW), native].map(|path| container.watch(&path, 1, "some 300000 2000000"));
+    let trigger = "some 300000 2000000";
+    let native = other.watch(&other.pressure.join("cpu.pressure"), 1, trigger);
+    let mut both = [container.watch(&daemon.path(VIEW), 1, trigger), native];
     both.iter_mut().for_each(|watch| assert_eq!(watch.ask(), "1 []"));
-    let spinners = container.stall();
+    let spinners = [container.stall(), other.stall()];
     let mut events = |seconds| {
         let started = Instant::now();
         let mut counts = [0_u32; 2];
