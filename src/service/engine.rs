@@ -15,6 +15,7 @@ use crate::service::scheduling::priority::LessImportant;
 use crate::service::scheduling::share::{Busyness, Share};
 use crate::service::scheduling::slow_processes::SlowProcesses;
 use crate::service::scheduling::worker_pool::WorkerPool;
+use crate::service::sleeper::Activity;
 use crate::state::PersistentState;
 use log::Level;
 use std::io;
@@ -53,11 +54,14 @@ pub struct Service {
     pub(super) read_permits: ReadPermits,
     pub(super) log: RateLimitedLog,
     pub(super) less_important: LessImportant,
+    pub(super) activity: Arc<Activity>,
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
         self.psi_monitor.end();
+        self.load_sampler.sleeper.wake();
+        self.activity.sleeper.wake();
     }
 }
 
@@ -84,6 +88,7 @@ impl Service {
             read_permits: ReadPermits::new(serving_threads() - 1),
             log: RateLimitedLog::new(),
             less_important,
+            activity: Arc::default(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Background threads: sampling loads, and closing what belongs to containers that are gone.
 
+use crate::failpoint::idle;
 use crate::kernel::CgroupRef;
 use crate::service::engine::Service;
+use crate::service::sleeper::sleep;
 use crate::sys;
 use std::io;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::time::Duration;
 
 /// How often the files of containers that are gone are closed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+/// After so long without a request all files are closed that are kept open for the next: nobody looks then which containers are gone.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 impl Service {
     /// Starts the thread that samples the loads of containers. It ends with this service, and is less important than those that
@@ -25,10 +29,12 @@ impl Service {
             while let Some(service) = service.upgrade() {
                 let pause = service.load_sampler.sample_due(&service.source);
                 drop(service);
-                thread::sleep(pause);
+                sleep(pause);
             }
         };
-        thread::Builder::new().name("load".into()).spawn(follow).map(drop)
+        let thread = thread::Builder::new().name("load".into()).spawn(follow)?;
+        self.load_sampler.sleeper.set(thread.thread());
+        Ok(())
     }
 
     /// Starts the thread that sweeps, which ends with this service.
@@ -38,13 +44,39 @@ impl Service {
     pub fn sweep_now_and_then(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::downgrade(self);
         let sweep = move || {
+            let (sweep_interval, idle_timeout) = (idle(SWEEP_INTERVAL), idle(IDLE_TIMEOUT));
+            let mut pause = sweep_interval;
             while let Some(service) = service.upgrade() {
-                service.sweep();
+                let was_asked = service.activity.was_asked();
+                if was_asked {
+                    service.sweep();
+                    pause = sweep_interval;
+                } else if pause < idle_timeout {
+                    // Once more, for those who have ended after their last request.
+                    service.sweep();
+                    pause = idle_timeout;
+                } else {
+                    service.close_all();
+                    let activity = Arc::clone(&service.activity);
+                    drop(service);
+                    activity.sleep_until_asked();
+                    continue;
+                }
                 drop(service);
-                thread::sleep(SWEEP_INTERVAL);
+                sleep(Some(pause));
             }
         };
-        thread::Builder::new().name("sweep".into()).spawn(sweep).map(drop)
+        let thread = thread::Builder::new().name("sweep".into()).spawn(sweep)?;
+        self.activity.sleeper.set(thread.thread());
+        Ok(())
+    }
+
+    /// Closes all files that are kept open for the next request.
+    fn close_all(&self) {
+        self.cache.clear();
+        self.starts.clear();
+        self.source.close_all();
+        self.sweep();
     }
 
     /// Closes files and frees memory of containers that are gone. To be called now and then.

@@ -76,6 +76,12 @@ impl SnapshotCache {
         drop(removed);
     }
 
+    /// Evicts all cgroups.
+    pub(in crate::service) fn clear(&self) {
+        let all = std::mem::take(&mut *self.cache.lock());
+        drop(all);
+    }
+
     /// Closes half of the open files, those of the heaviest branches of the hierarchy.
     pub(in crate::service) fn close_half(&self) {
         let mut cache = self.cache.lock();

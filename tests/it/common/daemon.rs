@@ -186,6 +186,21 @@ impl Daemon {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
+    /// Of all its threads, how often they had waited for something, and how long they have run.
+    pub fn effort(&self) -> (u64, Duration) {
+        let (mut waits, mut ran) = (0, 0);
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap() {
+            let read = |file: &str| {
+                std::fs::read_to_string(task.as_ref().unwrap().path().join(file)).unwrap_or_default()
+            };
+            let of_task = read("status");
+            let count = of_task.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            waits += count.map_or(0, |count| count.trim().parse::<u64>().unwrap());
+            ran += read("schedstat").split(' ').next().unwrap_or_default().parse::<u64>().unwrap_or(0);
+        }
+        (waits, Duration::from_nanos(ran))
+    }
+
     /// Resident memory of its own, in KiB.
     pub fn resident(&self) -> u64 {
         super::field(&std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap(), "RssAnon")
