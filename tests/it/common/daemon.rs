@@ -182,6 +182,13 @@ impl Daemon {
         self.dir.path().join("live")
     }
 
+    /// How many files of this name it has open.
+    pub fn opened(&self, name: &str) -> usize {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let targets = all.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        targets.filter(|target| target.file_name().is_some_and(|file| file == name)).count()
+    }
+
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
