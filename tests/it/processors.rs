@@ -74,6 +74,15 @@ fn counter() -> (String, f64) {
     }
 }
 
+/// A program that prints lines of a pattern when it looks at the processors, counted from the first to the last of them: what it
+/// needs to start is not in what it shows.
+fn counted_by_lines(program: &str, pattern: &str) -> String {
+    format!(
+        "LC_ALL=C stdbuf -oL {program} | {{ while IFS= read -r line; do case $line in {pattern}) look=$(n; date +%s%N); \
+         from=${{from:-$look}} ;; esac; echo \"$line\"; done; set -- $from $look; echo counted $1 $3 $2 $4; }}"
+    )
+}
+
 /// Runs a program that watches for three seconds while so many spin, and holds the idle share that it shows, found in what
 /// it prints by `idle`, against what the cgroup counts.
 fn watch(spinners: usize, cpus: Option<&str>, program: &str, idle: impl Fn(&str) -> f64) {
@@ -106,7 +115,7 @@ fn watch_all(program: &str, idle: impl Fn(&str) -> f64 + Copy) {
 
 /// So does vmstat.
 fn vmstat() {
-    watch_all("vmstat 3 2", |said| {
+    watch_all(&counted_by_lines("vmstat 3 2", "*[0-9]*"), |said| {
         let head = said.lines().find(|line| line.contains(" id ")).unwrap();
         let column = head.split_whitespace().position(|word| word == "id").unwrap();
         said.lines().last().unwrap().split_whitespace().nth(column).unwrap().parse().unwrap()

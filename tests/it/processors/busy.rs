@@ -1,6 +1,6 @@
 //! How busy its processors are.
 
-use super::{PSUTIL, TOP, counter, host_count, in_container, vmstat, watch_all};
+use super::{PSUTIL, TOP, counted_by_lines, counter, host_count, in_container, vmstat, watch_all};
 use crate::common::{MOUNT, Need, PYTHON, output, test};
 use cgprocfs::kernel::CgroupMounts;
 use cgprocfs_core::parse::CgroupVersion;
@@ -39,10 +39,7 @@ const HTOP: &[Need] = &[Need::Root, Need::Fuse, Need::Speed, Need::Program("htop
 
 /// top shows the idle time that the cgroup's own counter leaves.
 fn top() {
-    // What it needs to start is not in what it shows: so it is counted from one of its pictures to the next.
-    let program = "LC_ALL=C top -b -n 2 -d 3 | { while IFS= read -r line; do case $line in \"top - \"*) look=$(n; date +%s%N); \
-         from=${from:-$look} ;; esac; echo \"$line\"; done; set -- $from $look; echo counted $1 $3 $2 $4; }";
-    watch_all(program, |said| {
+    watch_all(&counted_by_lines("top -b -n 2 -d 3", "\"top - \"*"), |said| {
         let last = said.lines().rfind(|line| line.starts_with("%Cpu")).unwrap();
         let field = last.split(',').find_map(|field| field.trim().strip_suffix(" id"));
         field.unwrap_or_else(|| panic!("{last}")).trim_start_matches("%Cpu(s):").trim().parse().unwrap()
@@ -51,7 +48,7 @@ fn top() {
 
 /// So does mpstat.
 fn mpstat() {
-    watch_all("LC_ALL=C mpstat 3 1", |said| {
+    watch_all(&counted_by_lines("mpstat 3 1", "Linux*|Average*"), |said| {
         let average = said.lines().rfind(|line| line.starts_with("Average:")).unwrap();
         average.split_whitespace().last().unwrap().parse().unwrap()
     });

@@ -95,15 +95,24 @@ fn stuck_thread() {
     reader.go();
     wait_for_hanging(&faults);
     let cgroup = Cgroup::new().limit(LIMIT);
-    let (start, mut longest) = (Instant::now(), Duration::ZERO);
+    let start = Instant::now();
+    // The kernel's own file in between: on a busy machine a process may have to wait before it reads.
+    let (mut longest, mut longest_native) = (Duration::ZERO, Duration::ZERO);
     while start.elapsed() < Duration::from_secs(15) {
-        let asked = Instant::now();
-        let text = output(&mut cgroup.command(&["cat", &daemon.meminfo()]));
+        let timed = |path: &str| {
+            let asked = Instant::now();
+            (output(&mut cgroup.command(&["cat", path])), asked.elapsed())
+        };
+        let (text, took) = timed(&daemon.meminfo());
         assert_eq!(field(&text, "MemTotal"), LIMIT << 10);
-        longest = longest.max(asked.elapsed());
+        longest = longest.max(took);
+        longest_native = longest_native.max(timed("/proc/meminfo").1);
         std::thread::sleep(Duration::from_millis(50));
     }
-    println!("survival: beside a request that hangs: the longest read took {longest:?}");
+    println!(
+        "survival: beside a request that hangs: the longest read took {longest:?}, of the kernel's own file {longest_native:?}"
+    );
+    let bound = bound.max(longest_native * 5);
     assert!(longest < bound, "a read took {longest:?}, longer than {bound:?}");
     assert_eq!((daemon.children(), reader.0.try_wait().unwrap()), (vec![pid], None), "{}", daemon.log());
     drop(hang);
