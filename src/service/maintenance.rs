@@ -42,28 +42,22 @@ impl Service {
     /// # Errors
     /// Where no thread can be started.
     pub fn sweep_now_and_then(self: &Arc<Self>) -> io::Result<()> {
-        let service = Arc::downgrade(self);
+        let weak = Arc::downgrade(self);
         let sweep = move || {
             let (sweep_interval, idle_timeout) = (idle(SWEEP_INTERVAL), idle(IDLE_TIMEOUT));
-            let mut pause = sweep_interval;
-            while let Some(service) = service.upgrade() {
+            while let Some(service) = weak.upgrade() {
                 let was_asked = service.activity.was_asked();
-                if was_asked {
-                    service.sweep();
-                    pause = sweep_interval;
-                } else if pause < idle_timeout {
-                    // Once more, for those who have ended after their last request.
-                    service.sweep();
-                    pause = idle_timeout;
-                } else {
-                    service.close_all();
-                    let activity = Arc::clone(&service.activity);
-                    drop(service);
-                    activity.sleep_until_asked();
-                    continue;
-                }
+                // Where nobody has asked, those may have ended who have asked before.
+                service.sweep();
+                let activity = Arc::clone(&service.activity);
                 drop(service);
-                sleep(Some(pause));
+                if !was_asked && !activity.sleep_until_asked(Some(idle_timeout)) {
+                    let Some(service) = weak.upgrade() else { return };
+                    service.close_all();
+                    drop(service);
+                    activity.sleep_until_asked(None);
+                }
+                sleep(Some(sweep_interval));
             }
         };
         let thread = thread::Builder::new().name("sweep".into()).spawn(sweep)?;

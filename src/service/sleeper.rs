@@ -58,13 +58,14 @@ impl Activity {
         self.was_asked.swap(false, Ordering::SeqCst)
     }
 
-    /// Sleeps until there is a request.
-    pub(in crate::service) fn sleep_until_asked(&self) {
+    /// Sleeps until there is a request, for so long at most. Returns whether there is one.
+    pub(in crate::service) fn sleep_until_asked(&self, timeout: Option<Duration>) -> bool {
         self.sleeps.store(true, Ordering::SeqCst);
         if !self.was_asked.load(Ordering::SeqCst) {
-            sleep(None);
+            sleep(timeout);
         }
         self.sleeps.store(false, Ordering::SeqCst);
+        self.was_asked.load(Ordering::SeqCst)
     }
 }
 
@@ -80,7 +81,7 @@ mod tests {
         let slept = Arc::clone(&activity);
         let sleeper = thread::spawn(move || {
             for _ in 0..100 {
-                slept.sleep_until_asked();
+                slept.sleep_until_asked(None);
                 if slept.was_asked() {
                     sender.send(()).unwrap();
                 }
@@ -92,6 +93,7 @@ mod tests {
         assert!(woken.recv_timeout(Duration::from_millis(20)).is_err(), "nobody has asked");
         activity.note();
         assert!(woken.recv_timeout(Duration::from_secs(10)).is_ok());
+        assert!(!Activity::default().sleep_until_asked(Some(Duration::from_millis(1))));
         while !sleeper.is_finished() {
             activity.sleeper.wake();
         }
