@@ -66,19 +66,20 @@ impl Drop for Service {
 }
 
 impl Service {
-    /// A service that reads `source` and keeps about `most_files` files of cgroups open at most.
+    /// A service that reads `source` and keeps about `max_files` files open at most.
     #[must_use]
-    pub fn new(source: Source, most_files: usize) -> Self {
+    pub fn new(source: Source, max_files: usize) -> Self {
+        // A container takes about twelve files of cgroups, four by which its readers are identified, and one for its start.
+        let part = |sixteenths: usize| max_files / 16 * sixteenths + max_files % 16 * sixteenths / 16;
         let tick_rate = source.machine().tick_rate;
         let less_important = LessImportant::than_this_process();
         Self {
-            // The other half of the files is for identifying callers.
-            source: source.with_max_open_files(most_files / 2),
-            cache: SnapshotCache::new(most_files),
+            source: source.with_max_open_files(part(4)),
+            cache: SnapshotCache::new(part(10)),
             cpu_accounts: CpuAccounts::new(tick_rate),
             load_sampler: LoadSampler::new(),
-            psi_monitor: Arc::new(PsiMonitor::new(most_files)),
-            starts: StartTimes::new(most_files / 8),
+            psi_monitor: Arc::new(PsiMonitor::new(part(8))),
+            starts: StartTimes::new(part(1)),
             fast_pool: Arc::new(WorkerPool::fast()),
             slow_pool: Arc::new(WorkerPool::slow(less_important)),
             blocking_pool: Arc::new(WorkerPool::blocking(less_important)),

@@ -30,12 +30,12 @@ pub(crate) struct AncestryLevel {
 }
 
 impl CgroupAncestry {
-    /// How many files it may keep open, including those that it shares with others.
+    /// About how many files it keeps open by itself. Those of the levels above it shares with others.
     #[must_use]
     pub fn open_files(&self) -> usize {
-        let of_levels =
-            self.levels.iter().filter(|level| level.files.is_some()).count() * CgroupFiles::MAX_OPEN;
-        of_levels + if self.kept.is_some() { KeptFiles::MAX_OPEN } else { 0 }
+        let own = self.levels.first().filter(|level| level.files.is_some());
+        let own = own.map_or(0, |_| CgroupFiles::USUALLY_OPEN);
+        own + self.kept.as_ref().map_or(0, |_| KeptFiles::USUALLY_OPEN)
     }
 
     /// Files that stay open from one reading to the next.

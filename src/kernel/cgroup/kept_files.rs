@@ -41,7 +41,9 @@ struct Kept {
 
 impl KeptFiles {
     /// How many are kept at most.
-    pub(crate) const MAX_OPEN: usize = 12;
+    const MAX_OPEN: usize = 12;
+    /// How many are kept of a container in a pod, both with a limit, on cgroup v1.
+    pub(crate) const USUALLY_OPEN: usize = 8;
 
     /// Closes the files if they are those of a reader that was in other cgroups. To be called before others are read.
     pub(crate) fn begin(&self, proc_cgroup: &[u8]) {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How many namespaces of either kind are held at most.
-const CAPACITY: usize = 1024;
+const CAPACITY: usize = 4096;
 /// How many files are open for one namespace of each kind.
 const FILES_PER_PAIR: usize = 3;
 

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// How many processes are remembered at most.
-const CAPACITY: usize = 1024;
+const CAPACITY: usize = 4096;
 
 /// The open files, by process id. If there are too many, an eighth is closed: of the processes in the heaviest branch of the
 /// hierarchy, those that have not read for the longest time. Closing many at once takes as few system calls as their descriptors

@@ -157,7 +157,7 @@ impl CallerResolver {
     /// Keeps no more than about `max_files` files open.
     pub(crate) fn bound(&mut self, max_files: usize) {
         self.processes.bound(max_files / 4);
-        self.namespaces.bound(max_files / 2);
+        self.namespaces.bound(max_files - max_files / 4);
     }
 
     /// Closes half of the files, those of whoever has most.

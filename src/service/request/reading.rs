@@ -14,7 +14,7 @@ use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::pending_request::ThreadRole;
 use crate::service::scheduling::permits::Permit;
 use crate::service::scheduling::share::Share;
-use crate::sys;
+use crate::sys::ThreadUsage;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,15 +34,20 @@ impl Service {
             owner: caller.memory.into(),
             again: reading.end(),
         };
-        let Some(permit) = self.permit(role, caller.container) else {
+        // What is quick holds up nobody, and to hand it to another thread would cost as much as to read it.
+        let permit = match cached.read_cost.is_quick() {
+            true => Some(Permit::default()),
+            false => self.permit(role, caller.container),
+        };
+        let Some(permit) = permit else {
             return Outcome::Queue(Lane::Fast, caller.memory.into(), end(reading));
         };
         self.cache.evict_stale();
-        let before = cached.read_cost.is_to_be_measured().then(sys::thread_time);
+        let before = cached.read_cost.is_to_be_measured().then(ThreadUsage::now);
         let read = self.read_snapshot(cached.path(), caller, query.needs(), &mut reading.earlier);
         crate::failpoint::slow_cgroup();
-        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
-        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), ran) {
+        let usage = before.map(ThreadUsage::since);
+        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage) {
             share.make_slow(Instant::now() + pause);
         }
         drop(permit);
