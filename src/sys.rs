@@ -1,9 +1,7 @@
 //! The only place for unsafe code: system calls that no safe wrapper covers.
 #![allow(unsafe_code)]
 
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::SigSet;
-use nix::sys::time::TimeValLike as _;
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -61,37 +59,6 @@ pub fn release_free_memory() {
 pub fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
-}
-
-/// What a thread did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ThreadUsage {
-    /// Its processor time.
-    pub ran: Duration,
-    /// How often it waited for anything but a processor.
-    pub waits: u64,
-}
-
-impl ThreadUsage {
-    /// What the calling thread did until now.
-    #[must_use]
-    pub fn now() -> Self {
-        let Ok(usage) = getrusage(UsageWho::RUSAGE_THREAD) else {
-            return Self { ran: Duration::ZERO, waits: 0 };
-        };
-        let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-        Self {
-            ran: Duration::from_micros(microseconds.try_into().unwrap_or(0)),
-            waits: usage.voluntary_context_switches().try_into().unwrap_or(0),
-        }
-    }
-
-    /// What it did since `before`.
-    #[must_use]
-    pub fn since(before: Self) -> Self {
-        let now = Self::now();
-        Self { ran: now.ran.saturating_sub(before.ran), waits: now.waits.saturating_sub(before.waits) }
-    }
 }
 
 /// The id, in the caller's pid namespace, of the init process of the pid namespace `namespace`.

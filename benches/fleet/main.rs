@@ -73,17 +73,20 @@ fn main() {
         seconds: after("--seconds").map_or(5.0, |rest| rest[0].parse().unwrap()),
         json: after("--json").is_some(),
     };
-    let tables: [(&str, fn(&Bench)); 4] = [
-        ("cost", Bench::cost),
-        ("growth", Bench::growth),
-        ("overload", Bench::overload),
-        ("idle", Bench::idle),
-    ];
     let only = after("--only").map(|rest| rest[0].as_str());
-    tables
-        .iter()
-        .filter(|(name, _)| only.is_none_or(|only| only == *name))
-        .for_each(|(_, table)| table(&bench));
+    let is_wanted = |table: &str| only.is_none_or(|only| only == table);
+    if is_wanted("cost") {
+        bench.cost();
+    }
+    if is_wanted("growth") {
+        bench.growth();
+    }
+    if is_wanted("overload") {
+        bench.overload();
+    }
+    if is_wanted("idle") {
+        bench.idle();
+    }
 }
 
 impl Bench {

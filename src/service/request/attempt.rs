@@ -11,7 +11,7 @@ use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::{Owner, of_path};
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::service::scheduling::share::Share;
-use crate::sys::ThreadUsage;
+use crate::service::scheduling::thread_usage::ThreadUsage;
 use std::cell::RefCell;
 use std::time::Instant;
 

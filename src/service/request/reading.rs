@@ -14,7 +14,7 @@ use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::pending_request::ThreadRole;
 use crate::service::scheduling::permits::Permit;
 use crate::service::scheduling::share::Share;
-use crate::sys::ThreadUsage;
+use crate::service::scheduling::thread_usage::ThreadUsage;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! How long it takes to read one cgroup.
 
-use crate::sys::ThreadUsage;
+use super::thread_usage::ThreadUsage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
