@@ -89,7 +89,7 @@ pub fn measure(plan: &Plan, containers: &Containers, meter: &Meter) -> Figures {
     }
 }
 
-/// Polls from one moment on, and prints how long each poll took that was begun and ended within two others.
+/// Polls from one moment on, and prints how long each poll took that has ended within two others.
 pub fn run(arguments: &[String]) {
     let time = |index: usize| Duration::from_nanos(arguments[index].parse().unwrap());
     let (begin, from, until) = (time(0), time(1), time(2));
@@ -99,7 +99,6 @@ pub fn run(arguments: &[String]) {
     let (mut took, mut due) = (Vec::new(), begin);
     while due < until {
         std::thread::sleep(due.saturating_sub(now()));
-        let began = now();
         let microseconds = match manner {
             "new" => {
                 let this = std::env::current_exe().unwrap();
@@ -114,7 +113,8 @@ pub fn run(arguments: &[String]) {
             }
             _ => read_all(paths),
         };
-        if began >= from && now() <= until {
+        // Where polls wait for longer than they are apart, none may begin and end within the time.
+        if (from..=until).contains(&now()) {
             took.push(microseconds);
         }
         // A poll that was late does not make the next one early.
