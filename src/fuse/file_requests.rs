@@ -21,13 +21,9 @@ impl Served {
         if !file.may_be_opened(flags) {
             return reply.error(Errno::EROFS);
         }
-        // Made now it would have to be made again where the read is late, which is when there is too much to do already.
-        if file.can_always_be_opened() {
-            return reply.opened(FileHandle(self.files.open(file, None)), OPEN_FLAGS);
-        }
         let served = Arc::clone(self);
         file.ask(&self.service, in_flight, pid, move |text| match text {
-            Ok(text) => reply.opened(FileHandle(served.files.open(file, Some(text))), OPEN_FLAGS),
+            Ok(text) => reply.opened(FileHandle(served.files.open(file, text)), OPEN_FLAGS),
             Err(error) => reply.error(served.errno(&error)),
         });
     }
