@@ -3,7 +3,6 @@
 use super::ancestors::{AncestorWalk, ancestors};
 use super::ancestry::{AncestryLevel, CgroupAncestry};
 use super::cgroup_files::CgroupFiles;
-use super::kept_files::KeptFiles;
 use super::mounts::Hierarchy;
 use super::paths::is_deep;
 use crate::error::Error;
@@ -38,8 +37,7 @@ impl CgroupCache {
             });
         }
         levels.reverse();
-        let kept = (!is_deep && !in_root).then(KeptFiles::default);
-        Ok(CgroupAncestry { path: path.to_vec(), levels, in_root, kept })
+        Ok(CgroupAncestry { path: path.to_vec(), levels, in_root })
     }
 
     fn files(

@@ -11,7 +11,7 @@ use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::{Owner, of_path};
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::service::scheduling::share::Share;
-use crate::service::scheduling::thread_usage::ThreadUsage;
+use crate::sys;
 use std::cell::RefCell;
 use std::time::Instant;
 
@@ -122,13 +122,13 @@ impl Service {
             return Outcome::Queue(Lane::Fast, cgroup.into(), next);
         };
         let cost = of.map(|(cached, ..)| &cached.cost_of_files);
-        let before = cost.filter(|cost| cost.is_to_be_measured()).map(|_| ThreadUsage::now());
+        let before = cost.filter(|cost| cost.is_to_be_measured()).map(|_| sys::thread_time());
         let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
-        let usage = before.map(ThreadUsage::since);
+        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
         drop(permit);
         if let Some((cached, share, _)) = of
-            && let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage)
+            && let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), ran)
         {
             share.make_slow(Instant::now() + pause);
         }
