@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The directory that `CGPROCFS_FAULTS` names.
 #[cfg(debug_assertions)]
@@ -101,6 +102,20 @@ pub fn masked(usual: &'static str) -> &'static str {
 /// The usual one.
 #[cfg(not(debug_assertions))]
 pub const fn masked(usual: &'static str) -> &'static str {
+    usual
+}
+
+/// How long something has to be idle: `usual`, or a sixtieth of it if the file `impatient` is there.
+#[cfg(debug_assertions)]
+pub fn idle(usual: Duration) -> Duration {
+    static IS_IMPATIENT: OnceLock<bool> = OnceLock::new();
+    let is_impatient = || directory().is_some_and(|directory| directory.join("impatient").exists());
+    if *IS_IMPATIENT.get_or_init(is_impatient) { usual / 60 } else { usual }
+}
+
+/// The usual time.
+#[cfg(not(debug_assertions))]
+pub const fn idle(usual: Duration) -> Duration {
     usual
 }
 

@@ -3,6 +3,7 @@
 //!
 //! It may use [`confinement`](crate::confinement) and what all rooms share.
 
+pub mod boot_clock;
 mod capture;
 pub mod cgroup;
 mod host;

@@ -10,6 +10,7 @@ mod maintenance;
 mod psi_monitor;
 mod request;
 mod scheduling;
+mod sleeper;
 
 pub use self::accounts::start_times::LOOK_TIMEOUT as START_TIMEOUT;
 pub use self::cache::rendered::{MAX_AGE, Rendered};

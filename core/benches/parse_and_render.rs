@@ -117,8 +117,8 @@ fn snapshot() -> Snapshot {
             .into(),
         host_files: HostFile::ALL
             .into_iter()
-            .filter_map(|file| Some((file, fs::read(root().join(file.path())).ok()?)))
+            .filter_map(|file| Some((file, fs::read(root().join(file.path())).ok()?.into())))
             .collect(),
-        ..Snapshot::of_memory(Some(meminfo), Machine::USUAL, scope)
+        ..Snapshot::of_memory(Some(meminfo.into()), Machine::USUAL, scope)
     }
 }

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let container = Scope::Container(Container { levels: vec![level], ..Container::default() });
     let host = Meminfo::parse(fs::read("/proc/meminfo")?)?;
-    let snapshot = Snapshot::of_memory(Some(host), Machine::USUAL, container);
+    let snapshot = Snapshot::of_memory(Some(host.into()), Machine::USUAL, container);
     let mut meminfo = Vec::new();
     find("meminfo").ok_or("no such view")?.text(&snapshot, &mut meminfo)?;
     Ok(stdout().write_all(&meminfo)?)

@@ -15,21 +15,24 @@ use crate::cpu::Cpus;
 use crate::cpu::account::CpuCounters;
 use crate::error::ViewError;
 use crate::load_average::LoadAvg;
-use crate::machine::{Machine, Ticks};
+use crate::machine::{BootTime, Machine, Ticks};
 use crate::parse::meminfo::Meminfo;
 use crate::parse::numa_stat::NumaStat;
+use std::sync::Arc;
 
 /// A consistent reading of everything that one answer is made from.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The host's `/proc/meminfo`; loaded with [`Needs::LEVELS`].
-    pub meminfo: Option<Meminfo>,
+    pub meminfo: Option<Arc<Meminfo>>,
     /// The machine whose clock ticks and pages these numbers are in.
     pub machine: Machine,
     /// Whom the numbers belong to.
     pub scope: Scope,
     /// The container's processors; loaded with [`Needs::CPUS`].
     pub cpus: Option<Cpus>,
+    /// How long the host had run when they were read; loaded with [`Needs::CPUS`], where it is known.
+    pub uptime: Option<BootTime>,
     /// The memory nodes; loaded with [`Needs::NODES`].
     pub nodes: Option<Nodes>,
     /// `memory.numa_stat` of the level whose numbers `proc/meminfo` shows, where the kernel counts by node; loaded with
@@ -37,6 +40,8 @@ pub struct Snapshot {
     pub numa_stat: Option<NumaStat>,
     /// When the container started, after the host's boot; loaded with [`Needs::START`].
     pub start: Option<Ticks>,
+    /// Whether that is certain. Until all of its processes were seen, it may have started earlier.
+    pub start_is_certain: bool,
     /// When the host was booted, for the reader; loaded with [`Needs::BOOT`].
     pub boot: Boot,
     /// What the container's processors have counted; loaded with [`Needs::COUNTERS`].
@@ -50,21 +55,23 @@ pub struct Snapshot {
     /// with [`Needs::cgroup_file`].
     pub cgroup_files: Vec<(CgroupFile, Option<RawFile>)>,
     /// Texts of the kernel's own files; loaded with [`Needs::host_file`].
-    pub host_files: Vec<(HostFile, Vec<u8>)>,
+    pub host_files: Vec<(HostFile, Arc<[u8]>)>,
 }
 
 impl Snapshot {
     /// A snapshot with nothing but numbers of memory.
     #[must_use]
-    pub const fn of_memory(meminfo: Option<Meminfo>, machine: Machine, scope: Scope) -> Self {
+    pub const fn of_memory(meminfo: Option<Arc<Meminfo>>, machine: Machine, scope: Scope) -> Self {
         Self {
             meminfo,
             machine,
             scope,
             cpus: None,
+            uptime: None,
             nodes: None,
             numa_stat: None,
             start: None,
+            start_is_certain: false,
             boot: Boot { offset: 0, at: None },
             counters: None,
             load: None,
@@ -72,6 +79,21 @@ impl Snapshot {
             cgroup_files: Vec::new(),
             host_files: Vec::new(),
         }
+    }
+
+    /// How long the host had run when the processors were read.
+    ///
+    /// # Errors
+    /// Where it was not loaded.
+    pub fn uptime(&self) -> Result<BootTime, ViewError> {
+        self.uptime.ok_or(ViewError::NotLoaded("the host's uptime"))
+    }
+
+    /// Replaces all that comes from the memory controller.
+    pub fn replace_memory(&mut self, newer: Self) {
+        (self.meminfo, self.scope, self.numa_stat) = (newer.meminfo, newer.scope, newer.numa_stat);
+        self.cgroup_files.retain(|(file, _)| *file != CgroupFile::MemoryStat);
+        self.cgroup_files.extend(newer.cgroup_files);
     }
 
     /// A file of the container's cgroup; `None` where there is none.

@@ -131,7 +131,7 @@ prop_compose! {
         });
         let given_back = Kib::new(given_back);
         let scope = Scope::Container(Container { levels, index, huge_pages, swappiness, nodes, given_back });
-        Snapshot::of_memory(Some(meminfo), Machine::USUAL, scope)
+        Snapshot::of_memory(Some(meminfo.into()), Machine::USUAL, scope)
     }
 }
 
@@ -331,7 +331,7 @@ proptest! {
         };
         let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
         let scope = Scope::Container(Container { levels: vec![level], ..Container::default() });
-        let snapshot = Snapshot::of_memory(Some(meminfo), Machine::USUAL, scope);
+        let snapshot = Snapshot::of_memory(Some(meminfo.into()), Machine::USUAL, scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
         prop_assert_eq!(p["AnonPages"], anon / 1024);
@@ -372,7 +372,7 @@ proptest! {
             .collect::<String>();
         let meminfo = HostMeminfo::parse(text.into_bytes()).unwrap();
         let scope = Scope::Container(Container { levels: vec![level.clone()], ..Container::default() });
-        let snapshot = Snapshot::of_memory(Some(meminfo), Machine::USUAL, scope);
+        let snapshot = Snapshot::of_memory(Some(meminfo.into()), Machine::USUAL, scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
         let reclaimable = active_file + inactive_file + slab;
@@ -404,7 +404,7 @@ proptest! {
         let levels = vec![level(Some(limit), used, cache), level(None, used + others, cache)];
         let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
         let scope = Scope::Container(Container { levels, index: 1, ..Container::default() });
-        let snapshot = Snapshot::of_memory(Some(meminfo), Machine::USUAL, scope);
+        let snapshot = Snapshot::of_memory(Some(meminfo.into()), Machine::USUAL, scope);
         check_invariants(&snapshot)?;
         let p = printed(&snapshot);
         prop_assert_eq!(p["MemTotal"], limit * 4);
@@ -531,12 +531,12 @@ fn all_views(version: CgroupVersion, statistics: &str) -> Vec<String> {
     };
     let meminfo = HostMeminfo::parse(KERNEL_LINES.into()).unwrap();
     let container = Container { levels: vec![level], ..Container::default() };
-    let mut snapshot = Snapshot::of_memory(Some(meminfo), Machine::USUAL, Scope::Container(container));
+    let mut snapshot = Snapshot::of_memory(Some(meminfo.into()), Machine::USUAL, Scope::Container(container));
     snapshot.cgroup_files.push((CgroupFile::MemoryStat, Some(RawFile { version, text: statistics.into() })));
     snapshot.cgroup_files.push((CgroupFile::MemoryEvents, None));
     snapshot.cgroup_files.push((CgroupFile::Io, None));
     let keys = "nr_free_pages 1\nnr_inactive_file 1\nnr_anon_pages 1\nnr_slab_reclaimable 1\nnr_dirty 1\npgfault 1\npgscan_kswapd 1\n";
-    snapshot.host_files.push((HostFile::Vmstat, keys.into()));
+    snapshot.host_files.push((HostFile::Vmstat, keys.as_bytes().into()));
     ["proc/meminfo", "working_set", "proc/vmstat"].map(|view| render(view, &snapshot)).to_vec()
 }
 
@@ -557,7 +557,7 @@ fn parse_with_everything(text: &[u8]) {
         assert!(meminfo.lines().iter().all(|line| line.value.is_none_or(|value| value <= MAX)));
         let level = Level { usage: Some(Bytes::ZERO), stat: Some(MemoryStat::default()), ..Level::default() };
         let scope = Scope::Container(Container { levels: vec![level], ..Container::default() });
-        let snapshot = Snapshot::of_memory(Some(meminfo), Machine::USUAL, scope);
+        let snapshot = Snapshot::of_memory(Some(meminfo.into()), Machine::USUAL, scope);
         render("proc/meminfo", &snapshot);
     }
     for version in [CgroupVersion::V1, CgroupVersion::V2] {

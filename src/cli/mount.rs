@@ -73,7 +73,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     require_whole_hierarchy(source.cgroup_mounts())?;
     let (most_files, _) = limits::raise_open_files();
     if let Some(unit) = &arguments.leave {
-        return leave(arguments, &Arc::new(Service::new(source, most_files / 2)), unit);
+        return leave(arguments, &Arc::new(Service::new(source, most_files)), unit);
     }
     let fd_store = match arguments {
         Arguments { resume: true, .. } => FdStore::ServiceManager,
@@ -91,7 +91,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     // Threads have what they are made with: before there is any.
     crate::confinement::sandbox::keep_only(crate::confinement::sandbox::SERVER_CAPABILITIES)
         .map_err(daemon::DaemonError::from)?;
-    let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files / 2));
+    let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files));
     let forward = sender.clone();
     forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
     let served = daemon::serve(&connection, &service, &views, (fd_store, &steward), &events, &sender);

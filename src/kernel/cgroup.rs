@@ -11,6 +11,7 @@ pub(crate) mod cpusets;
 pub(crate) mod events;
 pub(crate) mod huge_pages;
 pub(crate) mod id;
+pub(crate) mod kept_files;
 pub(crate) mod level;
 pub(crate) mod location;
 pub(crate) mod memory_files;

@@ -3,6 +3,7 @@
 use super::cgroup::ancestry::CgroupAncestry;
 use super::cgroup::cpus;
 use super::cgroup::id::{CgroupId, CgroupRef};
+use super::cgroup::kept_files::CgroupReader;
 use super::cgroup::pressure::PressureFile;
 use super::cgroup::tasks::{self, Depth, TaskLook};
 use super::identity::caller::{Caller, Reader};
@@ -95,7 +96,8 @@ impl Source {
     #[must_use]
     pub fn run_time(&self, cgroup: &[u8]) -> Option<u64> {
         let cpuacct = self.cgroup_mounts.cpuacct.as_ref()?;
-        let time = cpus::time_of(cpuacct, self.host.machine.tick_rate, cgroup);
+        let reader = CgroupReader { hierarchy: cpuacct, kept: None };
+        let time = cpus::time_of(reader, self.host.machine.tick_rate, cgroup);
         time.ok().flatten().map(|time| time.total)
     }
 
@@ -126,11 +128,13 @@ impl Source {
     /// # Errors
     /// If the process is gone.
     pub fn innermost_pid(&self, pid: u32) -> Result<u32, Error> {
-        let mut text = Vec::new();
-        self.procfs.read_of(pid, "status", &mut text)?;
-        let status = Status::parse(&text);
-        let status = status.map_err(|e| Error::malformed(format!("/proc/{pid}/status"), e))?;
-        Ok(status.innermost_pid.try_into().unwrap_or(pid))
+        self.callers.innermost_pid(pid, || {
+            let mut text = Vec::new();
+            self.procfs.read_of(pid, "status", &mut text)?;
+            let status = Status::parse(&text);
+            let status = status.map_err(|e| Error::malformed(format!("/proc/{pid}/status"), e))?;
+            Ok(status.innermost_pid.try_into().unwrap_or(pid))
+        })
     }
 
     /// When a process that waits for an answer started, since the boot.

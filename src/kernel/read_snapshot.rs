@@ -1,15 +1,17 @@
 //! Loads snapshots: everything that is read for one answer.
 
 use super::cgroup::ancestry::CgroupAncestry;
+use super::cgroup::context::ReadContext;
 use super::cgroup::{cpus, raw_files};
 use super::identity::caller::Caller;
 use super::lookup::refuse_deep;
 use super::source::{CpuView, Source};
 use crate::error::Error;
 use cgprocfs_core::snapshot::{CgroupFile, HostFile, Needs, Scope, Snapshot};
+use std::sync::Arc;
 
 impl Source {
-    /// Reads what a caller's view needs, except [`Needs::START`].
+    /// Reads what a caller's view needs, except [`Needs::START`] and what depends on it.
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if the cgroup is removed meanwhile, [`Error::TakesLong`] if only a caller that
@@ -21,13 +23,56 @@ impl Source {
         needs: Needs,
     ) -> Result<Snapshot, Error> {
         refuse_deep(caller)?;
-        let context = self.read_context(caller);
+        let context = ReadContext { kept: ancestry.kept_files(), ..self.read_context(caller) };
         let mut snapshot = ancestry.read_snapshot(needs, context)?;
-        if let Scope::Container(_) = snapshot.scope {
-            if needs.covers(Needs::CPUS) {
-                snapshot.cpus = Some(cpus::cpus(context, self.cpu_view == CpuView::Quota)?);
+        self.add(&mut snapshot, needs, context)?;
+        Ok(snapshot)
+    }
+
+    /// Reads what a snapshot lacks that has what `known` covers: what is `needed`, too. Returns whether that is possible. It is not
+    /// for a container without the memory controller, whose memory is the host's, and its processors are not.
+    ///
+    /// # Errors
+    /// As [`read_snapshot`](Self::read_snapshot).
+    pub fn extend_snapshot(
+        &self,
+        snapshot: &mut Snapshot,
+        (known, needed): (Needs, Needs),
+        ancestry: &CgroupAncestry,
+        caller: &Caller<'_>,
+    ) -> Result<bool, Error> {
+        refuse_deep(caller)?;
+        let is_extendable = |scope: &Scope| ancestry.in_root || matches!(scope, Scope::Container(_));
+        if !is_extendable(&snapshot.scope) {
+            return Ok(false);
+        }
+        let context = ReadContext { kept: ancestry.kept_files(), ..self.read_context(caller) };
+        let missing = needed.without(known);
+        if missing.touches(Needs::MEMORY) {
+            // Its parts are of one moment.
+            let memory = Needs::MEMORY.common(known.and(needed));
+            let newer = ancestry.read_snapshot(memory, context)?;
+            if !is_extendable(&newer.scope) {
+                return Ok(false);
             }
-            if needs.covers(Needs::NODES) {
+            snapshot.replace_memory(newer);
+        }
+        self.add(snapshot, missing, context)?;
+        Ok(true)
+    }
+
+    /// Reads what does not come from the memory controller.
+    fn add(&self, snapshot: &mut Snapshot, needs: Needs, context: ReadContext<'_>) -> Result<(), Error> {
+        let caller = context.caller;
+        if let Scope::Container(_) = snapshot.scope {
+            if needs.touches(Needs::CPUS) {
+                snapshot.cpus = Some(cpus::cpus(context, self.cpu_view == CpuView::Quota)?);
+                snapshot.uptime = match needs.covers(Needs::COUNTERS) {
+                    true => Some(self.host.uptime()?),
+                    false => self.host.uptime().ok(),
+                };
+            }
+            if needs.touches(Needs::NODES) {
                 let (sys, cpuset) = (self.host.sys.as_ref(), self.cgroup_mounts.cpuset.as_ref());
                 snapshot.nodes = Some(self.nodes.of(sys, cpuset, caller)?);
             }
@@ -38,9 +83,10 @@ impl Source {
                 snapshot.cgroup_files.push((file, raw_files::read_raw(context, file)?));
             }
         }
-        snapshot.boot = self.callers.boot_of(caller);
-        self.add_host_files(&mut snapshot, needs)?;
-        Ok(snapshot)
+        if needs.touches(Needs::BOOT) {
+            snapshot.boot = self.callers.boot_of(caller);
+        }
+        self.add_host_files(snapshot, needs)
     }
 
     /// Reads what a view needs for a reader that is in no container, or can't be seen.
@@ -57,16 +103,20 @@ impl Source {
     ///
     /// # Errors
     /// If it can't be read.
-    pub fn host_file(&self, file: HostFile) -> Result<Vec<u8>, Error> {
+    pub fn host_file(&self, file: HostFile) -> Result<Arc<[u8]>, Error> {
         self.host.host_file(file)
     }
 
     fn add_host_files(&self, snapshot: &mut Snapshot, needs: Needs) -> Result<(), Error> {
-        for file in HostFile::ALL.into_iter().filter(|file| needs.covers(Needs::host_file(*file))) {
+        let is_host = matches!(snapshot.scope, Scope::Host(_));
+        let is_wanted = |file: &HostFile| {
+            needs.covers(Needs::host_file(*file)) || is_host && needs.covers(Needs::native(*file))
+        };
+        for file in HostFile::ALL.into_iter().filter(is_wanted) {
             let text = match (self.host.host_file(file), &snapshot.scope) {
                 // Only root may read it, which this process need not be, and a container is shown nothing of it anyway.
                 (Err(error), Scope::Container(_)) if file == HostFile::Slabinfo && error.is_denied() => {
-                    Vec::new()
+                    Arc::default()
                 }
                 (text, _) => text?,
             };

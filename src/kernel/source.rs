@@ -99,7 +99,7 @@ impl Source {
 
     /// What a reading for a caller is made from.
     pub(crate) fn read_context<'c>(&'c self, caller: &'c Caller<'c>) -> ReadContext<'c> {
-        ReadContext { cgroup_mounts: &self.cgroup_mounts, host: &self.host, caller }
+        ReadContext { cgroup_mounts: &self.cgroup_mounts, host: &self.host, caller, kept: None }
     }
 
     /// Closes half of the files that are kept open for later readers, those of whoever has most.
@@ -108,8 +108,16 @@ impl Source {
         self.cgroups.sweep();
     }
 
+    /// Closes all files that are kept open for later readers.
+    pub fn close_all(&self) {
+        self.callers.close_all();
+        self.cgroups.sweep();
+    }
+
     /// Closes what belongs to processes, namespaces and cgroups that are gone.
     pub fn sweep(&self) {
+        self.host.sweep();
+        self.system_directory.sweep();
         self.callers.sweep(&self.cgroup_mounts.memory);
         self.cgroups.sweep();
     }

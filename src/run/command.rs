@@ -62,7 +62,7 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let cgroup = RunCgroup::create(&cgroup_mounts, &name, limits)?;
     let source = Source::open(Path::new("/"), Some(cgroup.path().to_vec()))?.with_cpu_view(options.cpu_view);
     let (most_files, limit_on_files) = limits::raise_open_files();
-    let service = Arc::new(Service::new(source, most_files / 2));
+    let service = Arc::new(Service::new(source, most_files));
 
     let no_thread = |e| RunError::System("cannot start a thread", e);
     service.follow_loads().map_err(no_thread)?;

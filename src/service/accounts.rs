@@ -1,6 +1,5 @@
 //! What is counted for a container over time: processor time, load, and when it started.
 
-pub(in crate::service) mod boot_clock;
 pub(in crate::service) mod cpu_accounts;
 pub(in crate::service) mod load_estimate;
 pub(in crate::service) mod load_sampler;

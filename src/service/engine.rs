@@ -15,6 +15,7 @@ use crate::service::scheduling::priority::LessImportant;
 use crate::service::scheduling::share::{Busyness, Share};
 use crate::service::scheduling::slow_processes::SlowProcesses;
 use crate::service::scheduling::worker_pool::WorkerPool;
+use crate::service::sleeper::Activity;
 use crate::state::PersistentState;
 use log::Level;
 use std::io;
@@ -53,28 +54,32 @@ pub struct Service {
     pub(super) read_permits: ReadPermits,
     pub(super) log: RateLimitedLog,
     pub(super) less_important: LessImportant,
+    pub(super) activity: Arc<Activity>,
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
         self.psi_monitor.end();
+        self.load_sampler.sleeper.wake();
+        self.activity.sleeper.wake();
     }
 }
 
 impl Service {
-    /// A service that reads `source` and keeps about `most_files` files of cgroups open at most.
+    /// A service that reads `source` and keeps about `max_files` files open at most.
     #[must_use]
-    pub fn new(source: Source, most_files: usize) -> Self {
+    pub fn new(source: Source, max_files: usize) -> Self {
+        // A container takes about twelve files of cgroups, four by which its readers are identified, and one for its start.
+        let part = |sixteenths: usize| max_files / 16 * sixteenths + max_files % 16 * sixteenths / 16;
         let tick_rate = source.machine().tick_rate;
         let less_important = LessImportant::than_this_process();
         Self {
-            // The other half of the files is for identifying callers.
-            source: source.with_max_open_files(most_files / 2),
-            cache: SnapshotCache::new(most_files),
+            source: source.with_max_open_files(part(4)),
+            cache: SnapshotCache::new(part(10)),
             cpu_accounts: CpuAccounts::new(tick_rate),
             load_sampler: LoadSampler::new(),
-            psi_monitor: Arc::new(PsiMonitor::new(most_files)),
-            starts: StartTimes::new(most_files / 8),
+            psi_monitor: Arc::new(PsiMonitor::new(part(8))),
+            starts: StartTimes::new(part(1)),
             fast_pool: Arc::new(WorkerPool::fast()),
             slow_pool: Arc::new(WorkerPool::slow(less_important)),
             blocking_pool: Arc::new(WorkerPool::blocking(less_important)),
@@ -84,6 +89,7 @@ impl Service {
             read_permits: ReadPermits::new(serving_threads() - 1),
             log: RateLimitedLog::new(),
             less_important,
+            activity: Arc::default(),
         }
     }
 

@@ -10,5 +10,6 @@ pub(in crate::service) mod read_cost;
 pub(in crate::service) mod share;
 pub(in crate::service) mod slow_processes;
 pub(in crate::service) mod tenant_bound;
+pub(in crate::service) mod thread_usage;
 pub(in crate::service) mod turns;
 pub(in crate::service) mod worker_pool;

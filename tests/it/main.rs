@@ -14,6 +14,7 @@ mod consumers;
 mod containers;
 mod cpusets;
 mod documentation;
+mod fleet;
 mod golden;
 mod hostile;
 mod identity;
@@ -50,7 +51,7 @@ impl Module {
 }
 
 /// The quick ones first.
-static MODULES: [Module; 25] = [
+static MODULES: [Module; 26] = [
     Module::new(golden::tests),
     Module::new(architecture::tests),
     Module::new(documentation::tests),
@@ -69,6 +70,7 @@ static MODULES: [Module; 25] = [
     Module::new(oracle::tests),
     Module::new(cpusets::tests),
     Module::new(lifecycle::tests),
+    Module::new(fleet::tests),
     Module::new(survival::tests),
     Module::new(systemd::tests),
     Module::new(hostile::tests),

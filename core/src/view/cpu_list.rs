@@ -23,7 +23,7 @@ impl View for CpuListFile {
     }
 
     fn needs(&self) -> Needs {
-        Needs::CPUS.and(Needs::host_file(self.file))
+        Needs::CPUS.and(Needs::native(self.file))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {

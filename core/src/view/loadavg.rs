@@ -19,7 +19,7 @@ impl View for Loadavg {
     }
 
     fn needs(&self) -> Needs {
-        Needs::LOAD.and(Needs::host_file(HostFile::Loadavg))
+        Needs::LOAD.and(Needs::native(HostFile::Loadavg))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
@@ -57,7 +57,7 @@ mod tests {
     fn fields() {
         let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
-        snapshot.host_files.push((HostFile::Loadavg, b"9.99 9.99 9.99 9/999 99999\n".to_vec()));
+        snapshot.host_files.push((HostFile::Loadavg, b"9.99 9.99 9.99 9/999 99999\n".as_slice().into()));
         let tasks = TaskCounts { running: 0, uninterruptible: 1, total: 4 };
         snapshot.load = Some(LoadAvg { averages: [0.5, 1.0 / 3.0, 12.0], tasks, last_pid: 7 });
         let mut out = Vec::new();
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn the_last_process_is_one_of_the_readers_pid_namespace() {
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, Scope::Host(Box::default()));
-        snapshot.host_files.push((HostFile::Loadavg, b"9.99 9.99 9.99 9/999 99999\n".to_vec()));
+        snapshot.host_files.push((HostFile::Loadavg, b"9.99 9.99 9.99 9/999 99999\n".as_slice().into()));
         let shown = |snapshot: &Snapshot| {
             let mut out = Vec::new();
             Loadavg.text(snapshot, &mut out).unwrap();

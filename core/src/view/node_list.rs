@@ -26,7 +26,7 @@ impl View for NodeListFile {
     }
 
     fn needs(&self) -> Needs {
-        Needs::CPUS.and(Needs::NODES).and(Needs::host_file(self.file))
+        Needs::CPUS.and(Needs::NODES).and(Needs::native(self.file))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {

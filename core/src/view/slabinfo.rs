@@ -55,7 +55,7 @@ mod tests {
         let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
         let header = "slabinfo - version: 2.1\n# name            <active_objs> <num_objs>\n";
-        snapshot.host_files.push((HostFile::Slabinfo, format!("{header}dentry 1 2 3\n").into()));
+        snapshot.host_files.push((HostFile::Slabinfo, format!("{header}dentry 1 2 3\n").into_bytes().into()));
         let mut out = Vec::new();
         Slabinfo.render(&snapshot, &mut out).unwrap();
         assert_eq!(out, header.as_bytes());

@@ -69,8 +69,9 @@ mod tests {
         let container = Container { levels: vec![level], ..Container::default() };
         let host = "MemTotal: 1048576 kB\nSwapTotal: 1048576 kB\nSwapFree: 1024 kB\n";
         let host = HostMeminfo::parse(host.as_bytes().to_vec()).unwrap();
-        let mut snapshot = Snapshot::of_memory(Some(host), Machine::USUAL, Scope::Container(container));
-        snapshot.host_files.push((HostFile::Swaps, b"Filename\n/swap\n".to_vec()));
+        let mut snapshot =
+            Snapshot::of_memory(Some(host.into()), Machine::USUAL, Scope::Container(container));
+        snapshot.host_files.push((HostFile::Swaps, b"Filename\n/swap\n".as_slice().into()));
         let mut out = Vec::new();
         Swaps.render(&snapshot, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();

@@ -23,14 +23,13 @@ impl View for Uptime {
     }
 
     fn needs(&self) -> Needs {
-        Needs::COUNTERS.and(Needs::BOOT).and(Needs::host_file(HostFile::Uptime))
+        Needs::COUNTERS.and(Needs::BOOT).and(Needs::native(HostFile::Uptime))
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
-        let native = snapshot.host_file(HostFile::Uptime)?;
         let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
-        let now = uptime(native).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        let now = snapshot.uptime()?;
         let age = match snapshot.boot.offset {
             0 => now.as_hundredths().saturating_sub(snapshot.machine.tick_rate.hundredths(start)),
             offset => shifted(now, offset),
@@ -74,13 +73,13 @@ mod tests {
     use crate::machine::{Machine, Ticks};
     use crate::snapshot::{Container, Scope};
 
-    fn shown(native: &str, start: u64, idle: u64, time: Option<CpuTime>) -> String {
+    fn shown(hundredths: u64, start: u64, idle: u64, time: Option<CpuTime>) -> String {
         let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
         snapshot.cpus = Some(Cpus { time, ..Cpus::default() });
         snapshot.counters = Some(CpuCounters { all: CpuTimes { idle, ..CpuTimes::default() }, each: vec![] });
         snapshot.start = Some(Ticks::new(start));
-        snapshot.host_files.push((HostFile::Uptime, native.into()));
+        snapshot.uptime = BootTime::from_hundredths(hundredths);
         let mut out = Vec::new();
         Uptime.render(&snapshot, &mut out).unwrap();
         String::from_utf8(out).unwrap()
@@ -89,8 +88,8 @@ mod tests {
     #[test]
     fn age_and_idle_time() {
         let idle = 169_505_000_000;
-        assert_eq!(shown("1000.00 5.00\n", 90_000, idle, Some(CpuTime::default())), "100.00 169.50\n");
-        assert_eq!(shown("1000.07 5.00\n", 90_000, idle, None), "100.07 0.00\n");
+        assert_eq!(shown(100_000, 90_000, idle, Some(CpuTime::default())), "100.00 169.50\n");
+        assert_eq!(shown(100_007, 90_000, idle, None), "100.07 0.00\n");
     }
 
     #[test]
@@ -101,7 +100,7 @@ mod tests {
         assert_eq!(shifted(moment, -1_000_000_000_001), 0);
         let scope = Scope::Host(Box::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
-        snapshot.host_files.push((HostFile::Uptime, b"1000.00 1999.99\n".to_vec()));
+        snapshot.host_files.push((HostFile::Uptime, b"1000.00 1999.99\n".as_slice().into()));
         let mut shown = |offset| {
             snapshot.boot.offset = offset;
             let mut out = Vec::new();
@@ -114,6 +113,6 @@ mod tests {
 
     #[test]
     fn never_negative() {
-        assert_eq!(shown("1.00 5.00\n", u64::MAX, 0, None), "0.00 0.00\n");
+        assert_eq!(shown(100, u64::MAX, 0, None), "0.00 0.00\n");
     }
 }

@@ -172,9 +172,9 @@ mod tests {
         let scope = Scope::Container(Container { levels: vec![level], ..Container::default() });
         let host = "MemTotal: 1048576 kB\nMemFree: 1048576 kB\nMemAvailable: 1048576 kB\nMlocked: 64 kB\n";
         let host = Meminfo::parse(host.as_bytes().to_vec()).unwrap();
-        let mut snapshot = Snapshot::of_memory(Some(host), Machine::USUAL, scope);
+        let mut snapshot = Snapshot::of_memory(Some(host.into()), Machine::USUAL, scope);
         let native = "nr_free_pages 9\nnr_zone_active_anon 9\nnr_mlock 9\nnr_anon_pages 9\nnr_kernel_stack 9\npgpgin 9\npgpgout 9\npgfault 9\nswpin_zero 9\noom_kill 9\n";
-        snapshot.host_files.push((HostFile::Vmstat, native.into()));
+        snapshot.host_files.push((HostFile::Vmstat, native.as_bytes().into()));
         for (file, text) in
             [(CgroupFile::MemoryStat, stat), (CgroupFile::MemoryEvents, events), (CgroupFile::Io, io)]
         {

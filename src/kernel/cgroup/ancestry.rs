@@ -2,6 +2,7 @@
 
 use super::cgroup_files::CgroupFiles;
 use super::id::{CgroupId, CgroupRef};
+use super::kept_files::KeptFiles;
 use super::mounts::CgroupMounts;
 use crate::error::Error;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ pub struct CgroupAncestry {
     pub(crate) levels: Vec<AncestryLevel>,
     /// Whether the reader is in the hierarchy's root.
     pub(crate) in_root: bool,
+    /// Files of the same cgroups in other hierarchies; `None` if they are not kept open.
+    pub(crate) kept: Option<KeptFiles>,
 }
 
 /// One cgroup of an ancestry.
@@ -27,10 +30,17 @@ pub(crate) struct AncestryLevel {
 }
 
 impl CgroupAncestry {
-    /// How many files it may keep open, including those that it shares with others.
+    /// About how many files it keeps open by itself. Those of the levels above it shares with others.
     #[must_use]
     pub fn open_files(&self) -> usize {
-        self.levels.iter().filter(|level| level.files.is_some()).count() * CgroupFiles::MAX_OPEN
+        let own = self.levels.first().filter(|level| level.files.is_some());
+        let own = own.map_or(0, |_| CgroupFiles::USUALLY_OPEN);
+        own + self.kept.as_ref().map_or(0, |_| KeptFiles::USUALLY_OPEN)
+    }
+
+    /// Files that stay open from one reading to the next.
+    pub(crate) fn kept_files(&self) -> Option<&KeptFiles> {
+        self.kept.as_ref()
     }
 
     /// Checks that the reader's cgroup is still the one whose files are open. The levels above it need no check of their own: none

@@ -3,6 +3,7 @@
 use super::ancestors::{AncestorWalk, ancestors};
 use super::ancestry::{AncestryLevel, CgroupAncestry};
 use super::cgroup_files::CgroupFiles;
+use super::kept_files::KeptFiles;
 use super::mounts::Hierarchy;
 use super::paths::is_deep;
 use crate::error::Error;
@@ -37,7 +38,8 @@ impl CgroupCache {
             });
         }
         levels.reverse();
-        Ok(CgroupAncestry { path: path.to_vec(), levels, in_root })
+        let kept = (!is_deep && !in_root).then(KeptFiles::default);
+        Ok(CgroupAncestry { path: path.to_vec(), levels, in_root, kept })
     }
 
     fn files(

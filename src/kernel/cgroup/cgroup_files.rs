@@ -30,8 +30,8 @@ pub(crate) struct CgroupFiles {
 }
 
 impl CgroupFiles {
-    /// How many files of one cgroup are open at most: its directory, and the five of [`MemoryFiles`].
-    pub(crate) const MAX_OPEN: usize = 6;
+    /// How many files of one cgroup are open where there is no swap: its directory, and three of [`MemoryFiles`].
+    pub(crate) const USUALLY_OPEN: usize = 4;
 
     /// Opens the files of the cgroup at `location`.
     pub(crate) fn open(hierarchy: &Hierarchy, location: CgroupLocation<'_>) -> Result<Self, Error> {

@@ -1,5 +1,6 @@
 //! What a reading for one caller is made from.
 
+use super::kept_files::KeptFiles;
 use super::mounts::CgroupMounts;
 use crate::kernel::host::files::HostFiles;
 use crate::kernel::identity::caller::Caller;
@@ -10,4 +11,6 @@ pub(crate) struct ReadContext<'c> {
     pub(crate) cgroup_mounts: &'c CgroupMounts,
     pub(crate) host: &'c HostFiles,
     pub(crate) caller: &'c Caller<'c>,
+    /// Those that stay open for the readers in the caller's cgroup.
+    pub(crate) kept: Option<&'c KeptFiles>,
 }

@@ -3,6 +3,7 @@
 use super::ancestors::{AncestorWalk, ancestors};
 use super::context::ReadContext;
 use super::cpusets;
+use super::kept_files::{CgroupReader, KeptFiles};
 use super::mounts::Hierarchy;
 use crate::error::Error;
 use crate::kernel::identity::caller::Caller;
@@ -16,33 +17,43 @@ use cgprocfs_core::parse::cpu_time;
 
 /// Reads the CPUs of a caller's container. `counts_quota` says whether bandwidth limits reduce their number.
 pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus, Error> {
-    let ReadContext { cgroup_mounts, host, caller } = context;
+    let ReadContext { cgroup_mounts, host, caller, kept } = context;
     let (online, rate) = (host.online()?, host.machine.tick_rate);
-    let allowed = |cpuset| cpusets::cpus(cpuset, caller, &online);
+    if let Some(kept) = kept {
+        kept.begin(caller.proc_cgroup);
+    }
+    let allowed = |cpuset| cpusets::cpus(cpuset, kept, caller, &online);
     Ok(Cpus {
         allowed: cgroup_mounts.cpuset.as_ref().map_or(Ok(None), allowed)?,
         online,
         quota: match &cgroup_mounts.cpu {
-            Some(cpu) if counts_quota => lowest_quota(cpu, caller)?,
+            Some(cpu) if counts_quota => lowest_quota(cpu, kept, caller)?,
             _ => None,
         },
-        time: cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, rate, caller))?,
+        time: cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, kept, rate, caller))?,
     })
 }
 
 /// The lowest bandwidth limit of all levels, in thousandths of a CPU.
-fn lowest_quota(cpu: &Hierarchy, caller: &Caller<'_>) -> Result<Option<u64>, Error> {
+fn lowest_quota(
+    cpu: &Hierarchy,
+    kept: Option<&KeptFiles>,
+    caller: &Caller<'_>,
+) -> Result<Option<u64>, Error> {
     let (mut lowest, mut walk) = (None, AncestorWalk::new(cpu));
     let container = caller.limited_in(cpu)?;
+    let reader = CgroupReader::new(cpu, kept, container);
     for level in ancestors(container).filter(|&level| level != b"/" || !cpu.is_hierarchy_root) {
         let location = walk.to(level)?;
         // A malformed limit is none: whoever needs the number of CPUs has no other source.
         let quota = match cpu.version {
-            CgroupVersion::V2 => location.read_or_log("cpu.max", CpuQuota::v2)?.flatten(),
+            CgroupVersion::V2 => reader.read_or_log(location, "cpu.max", CpuQuota::v2)?.flatten(),
             CgroupVersion::V1 => {
-                let text = location.read("cpu.cfs_quota_us", |text| Ok(text.to_vec()))?;
-                let Some(text) = text else { continue };
-                location.read_or_log("cpu.cfs_period_us", |period| CpuQuota::v1(&text, period))?.flatten()
+                let text = reader.read(location, "cpu.cfs_quota_us", |text| Ok(text.to_vec()))?;
+                // Without a quota the period says nothing.
+                let Some(text) = text.filter(|text| text.trim_ascii() != b"-1") else { continue };
+                let period = |period: &[u8]| CpuQuota::v1(&text, period);
+                reader.read_or_log(location, "cpu.cfs_period_us", period)?.flatten()
             }
         };
         lowest = lowest.into_iter().chain(quota.map(CpuQuota::milli)).min();
@@ -51,26 +62,32 @@ fn lowest_quota(cpu: &Hierarchy, caller: &Caller<'_>) -> Result<Option<u64>, Err
 }
 
 /// How long the caller's container has run; `None` in the root, whose time is the host's.
-fn time(cpuacct: &Hierarchy, rate: TickRate, caller: &Caller<'_>) -> Result<Option<CpuTime>, Error> {
-    caller.container_in(cpuacct)?.map_or(Ok(None), |container| time_of(cpuacct, rate, container))
+fn time(
+    cpuacct: &Hierarchy,
+    kept: Option<&KeptFiles>,
+    rate: TickRate,
+    caller: &Caller<'_>,
+) -> Result<Option<CpuTime>, Error> {
+    let time = |container| time_of(CgroupReader::new(cpuacct, kept, container), rate, container);
+    caller.container_in(cpuacct)?.map_or(Ok(None), time)
 }
 
 /// How long a cgroup has run; `None` if it is gone.
 pub(crate) fn time_of(
-    cpuacct: &Hierarchy,
+    reader: CgroupReader<'_>,
     rate: TickRate,
     container: &[u8],
 ) -> Result<Option<CpuTime>, Error> {
-    let location = cpuacct.locate(container);
-    let (name, read) = match cpuacct.version {
-        CgroupVersion::V2 => ("cpu.stat", location.read("cpu.stat", cpu_time::v2)?),
+    let location = reader.hierarchy.locate(container);
+    let (name, read) = match reader.hierarchy.version {
+        CgroupVersion::V2 => ("cpu.stat", reader.read(location, "cpu.stat", cpu_time::v2)?),
         // `cpuacct.usage_user` and `usage_sys` are counted by the tick. They do not add up to the total, and are too low
         // for a program that sleeps between ticks.
         CgroupVersion::V1 => {
-            let total = location.read("cpuacct.usage", number)?;
+            let total = reader.read(location, "cpuacct.usage", number)?;
             let Some(total) = total else { return Ok(None) };
             let parts = |text: &[u8]| cpu_time::v1(total, text, rate);
-            ("cpuacct.stat", location.read("cpuacct.stat", parts)?)
+            ("cpuacct.stat", reader.read(location, "cpuacct.stat", parts)?)
         }
     };
     Ok(read.map(|(time, odd)| {

@@ -1,6 +1,7 @@
 //! Which CPUs and memory nodes a cpuset lets its processes use.
 
 use super::ancestors::{AncestorWalk, ancestors};
+use super::kept_files::{CgroupReader, KeptFiles};
 use super::mounts::Hierarchy;
 use crate::error::Error;
 use crate::kernel::identity::caller::Caller;
@@ -14,22 +15,24 @@ use std::convert::identity;
 /// they are the container's still.
 pub(crate) fn cpus(
     cpuset: &Hierarchy,
+    kept: Option<&KeptFiles>,
     caller: &Caller<'_>,
     online: &CpuList,
 ) -> Result<Option<CpuList>, Error> {
     let cgroup = caller.limited_in(cpuset)?;
+    let reader = CgroupReader::new(cpuset, kept, cgroup);
     let name = match cpuset.version {
         CgroupVersion::V1 => "cpuset.effective_cpus",
         CgroupVersion::V2 => "cpuset.cpus.effective",
     };
     let given = match cpuset.version {
         CgroupVersion::V1 => CpuList::default(),
-        CgroupVersion::V2 => Partitions { cpuset, cgroup }.given(online)?,
+        CgroupVersion::V2 => Partitions { reader, cgroup }.given(online)?,
     };
-    let own = list(cpuset, cgroup, name)?;
+    let own = list(reader, cgroup, name)?;
     match own.map(|own| own.or(&given)).filter(|own| !own.is_empty()) {
         Some(own) => Ok(Some(own)),
-        None => nearest_list(cpuset, cgroup, name),
+        None => nearest_list(reader, cgroup, name),
     }
 }
 
@@ -39,32 +42,37 @@ pub(crate) fn nodes(cpuset: &Hierarchy, caller: &Caller<'_>) -> Result<Option<Cp
         CgroupVersion::V1 => "cpuset.effective_mems",
         CgroupVersion::V2 => "cpuset.mems.effective",
     };
-    nearest_list(cpuset, caller.own_in(cpuset)?, name)
+    let reader = CgroupReader { hierarchy: cpuset, kept: None };
+    nearest_list(reader, caller.own_in(cpuset)?, name)
 }
 
 /// The list of the nearest cgroup, from `cgroup` upward, that has the controller and a well-formed list that is not empty. An
 /// empty list is that of a cgroup in which nothing can run, and never means all.
-fn nearest_list(cpuset: &Hierarchy, cgroup: &[u8], name: &str) -> Result<Option<CpuList>, Error> {
-    let own = list(cpuset, cgroup, name)?.filter(|list| !list.is_empty());
+fn nearest_list(
+    reader: CgroupReader<'_>,
+    cgroup: &[u8],
+    name: &'static str,
+) -> Result<Option<CpuList>, Error> {
+    let own = list(reader, cgroup, name)?.filter(|list| !list.is_empty());
     if own.is_some() {
         return Ok(own);
     }
-    let (mut nearest, mut walk) = (None, AncestorWalk::new(cpuset));
+    let (mut nearest, mut walk) = (None, AncestorWalk::new(reader.hierarchy));
     for level in ancestors(cgroup) {
         let location = walk.to(level)?;
-        let list = location.read_or_log(name, CpuList::parse)?;
+        let list = reader.read_or_log(location, name, CpuList::parse)?;
         nearest = list.filter(|list| !list.is_empty()).or(nearest);
     }
     Ok(nearest)
 }
 
-fn list(cpuset: &Hierarchy, cgroup: &[u8], name: &str) -> Result<Option<CpuList>, Error> {
-    cpuset.locate(cgroup).read_or_log(name, CpuList::parse)
+fn list(reader: CgroupReader<'_>, cgroup: &[u8], name: &'static str) -> Result<Option<CpuList>, Error> {
+    reader.read_or_log(reader.hierarchy.locate(cgroup), name, CpuList::parse)
 }
 
 /// Partitions of CPUs (`cpuset.cpus.partition`) in a cgroup of v2 and its ancestors.
 struct Partitions<'h> {
-    cpuset: &'h Hierarchy,
+    reader: CgroupReader<'h>,
     cgroup: &'h [u8],
 }
 
@@ -72,13 +80,13 @@ impl Partitions<'_> {
     /// The CPUs of the cgroup that it has given to partitions below it.
     fn given(&self, online: &CpuList) -> Result<CpuList, Error> {
         let is_partition = self.is_partition(self.cgroup)?;
-        let exclusive = list(self.cpuset, self.cgroup, "cpuset.cpus.exclusive.effective")?;
+        let exclusive = list(self.reader, self.cgroup, "cpuset.cpus.exclusive.effective")?;
         match exclusive {
             Some(exclusive) if is_partition || exclusive.is_empty() => Ok(exclusive.within(online)),
             // These may be given, but are not yet if the partition that they would be taken from still has them.
             Some(exclusive) => {
                 let above = self.partition_above()?;
-                let left = list(self.cpuset, above, "cpuset.cpus.effective")?;
+                let left = list(self.reader, above, "cpuset.cpus.effective")?;
                 Ok(exclusive.within(online).without(&left.unwrap_or_default()))
             }
             // Before Linux 6.7 only a partition can have partitions below it, and it has the CPUs that were requested.
@@ -90,7 +98,8 @@ impl Partitions<'_> {
     /// Whether a cgroup is a valid partition. One that was requested but can't be has `root invalid (…)`.
     fn is_partition(&self, cgroup: &[u8]) -> Result<bool, Error> {
         let is_valid = |text: &[u8]| Ok(matches!(text.trim_ascii(), b"root" | b"isolated"));
-        let read = self.cpuset.locate(cgroup).read("cpuset.cpus.partition", is_valid)?;
+        let read =
+            self.reader.read(self.reader.hierarchy.locate(cgroup), "cpuset.cpus.partition", is_valid)?;
         Ok(read.is_some_and(identity))
     }
 
@@ -107,10 +116,10 @@ impl Partitions<'_> {
 
     /// The CPUs that the cgroup and all its ancestors request.
     fn requested(&self, online: &CpuList) -> Result<CpuList, Error> {
-        let (mut common, mut walk) = (online.clone(), AncestorWalk::new(self.cpuset));
+        let (mut common, mut walk) = (online.clone(), AncestorWalk::new(self.reader.hierarchy));
         for level in ancestors(self.cgroup) {
             let location = walk.to(level)?;
-            let requested = location.read_or_log("cpuset.cpus", CpuList::parse)?;
+            let requested = self.reader.read_or_log(location, "cpuset.cpus", CpuList::parse)?;
             if let Some(requested) = requested.filter(|requested| !requested.is_empty()) {
                 common = common.within(&requested);
             }
@@ -148,7 +157,7 @@ mod tests {
         let proc_cgroup = [line.as_bytes(), container, b"\n"].concat();
         let caller = Caller { proc_cgroup: &proc_cgroup, ..Caller::of_memory(container) };
         let online = CpuList::parse(b"0-7\n").unwrap();
-        let list = cpus(&hierarchy, &caller, &online).unwrap();
+        let list = cpus(&hierarchy, None, &caller, &online).unwrap();
         list.map(|list| list.to_string())
     }
 
@@ -221,7 +230,7 @@ mod tests {
                 ..Caller::of_memory(own.as_bytes())
             };
             let online = CpuList::parse(b"0-3\n").unwrap();
-            let list = cpus(&hierarchy, &caller, &online).unwrap();
+            let list = cpus(&hierarchy, None, &caller, &online).unwrap();
             assert_eq!(list, CpuList::parse(b"3\n").ok(), "{inner}");
         }
     }

@@ -2,7 +2,6 @@
 
 use crate::error::{Error, escaped};
 use crate::kernel::read::{PATH_DIR, READ, read_with};
-use crate::rate_limited_log::odd_value;
 use cgprocfs_core::parse::ParseError;
 use rustix::fs::{AtFlags, Mode, Stat, openat, statat};
 use rustix::io::Errno;
@@ -52,20 +51,5 @@ impl CgroupLocation<'_> {
         };
         let parsed = read_with(opened, parse).map_err(|e| Error::unreadable(path(), e))?;
         parsed.map(Some).map_err(|e| Error::malformed(path(), e))
-    }
-
-    /// Reads a file of the cgroup; `None` if there is none of that name, or if its text is malformed, which is logged.
-    pub(crate) fn read_or_log<T>(
-        self,
-        file: &str,
-        parse: impl FnOnce(&[u8]) -> Result<T, ParseError>,
-    ) -> Result<Option<T>, Error> {
-        match self.read(file, parse) {
-            Err(Error::Malformed { .. }) => {
-                odd_value(self.cgroup, file);
-                Ok(None)
-            }
-            read => read,
-        }
     }
 }

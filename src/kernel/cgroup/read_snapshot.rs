@@ -37,7 +37,7 @@ struct Levels {
 impl CgroupAncestry {
     /// Reads what `needs` covers of the memory controller.
     pub(crate) fn read_snapshot(&self, needs: Needs, context: ReadContext<'_>) -> Result<Snapshot, Error> {
-        let ReadContext { cgroup_mounts, host, caller } = context;
+        let ReadContext { cgroup_mounts, host, caller, .. } = context;
         let memory = &cgroup_mounts.memory;
         if self.in_root {
             return host.read_snapshot(memory, needs);
@@ -70,7 +70,7 @@ impl CgroupAncestry {
         };
         let read = self.read_levels(wanted, headroom, memory)?;
         (container.levels, container.swappiness) = (read.levels, read.swappiness);
-        if memory.version == CgroupVersion::V2 && meminfo.as_ref().is_some_and(has_swap) {
+        if memory.version == CgroupVersion::V2 && meminfo.as_deref().is_some_and(has_swap) {
             container.swappiness = host.swappiness();
         }
         let mut snapshot = Snapshot::of_memory(meminfo, host.machine, Scope::Container(container));

@@ -1,6 +1,9 @@
 //! The files of the host that are read for containers, too.
 
+use super::shared::Shared;
+use super::texts::HostTexts;
 use crate::error::Error;
+use crate::kernel::boot_clock;
 use crate::kernel::cgroup::cgroup_files::CgroupFiles;
 use crate::kernel::cgroup::huge_pages;
 use crate::kernel::cgroup::memory_nodes::MemoryNodes;
@@ -9,23 +12,34 @@ use crate::kernel::identity::caller::Caller;
 use crate::kernel::kernel_dir::KernelDir;
 use crate::kernel::procfs::{Procfs, private_instance};
 use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
-use cgprocfs_core::machine::{Machine, TickRate};
+use cgprocfs_core::machine::{BootTime, Machine, TickRate};
 use cgprocfs_core::parse::arcstats;
 use cgprocfs_core::parse::counter::number;
 use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::parse::meminfo::{Field, Meminfo};
 use cgprocfs_core::parse::memory_stat::MemoryStat;
+use cgprocfs_core::parse::uptime;
 use cgprocfs_core::snapshot::{Container, HostFile, Level, Needs, Scope, Snapshot};
 use cgprocfs_core::units::{Bytes, Kib};
+use parking_lot::Mutex;
 use rustix::fs::{CWD, Mode, openat};
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// How soon it is looked again whether ZFS is loaded.
+const ZFS_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The files of the host that are read for every container.
 pub(crate) struct HostFiles {
     meminfo: OwnedFd,
+    latest_meminfo: Shared<Arc<Meminfo>>,
+    texts: HostTexts,
+    arc_given_back: Shared<Kib>,
+    /// When ZFS was not loaded.
+    zfs_missing: Mutex<Option<Instant>>,
     hugepages: Option<OwnedFd>,
     nodes: MemoryNodes,
     /// `/proc`.
@@ -33,6 +47,8 @@ pub(crate) struct HostFiles {
     /// `/sys`; `None` if it can't be opened.
     pub(crate) sys: Option<KernelDir>,
     pub(crate) machine: Machine,
+    /// Whether it is no tree of files that looks like one.
+    is_this_host: bool,
 }
 
 impl HostFiles {
@@ -51,19 +67,41 @@ impl HostFiles {
         };
         let sys = open_sysfs(root);
         let nodes = MemoryNodes::open(sys.as_ref());
-        Ok(Self { meminfo, hugepages, nodes, proc, sys, machine })
+        let (latest_meminfo, texts, arc_given_back, zfs_missing) = Default::default();
+        let is_this_host = root == Path::new("/");
+        Ok(Self {
+            meminfo,
+            latest_meminfo,
+            texts,
+            arc_given_back,
+            zfs_missing,
+            hugepages,
+            nodes,
+            proc,
+            sys,
+            machine,
+            is_this_host,
+        })
     }
 
     /// Reads the text of a file that is a view for containers.
-    pub(crate) fn host_file(&self, file: HostFile) -> Result<Vec<u8>, Error> {
-        let unreadable = |e: io::Error| Error::unreadable(format!("/{}", file.path()), e);
-        let missing = || unreadable(io::ErrorKind::NotFound.into());
-        let (top, rest) = file.path().split_once('/').ok_or_else(missing)?;
-        let directory = if top == "sys" { self.sys.as_ref().ok_or_else(missing)? } else { &self.proc };
-        let opened = directory.open(rest, READ).map_err(|e| unreadable(e.into()))?;
-        let mut text = Vec::new();
-        File::from(opened).read_to_end(&mut text).map_err(unreadable)?;
-        Ok(text)
+    pub(crate) fn host_file(&self, file: HostFile) -> Result<Arc<[u8]>, Error> {
+        self.texts.text(file, &self.proc, self.sys.as_ref())
+    }
+
+    /// Frees what is too old to be used.
+    pub(crate) fn sweep(&self) {
+        self.texts.sweep();
+        self.latest_meminfo.sweep();
+    }
+
+    /// How long the host has run.
+    pub(crate) fn uptime(&self) -> Result<BootTime, Error> {
+        if self.is_this_host {
+            return Ok(boot_clock::now());
+        }
+        let text = self.host_file(HostFile::Uptime)?;
+        uptime::uptime(&text).map_err(|e| Error::malformed("/proc/uptime", e))
     }
 
     /// Reads which CPUs are online.
@@ -73,10 +111,12 @@ impl HostFiles {
     }
 
     /// Reads the host's `/proc/meminfo`.
-    pub(crate) fn meminfo(&self) -> Result<Meminfo, Error> {
-        let parsed = read_with(&self.meminfo, |text| Meminfo::parse(text.to_vec()));
-        let parsed = parsed.map_err(|e| Error::unreadable("/proc/meminfo", e))?;
-        parsed.map_err(|e| Error::malformed("/proc/meminfo", e))
+    pub(crate) fn meminfo(&self) -> Result<Arc<Meminfo>, Error> {
+        self.latest_meminfo.get(|| {
+            let parsed = read_with(&self.meminfo, |text| Meminfo::parse(text.to_vec()));
+            let parsed = parsed.map_err(|e| Error::unreadable("/proc/meminfo", e))?;
+            parsed.map(Arc::new).map_err(|e| Error::malformed("/proc/meminfo", e))
+        })
     }
 
     /// Reads how much memory the host has for a caller, whatever the memory controller says.
@@ -100,12 +140,20 @@ impl HostFiles {
         Ok(())
     }
 
-    /// Reads how much of its cache ZFS would give back. The module may be loaded at any time, and it costs little to find out
-    /// that it is not.
+    /// Reads how much of its cache ZFS would give back. The module may be loaded at any time.
     fn given_back(&self) -> Kib {
-        let opened = openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty());
-        let given_back = |text: &[u8]| arcstats::given_back(text).to_kib();
-        opened.map_err(io::Error::from).and_then(|file| read_with(file, given_back)).unwrap_or(Kib::ZERO)
+        if self.zfs_missing.lock().is_some_and(|at| at.elapsed() < ZFS_RETRY_INTERVAL) {
+            return Kib::ZERO;
+        }
+        let read = || {
+            let opened = openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty());
+            let given_back = |text: &[u8]| arcstats::given_back(text).to_kib();
+            opened.map_err(io::Error::from).and_then(|file| read_with(file, given_back))
+        };
+        self.arc_given_back.get(read).unwrap_or_else(|_| {
+            *self.zfs_missing.lock() = Some(Instant::now());
+            Kib::ZERO
+        })
     }
 
     /// Reads `vm.swappiness`, which on cgroup v2 is that of all cgroups.

@@ -3,15 +3,13 @@
 use super::masked;
 use super::sysfs_entry::{Entries, Entry, ino_of_path, join};
 use crate::kernel::kernel_dir::KernelDir;
-use crate::kernel::read::{LIST_DIR, PATH_DIR, READ};
+use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::topology::{self, Link};
 use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -117,11 +115,8 @@ impl Sysfs {
     pub(crate) fn text(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
         let opened = openat(self.directory()?, to_path(path), READ, Mode::empty())?;
         crate::failpoint::slow_file();
-        let mut text = Vec::new();
-        match File::from(opened).read_to_end(&mut text) {
-            Ok(_) => Ok(text),
-            Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
-        }
+        // An attribute is one record.
+        read_with(opened, <[u8]>::to_vec).map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 }
 

@@ -4,36 +4,35 @@
 //! numbers its CPUs anew, and the host's CPU of such a number may lack what the container's has, perhaps because it is offline. So
 //! whatever any CPU has, all have. Which entries a container can list and read is for the [`Topology`] to say.
 
+use super::recent::Recent;
+use super::shared::SHARED_FOR;
 use super::sysfs::Sysfs;
 use super::sysfs_entry::{Entries, Entry, ino_of_path, join};
 use super::sysfs_index::SysfsIndex;
 use crate::kernel::kernel_dir::KernelDir;
 use cgprocfs_core::topology::{Link, Topology};
-use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a listing of a directory is used.
 const LISTING_MAX_AGE: Duration = Duration::from_secs(1);
-/// How many listings are cached at most.
-const MAX_LISTINGS: usize = 256;
-
-/// A listing of a directory, and when it was made.
-type Listing = (Instant, Arc<Entries>);
 
 /// The directory that has both.
 pub struct SystemDirectory {
     sysfs: Sysfs,
     index: SysfsIndex,
-    /// Recent listings of the kernel's directories, by path.
-    listings: Mutex<HashMap<Vec<u8>, Listing>>,
+    /// Listings of the kernel's directories.
+    listings: Recent<Arc<Entries>>,
+    /// Texts of the kernel's files.
+    texts: Recent<Arc<[u8]>>,
 }
 
 impl SystemDirectory {
     pub(crate) fn open(sys: Option<&KernelDir>) -> Self {
-        Self { sysfs: Sysfs::open(sys), index: SysfsIndex::default(), listings: Mutex::default() }
+        let (listings, texts) = (Recent::new(LISTING_MAX_AGE), Recent::new(SHARED_FOR));
+        Self { sysfs: Sysfs::open(sys), index: SysfsIndex::default(), listings, texts }
     }
 
     /// The entry at a path below `sys/devices/system`.
@@ -109,18 +108,13 @@ impl SystemDirectory {
 
     /// The entries of the kernel's directory at a path, as they are or were a moment ago.
     fn listing(&self, path: &[u8]) -> Result<Arc<Entries>, Errno> {
-        if let Some((at, entries)) = self.listings.lock().get(path)
-            && at.elapsed() < LISTING_MAX_AGE
-        {
-            return Ok(Arc::clone(entries));
-        }
-        let entries = Arc::new(self.sysfs.list(path)?);
-        let mut listings = self.listings.lock();
-        if listings.len() >= MAX_LISTINGS {
-            listings.clear();
-        }
-        listings.insert(path.to_vec(), (Instant::now(), Arc::clone(&entries)));
-        Ok(entries)
+        self.listings.get(path, || self.sysfs.list(path).map(Arc::new))
+    }
+
+    /// Frees what is too old to be used.
+    pub(crate) fn sweep(&self) {
+        self.listings.sweep();
+        self.texts.sweep();
     }
 
     /// Where the symbolic link at `path` leads for a container; without a topology, for the host.
@@ -138,12 +132,12 @@ impl SystemDirectory {
         self.sysfs.link_target(&native)
     }
 
-    /// Reads the text of the kernel's file at a path.
+    /// The text of the kernel's file at a path, as it is or was a moment ago.
     ///
     /// # Errors
     /// The kernel's. Some of these files only root may read, some fail now and then.
-    pub fn text(&self, path: &[u8]) -> Result<Vec<u8>, Errno> {
-        self.sysfs.text(path)
+    pub fn text(&self, path: &[u8]) -> Result<Arc<[u8]>, Errno> {
+        self.texts.get(path, || self.sysfs.text(path).map(Into::into))
     }
 }
 

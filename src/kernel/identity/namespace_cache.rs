@@ -6,6 +6,7 @@
 use super::caller::Caller;
 use super::cgroup_namespace::CgroupNamespace;
 use super::context::ProcContext;
+use super::init_search::container_around;
 use super::namespace_map::NamespaceMap;
 use super::pid_namespace::PidNamespace;
 use crate::error::{Error, escaped};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How many namespaces of either kind are held at most.
-const CAPACITY: usize = 1024;
+const CAPACITY: usize = 4096;
 /// How many files are open for one namespace of each kind.
 const FILES_PER_PAIR: usize = 3;
 
@@ -81,6 +82,9 @@ impl NamespaceCache {
         context: ProcContext<'_>,
     ) -> Result<Option<&'t [u8]>, Error> {
         let Some(namespace) = self.pid_namespace(id, caller, context)? else { return Ok(None) };
+        if namespace.init_pid() == caller.pid {
+            return Ok(Some(container_around(caller.memory)));
+        }
         match namespace.init_cgroup(max_age, context.memory) {
             Ok(cgroup) => Ok(is_at_or_below(caller.memory, &cgroup).then(|| &caller.memory[..cgroup.len()])),
             Err(Error::ProcessGone(_)) => {
@@ -124,6 +128,12 @@ impl NamespaceCache {
             self.pid.insert(id, namespace);
         }
         Ok(resolved)
+    }
+
+    /// Drops all namespaces.
+    pub(crate) fn clear(&self) {
+        self.cgroup.retain(|_| false);
+        self.pid.retain(|_| false);
     }
 
     /// Drops half of the namespaces of each kind, those of whoever has most.

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// How many processes are remembered at most.
-const CAPACITY: usize = 1024;
+const CAPACITY: usize = 4096;
 
 /// The open files, by process id. If there are too many, an eighth is closed: of the processes in the heaviest branch of the
 /// hierarchy, those that have not read for the longest time. Closing many at once takes as few system calls as their descriptors
@@ -48,6 +48,8 @@ struct CachedProcess {
     used: AtomicU64,
     /// Known once it was requested. A process never changes its own pid namespace (pid_namespaces(7)).
     pid_namespace: OnceLock<u64>,
+    /// Its id there, likewise.
+    innermost_pid: OnceLock<u32>,
 }
 
 /// Which namespaces a process was in while its `/proc/PID/cgroup` was read.
@@ -77,11 +79,28 @@ impl ProcessCache {
         }
         let proc_cgroup = procfs.open_of(pid, "cgroup")?;
         let (cgroup, used) = (Box::default(), AtomicU64::new(0));
-        let mut reader = CachedProcess { proc_cgroup, cgroup, used, pid_namespace: OnceLock::new() };
+        let (pid_namespace, innermost_pid) = (OnceLock::new(), OnceLock::new());
+        let mut reader = CachedProcess { proc_cgroup, cgroup, used, pid_namespace, innermost_pid };
         let namespaces = reader.read(procfs, pid, text, &wants_pid)?;
         reader.cgroup = memory.path_in(text, pid).unwrap_or_default().into();
         self.remember(pid, reader);
         Ok(namespaces)
+    }
+
+    /// The id of a process in its own pid namespace. Of one that was [read](Self::read) before, `find` is asked once.
+    pub(crate) fn innermost_pid(
+        &self,
+        pid: u32,
+        find: impl FnOnce() -> Result<u32, Error>,
+    ) -> Result<u32, Error> {
+        let Some(process) = self.recent.lock().by_pid.get(&pid).map(Arc::clone) else { return find() };
+        match process.innermost_pid.get() {
+            Some(known) => Ok(*known),
+            None => {
+                let found = find()?;
+                Ok(*process.innermost_pid.get_or_init(|| found))
+            }
+        }
     }
 
     fn known(&self, pid: u32) -> Option<Arc<CachedProcess>> {
@@ -199,6 +218,7 @@ mod tests {
             cgroup: cgroup.as_bytes().into(),
             used: AtomicU64::new(0),
             pid_namespace: OnceLock::new(),
+            innermost_pid: OnceLock::new(),
         }
     }
 

@@ -109,6 +109,15 @@ impl CallerResolver {
         caller.pid_namespace.filter(|&namespace| Some(namespace) != self.own_pid_namespace)
     }
 
+    /// The id of a process in its own pid namespace, by what is remembered of it, or by `find`.
+    pub(crate) fn innermost_pid(
+        &self,
+        pid: u32,
+        find: impl FnOnce() -> Result<u32, Error>,
+    ) -> Result<u32, Error> {
+        self.processes.innermost_pid(pid, find)
+    }
+
     /// The boot as it is for a caller.
     pub(crate) fn boot_of(&self, caller: &Caller<'_>) -> Boot {
         self.time_namespaces.boot(caller.boot_offset)
@@ -148,13 +157,19 @@ impl CallerResolver {
     /// Keeps no more than about `max_files` files open.
     pub(crate) fn bound(&mut self, max_files: usize) {
         self.processes.bound(max_files / 4);
-        self.namespaces.bound(max_files / 2);
+        self.namespaces.bound(max_files - max_files / 4);
     }
 
     /// Closes half of the files, those of whoever has most.
     pub(crate) fn close_half(&self) {
         self.processes.forget_half();
         self.namespaces.drop_half();
+    }
+
+    /// Closes all files.
+    pub(crate) fn close_all(&self) {
+        self.processes.clear();
+        self.namespaces.clear();
     }
 
     /// Closes what belongs to processes and namespaces that are gone.

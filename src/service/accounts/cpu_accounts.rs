@@ -9,8 +9,7 @@ use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::cpu::account::{CpuAccount, CpuCounters};
 use cgprocfs_core::error::ViewError;
 use cgprocfs_core::machine::{BootTime, TickRate, Ticks};
-use cgprocfs_core::parse::uptime::uptime;
-use cgprocfs_core::snapshot::{HostFile, Snapshot};
+use cgprocfs_core::snapshot::Snapshot;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -175,8 +174,7 @@ impl<'s> AccountInputs<'s> {
     fn of(snapshot: &'s Snapshot) -> Result<Self, ViewError> {
         let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
-        let now = uptime(snapshot.host_file(HostFile::Uptime)?)
-            .map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        let now = snapshot.uptime()?;
         Ok(Self { now, cpus, start, rate: snapshot.machine.tick_rate })
     }
 

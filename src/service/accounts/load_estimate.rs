@@ -5,8 +5,7 @@ use crate::kernel::TaskLook;
 use cgprocfs_core::error::ViewError;
 use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages, LoadState, TaskCounts};
 use cgprocfs_core::machine::BootTime;
-use cgprocfs_core::parse::uptime::uptime;
-use cgprocfs_core::snapshot::{HostFile, Snapshot};
+use cgprocfs_core::snapshot::Snapshot;
 use std::time::Duration;
 
 /// Over a time up to this, in nanoseconds, a container is said to have been as it is now: the kernel does not sample more
@@ -21,13 +20,8 @@ pub(in crate::service) fn active(tasks: TaskCounts) -> f64 {
 /// How long the container has run by the moment of a snapshot.
 pub(in crate::service) fn cpu_usage(snapshot: &Snapshot) -> Result<Option<CpuUsageAt>, ViewError> {
     let cpus = snapshot.cpus.as_ref().ok_or(ViewError::NotLoaded("the processors"))?;
-    let at = moment_of(snapshot)?;
+    let at = snapshot.uptime()?;
     Ok(cpus.time.map(|time| CpuUsageAt { at, time: time.total }))
-}
-
-/// The moment of a snapshot.
-fn moment_of(snapshot: &Snapshot) -> Result<BootTime, ViewError> {
-    uptime(snapshot.host_file(HostFile::Uptime)?).map_err(|e| ViewError::Malformed("/proc/uptime", e))
 }
 
 /// What the averages go on from at the moment of a snapshot, and what they are then. They go on from what was known
@@ -41,7 +35,7 @@ pub(in crate::service) fn estimate(
 ) -> Result<(LoadState, [f64; 3]), ViewError> {
     let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
     let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
-    let (now, usage) = (moment_of(snapshot)?, cpu_usage(snapshot)?);
+    let (now, usage) = (snapshot.uptime()?, cpu_usage(snapshot)?);
     let sampled = now.before(since_sample);
     let zero = LoadState { averages: LoadAverages::default(), at: BootTime::default(), ran: None, start };
     let (mut record, since, meanwhile) = match earlier {
@@ -102,7 +96,7 @@ mod tests {
         let all = CpuTimes { user: ran * SECOND, ..CpuTimes::default() };
         snapshot.counters = Some(CpuCounters { all, each: vec![all] });
         snapshot.start = Some(TickRate::USUAL.ticks(1000 * SECOND));
-        snapshot.host_files.push((HostFile::Uptime, format!("{now}.00 1.00\n").into()));
+        snapshot.uptime = Some(at(now));
         snapshot
     }
 

@@ -11,12 +11,12 @@
 //! The averages start at 0 when the container does, and each sample counts for the whole time since the last, like the
 //! kernel's. Over a time without samples, because nobody asked, see [`estimate`].
 
-use super::boot_clock;
 use super::load_estimate::{active, cpu_usage, estimate};
 use super::tracked_cgroups::{TrackedCgroup, TrackedCgroups};
 use crate::error::Error;
-use crate::kernel::{Caller, CgroupRef, Depth, Source, TaskLook};
+use crate::kernel::{Caller, CgroupRef, Depth, Source, TaskLook, boot_clock};
 use crate::service::scheduling::turns::Turns;
+use crate::service::sleeper::Sleeper;
 use crate::state::Table;
 use crate::sys;
 use cgprocfs_core::error::ViewError;
@@ -41,6 +41,8 @@ const SHALLOW_DEPTH: Depth = Depth { cgroups: 100, tasks: 200, with_run_queue: t
 /// Load averages of containers.
 pub(in crate::service) struct LoadSampler {
     tracked: Mutex<TrackedCgroups>,
+    /// The thread that samples.
+    pub(in crate::service) sleeper: Sleeper,
 }
 
 /// A question for the load of a container.
@@ -55,7 +57,7 @@ pub(in crate::service) struct LoadRequest<'s> {
 
 impl LoadSampler {
     pub(in crate::service) fn new() -> Self {
-        Self { tracked: Mutex::new(TrackedCgroups::new()) }
+        Self { tracked: Mutex::new(TrackedCgroups::new()), sleeper: Sleeper::default() }
     }
 
     /// Stores the averages in a table from now on, and goes on with those that a predecessor has stored there.
@@ -143,11 +145,13 @@ impl LoadSampler {
             is_sampled: false,
         };
         all.insert(container.id, tracked);
+        drop(all);
+        self.sleeper.wake();
         Ok(LoadAvg { averages: reported, tasks: look.tasks, last_pid })
     }
 
-    /// Samples the containers that are due, and returns how long to wait until the next time.
-    pub(in crate::service) fn sample_due(&self, source: &Source) -> Duration {
+    /// Samples the containers that are due, and returns how long to wait until the next time; `None` is until somebody asks.
+    pub(in crate::service) fn sample_due(&self, source: &Source) -> Option<Duration> {
         let started = Instant::now();
         self.find_phase(source, started);
         let (due, budget) = {

@@ -3,8 +3,7 @@
 //! To find out, their processes are looked at, and one in the middle of an exec keeps whoever looks for as long as its tenant likes
 //! (`exec_update_lock`, fs/exec.c). So threads that may hang do that, and readers wait for a moment only.
 
-use super::boot_clock;
-use crate::kernel::{CgroupId, CgroupRef, Life};
+use crate::kernel::{CgroupId, CgroupRef, Life, boot_clock};
 use crate::service::scheduling::pending_request::Continuation;
 use crate::shares::excess;
 use cgprocfs_core::machine::{BootTime, Ticks};
@@ -99,6 +98,11 @@ impl StartTimes {
         if containers.get(&container).is_some_and(is_this) {
             containers.remove(&container);
         }
+    }
+
+    /// Closes all files.
+    pub(in crate::service) fn clear(&self) {
+        self.containers.lock().retain(|_, start| matches!(start, Start::Sought(_)));
     }
 
     /// Closes half of the open files, those of the heaviest branches of the hierarchy.

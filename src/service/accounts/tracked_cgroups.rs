@@ -2,6 +2,7 @@
 
 use super::retained_records::RetainedRecords;
 use super::sampling_phase::{POLL_INTERVAL, SamplingPhase};
+use crate::failpoint::idle;
 use crate::kernel::CgroupId;
 use crate::service::scheduling::turns::Turns;
 use crate::shares::{Policy, Shares};
@@ -10,8 +11,8 @@ use cgprocfs_core::load_average::{LoadAvg, LoadState, TaskCounts};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// A container whose load nobody asked for in so long is not sampled until somebody does.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+/// A container whose load nobody asked for in so long is not sampled until somebody does. Programs that watch ask once a minute.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long averages that a predecessor left are kept while nobody asks for their container, which is gone then.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How many containers are tracked. Where there are more, tenants share the room.
@@ -59,7 +60,7 @@ pub(in crate::service) struct Due {
 impl TrackedCgroup {
     /// Whether nobody asked for its load in a while, so that it need not be sampled.
     pub(in crate::service) fn is_idle(&self) -> bool {
-        self.last_requested.elapsed() >= IDLE_TIMEOUT
+        self.last_requested.elapsed() >= idle(IDLE_TIMEOUT)
     }
 
     pub(in crate::service) fn load_avg(&self, last_pid: u32) -> LoadAvg {
@@ -119,10 +120,11 @@ impl TrackedCgroups {
         turns
     }
 
-    /// How long there is nothing to do.
-    pub(in crate::service) fn pause(&self, now: Instant) -> Duration {
-        let next = self.next.saturating_duration_since(now);
-        if self.phase.is_searching() { next.min(POLL_INTERVAL) } else { next }
+    /// How long there is nothing to do; `None` is until somebody asks.
+    pub(in crate::service) fn pause(&self, now: Instant) -> Option<Duration> {
+        let due = self.by_container.values().filter_map(|tracked| tracked.due).min()?;
+        let pause = self.next.max(due).saturating_duration_since(now);
+        Some(if self.phase.is_searching() { pause.min(POLL_INTERVAL) } else { pause })
     }
 
     /// Drops what a predecessor left of containers that are gone.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// One snapshot, for those readers of a cgroup who are in the same container and namespaces.
+#[derive(Clone)]
 pub(in crate::service) struct CacheEntry {
     pub(in crate::service) cgroup: Owner,
     pub(in crate::service) container_length: usize,
@@ -23,7 +24,7 @@ pub(in crate::service) struct CacheEntry {
     /// When the reading ended; the kernel may take long in between.
     pub(in crate::service) sampled_at: Instant,
     pub(in crate::service) needs: Needs,
-    pub(in crate::service) snapshot: Snapshot,
+    pub(in crate::service) snapshot: Arc<Snapshot>,
     pub(in crate::service) texts: Vec<Option<Arc<Rendered>>>,
     pub(in crate::service) topology: Option<Arc<Topology>>,
 }
@@ -35,12 +36,35 @@ impl CacheEntry {
 
     /// Whether this entry answers `caller`, who asked at `asked` for what `needs` covers, and is fresh enough for it.
     pub(in crate::service) fn is_for(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
+        self.needs.covers(needs) && self.can_serve(caller, needs, asked)
+    }
+
+    /// Whether it would answer `caller` if it had what `needs` covers. Where the answer does not depend on the pid namespace, or on
+    /// the boot, the caller's is not known.
+    pub(in crate::service) fn can_serve(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
+        let depends_on = |need: Needs| needs.touches(need) && self.needs.touches(need);
         (self.began >= asked || self.began.elapsed() < MAX_AGE)
             && self.container_length == caller.container.len()
             && self.proc_cgroup == caller.proc_cgroup
-            && self.pid_namespace == caller.pid_namespace
-            && self.boot_offset == caller.boot_offset
-            && self.needs.covers(needs)
+            && (self.pid_namespace == caller.pid_namespace || !depends_on(Needs::START))
+            && (self.boot_offset == caller.boot_offset || !depends_on(Needs::BOOT))
+    }
+
+    /// The entry with a snapshot that has what `needs` covers, too, for `caller`.
+    pub(in crate::service) fn extended(
+        self,
+        caller: &Caller<'_>,
+        needs: Needs,
+        snapshot: Arc<Snapshot>,
+    ) -> Self {
+        let (has_start, has_boot) = (needs.touches(Needs::START), needs.touches(Needs::BOOT));
+        Self {
+            pid_namespace: if has_start { caller.pid_namespace } else { self.pid_namespace },
+            boot_offset: if has_boot { caller.boot_offset } else { self.boot_offset },
+            needs: self.needs.and(needs),
+            snapshot,
+            ..self
+        }
     }
 
     /// `view`, rendered from this snapshot once.

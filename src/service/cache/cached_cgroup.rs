@@ -93,7 +93,8 @@ impl CachedCgroup {
         if std::mem::replace(&mut state.is_being_read, true) {
             return Found::BeingRead;
         }
-        Found::Stale(Reading { cached: Arc::clone(self), began: Instant::now(), has_ended: false })
+        let earlier = state.entries.iter().find(|entry| entry.can_serve(caller, needs, asked)).cloned();
+        Found::Stale(Reading { cached: Arc::clone(self), began: Instant::now(), earlier, has_ended: false })
     }
 
     /// Runs `job` once the cgroup has been read. Returns it where no thread is reading.
@@ -111,33 +112,46 @@ impl CachedCgroup {
 pub(in crate::service) struct Reading {
     cached: Arc<CachedCgroup>,
     pub(in crate::service) began: Instant,
+    /// What was read a moment ago, and has a part of what is needed now.
+    pub(in crate::service) earlier: Option<CacheEntry>,
     has_ended: bool,
 }
 
 impl Reading {
     /// Caches what was read, and returns what `take` makes of it.
     pub(in crate::service) fn done<T>(
-        &self,
+        &mut self,
         caller: &Caller<'_>,
         needs: Needs,
         snapshot: Snapshot,
         take: impl FnOnce(&mut CacheEntry) -> T,
     ) -> T {
-        let mut entry = CacheEntry {
-            cgroup: Arc::clone(&self.cached.cgroup),
-            container_length: caller.container.len(),
-            proc_cgroup: caller.proc_cgroup.to_vec(),
-            pid_namespace: caller.pid_namespace,
-            boot_offset: caller.boot_offset,
-            began: self.began,
-            sampled_at: Instant::now(),
-            needs,
-            snapshot,
-            texts: vec![None; ViewId::COUNT],
-            topology: None,
+        let snapshot = Arc::new(snapshot);
+        let earlier = self.earlier.take();
+        let replaced = earlier.as_ref().map(|earlier| Arc::clone(&earlier.snapshot));
+        let mut entry = match earlier {
+            // It stays as old as it is.
+            Some(earlier) => earlier.extended(caller, needs, snapshot),
+            None => CacheEntry {
+                cgroup: Arc::clone(&self.cached.cgroup),
+                container_length: caller.container.len(),
+                proc_cgroup: caller.proc_cgroup.to_vec(),
+                pid_namespace: caller.pid_namespace,
+                boot_offset: caller.boot_offset,
+                began: self.began,
+                sampled_at: Instant::now(),
+                needs,
+                snapshot,
+                texts: vec![None; ViewId::COUNT],
+                topology: None,
+            },
         };
         let answered = take(&mut entry);
-        self.cached.state.lock().entries.push(entry);
+        let mut state = self.cached.state.lock();
+        if let Some(replaced) = replaced {
+            state.entries.retain(|entry| !Arc::ptr_eq(&entry.snapshot, &replaced));
+        }
+        state.entries.push(entry);
         answered
     }
 

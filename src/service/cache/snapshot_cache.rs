@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 /// Stale entries are evicted once in so many readings: a tenant may have any number of cgroups, each with an entry of its own.
 const EVICTION_INTERVAL: usize = 64;
 
-/// A cache bounded by the number of files it keeps open. What goes first is the least recently used cgroup of the branch of the
-/// hierarchy that holds most, so that one tenant can't evict the cgroups of others.
+/// A cache bounded by the number of files it keeps open. What goes first is a cgroup of the branch of the hierarchy that holds most,
+/// so that one tenant can't evict the cgroups of others.
 pub(in crate::service) struct SnapshotCache {
     max_files: usize,
     clock: AtomicU64,
@@ -51,7 +51,7 @@ impl SnapshotCache {
         let opened = Arc::new(CachedCgroup::new(cgroup.into(), open()?, now));
         let mut cache = self.cache.lock();
         let evicted = match cache.open_files > self.max_files {
-            true => cache.evict_lru(self.max_files - self.max_files / 8),
+            true => cache.evict(self.max_files - self.max_files / 16, now),
             false => Vec::new(),
         };
         cache.insert(Arc::clone(&opened));
@@ -76,11 +76,17 @@ impl SnapshotCache {
         drop(removed);
     }
 
+    /// Evicts all cgroups.
+    pub(in crate::service) fn clear(&self) {
+        let all = std::mem::take(&mut *self.cache.lock());
+        drop(all);
+    }
+
     /// Closes half of the open files, those of the heaviest branches of the hierarchy.
     pub(in crate::service) fn close_half(&self) {
         let mut cache = self.cache.lock();
         let half = cache.open_files / 2;
-        let removed = cache.evict_lru(half);
+        let removed = cache.evict(half, self.clock.load(Ordering::Relaxed));
         drop(cache);
         drop(removed);
     }
@@ -106,6 +112,11 @@ impl SnapshotCache {
     }
 }
 
+/// A number that tells nothing of those before and after it (Fibonacci hashing).
+const fn scattered(number: u64) -> u64 {
+    number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+}
+
 impl Cache {
     fn insert(&mut self, cached: Arc<CachedCgroup>) {
         self.remove(cached.cgroup());
@@ -119,11 +130,18 @@ impl Cache {
         Some(removed)
     }
 
-    /// Evicts cgroups until no more than `max_files` files are open.
-    fn evict_lru(&mut self, max_files: usize) -> Vec<Option<Arc<CachedCgroup>>> {
-        let last_used = |cached: &Arc<CachedCgroup>| cached.last_used.load(Ordering::Relaxed);
-        let mut all: Vec<_> = self.by_cgroup.values().map(|cached| (last_used(cached), cached)).collect();
-        all.sort_unstable_by_key(|(last_used, _)| *last_used);
+    /// Evicts cgroups until no more than `max_files` files are open: first those that were not used while others were again and
+    /// again. Of the rest any may be the next to be asked for. Where each is asked in its turn, the one that was used least lately is
+    /// always the next, and to evict that would leave nothing of the cache.
+    fn evict(&mut self, max_files: usize, now: u64) -> Vec<Option<Arc<CachedCgroup>>> {
+        let long_ago = now.saturating_sub(4 * self.by_cgroup.len() as u64);
+        let order = |cached: &Arc<CachedCgroup>| {
+            let last_used = cached.last_used.load(Ordering::Relaxed);
+            let is_in_use = last_used >= long_ago;
+            (is_in_use, if is_in_use { scattered(last_used) } else { last_used })
+        };
+        let mut all: Vec<_> = self.by_cgroup.values().map(|cached| (order(cached), cached)).collect();
+        all.sort_unstable_by_key(|(order, _)| *order);
         let held = all
             .iter()
             .map(|(_, cached)| (Arc::clone(cached.cgroup()), &**cached.cgroup(), cached.path().open_files()));

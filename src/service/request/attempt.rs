@@ -11,7 +11,7 @@ use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::{Owner, of_path};
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::service::scheduling::share::Share;
-use crate::sys;
+use crate::service::scheduling::thread_usage::ThreadUsage;
 use std::cell::RefCell;
 use std::time::Instant;
 
@@ -122,13 +122,13 @@ impl Service {
             return Outcome::Queue(Lane::Fast, cgroup.into(), next);
         };
         let cost = of.map(|(cached, ..)| &cached.cost_of_files);
-        let before = cost.filter(|cost| cost.is_to_be_measured()).map(|_| sys::thread_time());
+        let before = cost.filter(|cost| cost.is_to_be_measured()).map(|_| ThreadUsage::now());
         let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
-        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
+        let usage = before.map(ThreadUsage::since);
         drop(permit);
         if let Some((cached, share, _)) = of
-            && let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), ran)
+            && let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage)
         {
             share.make_slow(Instant::now() + pause);
         }

@@ -7,13 +7,14 @@ use crate::error::Error;
 use crate::kernel::{Caller, CgroupAncestry};
 use crate::service::accounts::cpu_accounts::CpuAccounts;
 use crate::service::accounts::load_sampler::LoadRequest;
+use crate::service::cache::cache_entry::CacheEntry;
 use crate::service::cache::cached_cgroup::{CachedCgroup, Reading};
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::pending_request::ThreadRole;
 use crate::service::scheduling::permits::Permit;
 use crate::service::scheduling::share::Share;
-use crate::sys;
+use crate::service::scheduling::thread_usage::ThreadUsage;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,22 +27,27 @@ impl Service {
         caller: &Caller<'_>,
         query: &Q,
         (cached, share): (&Arc<CachedCgroup>, &Share),
-        reading: Reading,
+        mut reading: Reading,
     ) -> Outcome<Q::Found> {
         let end = |reading: Reading| FollowUp {
             is_slow: share.is_slow(Instant::now()),
             owner: caller.memory.into(),
             again: reading.end(),
         };
-        let Some(permit) = self.permit(role, caller.container) else {
+        // What is quick holds up nobody, and to hand it to another thread would cost as much as to read it.
+        let permit = match cached.read_cost.is_quick() {
+            true => Some(Permit::default()),
+            false => self.permit(role, caller.container),
+        };
+        let Some(permit) = permit else {
             return Outcome::Queue(Lane::Fast, caller.memory.into(), end(reading));
         };
         self.cache.evict_stale();
-        let before = cached.read_cost.is_to_be_measured().then(sys::thread_time);
-        let read = self.read_snapshot(cached.path(), caller, query.needs());
+        let before = cached.read_cost.is_to_be_measured().then(ThreadUsage::now);
+        let read = self.read_snapshot(cached.path(), caller, query.needs(), &mut reading.earlier);
         crate::failpoint::slow_cgroup();
-        let ran = before.map(|before| sys::thread_time().saturating_sub(before));
-        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), ran) {
+        let usage = before.map(ThreadUsage::since);
+        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage) {
             share.make_slow(Instant::now() + pause);
         }
         drop(permit);
@@ -83,23 +89,41 @@ impl Service {
         path: &CgroupAncestry,
         caller: &Caller<'_>,
         needs: Needs,
+        earlier: &mut Option<CacheEntry>,
     ) -> Result<Snapshot, NotRead> {
         crate::failpoint::point(caller.pid);
+        let known = earlier.as_ref().map_or(Needs::NOTHING, |earlier| earlier.needs);
+        let lacks = |need: Needs| needs.covers(need) && !known.covers(need);
         let container = path.container(caller.container);
         let started = match container {
-            Some(container) if needs.covers(Needs::START) => Some(self.start_of(container.id)?),
+            Some(container) if lacks(Needs::COUNTERS) || lacks(Needs::START) => {
+                Some(self.start_of(container.id)?)
+            }
             _ => None,
         };
-        let mut snapshot = self.source.read_snapshot(path, caller, needs)?;
+        let mut snapshot = match earlier {
+            Some(known) => {
+                let mut snapshot = (*known.snapshot).clone();
+                if !self.source.extend_snapshot(&mut snapshot, (known.needs, needs), path, caller)? {
+                    *earlier = None;
+                    return self.read_snapshot(path, caller, needs, earlier);
+                }
+                snapshot
+            }
+            None => self.source.read_snapshot(path, caller, needs)?,
+        };
         let (Scope::Container(_), Some(container)) = (&snapshot.scope, container) else {
-            if needs.covers(Needs::LOAD) && self.source.is_in_other_pid_namespace(caller) {
+            if lacks(Needs::LOAD) && self.source.is_in_other_pid_namespace(caller) {
                 snapshot.last_pid = Some(self.source.innermost_pid(caller.pid)?);
             }
             return Ok(snapshot);
         };
-        snapshot.start = started.as_ref().map(|started| started.at);
-        let start_is_certain = started.as_ref().is_some_and(|started| started.is_certain);
-        if needs.covers(Needs::COUNTERS) {
+        if let Some(started) = &started {
+            snapshot.start = Some(started.at);
+            snapshot.start_is_certain = started.is_certain;
+        }
+        let start_is_certain = snapshot.start_is_certain;
+        if lacks(Needs::COUNTERS) {
             let seen = started.as_ref().and_then(|started| started.seen.as_ref());
             let counters = match start_is_certain {
                 true => self.cpu_accounts.counters(container, &snapshot, seen),
@@ -107,7 +131,7 @@ impl Service {
             };
             snapshot.counters = Some(counters.map_err(Error::from)?);
         }
-        if needs.covers(Needs::LOAD) {
+        if lacks(Needs::LOAD) {
             let request = LoadRequest { container, caller, snapshot: &snapshot, start_is_certain };
             snapshot.load = Some(self.load_sampler.load_average(&request, &self.source)?);
         }

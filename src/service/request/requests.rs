@@ -67,7 +67,7 @@ impl Service {
         let needs = Topology::needs(&path);
         let make = move |service: &Self, viewer: &Viewer<'_>| {
             let sampled_at = Instant::now();
-            let read = |path: &[u8]| Ok::<_, Error>(service.source.system_directory().text(path)?);
+            let read = |path: &[u8]| Ok::<_, Error>(service.source.system_directory().text(path)?.to_vec());
             let bytes = match viewer.topology {
                 None => read(&path)?,
                 Some(topology) => {
@@ -96,5 +96,6 @@ impl Service {
     /// Counts a request that a serving thread has fetched, while many of the other threads were busy, or few.
     pub fn fetched(&self, are_many: bool) {
         self.busyness.note(are_many);
+        self.activity.note();
     }
 }

@@ -1,5 +1,6 @@
 //! How long it takes to read one cgroup.
 
+use super::thread_usage::ThreadUsage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -27,14 +28,23 @@ impl ReadCost {
         !self.is_known.load(Ordering::Relaxed) || self.is_suspect.load(Ordering::Relaxed)
     }
 
-    /// Records a reading that took so long, and so much processor time if that was measured. Returns how long the container has to
-    /// stay in the slow lane, if the reading was slow.
-    pub(in crate::service) fn was_read(&self, took: Duration, ran: Option<Duration>) -> Option<Duration> {
+    /// Whether the last readings were quick, so that the next one most likely is.
+    pub(in crate::service) fn is_quick(&self) -> bool {
+        !self.is_to_be_measured()
+    }
+
+    /// Records a reading that took so long, and what its thread did if that was measured. Returns how long the container has to stay
+    /// in the slow lane, if the reading was slow. One that only had to wait for a processor was not.
+    pub(in crate::service) fn was_read(
+        &self,
+        took: Duration,
+        thread: Option<ThreadUsage>,
+    ) -> Option<Duration> {
         let is_long = took >= LONG;
         let was_suspect = self.is_suspect.swap(took >= SLOW, Ordering::Relaxed);
-        let slow = match ran {
-            Some(ran) if ran >= SLOW => Some(ran),
-            _ if is_long && was_suspect => Some(took),
+        let slow = match thread {
+            Some(ThreadUsage { ran, .. }) if ran >= SLOW => Some(ran),
+            Some(ThreadUsage { waits: 1.., .. }) if is_long && was_suspect => Some(took),
             _ => None,
         };
         self.is_known.store(slow.is_none(), Ordering::Relaxed);
@@ -48,19 +58,21 @@ mod tests {
 
     #[test]
     fn what_is_slow_by_itself_is_not_what_had_to_wait() {
+        let ran = |ran| Some(ThreadUsage { ran, waits: 0 });
         let cost = ReadCost::default();
-        assert!(cost.is_to_be_measured());
-        assert_eq!(cost.was_read(SLOW / 2, Some(SLOW / 2)), None);
-        assert!(!cost.is_to_be_measured());
+        assert!(!cost.is_quick());
+        assert_eq!(cost.was_read(SLOW / 2, ran(SLOW / 2)), None);
+        assert!(cost.is_quick());
         assert_eq!(cost.was_read(LONG, None), None);
-        assert!(cost.is_to_be_measured());
-        assert_eq!(cost.was_read(SLOW, Some(SLOW / 2)), None);
-        assert_eq!(cost.was_read(2 * SLOW, Some(SLOW)), Some(SLOW * SLOW_LANE_FACTOR));
-        assert!(cost.is_to_be_measured());
+        assert!(!cost.is_quick());
+        assert_eq!(cost.was_read(SLOW, ran(SLOW / 2)), None);
+        assert_eq!(cost.was_read(2 * SLOW, ran(SLOW)), Some(SLOW * SLOW_LANE_FACTOR));
+        assert!(!cost.is_quick());
 
         let cost = ReadCost::default();
-        assert_eq!(cost.was_read(LONG, Some(Duration::ZERO)), None);
-        let again = cost.was_read(LONG, Some(Duration::ZERO));
-        assert_eq!(again, Some(LONG * SLOW_LANE_FACTOR), "it takes long again and again, whatever for");
+        let again = |usage| [(); 2].map(|()| cost.was_read(LONG, Some(usage)));
+        assert_eq!(again(ThreadUsage { ran: Duration::ZERO, waits: 0 }), [None; 2], "it could not run");
+        let slow = cost.was_read(LONG, Some(ThreadUsage { ran: Duration::ZERO, waits: 1 }));
+        assert_eq!(slow, Some(LONG * SLOW_LANE_FACTOR), "it waits again and again, whatever for");
     }
 }

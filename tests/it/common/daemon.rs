@@ -1,5 +1,7 @@
 //! A running daemon that is stopped, whatever happens, when it goes out of scope.
 
+mod usage;
+
 use super::{cgprocfs_path, wait_until};
 use nix::mount::{MntFlags, umount2};
 use rustix::process::{Pid, Signal, kill_process};
@@ -180,23 +182,6 @@ impl Daemon {
     /// Where its file system is mounted.
     pub fn live(&self) -> PathBuf {
         self.dir.path().join("live")
-    }
-
-    pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
-    }
-
-    /// Resident memory of its own, in KiB.
-    pub fn resident(&self) -> u64 {
-        super::field(&std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap(), "RssAnon")
-    }
-
-    /// How much processor time it has used, in seconds.
-    pub fn processor_time(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split_whitespace().collect();
-        let ticks = fields[11].parse::<u32>().unwrap() + fields[12].parse::<u32>().unwrap();
-        f64::from(ticks) / rustix::param::clock_ticks_per_second() as f64
     }
 
     pub fn signal(&self, signal: Signal) {

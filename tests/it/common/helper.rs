@@ -1,6 +1,7 @@
 //! Programs that tests run inside containers: this very test program, started with a helper's name.
 
 use super::{cgroup::Cgroup, storm, trigger, victim};
+use crate::fleet::reader;
 use crate::isolation::tenant;
 use crate::processors;
 use memmap2::{MmapMut, MmapOptions};
@@ -40,6 +41,8 @@ pub fn run() -> Option<ExitCode> {
         "enduring" => storm::enduring(rest[0], rest[1]),
         "watch" => trigger::watch(rest[0], rest[1].parse().unwrap(), rest[2]),
         "victim" => victim::victim(rest[0], rest.get(1).copied()),
+        "read-when-told" => reader::read_when_told(&rest),
+        "visit" => reader::visit(rest[0], rest[1].parse().unwrap(), &rest[2..]),
         "read-load" => processors::read_load(rest[0]),
         name => assert!(tenant::ran(name, &rest), "no helper {name}"),
     }

@@ -26,7 +26,7 @@ fn snapshot(numa_stat: Option<&str>) -> Snapshot {
         HugePages_Total: 30\nHugePages_Free: 20\n";
     let container = Container { levels: vec![level], ..Container::default() };
     let mut snapshot = of_processors("0-7", None, Some("0-1"));
-    snapshot.meminfo = Some(Meminfo::parse(host.as_bytes().to_vec()).unwrap());
+    snapshot.meminfo = Some(Meminfo::parse(host.as_bytes().to_vec()).unwrap().into());
     snapshot.scope = Scope::Container(container);
     snapshot.numa_stat = numa_stat.map(|text| NumaStat::parse(text.as_bytes()).unwrap());
     snapshot

@@ -1,11 +1,13 @@
-//! The clock that container starts and CPU times are measured by.
+//! The clock that container starts and processor times are measured by.
 
 use cgprocfs_core::machine::BootTime;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// The present moment (`CLOCK_BOOTTIME`).
-pub(in crate::service) fn now() -> BootTime {
+/// The present moment (`CLOCK_BOOTTIME`), which is what the first number of `/proc/uptime` is made from (`uptime_proc_show()`,
+/// fs/proc/uptime.c).
+#[must_use]
+pub fn now() -> BootTime {
     let now = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
     BootTime::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }

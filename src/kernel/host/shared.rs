@@ -1,0 +1,73 @@
+//! What is read of the host for one answer, and serves those of other containers for a moment.
+
+use parking_lot::Mutex;
+use std::time::{Duration, Instant};
+
+/// For how long. It adds to the age of the snapshot that it becomes a part of.
+pub(crate) const SHARED_FOR: Duration = Duration::from_millis(25);
+
+/// A value that is read again once it is [too old](SHARED_FOR).
+pub(crate) struct Shared<T>(Mutex<Option<(Instant, T)>>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T: Clone> Shared<T> {
+    /// The value, or what `read` finds now. Nobody waits for a thread that reads: it may be one that is less important.
+    pub(crate) fn get<E>(&self, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        let Some(mut latest) = self.0.try_lock() else { return read() };
+        let now = Instant::now();
+        if let Some((at, value)) = &*latest
+            && now.saturating_duration_since(*at) < SHARED_FOR
+        {
+            return Ok(value.clone());
+        }
+        let value = read()?;
+        *latest = Some((now, value.clone()));
+        Ok(value)
+    }
+
+    /// Frees the value if it is too old to be used.
+    pub(crate) fn sweep(&self) {
+        if let Some(mut latest) = self.0.try_lock() {
+            latest.take_if(|(at, _)| at.elapsed() >= SHARED_FOR);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::convert::Infallible;
+
+    #[test]
+    fn a_value_serves_for_a_moment() {
+        let (shared, reads) = (Shared::default(), Cell::new(0));
+        let get = || {
+            shared.get(|| {
+                reads.set(reads.get() + 1);
+                Ok::<_, Infallible>(reads.get())
+            })
+        };
+        let began = Instant::now();
+        let first = get();
+        // On a busy machine that may take too long.
+        assert!(get() == first || began.elapsed() >= SHARED_FOR);
+        std::thread::sleep(SHARED_FOR);
+        shared.sweep();
+        assert!(shared.0.lock().is_none());
+        let before = reads.get();
+        assert!(get().is_ok_and(|value| value == before + 1));
+    }
+
+    #[test]
+    fn an_error_is_nobody_else_s() {
+        let shared: Shared<u32> = Shared::default();
+        assert_eq!(shared.get(|| Err("it failed")), Err("it failed"));
+        assert_eq!(shared.get(|| Ok::<_, &str>(7)), Ok(7));
+    }
+}

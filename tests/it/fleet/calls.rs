@@ -1,0 +1,81 @@
+//! The system calls of the daemon for a cold read.
+
+use super::{FILES, Fleet, served};
+use crate::common::daemon::Daemon;
+use crate::common::helper;
+use crate::common::{Need, test, wait_until};
+use libtest_mimic::Trial;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+pub fn tests() -> Vec<Trial> {
+    tests! {
+        test(&[Need::Root, Need::Fuse, Need::Program("strace")]) => [
+            calls_of_a_cold_read,
+        ],
+    }
+}
+
+/// Eight are FUSE's own: OPEN, READ, READ at the end and RELEASE, each received and answered.
+fn calls_of_a_cold_read() {
+    let (daemon, fleet) = (Daemon::start(), Fleet::new(1));
+    let of_one: Vec<_> =
+        FILES.iter().zip([18, 26, 26, 26, 26, 26]).map(|(file, most)| (vec![*file], most)).collect();
+    for (files, most) in of_one.into_iter().chain([(FILES.to_vec(), 100)]) {
+        let calls = calls(&daemon, &fleet, &files);
+        println!("fleet: {} system calls for {}", calls.len(), files.join(", "));
+        assert!(calls.len() <= most, "{files:?}: {}\n{}", calls.len(), calls.join("\n"));
+    }
+}
+
+/// The calls for the files read once more after a second, of three times the fewest: the daemon also looks after other things.
+fn calls(daemon: &Daemon, fleet: &Fleet, files: &[&str]) -> Vec<String> {
+    let words = helper::command(
+        "read-when-told",
+        &served(daemon, files).iter().map(String::as_str).collect::<Vec<_>>(),
+    );
+    let enter = format!("{} exec unshare --pid --fork \"$@\"", fleet.enter(0));
+    let mut process = helper::start(Command::new("sh").args(["-c", &enter, "sh"]).args(words));
+    let mut read_all = || {
+        writeln!(process.process.stdin.as_mut().unwrap()).unwrap();
+        process.stdout.read_exact(&mut [0; 5]).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+    };
+    read_all();
+    read_all();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace")
+        .args(["-f", "-p", &daemon.pid().to_string(), "-o"])
+        .arg(log.path())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", daemon.pid());
+    let is_traced = || !fs::read_to_string(Path::new(&status)).unwrap().contains("TracerPid:\t0\n");
+    wait_until("strace is attached", is_traced);
+    std::thread::sleep(Duration::from_millis(300));
+    let mut seen = 0;
+    let mut rounds = Vec::new();
+    for _ in 0..3 {
+        seen = fs::read_to_string(log.path()).unwrap().lines().count().max(seen);
+        read_all();
+        let trace = fs::read_to_string(log.path()).unwrap();
+        rounds.push(trace.lines().skip(seen).filter(|line| is_call(line)).map(str::to_string).collect());
+    }
+    kill_process(Pid::from_raw(strace.id().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
+    strace.wait().unwrap();
+    rounds.into_iter().min_by_key(Vec::len).unwrap()
+}
+
+/// Whether a line is a call, at its end where it is on two lines. Those of threads that wait for each other, and that end, are no
+/// part of an answer.
+fn is_call(line: &str) -> bool {
+    const OTHERS: [&str; 6] = ["futex(", "<... futex", "exit(", "+++", "madvise(", "clock_gettime("];
+    line.contains(" = ")
+        && !line.contains("<unfinished ...>")
+        && !OTHERS.iter().any(|other| line.contains(other))
+}
