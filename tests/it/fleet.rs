@@ -126,7 +126,13 @@ fn limit(hierarchy: &Hierarchy, directory: &Path, mib: u64, quota: u32) {
 impl Drop for Fleet {
     fn drop(&mut self) {
         for top in &self.tops {
-            let _ = cgprocfs::run::remove_cgroup(top);
+            // Processes that were killed may still be there.
+            for _ in 0..200 {
+                if !top.exists() || cgprocfs::run::remove_cgroup(top).is_ok() {
+                    break;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
         }
     }
 }
