@@ -1,18 +1,31 @@
-//! Containers in pods, with limits on both, in every hierarchy that is read.
+//! Containers in pods, with limits on both, in every hierarchy that is read, and what is asked for each. Tests and benchmarks share it.
 
 use cgprocfs::kernel::{CgroupMounts, Hierarchy};
 use cgprocfs_core::parse::CgroupVersion;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What `top` reads.
+pub const FILES: [&str; 6] = [
+    "proc/meminfo",
+    "proc/stat",
+    "proc/cpuinfo",
+    "proc/loadavg",
+    "proc/uptime",
+    "sys/devices/system/cpu/online",
+];
+
 const CONTAINERS_PER_POD: usize = 5;
 
+/// Cgroups that are removed when it goes out of scope.
 pub struct Containers {
-    tops: Vec<PathBuf>,
+    /// The directories that all pods are in.
+    pub tops: Vec<PathBuf>,
 }
 
 impl Containers {
-    pub fn new(count: usize) -> Self {
+    /// So many of them, in cgroups of this name.
+    pub fn new(name: &str, count: usize) -> Self {
         let mounts = CgroupMounts::detect(Path::new("/")).unwrap();
         let others = [&mounts.cpu, &mounts.cpuacct, &mounts.cpuset, &mounts.io];
         let mut hierarchies: Vec<&Hierarchy> = vec![&mounts.memory];
@@ -21,10 +34,9 @@ impl Containers {
                 hierarchies.push(hierarchy);
             }
         }
-        let name = format!("cgprocfs-bench-{}", std::process::id());
         let mut containers = Self { tops: Vec::new() };
         for hierarchy in hierarchies {
-            let top = hierarchy.mount_point.join(&name);
+            let top = hierarchy.mount_point.join(name);
             fs::create_dir(&top).unwrap();
             containers.tops.push(top.clone());
             prepare(hierarchy, &top);
@@ -51,7 +63,8 @@ impl Containers {
     }
 }
 
-fn directory(top: &Path, container: usize) -> PathBuf {
+/// Where a container is, below the directory that all pods are in.
+pub fn directory(top: &Path, container: usize) -> PathBuf {
     top.join(format!("pod{}/ctr{container}", container / CONTAINERS_PER_POD))
 }
 
@@ -91,11 +104,12 @@ fn limit(hierarchy: &Hierarchy, directory: &Path, mib: u64, quota: u32) {
 impl Drop for Containers {
     fn drop(&mut self) {
         for top in &self.tops {
-            for _ in 0..100 {
-                if cgprocfs::run::remove_cgroup(top).is_ok() {
+            // Processes that were killed may still be there.
+            for _ in 0..200 {
+                if !top.exists() || cgprocfs::run::remove_cgroup(top).is_ok() {
                     break;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(std::time::Duration::from_millis(10));
             }
         }
     }

@@ -16,22 +16,12 @@ mod server;
 #[path = "../read/subject.rs"]
 mod subject;
 
-use containers::Containers;
+use containers::{Containers, FILES};
 use poller::{Figures, Manner, Plan};
 use serde::Serialize;
 use server::Meter;
 use std::path::Path;
 use subject::{BEFORE, Subject};
-
-/// What `top` reads.
-const FILES: [&str; 6] = [
-    "proc/meminfo",
-    "proc/stat",
-    "proc/cpuinfo",
-    "proc/loadavg",
-    "proc/uptime",
-    "sys/devices/system/cpu/online",
-];
 
 /// One cell of a table.
 #[derive(Serialize)]
@@ -68,7 +58,7 @@ fn main() {
     }
     let most = after("--containers").map_or(1000, |rest| rest[0].parse().unwrap());
     let bench = Bench {
-        containers: Containers::new(most),
+        containers: Containers::new(&format!("cgprocfs-bench-{}", std::process::id()), most),
         most,
         seconds: after("--seconds").map_or(5.0, |rest| rest[0].parse().unwrap()),
         json: after("--json").is_some(),

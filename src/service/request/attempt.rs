@@ -118,7 +118,7 @@ impl Service {
         if !Q::READS_FILES {
             return Outcome::Done(query.finish(self, found, cgroup), next);
         }
-        let Some(permit) = self.permit(role, of.map_or(b"", |(_, _, container)| container)) else {
+        let Some(permit) = self.permit(role, of.map_or(b"", |(_, _, container)| container), false) else {
             return Outcome::Queue(Lane::Fast, cgroup.into(), next);
         };
         let cost = of.map(|(cached, ..)| &cached.cost_of_files);

@@ -34,12 +34,7 @@ impl Service {
             owner: caller.memory.into(),
             again: reading.end(),
         };
-        // What is quick holds up nobody, and to hand it to another thread would cost as much as to read it.
-        let permit = match cached.read_cost.is_quick() {
-            true => Some(Permit::default()),
-            false => self.permit(role, caller.container),
-        };
-        let Some(permit) = permit else {
+        let Some(permit) = self.permit(role, caller.container, cached.read_cost.is_quick()) else {
             return Outcome::Queue(Lane::Fast, caller.memory.into(), end(reading));
         };
         self.cache.evict_stale();
@@ -80,8 +75,16 @@ impl Service {
     }
 
     /// Permission to read for `container`; workers need none. `None` where others have to do it.
-    pub(in crate::service) fn permit(&self, role: ThreadRole, container: &[u8]) -> Option<Permit<'_>> {
-        if role.may_take_long() { Some(Permit::default()) } else { self.read_permits.permit(container) }
+    pub(in crate::service) fn permit(
+        &self,
+        role: ThreadRole,
+        container: &[u8],
+        is_quick: bool,
+    ) -> Option<Permit<'_>> {
+        match role.may_take_long() {
+            true => Some(Permit::default()),
+            false => self.read_permits.permit(container, is_quick),
+        }
     }
 
     fn read_snapshot(

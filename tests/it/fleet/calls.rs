@@ -1,6 +1,7 @@
 //! The system calls of the daemon for a cold read.
 
-use super::{FILES, Fleet, served};
+use super::containers::{Containers, FILES};
+use super::{containers, served};
 use crate::common::daemon::Daemon;
 use crate::common::helper;
 use crate::common::{Need, test, wait_until};
@@ -22,7 +23,7 @@ pub fn tests() -> Vec<Trial> {
 
 /// Eight are FUSE's own: OPEN, READ, READ at the end and RELEASE, each received and answered.
 fn calls_of_a_cold_read() {
-    let (daemon, fleet) = (Daemon::start(), Fleet::new(1));
+    let (daemon, fleet) = (Daemon::start(), containers(1));
     let of_one: Vec<_> =
         FILES.iter().zip([18, 26, 26, 26, 26, 26]).map(|(file, most)| (vec![*file], most)).collect();
     for (files, most) in of_one.into_iter().chain([(FILES.to_vec(), 100)]) {
@@ -33,7 +34,7 @@ fn calls_of_a_cold_read() {
 }
 
 /// The calls for the files read once more after a second, of three times the fewest: the daemon also looks after other things.
-fn calls(daemon: &Daemon, fleet: &Fleet, files: &[&str]) -> Vec<String> {
+fn calls(daemon: &Daemon, fleet: &Containers, files: &[&str]) -> Vec<String> {
     let words = helper::command(
         "read-when-told",
         &served(daemon, files).iter().map(String::as_str).collect::<Vec<_>>(),

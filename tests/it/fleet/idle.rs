@@ -1,6 +1,7 @@
 //! A daemon that has seen many containers, and that nobody asks any more.
 
-use super::{FILES, Fleet, served};
+use super::containers::FILES;
+use super::{containers, served};
 use crate::common::daemon::Daemon;
 use crate::common::{Need, helper, test};
 use libtest_mimic::Trial;
@@ -22,7 +23,7 @@ fn idle_after_a_thousand_containers() {
     let faults = tempfile::tempdir().unwrap();
     fs::write(faults.path().join("impatient"), "").unwrap();
     let daemon = Daemon::start_with(&[], &[], &[("CGPROCFS_FAULTS", faults.path().to_str().unwrap())]);
-    let fleet = Fleet::new(COUNT);
+    let fleet = containers(COUNT);
     let tops: Vec<_> = fleet.tops.iter().map(|top| top.display().to_string()).collect();
     let paths = served(&daemon, &FILES);
     let arguments = [vec![tops.join(","), COUNT.to_string()], paths].concat();

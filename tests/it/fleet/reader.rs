@@ -1,5 +1,6 @@
 //! Programs in containers that read files when they are told to.
 
+use super::containers::directory;
 use crate::common::helper::ready;
 use std::fs::{self, File};
 use std::io::Read;
@@ -20,7 +21,7 @@ pub fn read_when_told(paths: &[&str]) {
 pub fn visit(tops: &str, count: usize, paths: &[&str]) {
     for container in 0..count {
         for top in tops.split(',') {
-            fs::write(super::directory(Path::new(top), container).join("cgroup.procs"), "0").unwrap();
+            fs::write(directory(Path::new(top), container).join("cgroup.procs"), "0").unwrap();
         }
         paths.iter().for_each(|path| read(path));
     }
