@@ -49,6 +49,11 @@ impl File {
         }
     }
 
+    /// Whether every reader has it. A cgroup may have no pressure, and a container not all processors and memory nodes.
+    pub(super) fn can_always_be_opened(self) -> bool {
+        matches!(self, Self::View(_)) && self.pressure().is_none()
+    }
+
     /// Whether it may be opened so: any file for reading, and pressure files for writing too.
     pub(super) fn may_be_opened(self, flags: OpenFlags) -> bool {
         flags.acc_mode() == OpenAccMode::O_RDONLY || self.pressure().is_some()

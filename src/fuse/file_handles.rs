@@ -39,10 +39,11 @@ impl FileHandles {
         }
     }
 
-    pub(super) fn open(&self, file: File, text: Arc<Rendered>) -> u64 {
+    /// Opens a file, whose text the first read makes unless it is known by now.
+    pub(super) fn open(&self, file: File, text: Option<Arc<Rendered>>) -> u64 {
         let mut table = self.table.lock();
-        table.evict_if_due(1, &text);
-        let index = table.own.insert(Handle { file, text: Some(text), is_partly_read: false }) as u64;
+        table.evict_if_due(1, text.as_deref());
+        let index = table.own.insert(Handle { file, text, is_partly_read: false }) as u64;
         u64::from(self.generation) << 32 | index
     }
 
@@ -84,7 +85,7 @@ impl FileHandles {
             handle.text = Some(Arc::clone(text));
             handle.is_partly_read = true;
         }
-        table.evict_if_due(0, text);
+        table.evict_if_due(0, Some(text));
     }
 
     pub(super) fn release(&self, handle: u64) {
@@ -134,7 +135,7 @@ mod tests {
     #[test]
     fn one_open_is_one_text_until_it_is_read_from_the_start_again() {
         let handles = FileHandles::new(0);
-        let handle = handles.open(file(), text("first", Instant::now()));
+        let handle = handles.open(file(), Some(text("first", Instant::now())));
         assert_eq!(read(&handles, handle, 0, "second"), "first");
         assert_eq!(read(&handles, handle, 3, "second"), "first");
         assert_eq!(read(&handles, handle, 0, "second"), "second");
@@ -142,11 +143,21 @@ mod tests {
     }
 
     #[test]
+    fn the_first_read_makes_the_text() {
+        let handles = FileHandles::new(0);
+        for offset in [0, 3] {
+            let handle = handles.open(file(), None);
+            assert_eq!(read(&handles, handle, offset, "first"), "first");
+            assert_eq!(read(&handles, handle, 5, "second"), "first");
+        }
+    }
+
+    #[test]
     fn a_text_that_grew_old_before_its_first_read_is_made_anew() {
         let handles = FileHandles::new(0);
         let old = Instant::now().checked_sub(MAX_AGE).unwrap();
         for offset in [0, 3] {
-            let handle = handles.open(file(), text("old", old));
+            let handle = handles.open(file(), Some(text("old", old)));
             assert_eq!(read(&handles, handle, offset, "new"), "new");
         }
     }
@@ -157,7 +168,7 @@ mod tests {
         let now = Instant::now();
         let old = now.checked_sub(MAX_AGE).unwrap();
         let (never_read, begun) =
-            (handles.open(file(), text("a", old)), handles.open(file(), text("b", now)));
+            (handles.open(file(), Some(text("a", old))), handles.open(file(), Some(text("b", now))));
         read(&handles, begun, 0, "unused");
         let texts = || handles.table.lock().own.iter().filter(|(_, handle)| handle.text.is_some()).count();
         handles.table.lock().evict_stale(READ_TIMEOUT);
@@ -173,7 +184,7 @@ mod tests {
         let handles = FileHandles::new(0);
         let old = Instant::now().checked_sub(MAX_AGE).unwrap();
         for _ in 0..3 * EVICTION_INTERVAL_OPENS {
-            handles.open(file(), text("x", old));
+            handles.open(file(), Some(text("x", old)));
         }
         let texts = handles.table.lock().own.iter().filter(|(_, handle)| handle.text.is_some()).count();
         assert!(texts <= 2 * EVICTION_INTERVAL_OPENS, "{texts} texts");
@@ -190,7 +201,7 @@ mod tests {
             texts.map(|text| text.bytes.len()).sum::<usize>()
         };
         let open_and_begin = || {
-            let handle = handles.open(file(), text(&long, Instant::now()));
+            let handle = handles.open(file(), Some(text(&long, Instant::now())));
             begin(handle);
             handle
         };
@@ -207,7 +218,7 @@ mod tests {
         let begin = |tenant: &str, bytes: &str, ago: u64| {
             let sampled_at = now.checked_sub(Duration::from_secs(ago)).unwrap();
             let cgroup: Arc<[u8]> = tenant.as_bytes().into();
-            let handle = handles.open(file(), text("", now));
+            let handle = handles.open(file(), Some(text("", now)));
             let text = Arc::new(Rendered { sampled_at, bytes: bytes.into(), cgroup });
             handles.set_text(handle, file(), &text);
             handle
@@ -226,8 +237,8 @@ mod tests {
     #[test]
     fn files_of_a_predecessor_are_read_anew_from_where_they_were() {
         let (before, after) = (FileHandles::new(3), FileHandles::new(4));
-        let handle = before.open(file(), text("old text", Instant::now()));
-        after.open(file(), text("another's", Instant::now()));
+        let handle = before.open(file(), Some(text("old text", Instant::now())));
+        after.open(file(), Some(text("another's", Instant::now())));
         let inherited = |offset, now| read_inherited(&after, handle, offset, now, || Some(file()));
         assert_eq!(inherited(4, "new text"), "new text");
         assert_eq!(inherited(8, "newer text"), "new text");
@@ -240,11 +251,11 @@ mod tests {
     #[test]
     fn released_handles_are_gone_and_used_again() {
         let handles = FileHandles::new(0);
-        let first = handles.open(file(), text("x", Instant::now()));
+        let first = handles.open(file(), Some(text("x", Instant::now())));
         handles.release(first);
         handles.release(first);
         handles.release(u64::MAX);
         assert!(handles.read_source(first, 0, || None).is_none());
-        assert_eq!(handles.open(file(), text("y", Instant::now())), first);
+        assert_eq!(handles.open(file(), Some(text("y", Instant::now()))), first);
     }
 }

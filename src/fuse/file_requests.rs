@@ -21,9 +21,14 @@ impl Served {
         if !file.may_be_opened(flags) {
             return reply.error(Errno::EROFS);
         }
+        // Made now the text would have to be made again where the read is late, which is when there is too much to do already. But who
+        // is in the slow lane opens there, too.
+        if file.can_always_be_opened() && !self.service.is_in_slow_lane(pid) {
+            return reply.opened(FileHandle(self.files.open(file, None)), OPEN_FLAGS);
+        }
         let served = Arc::clone(self);
         file.ask(&self.service, in_flight, pid, move |text| match text {
-            Ok(text) => reply.opened(FileHandle(served.files.open(file, text)), OPEN_FLAGS),
+            Ok(text) => reply.opened(FileHandle(served.files.open(file, Some(text))), OPEN_FLAGS),
             Err(error) => reply.error(served.errno(&error)),
         });
     }

@@ -47,7 +47,7 @@ pub(super) enum Key {
 
 pub(super) struct Handle {
     pub(super) file: File,
-    /// `None` once it was dropped to save memory.
+    /// `None` before the first read, and once it was dropped to save memory.
     pub(super) text: Option<Arc<Rendered>>,
     /// Whether some of `text` was given out already, so that the rest has to come from it too.
     pub(super) is_partly_read: bool,
@@ -79,9 +79,9 @@ impl HandleTable {
 
     /// Counts opened files and the text that one was given, and evicts texts once there were enough of either. A file that
     /// stays open costs us the size of its text, which its owner must not choose.
-    pub(super) fn evict_if_due(&mut self, opens: usize, given: &Rendered) {
+    pub(super) fn evict_if_due(&mut self, opens: usize, given: Option<&Rendered>) {
         self.opens_since_eviction += opens;
-        self.bytes_since_eviction += given.bytes.len();
+        self.bytes_since_eviction += given.map_or(0, |text| text.bytes.len());
         let enough_opens = self.opens_since_eviction >= EVICTION_INTERVAL_OPENS.max(self.own.len() / 2);
         let interval = EVICTION_INTERVAL_BYTES.max(self.own.len() * EVICTION_INTERVAL_BYTES_PER_FILE);
         if enough_opens || self.bytes_since_eviction >= interval {
