@@ -33,7 +33,7 @@ pub enum Error {
         /// What is wrong with it.
         source: ParseError,
     },
-    /// A serving thread, which others need, was not to do what takes so long. No reader is ever told.
+    /// The work takes too long for a serving thread, which others need. Another thread does it; no reader sees this error.
     #[error("cgroup {0} takes long to read; this is a defect, please report it")]
     TakesLong(String),
     /// Likewise what may hang for as long as a tenant likes.

@@ -60,7 +60,7 @@ pub fn panic_point() {
 #[cfg(not(debug_assertions))]
 pub fn panic_point() {}
 
-/// Takes so many milliseconds as the file `slow` says, as the kernel does over a file for which it asks the hardware.
+/// Takes the number of milliseconds in the file `slow`, as the kernel takes time for a file for which it asks the hardware.
 #[cfg(debug_assertions)]
 pub fn slow_file() {
     let Some(directory) = directory() else { return };
@@ -74,7 +74,7 @@ pub fn slow_file() {
 #[cfg(not(debug_assertions))]
 pub const fn slow_file() {}
 
-/// Takes so many milliseconds as the file `slow-cgroup` says, as the kernel does over a cgroup that has much to add up, and puts
+/// Takes the number of milliseconds in the file `slow-cgroup`, as the kernel takes time for a cgroup with much to add up, and puts
 /// a file `reading` beside it. What was read was read before.
 #[cfg(debug_assertions)]
 pub fn slow_cgroup() {

@@ -73,7 +73,7 @@ pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(pid).map_err(|_| io::Error::last_os_error())
 }
 
-/// Maps a file that has at least so many words of 64 bits from `offset` on and never gets shorter, until the process ends.
+/// Maps words of 64 bits of a file from `offset` on, until the process ends. The file has to have them, and never gets shorter.
 ///
 /// # Errors
 /// The kernel's, above all ENOMEM.
@@ -154,11 +154,10 @@ unsafe impl GlobalAlloc for RequestBufferAllocator {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if layout.size() == REQUEST_BUFFER_SIZE
-            && layout.align() <= 4096
-            && let Some(buffer) = next_request_buffer()
-        {
-            return buffer;
+        if layout.size() == REQUEST_BUFFER_SIZE && layout.align() <= 4096 {
+            if let Some(buffer) = next_request_buffer() {
+                return buffer;
+            }
         }
         // SAFETY: the caller keeps the contract, which is the same.
         unsafe { System.alloc_zeroed(layout) }

@@ -3,17 +3,17 @@
 //! Measured in one run for the floor, a FUSE file system that does nothing; lxcfs, where it is installed; another build of cgprocfs, if
 //! `CGPROCFS_OTHER_BUILD` names one; and the kernel's own files. The daemons' processor time is that of a cgroup of their own. Times
 //! depend on the machine and on who else uses it: the ratios are what counts. `cargo bench --bench fleet`, as root; `-- --seconds 3`
-//! makes each cell shorter, `-- --containers 100` leaves out more than so many, `-- --only cost` (or `growth`, `overload`, `idle`) all
-//! other tables, and with `-- --json` stdout is a line of JSON for each
-//! cell, and the tables go to stderr.
+//! makes each cell shorter, `-- --containers 100` leaves out what has more than a hundred, and `-- --only cost` (or `growth`, `overload`,
+//! `idle`) every other table. With `-- --json` stdout is a line of JSON for each cell, and the tables go to stderr.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/containers.rs"]
 mod containers;
-#[path = "../read/floor.rs"]
+#[path = "../common/floor.rs"]
 mod floor;
 mod poller;
 mod server;
-#[path = "../read/subject.rs"]
+#[path = "../common/subject.rs"]
 mod subject;
 
 use containers::{Containers, FILES};

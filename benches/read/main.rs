@@ -8,9 +8,11 @@
 //! go to stderr.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/floor.rs"]
 mod floor;
 mod reader;
 mod report;
+#[path = "../common/subject.rs"]
 mod subject;
 
 use reader::{Container, Setting};

@@ -65,7 +65,7 @@ impl Drop for Container {
     }
 }
 
-/// Has a path read in a way, for so many seconds, by a process in the container.
+/// Reads a path from a process in the container, as the setting says, for a number of seconds.
 pub fn measure(
     subject: &Subject,
     path: &Path,

@@ -11,7 +11,7 @@ pub struct LoadAverages([f64; 3]);
 const PERIODS: [f64; 3] = [60.0, 300.0, 900.0];
 
 impl LoadAverages {
-    /// Advances the averages by so many seconds in which there were `active` tasks.
+    /// Advances the averages by a number of seconds in which there were `active` tasks.
     pub fn add(&mut self, active: f64, seconds: f64) {
         for (average, period) in self.0.iter_mut().zip(PERIODS) {
             let kept = (-seconds.max(0.0) / period).exp();

@@ -36,7 +36,7 @@ impl TickRate {
     /// A hundred ticks a second, as on every architecture but Alpha and IA-64 (include/asm-generic/param.h).
     pub const USUAL: Self = Self(100);
 
-    /// A rate of so many ticks a second, at least one and at most one a nanosecond.
+    /// A rate in ticks a second, at least one and at most one a nanosecond.
     #[must_use]
     pub fn new(per_second: u64) -> Self {
         Self(per_second.clamp(1, SECOND))
@@ -68,13 +68,13 @@ impl TickRate {
 }
 
 impl BootTime {
-    /// The moment so many nanoseconds after the host's boot.
+    /// The moment a number of nanoseconds after the host's boot.
     #[must_use]
     pub const fn from_nanos(nanoseconds: u64) -> Self {
         Self(nanoseconds)
     }
 
-    /// The moment so many hundredths of a second after the host's boot; `None` for one that is centuries later.
+    /// The moment a number of hundredths of a second after the host's boot; `None` for one that is centuries later.
     #[must_use]
     pub fn from_hundredths(hundredths: u64) -> Option<Self> {
         hundredths.checked_mul(HUNDREDTH).map(Self)
@@ -98,7 +98,7 @@ impl BootTime {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// The moment that was so long before, but not before the boot.
+    /// The moment that was `by` before, but not before the boot.
     #[must_use]
     pub fn before(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
@@ -106,7 +106,7 @@ impl BootTime {
 }
 
 impl Ticks {
-    /// A time of so many ticks.
+    /// A time as a number of ticks.
     #[must_use]
     pub const fn new(count: u64) -> Self {
         Self(count)

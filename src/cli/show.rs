@@ -83,9 +83,8 @@ fn print_all(text: impl Fn(ViewId) -> Result<Vec<u8>, CaptureError>) -> Result<E
             Err(error) => failed.push((view.path(), error)),
         }
     }
-    if all.is_empty()
-        && let Some((_, error)) = failed.pop()
-    {
+    let nothing_else = if all.is_empty() { failed.pop() } else { None };
+    if let Some((_, error)) = nothing_else {
         return Err(error.into());
     }
     for (path, error) in failed {

@@ -40,10 +40,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             ))),
         };
     };
-    if let Some(unit) = &arguments.unless_restarted
-        && !systemd::stops(unit)
-        && systemd::keeps_connection(unit)
-    {
+    let is_restarted = |unit: &String| !systemd::stops(unit) && systemd::keeps_connection(unit);
+    if arguments.unless_restarted.as_ref().is_some_and(is_restarted) {
         return Ok(ExitCode::SUCCESS);
     }
     let failed = |e| Failure::Other(format!("cannot unmount {}: {e}; see `dmesg`", directory.display()));

@@ -94,7 +94,7 @@ const LEGACY: &[libc::c_long] = &[libc::SYS_poll];
 const LEGACY: &[libc::c_long] = &[];
 
 /// `NS_GET_PID_FROM_PIDNS`, as in [`crate::sys::init_of`].
-const NS_GET_PID_FROM_PIDNS: i32 = 0x8004_b706_u32.cast_signed();
+const NS_GET_PID_FROM_PIDNS: i32 = i32::from_ne_bytes(0x8004_b706_u32.to_ne_bytes());
 
 impl Calls {
     /// The calls of the process that serves. It can open no file for writing, make no socket and no process, and signal no
@@ -181,8 +181,8 @@ impl Calls {
     /// Allows a call with certain arguments, in addition to those that it was allowed with before.
     fn allow_if(&mut self, call: libc::c_long, arguments: &[Argument]) -> Result<(), BackendError> {
         let condition = |argument: &Argument| {
-            let bits = SeccompCmpOp::MaskedEq(u64::from(argument.bits.cast_unsigned()));
-            let value = u64::from(argument.value.cast_unsigned());
+            let unsigned = |value: i32| u64::from(u32::from_ne_bytes(value.to_ne_bytes()));
+            let (bits, value) = (SeccompCmpOp::MaskedEq(unsigned(argument.bits)), unsigned(argument.value));
             SeccompCondition::new(argument.number, SeccompCmpArgLen::Dword, bits, value)
         };
         let conditions = arguments.iter().map(condition).collect::<Result<Vec<_>, _>>()?;

@@ -26,7 +26,7 @@ pub const COMMAND: &str = "read-namespaces-for-stdin";
 
 /// How long a request may take. It usually takes some 50 µs.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
-/// A process that has not answered for so long never will.
+/// How long to wait for the process to answer. After that it never will.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many bytes a text may have. With the longest possible path in every hierarchy there are some 60 KiB.
 const MAX_TEXT_BYTES: usize = 100 << 10;

@@ -106,9 +106,8 @@ impl DirectoryHandles {
 
 impl Listings {
     fn put(&mut self, handle: u64, listing: Listing, hash: u64, tenant: &[u8]) -> Arc<Listing> {
-        if let Some(&key) = self.by_hash.get(&hash)
-            && let Some(known) = self.cached.get_mut(&key).filter(|known| *known.listing == listing)
-        {
+        let known = self.by_hash.get(&hash).and_then(|&key| Some((key, self.cached.get_mut(&key)?)));
+        if let Some((key, known)) = known.filter(|(_, known)| *known.listing == listing) {
             known.handles += 1;
             self.open.insert(handle, key);
             self.shares.touch(key);

@@ -20,14 +20,14 @@ pub struct QuiesceGate {
 }
 
 impl Default for QuiesceGate {
-    /// A gate for as many threads as usually serve.
+    /// A gate for the usual number of serving threads.
     fn default() -> Self {
         Self::new(serving_threads())
     }
 }
 
 impl QuiesceGate {
-    /// An open gate for so many threads, whatever number of processors there will be later.
+    /// An open gate for a fixed number of threads, even if the number of processors changes later.
     #[must_use]
     pub const fn new(threads: usize) -> Self {
         Self {

@@ -13,6 +13,7 @@ pub(crate) mod huge_pages;
 pub(crate) mod id;
 pub(crate) mod kept_files;
 pub(crate) mod level;
+pub(crate) mod listed_ids;
 pub(crate) mod location;
 pub(crate) mod memory_files;
 pub(crate) mod memory_nodes;

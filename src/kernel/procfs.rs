@@ -29,9 +29,8 @@ impl Procfs {
     /// as it is.
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
         let path: PathBuf = root.join("proc");
-        if root == Path::new("/")
-            && let Ok(dir) = private_instance("proc")
-        {
+        let own = (root == Path::new("/")).then(|| private_instance("proc"));
+        if let Some(Ok(dir)) = own {
             return Ok(Self { dir, is_own: true, namespace_reader: None });
         }
         let dir = rustix::fs::open(&path, PATH_DIR, Mode::empty())

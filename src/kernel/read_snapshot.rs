@@ -37,7 +37,8 @@ impl Source {
     pub fn extend_snapshot(
         &self,
         snapshot: &mut Snapshot,
-        (known, needed): (Needs, Needs),
+        known: Needs,
+        needed: Needs,
         ancestry: &CgroupAncestry,
         caller: &Caller<'_>,
     ) -> Result<bool, Error> {

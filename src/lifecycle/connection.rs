@@ -205,7 +205,7 @@ impl Connection {
         (kernel, connection)
     }
 
-    /// Has the requests that so many threads fetch read into the memory, for a successor.
+    /// Makes `threads` threads read their requests into the shared memory, for a successor.
     pub(crate) fn keep_requests(&self, threads: usize) -> io::Result<()> {
         match self.state.request_buffers() {
             Some(offset) => request_buffers::keep(self.memory(), offset, threads),

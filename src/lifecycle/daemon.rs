@@ -56,9 +56,8 @@ pub fn start(
             );
         }
     }
-    if !fd_store.is_stored(connection)
-        && let Err(error) = fd_store.store(connection)
-    {
+    let stored = if fd_store.is_stored(connection) { Ok(()) } else { fd_store.store(connection) };
+    if let Err(error) = stored {
         // Nobody would have the connection after this process, and readers would be left with an error.
         fd_store.release();
         let _ = shutdown::unmount(connection, &gate, steward);
@@ -85,9 +84,11 @@ pub fn serve(
     let gate = start(connection, service, views, (&fd_store, steward), move |result| {
         drop(ended.send(Event::Ended(result)))
     })?;
-    if !matches!(fd_store, FdStore::ServiceManager)
-        && let Err(error) = takeover::listen(&directory, connection, sender)
-    {
+    let listens = match fd_store {
+        FdStore::ServiceManager => Ok(()),
+        _ => takeover::listen(&directory, connection, sender),
+    };
+    if let Err(error) = listens {
         // Serving is what matters.
         log::warn!("no other daemon can take over: {error}");
     }

@@ -56,9 +56,8 @@ impl Measurement {
                     }
                     Err(error) => log::debug!("no sample: {error}"),
                 }
-                if let (Some(refresh), Some(sample)) = (refresh, &last)
-                    && printed.elapsed() >= refresh
-                {
+                let is_due = refresh.is_some_and(|refresh| printed.elapsed() >= refresh);
+                if let (true, Some(sample)) = (is_due, &last) {
                     printed = Instant::now();
                     report::print_sample(sample, json);
                 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 /// How often the files of containers that are gone are closed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
-/// After so long without a request all files are closed that are kept open for the next: nobody looks then which containers are gone.
+/// How long after the last request all files are closed that are kept open for the next one: without requests nobody notices
+/// which containers are gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 impl Service {

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const MAX_TRIGGERS_PER_CONTAINER: usize = 64;
 /// How often a trigger's pressure is read in each of its windows.
 const READS_PER_WINDOW: u32 = 10;
-/// Which part of a processor reading takes: one in so many.
+/// The part of a processor that reading takes at most is the inverse of this.
 const DUTY_CYCLE: u32 = 50;
 /// The longest pause after reading, however long that took.
 const MAX_PAUSE: Duration = Duration::from_millis(250);

@@ -24,7 +24,7 @@ impl Sleeper {
     }
 }
 
-/// Sleeps for so long, or without an end, until somebody wakes this thread. It may wake early.
+/// Sleeps until somebody wakes this thread, or until the timeout. It may wake early.
 pub(in crate::service) fn sleep(timeout: Option<Duration>) {
     match timeout {
         Some(timeout) => thread::park_timeout(timeout),
@@ -58,7 +58,7 @@ impl Activity {
         self.was_asked.swap(false, Ordering::SeqCst)
     }
 
-    /// Sleeps until there is a request, for so long at most. Returns whether there is one.
+    /// Sleeps until there is a request, or until the timeout. Returns whether there is one.
     pub(in crate::service) fn sleep_until_asked(&self, timeout: Option<Duration>) -> bool {
         self.sleeps.store(true, Ordering::SeqCst);
         if !self.was_asked.load(Ordering::SeqCst) {

@@ -19,9 +19,8 @@ pub fn excess<'p, K>(held: impl IntoIterator<Item = (K, &'p [u8], usize)>, capac
     }
     let mut root = Branch::whole((0..keys.len()).collect(), 0, &all);
     let mut excess = Vec::new();
-    while root.weight > capacity
-        && let Some(holder) = root.give(&mut all)
-    {
+    while root.weight > capacity {
+        let Some(holder) = root.give(&mut all) else { break };
         excess.extend(keys[holder].take());
     }
     excess

@@ -3,7 +3,7 @@
 /// The value of the first word: who wrote the memory.
 pub(super) const MAGIC_NUMBER: u64 = u64::from_ne_bytes(*b"cgprocf1");
 
-/// A string of bytes in the header: a word with its length in bytes, then room for so many words.
+/// A string of bytes in the header: a word with its length in bytes, then a number of words for the bytes.
 #[derive(Clone, Copy)]
 pub(super) struct ByteString {
     pub(super) index: usize,

@@ -19,17 +19,19 @@ impl<R: Record> IndexedTable<R> {
         let mut left = Vec::new();
         // In reverse, so that the first slots are given out first and few pages are touched.
         for slot in (0..table.len()).rev() {
-            if table.key(slot) != 0
-                && let Some((key, record)) = table.get(slot)
-                && !indexed.slots.contains_key(&key)
-            {
-                indexed.slots.insert(key, slot);
-                left.push((key, record));
-            } else {
-                if table.key(slot) != 0 {
-                    table.remove(slot);
-                }
+            if table.key(slot) == 0 {
                 indexed.free.push(slot);
+                continue;
+            }
+            match table.get(slot) {
+                Some((key, record)) if !indexed.slots.contains_key(&key) => {
+                    indexed.slots.insert(key, slot);
+                    left.push((key, record));
+                }
+                _ => {
+                    table.remove(slot);
+                    indexed.free.push(slot);
+                }
             }
         }
         (indexed, left)

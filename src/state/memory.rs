@@ -63,8 +63,7 @@ impl SharedMemory {
     pub(super) fn offset(&self, index: usize, length: usize) -> Option<u64> {
         let offset = self.word(index).load(Ordering::Relaxed);
         let end = usize::try_from(offset).ok()?.checked_add(length)?;
-        let is_valid =
-            offset >= (header::WORDS * 8) as u64 && offset.is_multiple_of(4096) && end <= self.length;
+        let is_valid = offset >= (header::WORDS * 8) as u64 && offset % 4096 == 0 && end <= self.length;
         is_valid.then_some(offset)
     }
 

@@ -36,7 +36,7 @@ const FILE: u64 = 40 * MIB;
 /// A program does not read the file in the same moment as the test.
 const TOLERANCE: u64 = 2 * MIB;
 
-/// A container that holds so much memory, and has the daemon's view for its /proc/meminfo.
+/// A container that holds an amount of memory, and has the daemon's view for its /proc/meminfo.
 struct Container {
     actor: Actor,
     cgroup: Cgroup,

@@ -1,7 +1,7 @@
 //! What many containers cost, of which each is asked now and then, so that no answer is cached: counted, not timed.
 
 mod calls;
-#[path = "../../benches/fleet/containers.rs"]
+#[path = "../../benches/common/containers.rs"]
 mod containers;
 mod idle;
 pub mod reader;

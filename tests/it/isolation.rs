@@ -67,7 +67,8 @@ fn assert_is_the_same(daemon: &Daemon, server: &[u32]) {
     assert_eq!(daemon.children(), server, "{}", daemon.log());
 }
 
-/// In a guest, where it takes a moment to make them: beside the reader so many cgroups whose memory is protected, below a limit that both share.
+/// In a guest, where it takes a moment to make them: ten thousand cgroups with protected memory beside the reader, below a limit that
+/// they share.
 fn protected_children() {
     const COUNT: usize = 10_000;
     let (daemon, tenant) = (Daemon::start(), Cgroup::new().limit(256));

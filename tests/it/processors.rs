@@ -83,7 +83,7 @@ fn counted_by_lines(program: &str, pattern: &str) -> String {
     )
 }
 
-/// Runs a program that watches for three seconds while so many spin, and holds the idle share that it shows, found in what
+/// Runs a program that watches for three seconds beside spinning processes, and holds the idle share that it shows, found in what
 /// it prints by `idle`, against what the cgroup counts.
 fn watch(spinners: usize, cpus: Option<&str>, program: &str, idle: impl Fn(&str) -> f64) {
     let (count, unit) = counter();

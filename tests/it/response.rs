@@ -1,4 +1,4 @@
-//! What a container does with memory is what its files show: so much done, so much changed.
+//! What a container does with memory is what its files show, by the same amount.
 
 mod counters;
 mod memory;

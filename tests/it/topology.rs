@@ -87,7 +87,7 @@ fn modes_are_the_kernel_s() {
     }
 }
 
-/// A container's processors are one package of so many cores, in every file that says so.
+/// A container's processors are one package of as many cores, in every file that says so.
 fn one_topology() {
     let script = "
         cd /sys/devices/system/cpu

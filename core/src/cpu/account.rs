@@ -2,7 +2,7 @@
 //! share of the host's processors.
 //!
 //! The kernel tells how long all processors together have run a cgroup. Each processor that the container sees gets an equal
-//! part of that, from the moment on at which it sees so many; what it had counted before stays. Idle time is what the
+//! part of that, from the moment on at which it sees that many; what it had counted before stays. Idle time is what the
 //! container could have run, by its bandwidth limit, and did not.
 //!
 //! The time that was run in all is measured; how much of it was spent in programs and how much in the kernel is sampled. So the

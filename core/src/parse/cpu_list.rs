@@ -87,7 +87,7 @@ impl CpuList {
         self.0.iter().copied()
     }
 
-    /// The first so many of them.
+    /// The first `most` CPUs of the list.
     #[must_use]
     pub fn truncated(mut self, most: usize) -> Self {
         self.0.truncate(most);

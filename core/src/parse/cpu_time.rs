@@ -43,7 +43,7 @@ fn value(text: &[u8], key: &str) -> Result<Value, ParseError> {
     Ok(found.map_or(Value::Missing, |(_, value)| count(value).map_or(Value::Odd, Value::Count)))
 }
 
-/// Reads the parts, which are in a unit of so many nanoseconds.
+/// Reads the parts, whose unit is given in nanoseconds.
 fn parts(total: u64, unit: u64, text: &[u8], keys: [&'static str; 2]) -> Result<Read, ParseError> {
     let mut odd = Vec::new();
     let mut known = [None; 2];

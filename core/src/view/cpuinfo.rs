@@ -7,7 +7,7 @@ use crate::snapshot::{HostFile, Needs, Snapshot};
 use std::io::Write;
 
 /// The kernel's entries of the processors that stand for the container's ([`Cpus::usable`]), numbered from 0, as one
-/// package of so many cores. What an entry says of the hardware is the host's.
+/// package of as many cores. What an entry says of the hardware is the host's.
 ///
 /// Each architecture has a form of its own (`show_cpuinfo()` or `c_show()` below arch/): most have an entry a processor
 /// with a blank line after it, s390x has one before it, and the first line of an entry is `processor` or `cpu number`.

@@ -10,18 +10,18 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// After so many opens texts that nobody needs any more are looked for.
+/// How many opens there are between two searches for texts that nobody needs any more.
 pub(super) const EVICTION_INTERVAL_OPENS: usize = 4096;
-/// The same after so many bytes of text were given to open files,
+/// How many bytes of text are given to open files between two searches,
 pub(super) const EVICTION_INTERVAL_BYTES: usize = 16 << 20;
-/// or, where very many files are open, so many bytes for each: to go through all of them has to be worth it.
+/// or, where very many files are open, how many bytes for each of them: a search goes through all files.
 const EVICTION_INTERVAL_BYTES_PER_FILE: usize = 256;
 /// How long a reader may take over one text. One that reads on after that reads a newer text.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where all texts together are larger than this, those tenants that have most of it get less time: a tenant can begin many
 /// texts and never go on.
 pub(super) const MAX_BYTES: usize = 16 << 20;
-/// Texts of one cgroup that were made within so long are evicted together,
+/// Texts of one cgroup whose ages differ by less than this are evicted together,
 const AGE_STEP: Duration = Duration::from_secs(15);
 /// in groups of about this many bytes.
 const GROUP_BYTES: usize = 256 << 10;

@@ -51,7 +51,7 @@ impl KernelStub {
         (Self { socket, threads, session: None }, session)
     }
 
-    /// Has a file system served by so many threads.
+    /// Serves a file system with the given number of threads.
     pub(super) fn serve(fs: impl Filesystem, threads: usize) -> Self {
         let (mut kernel, session) = Self::replay(fs, threads);
         kernel.receive();

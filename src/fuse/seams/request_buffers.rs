@@ -68,7 +68,7 @@ fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<InFlightRequest> {
         opcode::READ => {
             Operation::Read { handle: long(HEADER), offset: long(HEADER + 8), size: word(HEADER + 16) }
         }
-        opcode::OPEN => Operation::Open { flags: word(HEADER).cast_signed() },
+        opcode::OPEN => Operation::Open { flags: i32::from_ne_bytes(word(HEADER).to_ne_bytes()) },
         opcode::LOOKUP | opcode::GETATTR | opcode::STATFS => Operation::Lookup,
         opcode::RELEASE => Operation::Release,
         _ => Operation::Other,

@@ -1,20 +1,18 @@
 //! OOM kills in the cgroups below one, where a cgroup counts its own alone: on cgroup v1 always (`memcg_memory_event()`,
 //! include/linux/memcontrol.h), on v2 with the mount option `memory_localevents`.
 
-use super::child_directories::child_directories;
-use crate::kernel::read::{PATH_DIR, READ, read_with};
+use super::subtree::{has_children, visit_below};
+use crate::kernel::read::{READ, read_with};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::flat_keyed::count_of;
 use rustix::fs::{Mode, fstat, openat};
-use rustix::io::Errno;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 
 /// How many cgroups a serving thread looks at, at most.
-const MAX_CGROUPS_WHEN_SERVING: u32 = 64;
+const MAX_CGROUPS_WHEN_SERVING: usize = 64;
 /// How many cgroups any thread looks at, at most; the others are left out.
-const MAX_CGROUPS: u32 = 4096;
-/// How deep it looks; what is deeper is left out.
-const MAX_DEPTH: usize = 16;
+const MAX_CGROUPS: usize = 4096;
 
 /// The number of OOM kills in all cgroups below `directory`; `None` if there are too many cgroups, unless it `may_take_long`.
 pub(crate) fn kills_below(
@@ -22,56 +20,30 @@ pub(crate) fn kills_below(
     directory: &OwnedFd,
     may_take_long: bool,
 ) -> rustix::io::Result<Option<u64>> {
+    if !has_children(&fstat(directory)?) {
+        return Ok(Some(0));
+    }
     let file = match version {
         CgroupVersion::V1 => "memory.oom_control",
         CgroupVersion::V2 => "memory.events",
     };
-    let left = if may_take_long { MAX_CGROUPS } else { MAX_CGROUPS_WHEN_SERVING };
-    let mut walk = Walk { file, left, sum: 0 };
-    walk.below(directory, 0)?;
-    Ok((walk.left > 0 || may_take_long).then_some(walk.sum))
-}
-
-/// A walk through the cgroups below one.
-struct Walk {
-    file: &'static str,
-    /// How many more cgroups it may look at.
-    left: u32,
-    sum: u64,
-}
-
-impl Walk {
-    fn below(&mut self, directory: &OwnedFd, depth: usize) -> rustix::io::Result<()> {
-        // Most containers have no cgroup below, and kernfs counts them as links.
-        if depth == MAX_DEPTH || fstat(directory)?.st_nlink == 2 {
-            return Ok(());
+    let max_cgroups = if may_take_long { MAX_CGROUPS } else { MAX_CGROUPS_WHEN_SERVING };
+    let mut sum: u64 = 0;
+    let are_all = visit_below(directory, max_cgroups, |cgroup| {
+        // It may have been removed meanwhile.
+        if let Ok(file) = openat(cgroup, file, READ, Mode::empty()) {
+            let kills = read_with(file, |text| count_of(text, "oom_kill"));
+            sum = sum.saturating_add(kills.unwrap_or(0));
         }
-        let children = match child_directories(directory) {
-            // It was removed meanwhile.
-            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
-            children => children?,
-        };
-        for child in children {
-            let child = child?;
-            if self.left == 0 {
-                break;
-            }
-            self.left -= 1;
-            let Ok(child) = openat(directory, child.file_name(), PATH_DIR, Mode::empty()) else { continue };
-            if let Ok(file) = openat(&child, self.file, READ, Mode::empty())
-                && let Ok(kills) = read_with(file, |text| count_of(text, "oom_kill"))
-            {
-                self.sum = self.sum.saturating_add(kills);
-            }
-            self.below(&child, depth + 1)?;
-        }
-        Ok(())
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((are_all || may_take_long).then_some(sum))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::read::PATH_DIR;
     use std::fs;
 
     #[test]

@@ -1,8 +1,8 @@
 //! The tasks of a container: how many there are, and in which states.
 
 use super::id::CgroupRef;
+use super::listed_ids::{Bounds, listed_ids};
 use super::mounts::{CgroupMounts, Hierarchy};
-use super::subtree::{Bounds, ids};
 use crate::error::Error;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::read::{READ, read_with};
@@ -49,7 +49,7 @@ pub(crate) fn tasks(
     };
     // All ids come first, for only then is it known how many tasks one of a sample stands for.
     let bounds = Bounds { cgroups: depth.cgroups, ids: usize::MAX };
-    let listed = ids(&cgroup_mounts.memory, cgroup, file, bounds)?;
+    let listed = listed_ids(&cgroup_mounts.memory, cgroup, file, bounds)?;
     let freezers = Freezers { hierarchy: cgroup_mounts.freezer.as_ref(), known: HashMap::new() };
     let (tasks, run_queue) = TaskReader { procfs, freezers, text: Vec::new() }.read(&listed.ids, depth);
     Ok(TaskLook { tasks, run_queue, are_all: listed.are_all })

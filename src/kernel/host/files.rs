@@ -21,15 +21,14 @@ use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::parse::uptime;
 use cgprocfs_core::snapshot::{Container, HostFile, Level, Needs, Scope, Snapshot};
 use cgprocfs_core::units::{Bytes, Kib};
-use parking_lot::Mutex;
 use rustix::fs::{CWD, Mode, openat};
-use std::io;
+use std::convert::Infallible;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How soon it is looked again whether ZFS is loaded.
+/// How often it is looked at most whether ZFS is loaded.
 const ZFS_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The files of the host that are read for every container.
@@ -38,8 +37,8 @@ pub(crate) struct HostFiles {
     latest_meminfo: Shared<Arc<Meminfo>>,
     texts: HostTexts,
     arc_given_back: Shared<Kib>,
-    /// When ZFS was not loaded.
-    zfs_missing: Mutex<Option<Instant>>,
+    /// ZFS's numbers, if its module is loaded.
+    arcstats: Shared<Option<Arc<OwnedFd>>>,
     hugepages: Option<OwnedFd>,
     nodes: MemoryNodes,
     /// `/proc`.
@@ -67,14 +66,14 @@ impl HostFiles {
         };
         let sys = open_sysfs(root);
         let nodes = MemoryNodes::open(sys.as_ref());
-        let (latest_meminfo, texts, arc_given_back, zfs_missing) = Default::default();
+        let (latest_meminfo, texts, arc_given_back) = Default::default();
         let is_this_host = root == Path::new("/");
         Ok(Self {
             meminfo,
             latest_meminfo,
             texts,
             arc_given_back,
-            zfs_missing,
+            arcstats: Shared::with_max_age(ZFS_RETRY_INTERVAL),
             hugepages,
             nodes,
             proc,
@@ -142,18 +141,10 @@ impl HostFiles {
 
     /// Reads how much of its cache ZFS would give back. The module may be loaded at any time.
     fn given_back(&self) -> Kib {
-        if self.zfs_missing.lock().is_some_and(|at| at.elapsed() < ZFS_RETRY_INTERVAL) {
-            return Kib::ZERO;
-        }
-        let read = || {
-            let opened = openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty());
-            let given_back = |text: &[u8]| arcstats::given_back(text).to_kib();
-            opened.map_err(io::Error::from).and_then(|file| read_with(file, given_back))
-        };
-        self.arc_given_back.get(read).unwrap_or_else(|_| {
-            *self.zfs_missing.lock() = Some(Instant::now());
-            Kib::ZERO
-        })
+        let open = || openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty()).ok().map(Arc::new);
+        let Ok(Some(file)) = self.arcstats.get(|| Ok::<_, Infallible>(open())) else { return Kib::ZERO };
+        let read = || read_with(file, |text| arcstats::given_back(text).to_kib());
+        self.arc_given_back.get(read).unwrap_or(Kib::ZERO)
     }
 
     /// Reads `vm.swappiness`, which on cgroup v2 is that of all cgroups.
@@ -183,9 +174,8 @@ impl HostFiles {
 /// Opens the sysfs below `root`: for the real root an instance of our own, as with procfs, because somebody may have mounted our
 /// views over the common one.
 fn open_sysfs(root: &Path) -> Option<KernelDir> {
-    if root == Path::new("/")
-        && let Ok(directory) = private_instance("sysfs")
-    {
+    let own = (root == Path::new("/")).then(|| private_instance("sysfs"));
+    if let Some(Ok(directory)) = own {
         return Some(KernelDir::unattached(directory));
     }
     KernelDir::attached(openat(CWD, root.join("sys"), PATH_DIR, Mode::empty()).ok()?).ok()

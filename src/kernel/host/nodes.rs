@@ -1,6 +1,7 @@
 //! The host's memory nodes, and which of them a caller's cpuset lets it use.
 
 use super::node_files::NodeFiles;
+use super::shared::Shared;
 use crate::error::Error;
 use crate::kernel::cgroup::cpusets;
 use crate::kernel::cgroup::mounts::Hierarchy;
@@ -8,17 +9,19 @@ use crate::kernel::identity::caller::Caller;
 use crate::kernel::kernel_dir::KernelDir;
 use cgprocfs_core::parse::meminfo::Field;
 use cgprocfs_core::snapshot::{HostNode, Nodes};
-use parking_lot::Mutex;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often nodes are read at most: they come and go with the hardware.
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The host's memory nodes as they were read last.
-#[derive(Default)]
-pub(crate) struct HostNodes {
-    known: Mutex<Option<(Instant, Arc<Vec<HostNode>>)>>,
+pub(crate) struct HostNodes(Shared<Arc<Vec<HostNode>>>);
+
+impl Default for HostNodes {
+    fn default() -> Self {
+        Self(Shared::with_max_age(REFRESH_INTERVAL))
+    }
 }
 
 impl HostNodes {
@@ -29,24 +32,13 @@ impl HostNodes {
         cpuset: Option<&Hierarchy>,
         caller: &Caller<'_>,
     ) -> Result<Nodes, Error> {
-        let host = self.host(sys)?;
+        let host = self.0.get(|| sys.map_or(Ok(Arc::default()), |sys| read_nodes(sys).map(Arc::new)))?;
         let allowed = match cpuset {
             // Of a single node no cpuset leaves one out.
             Some(cpuset) if host.len() > 1 => cpusets::nodes(cpuset, caller)?,
             _ => None,
         };
         Ok(Nodes { host, allowed })
-    }
-
-    fn host(&self, sys: Option<&KernelDir>) -> Result<Arc<Vec<HostNode>>, Error> {
-        if let Some((at, nodes)) = &*self.known.lock()
-            && at.elapsed() < REFRESH_INTERVAL
-        {
-            return Ok(Arc::clone(nodes));
-        }
-        let nodes = Arc::new(sys.map_or(Ok(Vec::new()), read_nodes)?);
-        *self.known.lock() = Some((Instant::now(), Arc::clone(&nodes)));
-        Ok(nodes)
     }
 }
 

@@ -25,9 +25,7 @@ impl<V: Clone> Recent<V> {
     pub(crate) fn get<E>(&self, path: &[u8], find: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
         let now = Instant::now();
         let is_recent = |at: Instant| now.saturating_duration_since(at) < self.max_age;
-        if let Some((at, value)) = self.by_path.lock().get(path)
-            && is_recent(*at)
-        {
+        if let Some((_, value)) = self.by_path.lock().get(path).filter(|(at, _)| is_recent(*at)) {
             return Ok(value.clone());
         }
         let value = find()?;

@@ -6,23 +6,33 @@ use std::time::{Duration, Instant};
 /// For how long. It adds to the age of the snapshot that it becomes a part of.
 pub(crate) const SHARED_FOR: Duration = Duration::from_millis(25);
 
-/// A value that is read again once it is [too old](SHARED_FOR).
-pub(crate) struct Shared<T>(Mutex<Option<(Instant, T)>>);
+/// A value that is read again once it is too old.
+pub(crate) struct Shared<T> {
+    max_age: Duration,
+    /// The value, and when it was read.
+    latest: Mutex<Option<(Instant, T)>>,
+}
 
+/// One that serves [for a moment](SHARED_FOR).
 impl<T> Default for Shared<T> {
     fn default() -> Self {
-        Self(Mutex::new(None))
+        Self::with_max_age(SHARED_FOR)
+    }
+}
+
+impl<T> Shared<T> {
+    pub(crate) const fn with_max_age(max_age: Duration) -> Self {
+        Self { max_age, latest: Mutex::new(None) }
     }
 }
 
 impl<T: Clone> Shared<T> {
     /// The value, or what `read` finds now. Nobody waits for a thread that reads: it may be one that is less important.
     pub(crate) fn get<E>(&self, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let Some(mut latest) = self.0.try_lock() else { return read() };
+        let Some(mut latest) = self.latest.try_lock() else { return read() };
         let now = Instant::now();
-        if let Some((at, value)) = &*latest
-            && now.saturating_duration_since(*at) < SHARED_FOR
-        {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < self.max_age;
+        if let Some((_, value)) = latest.as_ref().filter(|(at, _)| is_recent(*at)) {
             return Ok(value.clone());
         }
         let value = read()?;
@@ -32,8 +42,8 @@ impl<T: Clone> Shared<T> {
 
     /// Frees the value if it is too old to be used.
     pub(crate) fn sweep(&self) {
-        if let Some(mut latest) = self.0.try_lock() {
-            latest.take_if(|(at, _)| at.elapsed() >= SHARED_FOR);
+        if let Some(mut latest) = self.latest.try_lock() {
+            latest.take_if(|(at, _)| at.elapsed() >= self.max_age);
         }
     }
 }
@@ -59,7 +69,7 @@ mod tests {
         assert!(get() == first || began.elapsed() >= SHARED_FOR);
         std::thread::sleep(SHARED_FOR);
         shared.sweep();
-        assert!(shared.0.lock().is_none());
+        assert!(shared.latest.lock().is_none());
         let before = reads.get();
         assert!(get().is_ok_and(|value| value == before + 1));
     }

@@ -1,19 +1,19 @@
 //! Reads `/sys/devices/system`, with what containers have there at numbers of CPUs that the host lacks.
 
 use super::masked;
+use super::shared::Shared;
 use super::sysfs_entry::{Entries, Entry, ino_of_path, join};
 use crate::kernel::kernel_dir::KernelDir;
 use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::topology::{self, Link};
-use parking_lot::Mutex;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, openat, readlinkat, statat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often the list of CPUs that are online is read at most.
 const ONLINE_MAX_AGE: Duration = Duration::from_secs(1);
@@ -22,14 +22,14 @@ const ONLINE_MAX_AGE: Duration = Duration::from_secs(1);
 pub(crate) struct Sysfs {
     /// `None` if there is none.
     directory: Option<OwnedFd>,
-    /// The CPUs that are online, and when they were read.
-    online: Mutex<Option<(Instant, CpuList)>>,
+    /// The CPUs that are online.
+    online: Shared<CpuList>,
 }
 
 impl Sysfs {
     pub(crate) fn open(sys: Option<&KernelDir>) -> Self {
         let directory = sys.and_then(|sys| sys.open("devices/system", PATH_DIR).ok());
-        Self { directory, online: Mutex::default() }
+        Self { directory, online: Shared::with_max_age(ONLINE_MAX_AGE) }
     }
 
     fn directory(&self) -> Result<&OwnedFd, Errno> {
@@ -84,16 +84,11 @@ impl Sysfs {
 
     /// The host's CPUs that are online, or were a moment ago.
     pub(crate) fn online(&self) -> CpuList {
-        let mut online = self.online.lock();
-        match &*online {
-            Some((at, list)) if at.elapsed() < ONLINE_MAX_AGE => list.clone(),
-            _ => {
-                let list = self.text(b"cpu/online").ok().and_then(|text| CpuList::parse(&text).ok());
-                let list = list.unwrap_or_default();
-                *online = Some((Instant::now(), list.clone()));
-                list
-            }
-        }
+        let online = self.online.get(|| {
+            let text = self.text(b"cpu/online")?;
+            CpuList::parse(&text).map_err(|_| Errno::INVAL)
+        });
+        online.unwrap_or_default()
     }
 
     /// Lists the kernel's directory at a path.

@@ -8,9 +8,9 @@ use super::process_cache::ProcessCache;
 use super::time_namespaces::TimeNamespaces;
 use crate::error::Error;
 use crate::kernel::cgroup::id::CgroupRef;
+use crate::kernel::cgroup::listed_ids::{Bounds, listed_ids};
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
-use crate::kernel::cgroup::subtree::{self, Bounds};
 use crate::kernel::procfs::Procfs;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::CgroupVersion;
@@ -95,9 +95,8 @@ impl CallerResolver {
         // A namespace that was made in the root cgroup marks no container: the root is the host.
         let by_cgroup_namespace = root_len.filter(|length| *length > 1);
         let mut container = by_boundary.map(Vec::len).or(by_cgroup_namespace).map(|length| &memory[..length]);
-        if container.is_none()
-            && let Some(number) = namespaces.pid.filter(|&number| Some(number) != self.own_pid_namespace)
-        {
+        let other_namespace = namespaces.pid.filter(|&number| Some(number) != self.own_pid_namespace);
+        if let (None, Some(number)) = (container, other_namespace) {
             container = self.namespaces.init_cgroup(number, &caller(memory), max_age, context)?;
         }
         let container = container.filter(|container| container.len() > 1).unwrap_or(memory);
@@ -138,16 +137,17 @@ impl CallerResolver {
         let mut search = LifeSearch::new(context.procfs, so_far);
         search.add(caller.pid)?;
         let mut known = [caller.pid, caller.pid];
-        if let Some(namespace) = self.other_pid_namespace(caller)
-            && let Some(init) = self.namespaces.init_in(container.path, namespace, caller, context)?
-            && init != caller.pid
-        {
+        let init = match self.other_pid_namespace(caller) {
+            Some(namespace) => self.namespaces.init_in(container.path, namespace, caller, context)?,
+            None => None,
+        };
+        if let Some(init) = init.filter(|&init| init != caller.pid) {
             known[1] = init;
             // It may end meanwhile, which is no error.
             let _ = search.add(init);
         }
         // Pids are reused once all were used, so the oldest process may have any of them.
-        let listed = subtree::ids(context.memory, container, "cgroup.procs", SEARCH_BOUNDS)?;
+        let listed = listed_ids(context.memory, container, "cgroup.procs", SEARCH_BOUNDS)?;
         for pid in listed.ids.into_iter().filter(|pid| !known.contains(pid)) {
             let _ = search.add(pid);
         }

@@ -110,10 +110,8 @@ impl<'d> KeptMount<'d> {
     pub(super) fn tidy(&self) {
         let anchors =
             Anchors::at(self.directory).filter(|anchors| self.are_anchors_new && !anchors.is_mounted());
-        if let Some(anchors) = anchors
-            && !anchors.are_bound()
-            && let Err(error) = anchors.remove()
-        {
+        let removed = anchors.filter(|anchors| !anchors.are_bound()).map(|anchors| anchors.remove());
+        if let Some(Err(error)) = removed {
             log::warn!("cannot remove the anchors in {}: {error}", self.directory.display());
         }
     }

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// A child that says nothing for so long is stuck.
+/// How long a child may say nothing before it counts as stuck.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What became of a child.

@@ -16,9 +16,9 @@ const MIN_FALLBACK_PERIOD: Duration = Duration::from_secs(1);
 
 /// What follows the end of a child.
 pub(super) enum Next {
-    /// Another child is started after so long. Readers wait.
+    /// Start another child after this pause. Readers wait.
     Restart(Duration),
-    /// Another child is started after so long, and until then containers have the kernel's own files.
+    /// Start another child after this pause, during which containers have the kernel's own files.
     FallBack(Duration),
     /// The supervisor ends with this exit code.
     End(u8),

@@ -101,9 +101,8 @@ impl Supervisor<'_> {
             self.mount.fall_back(true);
             return Next::End(0);
         }
-        if !self.mount.has_served()
-            && let Some(code) = status.as_ref().ok().and_then(ExitStatus::code)
-        {
+        let code = status.as_ref().ok().and_then(ExitStatus::code);
+        if let (false, Some(code)) = (self.mount.has_served(), code) {
             // It has said why, and nobody has anything to lose.
             return Next::End(u8::try_from(code).unwrap_or(1));
         }

@@ -16,7 +16,7 @@ pub(super) enum Woken {
     ToEnd,
 }
 
-/// Waits for so long, or until a signal asks for something.
+/// Waits until the pause is over, or a signal asks for something.
 pub(super) fn wait(pause: Duration, events: &Receiver<Event>) -> Woken {
     let end = Instant::now() + pause;
     loop {

@@ -188,9 +188,9 @@ impl<'s> AccountInputs<'s> {
         self.rate.boot_time(self.start).min(self.now)
     }
 
-    /// How long the cgroup has run before the container started, in nanoseconds. It was another container's then if that is
-    /// known (`of_another` is how long that has run), or if all processors together could not have run it for so long since.
-    /// Then all but what the container's own processes have run is of before.
+    /// How long the cgroup had run before the container started, in nanoseconds. It was another container's then if that is
+    /// known (`of_another` is how long that one had run), or if all processors together could not have run it for that long since
+    /// the start. In that case all but what the container's own processes have run is from before.
     fn ran_before(&self, life: Option<&Life>, of_another: Option<u64>) -> u64 {
         let total = self.cpus.time.unwrap_or_default().total;
         let processors = u64::try_from(self.cpus.online.len()).unwrap_or(u64::MAX);

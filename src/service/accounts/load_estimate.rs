@@ -85,9 +85,9 @@ mod tests {
     }
 
     /// How long ago the kernel last sampled.
-    const BEAT: Duration = Duration::from_secs(2);
+    const SINCE_SAMPLE: Duration = Duration::from_secs(2);
 
-    /// At so many seconds after the boot, of a container that started at 1,000 and has run so many by then.
+    /// A snapshot `now` seconds after the boot, of a container that started at 1,000 and has `ran` for that many seconds.
     fn snapshot(now: u64, ran: u64) -> Snapshot {
         let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn averages_start_at_nothing_when_the_container_does() {
         // A second's burst, asked for at once, and after 20 s.
-        let reported = |now, ran| estimate(None, &at_rest(), &snapshot(now, ran), BEAT).unwrap().1;
+        let reported = |now, ran| estimate(None, &at_rest(), &snapshot(now, ran), SINCE_SAMPLE).unwrap().1;
         assert_near(reported(1001, 1), [0.0165, 0.0033, 0.0011]);
         assert_near(reported(1020, 1), [0.0142, 0.0032, 0.0011]);
         // A minute on two processors.
@@ -123,12 +123,12 @@ mod tests {
 
     /// The kernel samples a task that is a second old like any other: it counts for the whole five seconds.
     #[test]
-    fn the_first_sample_counts_for_the_time_since_the_last_beat() {
-        let (mut record, _) = estimate(None, &at_rest(), &snapshot(1001, 1), BEAT).unwrap();
+    fn the_first_sample_counts_for_the_time_since_the_kernel_sampled() {
+        let (mut record, _) = estimate(None, &at_rest(), &snapshot(1001, 1), SINCE_SAMPLE).unwrap();
         assert_eq!((record.averages, record.at), (LoadAverages::default(), at(999)));
         record.averages.add(1.0, 5.0);
         assert!((record.averages.get()[0] - 0.08).abs() < 0.001);
-        let (record, _) = estimate(None, &at_rest(), &snapshot(1060, 120), BEAT).unwrap();
+        let (record, _) = estimate(None, &at_rest(), &snapshot(1060, 120), SINCE_SAMPLE).unwrap();
         assert_eq!(record.at, at(1058));
         assert_near(record.averages.get(), [1.239, 0.351, 0.125]);
     }
@@ -139,8 +139,9 @@ mod tests {
         averages.add(3.0, 3600.0);
         let ran = Some(CpuUsageAt { at: at(5000), time: 10_800 * SECOND });
         let then = LoadState { averages, at: at(5000), ran, start: Ticks::default() };
-        let after =
-            |now, ran, look: &TaskLook| estimate(Some(then), look, &snapshot(now, ran), BEAT).unwrap().1;
+        let after = |now, ran, look: &TaskLook| {
+            estimate(Some(then), look, &snapshot(now, ran), SINCE_SAMPLE).unwrap().1
+        };
         let [one, five, fifteen] = then.averages.get();
         // It was idle for five minutes.
         assert_near(

@@ -25,12 +25,12 @@ use cgprocfs_core::snapshot::{HostFile, Snapshot};
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// Which part of a processor sampling one container takes: one in so many.
+/// The part of a processor that sampling one container takes at most is the inverse of this.
 const DUTY_CYCLE: u32 = 100;
 /// The longest pause between two samples of a container, however long they took: a tenant that makes its samples expensive
 /// is not to make the others wait.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// Which part of a processor sampling all containers takes, one in so many: a tenant may make any number of them expensive.
+/// The same for all containers together: a tenant may make any number of them expensive.
 const TOTAL_DUTY_CYCLE: u32 = 10;
 /// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes some
 /// 10 ms for the tasks, and 50 ms for the cgroups.
@@ -68,7 +68,7 @@ impl LoadSampler {
     /// The load of a container, which is sampled first only if that has not been done lately.
     ///
     /// # Errors
-    /// [`Error::TakesLong`] where the container has so many cgroups that only a caller who may take long can ask.
+    /// [`Error::TakesLong`] if the container has too many cgroups for a caller that may not take long.
     pub(in crate::service) fn load_average(
         &self,
         request: &LoadRequest<'_>,
@@ -247,9 +247,8 @@ fn within_budget<T>(
     mut sample: impl FnMut(T),
 ) {
     let before = clock();
-    while clock().saturating_sub(before) < budget
-        && let Some(next) = turns.pop()
-    {
+    while clock().saturating_sub(before) < budget {
+        let Some(next) = turns.pop() else { break };
         sample(next);
     }
 }

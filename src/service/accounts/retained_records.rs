@@ -13,7 +13,7 @@ pub(in crate::service) struct RetainedRecords<R> {
 }
 
 impl<R: Record> RetainedRecords<R> {
-    /// Of so many, whether there is memory for them or not.
+    /// Retains at most a number of records, whether or not there is memory for them.
     pub(in crate::service) fn new(most: usize, policy: Policy) -> Self {
         Self { map: IndexedTable::default(), shares: Shares::new(most, policy), unclaimed: BTreeSet::new() }
     }
@@ -40,11 +40,10 @@ impl<R: Record> RetainedRecords<R> {
             self.map.remove(*key);
         }
         self.unclaimed.remove(&key);
-        if !self.map.has_room()
-            && !self.map.contains(key)
-            && let Some(unclaimed) = self.unclaimed.pop_first()
-        {
-            self.map.remove(unclaimed);
+        if !self.map.has_room() && !self.map.contains(key) {
+            if let Some(unclaimed) = self.unclaimed.pop_first() {
+                self.map.remove(unclaimed);
+            }
         }
         Ok(displaced)
     }

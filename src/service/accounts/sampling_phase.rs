@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 /// Every so often, and a tick (`LOAD_FREQ`, include/linux/sched/loadavg.h).
 const SECONDS: Duration = Duration::from_secs(5);
-/// After so much of each period, as long as it is not known.
+/// Where in each period the kernel is assumed to sample until it is known.
 const USUAL: Duration = Duration::from_millis(250);
 /// How often it is looked at whether the kernel's averages have changed, for a whole period at most,
 pub(in crate::service) const POLL_INTERVAL: Duration = Duration::from_millis(10);

@@ -11,7 +11,7 @@ use cgprocfs_core::load_average::{LoadAvg, LoadState, TaskCounts};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// A container whose load nobody asked for in so long is not sampled until somebody does. Programs that watch ask once a minute.
+/// How long a container is sampled after somebody asked for its load. Programs that watch ask once a minute.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long averages that a predecessor left are kept while nobody asks for their container, which is gone then.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Stale entries are evicted once in so many readings: a tenant may have any number of cgroups, each with an entry of its own.
+/// How many readings there are between two evictions of stale entries: a tenant may have any number of cgroups, each with an entry.
 const EVICTION_INTERVAL: usize = 64;
 
 /// A cache bounded by the number of files it keeps open. What goes first is a cgroup of the branch of the hierarchy that holds most,
@@ -63,7 +63,7 @@ impl SnapshotCache {
 
     /// Counts a reading, and evicts stale entries now and then.
     pub(in crate::service) fn evict_stale(&self) {
-        if !self.readings.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVICTION_INTERVAL) {
+        if self.readings.fetch_add(1, Ordering::Relaxed) % EVICTION_INTERVAL != 0 {
             return;
         }
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A container stays in the slow lane for so long after a server has ended over one of its requests.
+/// How long a container stays in the slow lane after a server ended over one of its requests.
 const QUARANTINE: Duration = Duration::from_secs(60);
 
 impl Service {

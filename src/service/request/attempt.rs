@@ -127,10 +127,10 @@ impl Service {
         let answer = query.finish(self, found, cgroup);
         let usage = before.map(ThreadUsage::since);
         drop(permit);
-        if let Some((cached, share, _)) = of
-            && let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage)
-        {
-            share.make_slow(Instant::now() + pause);
+        if let Some((cached, share, _)) = of {
+            if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage) {
+                share.make_slow(Instant::now() + pause);
+            }
         }
         if answer.is_ok() {
             return Outcome::Done(answer, next);

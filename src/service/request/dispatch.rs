@@ -12,7 +12,7 @@ use crate::state::in_flight::InFlightGuard;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A serving thread answers so many of the requests that waited for what it has read; others are left to workers.
+/// How many of the requests that waited for what it has read a serving thread answers; workers answer the others.
 const MAX_HELPED: usize = 4;
 
 impl Service {

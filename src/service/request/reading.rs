@@ -107,7 +107,7 @@ impl Service {
         let mut snapshot = match earlier {
             Some(known) => {
                 let mut snapshot = (*known.snapshot).clone();
-                if !self.source.extend_snapshot(&mut snapshot, (known.needs, needs), path, caller)? {
+                if !self.source.extend_snapshot(&mut snapshot, known.needs, needs, path, caller)? {
                     *earlier = None;
                     return self.read_snapshot(path, caller, needs, earlier);
                 }

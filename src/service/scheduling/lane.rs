@@ -25,7 +25,7 @@ impl Lane {
         }
     }
 
-    /// After so long with one job a thread counts as stuck, and another one takes its place.
+    /// How long a thread may take for one job before it counts as stuck and another takes its place.
     pub(in crate::service) const fn stuck_timeout(self) -> Duration {
         match self {
             Self::Fast | Self::Blocking => STUCK_TIMEOUT,

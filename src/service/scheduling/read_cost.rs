@@ -4,11 +4,11 @@ use super::thread_usage::ThreadUsage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// A reading that takes so much processor time is slow.
+/// The processor time from which on a reading is slow.
 const SLOW: Duration = Duration::from_millis(5);
-/// A reading that takes so long, twice in a row, is slow, too.
+/// The elapsed time from which on a reading is slow if the one before took as long.
 const LONG: Duration = Duration::from_millis(50);
-/// A slow container stays in the slow lane for so many times as long as its reading took.
+/// How long a slow container stays in the slow lane, as a multiple of the time that its reading took.
 const SLOW_LANE_FACTOR: u32 = 100;
 /// The longest time that one slow reading puts its container there.
 const MAX_SLOW_LANE: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ impl ReadCost {
         !self.is_to_be_measured()
     }
 
-    /// Records a reading that took so long, and what its thread did if that was measured. Returns how long the container has to stay
+    /// Records how long a reading took, and what its thread used if that was measured. Returns how long the container has to stay
     /// in the slow lane, if the reading was slow. One that only had to wait for a processor was not.
     pub(in crate::service) fn was_read(
         &self,

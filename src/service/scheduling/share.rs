@@ -14,8 +14,8 @@ const REQUEST_OVERHEAD: Duration = Duration::from_micros(30);
 /// The most that is charged for a request: more is not the reader's doing, but a thread that could not run.
 const MAX_CHARGE: Duration = Duration::from_micros(200);
 
-/// Serving threads are busy where, for so many per cent of the requests, half of the other threads have one, too. A single reader
-/// has two requests answered at once now and then, many readers nearly always.
+/// Serving threads are busy if half of the others have a request when one comes, for at least this percentage of requests. A single
+/// reader has two requests answered at once now and then, many readers nearly always.
 const BUSY_PERCENT: usize = 40;
 /// How long a container stays in the slow lane for that.
 const SLOW_LANE_TIME: Duration = Duration::from_secs(1);

@@ -15,7 +15,7 @@ pub(in crate::service) struct SlowProcesses {
     count: AtomicUsize,
 }
 
-/// An entry is used for so long, in which nobody can have all ids used again.
+/// How long an entry is used: too short for anybody to have all process ids used again.
 const ENTRY_LIFETIME: Duration = Duration::from_millis(500);
 /// The most processes that are remembered.
 const MAX_PROCESSES: usize = 8192;

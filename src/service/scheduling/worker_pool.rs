@@ -28,7 +28,7 @@ const MAX_BLOCKING_THREADS: usize = 48;
 const MAX_WAITING: usize = 1024;
 /// So many of them any owner may have, at whatever depth.
 const MIN_WAITING: usize = 16;
-/// An idle thread ends after so long.
+/// How long a thread stays idle before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a job was not accepted; it was dropped.

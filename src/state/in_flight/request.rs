@@ -115,7 +115,7 @@ impl Record for RequestRecord {
         let InFlightRequest { unique, pid, ino, operation } = self.request;
         let (operation, handle, offset) = match operation {
             Operation::Read { handle, offset, size } => (READ | u64::from(size), handle, offset),
-            Operation::Open { flags } => (OPEN | u64::from(flags.cast_unsigned()), 0, 0),
+            Operation::Open { flags } => (OPEN | u64::from(u32::from_ne_bytes(flags.to_ne_bytes())), 0, 0),
             Operation::Lookup => (LOOKUP, 0, 0),
             Operation::Release => (RELEASE, 0, 0),
             Operation::Other => (OTHER, 0, 0),
@@ -134,7 +134,7 @@ impl Record for RequestRecord {
         let (kind, size) = (operation & !u64::from(u32::MAX), low_half(operation));
         let operation = match kind {
             READ => Operation::Read { handle, offset, size },
-            OPEN => Operation::Open { flags: size.cast_signed() },
+            OPEN => Operation::Open { flags: i32::from_ne_bytes(size.to_ne_bytes()) },
             LOOKUP => Operation::Lookup,
             RELEASE => Operation::Release,
             _ => Operation::Other,

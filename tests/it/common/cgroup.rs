@@ -89,7 +89,7 @@ impl Cgroup {
         self
     }
 
-    /// Lets it have so much memory, and so much swap besides.
+    /// Limits its memory, and the swap it may have besides.
     pub fn limit_with_swap(self, mib: u64, swap_mib: u64) -> Self {
         let this = self.limit(mib);
         let (file, mib) = if this.v2 {

@@ -100,7 +100,7 @@ fn touched(bytes: usize) -> Vec<u8> {
     memory
 }
 
-/// Maps so many huge pages, which the kernel promises to us for that, and uses some of them.
+/// Maps a number of huge pages, which the kernel reserves for that, and uses some of them.
 fn huge_pages(mapped: usize, used: usize) -> MmapMut {
     const SIZE: usize = 2 << 20;
     let mut memory = MmapOptions::new().len(mapped * SIZE).huge(Some(21)).map_anon().unwrap();

@@ -140,7 +140,7 @@ pub fn patience(seconds: u64) -> Duration {
     allowed(Duration::from_secs(seconds))
 }
 
-/// What may take so long elsewhere may take so long here.
+/// How long something may take here that has a bound elsewhere.
 pub fn allowed(elsewhere: Duration) -> Duration {
     elsewhere * std::env::var("CGPROCFS_TEST_PATIENCE").map_or(1, |times| times.parse().unwrap())
 }
@@ -157,7 +157,7 @@ impl Busy {
         Self((load / processors).max(1.0))
     }
 
-    /// What so long on an idle machine may be on this one: each processor that more than one wants is shared.
+    /// How long something may take on this machine that has a bound on an idle one: each processor that more than one wants is shared.
     pub fn stretches(self, idle: Duration) -> Duration {
         allowed(idle).mul_f64(self.0)
     }
@@ -168,7 +168,7 @@ pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
     wait_at_most(10, what, done);
 }
 
-/// Waits until `done`, at most so many seconds.
+/// Waits until `done`, at most a number of seconds.
 pub fn wait_at_most(seconds: u64, what: &str, mut done: impl FnMut() -> bool) {
     let deadline = Instant::now() + patience(seconds);
     while !done() {

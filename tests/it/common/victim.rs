@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 /// As seldom as a program that watches something closely.
 const PAUSE: Duration = Duration::from_millis(3);
-/// A read may take so long beside whatever load: less than a person notices.
+/// How long a read may take beside whatever load: less than a person notices.
 pub const BOUND: Duration = Duration::from_millis(250);
 /// And of a hundred all but one no longer than this.
 pub const BOUND_OF_MOST: Duration = Duration::from_millis(25);
-/// Or so many times what it takes with the kernel's own file beside the same load.
+/// The same as a multiple of what it takes with the kernel's own file beside the same load.
 const TIMES_THE_KERNELS: u32 = 5;
 /// The container's limit, in MiB.
 pub const LIMIT: u64 = 64;

@@ -138,7 +138,7 @@ fn real_programs() {
     }
 }
 
-/// So many spin, on so much of each 100 ms, which is seen as so many processors.
+/// Processes that spin with a quota, in microseconds of each 100 ms, which is seen as a number of processors.
 fn show_what_is_counted(spinners: usize, quota: u32, processors: u32) {
     let daemon = Daemon::start();
     let spin = "while :; do :; done & ".repeat(spinners);

@@ -33,7 +33,7 @@ fn calls_of_a_cold_read() {
     }
 }
 
-/// The calls for the files read once more after a second, of three times the fewest: the daemon also looks after other things.
+/// The calls for one more reading of the files, the fewest of three: the daemon also looks after other things.
 fn calls(daemon: &Daemon, fleet: &Containers, files: &[&str]) -> Vec<String> {
     let words = helper::command(
         "read-when-told",
@@ -59,21 +59,19 @@ fn calls(daemon: &Daemon, fleet: &Containers, files: &[&str]) -> Vec<String> {
     let is_traced = || !fs::read_to_string(Path::new(&status)).unwrap().contains("TracerPid:\t0\n");
     wait_until("strace is attached", is_traced);
     std::thread::sleep(Duration::from_millis(300));
-    let mut seen = 0;
-    let mut rounds = Vec::new();
-    for _ in 0..3 {
-        seen = fs::read_to_string(log.path()).unwrap().lines().count().max(seen);
+    let trace = || fs::read_to_string(log.path()).unwrap();
+    let mut round = |_| {
+        let seen = trace().lines().count();
         read_all();
-        let trace = fs::read_to_string(log.path()).unwrap();
-        rounds.push(trace.lines().skip(seen).filter(|line| is_call(line)).map(str::to_string).collect());
-    }
+        trace().lines().skip(seen).filter(|line| is_call(line)).map(str::to_string).collect::<Vec<_>>()
+    };
+    let fewest = (0..3).map(&mut round).min_by_key(Vec::len);
     kill_process(Pid::from_raw(strace.id().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
     strace.wait().unwrap();
-    rounds.into_iter().min_by_key(Vec::len).unwrap()
+    fewest.unwrap()
 }
 
-/// Whether a line is a call, at its end where it is on two lines. Those of threads that wait for each other, and that end, are no
-/// part of an answer.
+/// Whether a line is a call, at its end if it is on two lines, and not one by which threads wait for each other or end.
 fn is_call(line: &str) -> bool {
     const OTHERS: [&str; 6] = ["futex(", "<... futex", "exit(", "+++", "madvise(", "clock_gettime("];
     line.contains(" = ")

@@ -52,7 +52,7 @@ fn nothing() {
     hold("nothing", &Daemon::start(), || ());
 }
 
-/// In each of so many containers so many threads that read as fast as they can.
+/// A number of containers, each with a number of threads that read as fast as they can.
 fn readers(row: &str, containers: usize, threads: usize) {
     let (daemon, cgroups) = (Daemon::start(), (0..containers).map(|_| Cgroup::new().limit(256)));
     let cgroups: Vec<_> = cgroups.collect();
@@ -109,7 +109,7 @@ fn nested(row: &str, depth: usize) {
     let server = daemon.children();
     let nest = Nest::new(depth, 12);
     let start = |cgroup| tenant::start(cgroup, "poll", &[&daemon.meminfo(), "1", "51"]);
-    // What so many levels take of both processors leaves others less than the rest does.
+    // What that many levels take of both processors leaves others less than the rest does.
     let of_most = if depth > 1000 { 5 * BOUND_OF_MOST } else { BOUND_OF_MOST };
     hold_to(of_most, row, &daemon, || nest.readers.iter().map(start).collect::<Vec<_>>());
     assert_is_the_same(&daemon, &server);

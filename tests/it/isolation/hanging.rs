@@ -56,8 +56,11 @@ fn hanging_exec(row: &str, hang: impl FnOnce(&Cgroup) -> (HeldExec, Vec<String>)
     let mut waiting: Vec<_> = two_of_each.map(|view| (view, ask(&tenant, &enter, &daemon, view))).collect();
     let mut answers = Vec::new();
     while asked.elapsed() < 3 * LOAD {
-        let answered = waiting.extract_if(.., |(_, reader)| reader.try_wait().unwrap().is_some());
-        answers.extend(answered.map(|(view, _)| (view, asked.elapsed())));
+        waiting.retain_mut(|(view, reader)| {
+            let is_answered = reader.try_wait().unwrap().is_some();
+            answers.extend(is_answered.then(|| (*view, asked.elapsed())));
+            !is_answered
+        });
         std::thread::sleep(Duration::from_millis(50));
     }
     let (beside, ages) = (pair.end(&daemon), ages.map(|age| age.end(&daemon)));

@@ -48,14 +48,15 @@ fn started_twice_at_once() {
             ended = both.iter_mut().position(|one| one.process.try_wait().unwrap().is_some());
             ended.is_some()
         });
-        let ended = ended.unwrap();
-        let said = BufReader::new(both[ended].process.stderr.take().unwrap());
+        both.swap(ended.unwrap(), 1);
+        let [other, ended] = &mut both;
+        let said = BufReader::new(ended.process.stderr.take().unwrap());
         let said: Vec<String> = said.lines().map(Result::unwrap).collect();
         assert!(said.len() == 1 && said[0].contains("is served already"), "{said:?}");
         let text = || fs::read_to_string(directory.join("working_set"));
         wait_until("the other serves", || text().is_ok_and(|text| !text.is_empty()));
-        assert!(both[1 - ended].process.try_wait().unwrap().is_none());
-        assert!(both[1 - ended].stop().success());
+        assert!(other.process.try_wait().unwrap().is_none());
+        assert!(other.stop().success());
         assert_eq!(mounts(&directory), 0);
     }
 }

@@ -173,7 +173,7 @@ fn counters_never_go_back() {
     assert!(looks >= 160 && most["cpu"][0] > 10, "{looks} looks: {most:?}");
 }
 
-/// Programs beside a container that want each processor, so many for each.
+/// Programs beside a container that want each processor, a number of them for each.
 struct Contention(Vec<Child>);
 
 impl Contention {

@@ -34,7 +34,7 @@ pub fn average() {
     assert!(running.parse::<u32>().unwrap() >= 3 && total.parse::<u32>().unwrap() >= 5, "{said}");
 }
 
-/// What it costs to follow so many: less than a hundredth of one processor.
+/// What it costs to follow five hundred containers: less than a hundredth of one processor.
 pub fn of_five_hundred_containers() {
     let daemon = Daemon::start();
     let pod = Cgroup::new();

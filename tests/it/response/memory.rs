@@ -22,7 +22,7 @@ pub fn tests() -> Vec<Trial> {
 
 const SWAP: &[Need] = &[Need::Root, Need::Fuse, Need::Swap];
 
-/// So much memory of a program changes its lines by so much.
+/// What a program allocates changes its lines by that amount.
 fn anonymous_memory() {
     let change = Subject::new().change(&format!("anon {N}"));
     about("MemFree", change.free, -N * MIB);

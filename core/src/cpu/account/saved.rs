@@ -34,7 +34,7 @@ impl CpuAccount {
             self.seen.system,
             count as u64,
             capacity,
-            self.idle_balance.cast_unsigned(),
+            u64::from_ne_bytes(self.idle_balance.to_ne_bytes()),
             self.reported_idle,
             self.base.len() as u64,
             self.before.total,
@@ -77,7 +77,7 @@ impl CpuAccount {
             ran: UserSystem { user, system },
             seen: UserSystem { user: seen_user, system: seen_system },
             share: Share { count, capacity },
-            idle_balance: idle_balance.cast_signed(),
+            idle_balance: i64::from_ne_bytes(idle_balance.to_ne_bytes()),
             reported_idle,
             base,
         })

@@ -29,7 +29,7 @@ fn what_a_thread_waits_for_does_not_count() {
     assert_eq!(samples, 100);
 }
 
-/// A container that has been due for so many seconds.
+/// A container that has been due for a number of seconds.
 fn waiting(path: &str, seconds: u64, now: Instant) -> TrackedCgroup {
     let averages = LoadAverages::default();
     TrackedCgroup {

@@ -61,7 +61,7 @@ fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
     assert!(done.recv_timeout(LONG).unwrap() >= at);
 }
 
-/// Jobs that hang until `gate` is dropped, of so many owners below each of these cgroups. How many were refused.
+/// Submits jobs that hang until `gate` is dropped, of `count` owners below the cgroup. Returns how many were refused.
 fn hang(pool: &Arc<WorkerPool>, gate: &Arc<Mutex<mpsc::Receiver<()>>>, cgroup: &str, count: usize) -> usize {
     let push = |number| {
         let gate = Arc::clone(gate);

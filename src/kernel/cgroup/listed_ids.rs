@@ -1,0 +1,166 @@
+//! The processes or threads in a cgroup and in all cgroups below it.
+
+use super::id::CgroupRef;
+use super::mounts::Hierarchy;
+use super::subtree::{has_children, visit_below};
+use crate::error::{Error, escaped};
+use crate::kernel::read::{PATH_DIR, READ};
+use cgprocfs_core::parse::decimal;
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, fstat, openat};
+use rustix::io::Errno;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// The ids that a file lists in each of the cgroups.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ListedIds {
+    /// The ids, those of a higher cgroup before those of a lower one.
+    pub(crate) ids: Vec<u32>,
+    /// Whether these are all.
+    pub(crate) are_all: bool,
+}
+
+/// How much of a subtree is read at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// In how many cgroups the file is read.
+    pub(crate) cgroups: usize,
+    /// After how many ids no further cgroup is read.
+    pub(crate) ids: usize,
+}
+
+/// Lists the ids in `file` of a cgroup and of those below it.
+///
+/// # Errors
+/// [`Error::CgroupGone`] if the cgroup is not at its path any more.
+pub(crate) fn listed_ids(
+    hierarchy: &Hierarchy,
+    cgroup: CgroupRef<'_>,
+    file: &str,
+    bounds: Bounds,
+) -> Result<ListedIds, Error> {
+    let CgroupRef { id, path } = cgroup;
+    let gone = || Error::CgroupGone(escaped(path));
+    let unreadable = |e: Errno| match e {
+        Errno::NOENT | Errno::NODEV => gone(),
+        e => Error::unreadable(escaped(path), e),
+    };
+    let location = hierarchy.locate(path);
+    let mut listed = ListedIds { ids: Vec::new(), are_all: true };
+    add_ids(&mut listed.ids, location.base, &location.path.join(file)).map_err(unreadable)?;
+    // If the path leads there now, it did so before: no other cgroup ever gets that id.
+    let status = location.status().map_err(unreadable)?;
+    if status.st_ino != id.get() {
+        return Err(gone());
+    }
+    if has_children(&status) {
+        let top = openat(location.base, location.path, PATH_DIR, Mode::empty()).map_err(unreadable)?;
+        if fstat(&top).map_err(unreadable)?.st_ino != id.get() {
+            return Err(gone());
+        }
+        add_ids_below(&mut listed, &top, file, bounds).map_err(unreadable)?;
+    }
+    Ok(listed)
+}
+
+fn add_ids_below(
+    listed: &mut ListedIds,
+    top: &OwnedFd,
+    file: &str,
+    bounds: Bounds,
+) -> rustix::io::Result<()> {
+    let ids = &mut listed.ids;
+    listed.are_all = visit_below(top, bounds.cgroups.saturating_sub(1), |directory| {
+        if ids.len() >= bounds.ids {
+            return Ok(ControlFlow::Break(()));
+        }
+        add_ids(ids, directory, Path::new(file)).map(ControlFlow::Continue)
+    })?;
+    Ok(())
+}
+
+fn add_ids(ids: &mut Vec<u32>, directory: impl AsFd, file: &Path) -> rustix::io::Result<()> {
+    let file = match openat(directory, file, READ, Mode::empty()) {
+        Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+        file => file?,
+    };
+    // A threaded cgroup of v2 can't list processes, and one that was removed meanwhile lists nothing.
+    let Ok(text) = read_list(&file) else { return Ok(()) };
+    let listed = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()?.try_into().ok());
+    // 0 stands for a process of another pid namespace.
+    ids.extend(listed.filter(|&id: &u32| id != 0));
+    Ok(())
+}
+
+/// Reads a list to its end.
+///
+/// It saves the two system calls by which the standard library asks for the length first, which kernfs does not know, and mostly
+/// the one that finds the end: the kernel hands out as many lines at once as fit into a page and into the buffer
+/// (`seq_read_iter()`, fs/seq_file.c).
+fn read_list(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(4096);
+    loop {
+        let room = text.capacity() - text.len();
+        let length = rustix::io::read(file, spare_capacity(&mut text))?;
+        if length < room.min(4096) / 2 {
+            return Ok(text);
+        }
+        if text.capacity() - text.len() < 1024 {
+            text.reserve(text.capacity());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::cgroup::mounts::CgroupMounts;
+    use cgprocfs_core::parse::CgroupVersion;
+    use std::fs;
+
+    #[test]
+    fn ids_of_all_levels() {
+        const ALL: Bounds = Bounds { cgroups: 1000, ids: 1000 };
+        let dir = tempfile::tempdir().unwrap();
+        let add = |path: &str, ids: &str| {
+            fs::create_dir_all(dir.path().join(path)).unwrap();
+            fs::write(dir.path().join(path).join("tasks"), ids).unwrap();
+        };
+        add("", "1\n0\n2\n");
+        add("a/b", "4\n5\n");
+        add("c", "3\n");
+        let top = rustix::fs::open(dir.path(), PATH_DIR, Mode::empty()).unwrap();
+        let listed = |bounds| {
+            let mut listed = ListedIds { ids: Vec::new(), are_all: true };
+            add_ids(&mut listed.ids, &top, Path::new("tasks")).unwrap();
+            add_ids_below(&mut listed, &top, "tasks", bounds).unwrap();
+            listed
+        };
+        assert_eq!(listed(ALL), ListedIds { ids: vec![1, 2, 3, 4, 5], are_all: true });
+        assert_eq!(listed(Bounds { ids: 2, ..ALL }), ListedIds { ids: vec![1, 2], are_all: false });
+        assert!(!listed(Bounds { cgroups: 3, ..ALL }).are_all);
+        assert!(listed(Bounds { cgroups: 4, ..ALL }).are_all);
+    }
+
+    /// The kernel hands out a page at a time, however much is asked for.
+    #[test]
+    fn a_long_list_is_read_to_its_end() {
+        let Ok(CgroupMounts { memory: hierarchy, .. }) = CgroupMounts::detect(Path::new("/")) else { return };
+        let name = match hierarchy.version {
+            CgroupVersion::V1 => "tasks",
+            CgroupVersion::V2 => "cgroup.threads",
+        };
+        let threads: Vec<_> = (0..4000).map(|_| std::thread::spawn(std::thread::park)).collect();
+        let proc_cgroup = fs::read("/proc/self/cgroup").unwrap();
+        let path = hierarchy.path_in(&proc_cgroup, 0).unwrap();
+        let (location, mut ids) = (hierarchy.locate(path), Vec::new());
+        add_ids(&mut ids, location.base, &location.path.join(name)).unwrap();
+        threads.into_iter().for_each(|thread| {
+            thread.thread().unpark();
+            thread.join().unwrap();
+        });
+        assert!(ids.len() >= 4000, "{}", ids.len());
+    }
+}
