@@ -31,7 +31,7 @@ impl Service {
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
-        let request = PendingRequest { pid, asked: Instant::now(), in_flight, rounds: 0 };
+        let request = PendingRequest::new(pid, in_flight);
         match self.slow_processes.owner(pid) {
             Some(owner) => {
                 let again = self.again(&owner, request, query, reply);
@@ -92,9 +92,25 @@ impl Service {
         let service = Arc::clone(self);
         request.rounds = request.rounds.saturating_add(1);
         request.in_flight.wait(owner);
-        Box::new(move |role| {
-            request.in_flight.begin();
-            service.ask(role, request, query, reply);
+        let Some(deadline) = request.deadline.clone() else {
+            return Box::new(move |role| {
+                request.in_flight.begin();
+                service.ask(role, request, query, reply);
+            });
+        };
+        // Its reader hangs perhaps as soon as it need not wait any more, so no other thread than one that may hang looks at it.
+        let owner = owner.clone();
+        let ask = move |service: &Arc<Self>| {
+            if !deadline.is_over() {
+                service.ask(ThreadRole::Blocking, request, query, reply);
+            }
+        };
+        Box::new(move |role| match role {
+            ThreadRole::Blocking => ask(&service),
+            _ => {
+                let asking = Arc::clone(&service);
+                service.enqueue(Lane::Blocking, owner, Box::new(move || ask(&asking)));
+            }
         })
     }
 
@@ -106,11 +122,12 @@ impl Service {
         query: Q,
         reply: Reply<Q::Answer>,
     ) {
-        let PendingRequest { pid, asked, in_flight, rounds } = request;
+        let PendingRequest { pid, asked, in_flight, rounds, .. } = request;
         let (service, reply) = (Arc::clone(self), self.in_time(&owner, in_flight, reply));
         let look = move || {
             if reply.begin() {
-                let request = PendingRequest { pid, asked, in_flight: InFlightGuard::untracked(), rounds };
+                let (in_flight, deadline) = (InFlightGuard::untracked(), Some(reply.deadline()));
+                let request = PendingRequest { pid, asked, in_flight, rounds, deadline };
                 let reply: Reply<_> = Box::new(move |answer| reply.tell(answer));
                 service.ask(ThreadRole::Blocking, request, query, reply);
             }

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::service::scheduling::owner::Owner;
+use crate::service::scheduling::pending_request::Deadline;
 use crate::service::scheduling::worker_pool::Job;
 use crate::state::in_flight::InFlightGuard;
 use parking_lot::Mutex;
@@ -13,7 +14,12 @@ pub(in crate::service) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
 /// A reply that is sent once: the answer, or EAGAIN where that does not come in time or at all. The request is in flight until
 /// then.
-pub(in crate::service) struct InTime<T>(Arc<Mutex<Option<Untold<T>>>>);
+pub(in crate::service) struct InTime<T>(Arc<State<T>>);
+
+struct State<T> {
+    untold: Mutex<Option<Untold<T>>>,
+    deadline: Deadline,
+}
 
 struct Untold<T> {
     reply: Reply<T>,
@@ -24,35 +30,44 @@ impl<T: Send + 'static> InTime<T> {
     /// A reply, and the job to run at the deadline.
     pub(in crate::service) fn new(owner: &Owner, in_flight: InFlightGuard, reply: Reply<T>) -> (Self, Job) {
         in_flight.wait(owner);
-        let untold = Arc::new(Mutex::new(Some(Untold { reply, in_flight })));
-        let late = Arc::clone(&untold);
-        (Self(untold), Box::new(move || tell(&late, Err(Error::Errno(Errno::AGAIN)))))
+        let untold = Mutex::new(Some(Untold { reply, in_flight }));
+        let state = Arc::new(State { untold, deadline: Deadline::default() });
+        let late = Arc::clone(&state);
+        (Self(state), Box::new(move || late.tell(Err(Error::Errno(Errno::AGAIN)))))
     }
 
     /// Marks the request as being worked on. False where the deadline has passed.
     pub(in crate::service) fn begin(&self) -> bool {
-        let untold = self.0.lock();
+        let untold = self.0.untold.lock();
         untold.as_ref().inspect(|untold| untold.in_flight.begin()).is_some()
     }
 
     /// Sends the answer, unless the deadline has passed.
     pub(in crate::service) fn tell(self, answer: Result<T, Error>) {
-        tell(&self.0, answer);
+        self.0.tell(answer);
+    }
+
+    /// Whether the answer was sent.
+    pub(in crate::service) fn deadline(&self) -> Deadline {
+        self.0.deadline.clone()
     }
 }
 
 impl<T> Drop for InTime<T> {
     fn drop(&mut self) {
-        tell(&self.0, Err(Error::Errno(Errno::AGAIN)));
+        self.0.tell(Err(Error::Errno(Errno::AGAIN)));
     }
 }
 
-fn tell<T>(untold: &Mutex<Option<Untold<T>>>, answer: Result<T, Error>) {
-    // Unlocked before the reply runs.
-    let untold = untold.lock().take();
-    if let Some(Untold { reply, in_flight }) = untold {
-        reply(answer);
-        drop(in_flight);
+impl<T> State<T> {
+    fn tell(&self, answer: Result<T, Error>) {
+        // Unlocked before the reply runs.
+        let untold = self.untold.lock().take();
+        if let Some(Untold { reply, in_flight }) = untold {
+            self.deadline.pass();
+            reply(answer);
+            drop(in_flight);
+        }
     }
 }
 

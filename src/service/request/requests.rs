@@ -23,8 +23,7 @@ impl Service {
     pub fn text(self: &Arc<Self>, pid: u32, view: ViewId) -> Result<Arc<Rendered>, Error> {
         let (sender, answer) = mpsc::channel();
         let query = TextOf(view);
-        let request =
-            PendingRequest { pid, asked: Instant::now(), in_flight: InFlightGuard::untracked(), rounds: 0 };
+        let request = PendingRequest::new(pid, InFlightGuard::untracked());
         // The receiver is gone where nobody waits any more.
         self.ask(ThreadRole::Worker, request, query, move |text| drop(sender.send(text)));
         answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))

@@ -2,6 +2,8 @@
 
 use super::lane::Lane;
 use crate::state::in_flight::InFlightGuard;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 /// Tries a pending request again, on a thread of the given role.
@@ -43,6 +45,31 @@ pub(in crate::service) struct PendingRequest {
     pub(in crate::service) in_flight: InFlightGuard,
     /// How often it was tried again.
     pub(in crate::service) rounds: u16,
+    /// Of a request that was given to a thread that may hang: when its reader stops waiting.
+    pub(in crate::service) deadline: Option<Deadline>,
+}
+
+impl PendingRequest {
+    /// A request that begins now.
+    pub(in crate::service) fn new(pid: u32, in_flight: InFlightGuard) -> Self {
+        Self { pid, asked: Instant::now(), in_flight, rounds: 0, deadline: None }
+    }
+}
+
+/// Whether a reader still waits. One that has its answer may be in the middle of an exec, and keep whoever looks at it for as long
+/// as it likes.
+#[derive(Clone, Default)]
+pub(in crate::service) struct Deadline(Arc<AtomicBool>);
+
+impl Deadline {
+    /// Records that the reader has its answer.
+    pub(in crate::service) fn pass(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(in crate::service) fn is_over(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// A request that was tried so often gets EAGAIN: each time something else was missing, and will be the next time.

@@ -26,7 +26,7 @@ const MAX_THREADS: usize = 32;
 const MAX_BLOCKING_THREADS: usize = 48;
 /// The most jobs that may hang and wait for a thread.
 const MAX_WAITING: usize = 1024;
-/// So many of them any owner may have, at whatever depth.
+/// How many of them any owner may have, at whatever depth.
 const MIN_WAITING: usize = 16;
 /// How long a thread stays idle before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -2,6 +2,7 @@ use super::*;
 use crate::kernel::Source;
 use crate::service::accounts::start_times::LOOK_TIMEOUT;
 use crate::service::request::query::TextOf;
+use crate::service::scheduling::pending_request::Deadline;
 use cgprocfs_core::psi::{Line, Trigger};
 use cgprocfs_core::view::find;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -56,12 +57,7 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
     let (sender, told) = mpsc::channel();
     let errno = |error: Error| error.errno();
     for _ in 0..40 {
-        let request = PendingRequest {
-            pid: READER,
-            asked: Instant::now(),
-            in_flight: InFlightGuard::untracked(),
-            rounds: 0,
-        };
+        let request = PendingRequest::new(READER, InFlightGuard::untracked());
         let (asking, sender, query) =
             (Arc::clone(&service), sender.clone(), TextOf(find("proc/meminfo").unwrap()));
         let ask = move |_: &Arc<Service>, _| {
@@ -117,12 +113,7 @@ fn nobody_is_put_off_for_ever() {
     let (_directory, root) = system();
     let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
     let asked = |rounds| {
-        let request = PendingRequest {
-            pid: READER,
-            asked: Instant::now(),
-            in_flight: InFlightGuard::untracked(),
-            rounds,
-        };
+        let request = PendingRequest { rounds, ..PendingRequest::new(READER, InFlightGuard::untracked()) };
         let (sender, told) = mpsc::channel();
         let query = TextOf(find("proc/meminfo").unwrap());
         let tell = move |text: Result<_, Error>| {
@@ -133,4 +124,36 @@ fn nobody_is_put_off_for_ever() {
     };
     assert_eq!(asked(MAX_ROUNDS - 1), Ok(()));
     assert_eq!(asked(MAX_ROUNDS), Err(libc::EAGAIN));
+}
+
+/// Its reader may be in the middle of an exec by then, and no thread that serves may look at it.
+#[test]
+fn what_was_given_to_a_thread_that_may_hang_stays_there() {
+    let (_directory, root) = system();
+    let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+    let (sender, told) = mpsc::channel();
+    let again = |deadline: &Deadline| {
+        let request = PendingRequest {
+            deadline: Some(deadline.clone()),
+            ..PendingRequest::new(READER, InFlightGuard::untracked())
+        };
+        let sender = sender.clone();
+        let tell = move |text: Result<_, Error>| {
+            sender.send((text.is_ok(), std::thread::current().id())).unwrap();
+        };
+        service.again(&of_path("/"), request, TextOf(find("proc/meminfo").unwrap()), tell)
+    };
+    for role in [ThreadRole::Serving, ThreadRole::Helping, ThreadRole::Worker] {
+        again(&Deadline::default())(role);
+        let (is_answered, thread) = told.recv_timeout(LONG).unwrap();
+        assert!(is_answered && thread != std::thread::current().id(), "{role:?}");
+    }
+    again(&Deadline::default())(ThreadRole::Blocking);
+    assert_eq!(told.recv_timeout(LONG), Ok((true, std::thread::current().id())));
+    // Nobody waits for it any more.
+    let over = Deadline::default();
+    over.pass();
+    again(&over)(ThreadRole::Serving);
+    again(&over)(ThreadRole::Blocking);
+    assert!(told.recv_timeout(Duration::from_millis(100)).is_err());
 }
