@@ -7,10 +7,11 @@ use super::namespace_map::HeldNamespace;
 use crate::error::Error;
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::procfs::process_error;
-use crate::kernel::read::{read_whole, read_with};
+use crate::kernel::read::read_with;
 use crate::sys;
-use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use parking_lot::Mutex;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A pid namespace that is held open.
@@ -22,7 +23,7 @@ pub(crate) struct PidNamespace {
     init: OwnedFd,
     init_pid: u32,
     /// The container that init was in when it was last seen, and when that was.
-    init_cgroup: Mutex<Option<(Instant, Vec<u8>)>>,
+    init_cgroup: Mutex<Option<(Instant, Arc<[u8]>)>>,
 }
 
 impl HeldNamespace for PidNamespace {
@@ -71,19 +72,17 @@ impl PidNamespace {
     ///
     /// # Errors
     /// [`Error::ProcessGone`] if init is dead.
-    pub(crate) fn init_cgroup(
-        &self,
-        max_age: Duration,
-        memory: &Hierarchy,
-    ) -> Result<MappedMutexGuard<'_, Vec<u8>>, Error> {
-        let mut seen = self.init_cgroup.lock();
-        let is_fresh = |(at, _): &&(Instant, Vec<u8>)| at.elapsed() < max_age;
-        if seen.as_ref().filter(is_fresh).is_none() {
-            let (now, mut text) = (Instant::now(), Vec::new());
-            read_whole(&self.init, &mut text).map_err(|e| process_error(self.init_pid, "cgroup", e))?;
-            let init = memory.path_in(&text, self.init_pid)?;
-            *seen = Some((now, container_around(init).to_vec()));
+    pub(crate) fn init_cgroup(&self, max_age: Duration, memory: &Hierarchy) -> Result<Arc<[u8]>, Error> {
+        if let Some((_, cgroup)) = self.init_cgroup.lock().as_ref().filter(|(at, _)| at.elapsed() < max_age) {
+            return Ok(Arc::clone(cgroup));
         }
-        Ok(MutexGuard::map(seen, |seen| &mut seen.get_or_insert_with(|| (Instant::now(), Vec::new())).1))
+        // Unlocked meanwhile: this thread may be less important than one that waits.
+        let now = Instant::now();
+        let found = read_with(&self.init, |text| {
+            memory.path_in(text, self.init_pid).map(|init| Arc::from(container_around(init)))
+        });
+        let cgroup: Arc<[u8]> = found.map_err(|e| process_error(self.init_pid, "cgroup", e))??;
+        *self.init_cgroup.lock() = Some((now, Arc::clone(&cgroup)));
+        Ok(cgroup)
     }
 }

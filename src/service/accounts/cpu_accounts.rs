@@ -3,7 +3,7 @@
 use super::retained_records::RetainedRecords;
 use super::start_times::Seen;
 use crate::kernel::{CgroupId, CgroupRef, Life};
-use crate::shares::Policy;
+use crate::shares::{Policy, excess};
 use crate::state::{ContainerAccount, MAX_CPU_ACCOUNTS, Table};
 use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::cpu::account::{CpuAccount, CpuCounters};
@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long an account that a predecessor left is kept while nobody asks for its container, which is gone then.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// The most accounts, whether or not there is room to retain them: a tenant may have any number of cgroups.
+const MAX_ACCOUNTS: usize = 32_768;
 
 /// CPU accounts by the id of the container's cgroup, which the kernel never gives out twice.
 pub(in crate::service) struct CpuAccounts {
@@ -28,6 +30,20 @@ struct Accounts {
     retained: RetainedRecords<ContainerAccount>,
     /// When this process has taken the accounts of a predecessor over.
     attached: Option<Instant>,
+}
+
+impl Accounts {
+    /// Drops accounts where there are `max`, those of the heaviest branches of the hierarchy. Such a container begins anew.
+    fn make_room(&mut self, max: usize) {
+        if self.by_container.len() < max {
+            return;
+        }
+        let held = self.by_container.iter().map(|(&id, entry)| (id, entry.path.as_deref().unwrap_or(b""), 1));
+        for id in excess(held, max - max / 8) {
+            self.by_container.remove(&id);
+            self.retained.release(id.get());
+        }
+    }
 }
 
 struct Entry {
@@ -100,6 +116,7 @@ impl CpuAccounts {
         let inputs = AccountInputs::of(snapshot)?;
         let AccountInputs { now, cpus, start, rate } = inputs;
         let mut accounts = self.accounts.lock();
+        accounts.make_room(MAX_ACCOUNTS);
         let Accounts { by_container, retained, .. } = &mut *accounts;
         let open = |before| ContainerAccount {
             start,
@@ -208,6 +225,24 @@ impl<'s> AccountInputs<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_most_gives_way() {
+        let accounts = CpuAccounts::new(TickRate::USUAL);
+        let mut accounts = accounts.accounts.lock();
+        let account = CpuAccount::after(0, BootTime::default(), &Cpus::default());
+        let (start, last_seen) = (Ticks::default(), BootTime::default());
+        for id in 1..=16 {
+            let path = if id <= 2 { format!("/small/{id}") } else { format!("/large/{id}") };
+            let record = ContainerAccount { start, last_seen, had_init: false, account: account.clone() };
+            accounts.by_container.insert(CgroupId::new(id), Entry { path: Some(path.into()), record });
+        }
+        accounts.make_room(17);
+        assert_eq!(accounts.by_container.len(), 16);
+        accounts.make_room(16);
+        assert_eq!(accounts.by_container.len(), 14);
+        assert!([1, 2].into_iter().all(|id| accounts.by_container.contains_key(&CgroupId::new(id))));
+    }
 
     #[test]
     fn another_container_begins_where_the_last_was_seen_or_later() {

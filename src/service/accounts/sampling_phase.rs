@@ -4,14 +4,14 @@
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 use std::time::{Duration, Instant};
 
-/// Every so often, and a tick (`LOAD_FREQ`, include/linux/sched/loadavg.h).
-const SECONDS: Duration = Duration::from_secs(5);
+/// The kernel's sampling interval, without the tick that it has besides (`LOAD_FREQ`, include/linux/sched/loadavg.h).
+const LOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// Where in each period the kernel is assumed to sample until it is known.
-const USUAL: Duration = Duration::from_millis(250);
-/// How often it is looked at whether the kernel's averages have changed, for a whole period at most,
+const DEFAULT_PHASE: Duration = Duration::from_millis(250);
+/// How often the kernel's averages are polled, for a whole period at most, while the phase is searched for.
 pub(in crate::service) const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// and how soon that is tried again.
-const PAUSE: Duration = Duration::from_secs(60);
+/// How long to wait before a search that has failed is repeated.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The moments just after the kernel has its new averages.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl SamplingPhase {
         let tick = Duration::try_from(clock_getres(ClockId::MonotonicCoarse)).unwrap_or_default();
         let tick = tick.min(Duration::from_millis(10));
         let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
-        Self::with(SECONDS + tick, (Instant::now(), now))
+        Self::with(LOAD_INTERVAL + tick, (Instant::now(), now))
     }
 
     const fn with(period: Duration, origin: (Instant, Duration)) -> Self {
@@ -50,7 +50,7 @@ impl SamplingPhase {
 
     /// The first one after a moment.
     pub(in crate::service) fn after(&self, moment: Instant) -> Instant {
-        let phase = self.phase.unwrap_or(USUAL);
+        let phase = self.phase.unwrap_or(DEFAULT_PHASE);
         let into = self.since_period(moment);
         moment + if into < phase { phase - into } else { self.period + phase - into }
     }
@@ -85,7 +85,7 @@ impl SamplingPhase {
             // Those of an idle machine stay as they are.
             Some(search) if now.saturating_duration_since(search.began) > self.period + 2 * POLL_INTERVAL => {
                 self.search = None;
-                self.next_search = Some(now + PAUSE);
+                self.next_search = Some(now + RETRY_INTERVAL);
             }
             Some(_) => {}
         }
@@ -129,6 +129,6 @@ mod tests {
         phase.observe(start, b"0.00 0.00 0.00 1/9 9\n");
         let end = start + PERIOD + 3 * POLL_INTERVAL;
         phase.observe(end, b"0.00 0.00 0.00 1/9 9\n");
-        assert!(!phase.is_searching() && !phase.is_sought(end) && phase.is_sought(end + PAUSE));
+        assert!(!phase.is_searching() && !phase.is_sought(end) && phase.is_sought(end + RETRY_INTERVAL));
     }
 }
