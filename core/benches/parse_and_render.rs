@@ -111,7 +111,7 @@ fn snapshot() -> Snapshot {
         (CgroupFile::PressureMemory, "memory.pressure"),
     ];
     Snapshot {
-        cpus: Some(Cpus { online: CpuList::first(4), allowed: None, quota: Some(1500), time: None }),
+        cpus: Some(Cpus { online: CpuList::first(4), quota: Some(1500), ..Cpus::default() }),
         cgroup_files: cgroup_files
             .map(|(file, name)| (file, Some(RawFile { version: CgroupVersion::V2, text: container(name) })))
             .into(),

@@ -14,6 +14,8 @@ pub struct Cpus {
     pub quota: Option<u64>,
     /// How long they have run it; `None` where no cgroup of its own accounts for that.
     pub time: Option<CpuTime>,
+    /// Whether the cgroup says something malformed about that.
+    pub has_odd_time: bool,
 }
 
 /// How long processors have run a container.
@@ -63,7 +65,7 @@ mod tests {
 
     fn cpus(online: &str, allowed: Option<&str>, quota: Option<u64>) -> Cpus {
         let list = |text: &str| CpuList::parse(format!("{text}\n").as_bytes()).unwrap();
-        Cpus { online: list(online), allowed: allowed.map(list), quota, time: None }
+        Cpus { online: list(online), allowed: allowed.map(list), quota, ..Cpus::default() }
     }
 
     #[test]

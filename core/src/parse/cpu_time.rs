@@ -1,7 +1,7 @@
 //! How long the processes of a cgroup have run: `cpu.stat` of cgroup v2, `cpuacct.usage` and `cpuacct.stat` of v1.
 
 use super::flat_keyed::flat_keyed;
-use super::{ParseError, count};
+use super::{ParseError, count, whole};
 use crate::cpu::CpuTime;
 use crate::machine::{TickRate, Ticks};
 
@@ -22,6 +22,14 @@ pub fn v2(text: &[u8]) -> Result<Read, ParseError> {
         Value::Missing => return Err(ParseError::Missing(WHOLE)),
     };
     parts(total, MICROSECOND, text, ["user_usec", "system_usec"])
+}
+
+/// Reads `cpuacct.usage`, in nanoseconds.
+///
+/// # Errors
+/// Where the text is anything but one number, or the counter has wrapped.
+pub fn v1_total(text: &[u8]) -> Result<u64, ParseError> {
+    count(whole(text)?).ok_or(ParseError::NotANumber)
 }
 
 /// Reads `cpuacct.stat` beside the whole of `cpuacct.usage`, in nanoseconds.
@@ -77,6 +85,9 @@ mod tests {
         for whole in ["usage_usec -4\n", "usage_usec 18446744073709551611\n", "usage_usec\n", ""] {
             assert!(v2(format!("{whole}user_usec 1\nsystem_usec 1\n").as_bytes()).is_err(), "{whole}");
         }
+        assert_eq!(v1_total(b"30\n"), Ok(30));
+        assert_eq!(v1_total(b"18446744073709551611\n"), Err(ParseError::NotANumber));
+        assert_eq!(v1_total(b"30"), Err(ParseError::Truncated));
         assert_eq!(v2(b"usage_usec 30\nuser_usec 2"), Err(ParseError::Truncated));
     }
 

@@ -114,6 +114,12 @@ memory_stat! {
 }
 
 impl MemoryStat {
+    /// Whether a counter is malformed, by its names with cgroup v2 and v1.
+    #[must_use]
+    pub fn is_odd(&self, names: [&str; 2]) -> bool {
+        self.odd.iter().any(|odd| names.contains(odd))
+    }
+
     /// What the kernel can reclaim without swapping: page cache on the file LRU lists, which tmpfs and locked
     /// pages are not, and reclaimable slab.
     #[must_use]

@@ -13,7 +13,7 @@ pub(super) fn snapshot(allowed: &str, quota: Option<u64>, mems: Option<&str>) ->
     let node = |number, cpus: &str, kib| HostNode { number, cpus: list(cpus), total: Kib::new(kib) };
     let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, Scope::Container(Container::default()));
     let allowed = Some(list(allowed));
-    snapshot.cpus = Some(Cpus { online: list("0-7"), allowed, quota, time: None });
+    snapshot.cpus = Some(Cpus { online: list("0-7"), allowed, quota, ..Cpus::default() });
     let host = vec![node(0, "0-3", 1 << 20), node(1, "4-7", 3 << 20), node(3, "", 1 << 20)];
     snapshot.nodes = Some(Nodes { host: host.into(), allowed: mems.map(list) });
     snapshot

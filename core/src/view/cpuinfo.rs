@@ -166,7 +166,7 @@ mod tests {
 
     fn shown(native: &str, online: &str, quota: Option<u64>) -> String {
         let online = CpuList::parse(format!("{online}\n").as_bytes()).unwrap();
-        let cpus = Cpus { online, allowed: None, quota, time: None };
+        let cpus = Cpus { online, quota, ..Cpus::default() };
         let mut out = Vec::new();
         print(native.as_bytes(), &cpus, &mut out);
         String::from_utf8(out).unwrap()

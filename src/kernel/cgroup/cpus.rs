@@ -7,11 +7,10 @@ use super::kept_files::{CgroupReader, KeptFiles};
 use super::mounts::Hierarchy;
 use crate::error::Error;
 use crate::kernel::identity::caller::Caller;
-use crate::rate_limited_log::odd_counter;
+use crate::rate_limited_log::{odd_counter, odd_value};
 use cgprocfs_core::cpu::{CpuTime, Cpus};
 use cgprocfs_core::machine::TickRate;
 use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::counter::number;
 use cgprocfs_core::parse::cpu_quota::CpuQuota;
 use cgprocfs_core::parse::cpu_time;
 
@@ -23,6 +22,15 @@ pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus,
         kept.begin(caller.proc_cgroup);
     }
     let allowed = |cpuset| cpusets::cpus(cpuset, kept, caller, &online);
+    let time = cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, kept, rate, caller));
+    let (time, has_odd_time) = match time {
+        // Only those views are without an answer that show it.
+        Err(Error::Malformed { path, .. }) => {
+            odd_value(caller.container, &path);
+            (None, true)
+        }
+        time => (time?, false),
+    };
     Ok(Cpus {
         allowed: cgroup_mounts.cpuset.as_ref().map_or(Ok(None), allowed)?,
         online,
@@ -30,7 +38,8 @@ pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus,
             Some(cpu) if counts_quota => lowest_quota(cpu, kept, caller)?,
             _ => None,
         },
-        time: cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, kept, rate, caller))?,
+        time,
+        has_odd_time,
     })
 }
 
@@ -84,7 +93,7 @@ pub(crate) fn time_of(
         // `cpuacct.usage_user` and `usage_sys` are counted by the tick. They do not add up to the total, and are too low
         // for a program that sleeps between ticks.
         CgroupVersion::V1 => {
-            let total = reader.read(location, "cpuacct.usage", number)?;
+            let total = reader.read(location, "cpuacct.usage", cpu_time::v1_total)?;
             let Some(total) = total else { return Ok(None) };
             let parts = |text: &[u8]| cpu_time::v1(total, text, rate);
             ("cpuacct.stat", reader.read(location, "cpuacct.stat", parts)?)

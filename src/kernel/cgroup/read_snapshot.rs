@@ -9,6 +9,7 @@ use super::mounts::Hierarchy;
 use super::paths::last_name;
 use super::raw_files::log_odd;
 use crate::error::{Error, escaped};
+use crate::rate_limited_log::odd_counter;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::numa_stat::NumaStat;
 use cgprocfs_core::snapshot::{CgroupFile, Container, Level, Needs, RawFile, Scope, Snapshot};
@@ -99,7 +100,10 @@ impl CgroupAncestry {
         for cgroup in ancestors(path) {
             walk.to(cgroup)?;
         }
-        walk.to(path)?.read("memory.numa_stat", NumaStat::parse)
+        const NAME: &str = "memory.numa_stat";
+        let stat = walk.to(path)?.read(NAME, NumaStat::parse)?;
+        stat.iter().flat_map(|stat| &stat.odd).for_each(|key| odd_counter(path, NAME, key));
+        Ok(stat)
     }
 
     /// Reads the levels that have the controller.

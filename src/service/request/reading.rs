@@ -15,6 +15,7 @@ use crate::service::scheduling::pending_request::ThreadRole;
 use crate::service::scheduling::permits::Permit;
 use crate::service::scheduling::share::Share;
 use crate::service::scheduling::thread_usage::ThreadUsage;
+use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
@@ -127,6 +128,9 @@ impl Service {
         }
         let start_is_certain = snapshot.start_is_certain;
         if lacks(Needs::COUNTERS) {
+            if snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_odd_time) {
+                return Err(Error::malformed("the cgroup's CPU time", ParseError::NotANumber).into());
+            }
             let seen = started.as_ref().and_then(|started| started.seen.as_ref());
             let counters = match start_is_certain {
                 true => self.cpu_accounts.counters(container, &snapshot, seen),

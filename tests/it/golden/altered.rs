@@ -21,6 +21,7 @@ type Change = (&'static str, Option<&'static str>);
 const WRAPPED: Option<&str> = Some("18446744073709551615\n");
 const OF_CPUS: &[&str] =
     &["proc/stat", "proc/uptime", "proc/loadavg", "proc/cpuinfo", "sys/devices/system/cpu/online"];
+const WITHOUT_TIME: &[&str] = &["proc/cpuinfo", "sys/devices/system/cpu/online"];
 const MEMINFO: &[&str] = &["proc/meminfo"];
 const OF_MEMORY: &[&str] = &["proc/meminfo", "working_set"];
 const OF_SWAP: &[&str] = &["proc/meminfo", "proc/swaps"];
@@ -78,6 +79,21 @@ pub const CASES: &[Altered] = &[
         odd: &[("sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.stat", Some("user -1\nsystem 235\n"))],
         as_if: &[("sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.stat", Some("user 1085\nsystem 235\n"))],
         views: OF_CPUS,
+    },
+    // Who does not show it is not denied anything.
+    Altered {
+        name: "v2_whole_time",
+        case: "v2-processors",
+        odd: &[(scope!("cpu.stat"), Some("usage_usec -4\nuser_usec 1\nsystem_usec 1\n"))],
+        as_if: &[],
+        views: WITHOUT_TIME,
+    },
+    Altered {
+        name: "v1_whole_time",
+        case: "v1-processors",
+        odd: &[("sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.usage", WRAPPED)],
+        as_if: &[],
+        views: WITHOUT_TIME,
     },
     Altered {
         name: "v2_quota",

@@ -14,7 +14,7 @@ fn at(second: u64) -> BootTime {
 
 fn cpus(count: usize, quota: Option<u64>, user: u64, system: u64) -> Cpus {
     let time = Some(CpuTime { total: user + system, user, system });
-    Cpus { online: CpuList::first(count), allowed: None, quota, time }
+    Cpus { online: CpuList::first(count), quota, time, ..Cpus::default() }
 }
 
 #[test]

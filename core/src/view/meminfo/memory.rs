@@ -18,11 +18,16 @@ pub(super) fn fill(
     let room = container.room(host);
     let total = total(room, container, page);
 
+    // A malformed counter, which is 0, bounds no other.
+    let bound = |names, counter: Kib| if stat.is_odd(names) { total } else { counter };
     let cached = kib(stat.file).min(total);
-    let slab_reclaimable = kib(stat.slab_reclaimable).min(total - cached);
-    let inactive_file = kib(stat.inactive_file).min(cached);
-    let active_file = kib(stat.active_file).min(cached - inactive_file);
-    let caches = cached + slab_reclaimable;
+    let most_cached = bound(["file", "total_cache"], cached);
+    let inactive_file = kib(stat.inactive_file).min(most_cached);
+    let active_file = kib(stat.active_file).min(most_cached - inactive_file);
+    let shmem = kib(stat.shmem).min(most_cached);
+    let caches = cached.max(inactive_file + active_file + shmem).min(most_cached);
+    let slab_reclaimable = kib(stat.slab_reclaimable).min(total - caches);
+    let caches = caches + slab_reclaimable;
 
     // MemFree is derived from MemAvailable, not computed beside it: a sibling's page cache can be reclaimed, but it is not in
     // the container's Cached, and `top` subtracts one from the other.
@@ -36,7 +41,6 @@ pub(super) fn fill(
     let inactive_anon = kib(stat.inactive_anon).min(total - inactive_file);
     let unevictable = kib(stat.unevictable).min(total);
     let anon = kib(stat.anon).min(total);
-    let shmem = kib(stat.shmem).min(cached);
     let slab_unreclaimable = kib(stat.slab_unreclaimable).min(total - slab_reclaimable);
 
     for (field, value) in [
@@ -52,10 +56,10 @@ pub(super) fn fill(
         (Field::InactiveFile, inactive_file),
         (Field::Unevictable, unevictable),
         (Field::Mlocked, host.kib(Field::Mlocked).min(unevictable)),
-        (Field::Dirty, kib(stat.file_dirty).min(cached)),
+        (Field::Dirty, kib(stat.file_dirty).min(most_cached)),
         (Field::Writeback, kib(stat.file_writeback).min(total)),
         (Field::AnonPages, anon),
-        (Field::Mapped, kib(stat.file_mapped).min(cached)),
+        (Field::Mapped, kib(stat.file_mapped).min(most_cached)),
         (Field::Shmem, shmem),
         (Field::KReclaimable, slab_reclaimable),
         (Field::Slab, slab_reclaimable + slab_unreclaimable),
@@ -66,9 +70,9 @@ pub(super) fn fill(
         (Field::SecPageTables, kib(stat.sec_pagetables).min(total)),
         (Field::VmallocUsed, kib(stat.vmalloc).min(total)),
         (Field::Percpu, kib(stat.percpu).min(total)),
-        (Field::AnonHugePages, kib(stat.anon_thp).min(anon)),
-        (Field::ShmemHugePages, kib(stat.shmem_thp).min(shmem)),
-        (Field::FileHugePages, kib(stat.file_thp).min(cached)),
+        (Field::AnonHugePages, kib(stat.anon_thp).min(bound(["anon", "total_rss"], anon))),
+        (Field::ShmemHugePages, kib(stat.shmem_thp).min(bound(["shmem", "total_shmem"], shmem))),
+        (Field::FileHugePages, kib(stat.file_thp).min(most_cached)),
     ] {
         values.set(field, value);
     }

@@ -57,8 +57,7 @@ impl Host {
         let list = |text: &str| CpuList::parse(format!("{text}\n").as_bytes()).unwrap();
         let container = Container::default();
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, Scope::Container(container));
-        snapshot.cpus =
-            Some(Cpus { online: list("0,2"), allowed: Some(list(allowed)), quota: None, time: None });
+        snapshot.cpus = Some(Cpus { online: list("0,2"), allowed: Some(list(allowed)), ..Cpus::default() });
         let node = |number, cpus| HostNode { number, cpus: list(cpus), total: Kib::new(1) };
         snapshot.nodes =
             Some(Nodes { host: vec![node(0, "0"), node(1, "2")].into(), allowed: Some(list("1")) });
