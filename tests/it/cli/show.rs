@@ -202,6 +202,18 @@ fn captures_that_lack_something() {
         fails(cgprocfs().args(["show", "stat", "--root"]).arg(copy.path()), 1, &message);
     }
     let swap = fixture.parent().unwrap().join("v2-swap-taken-by-sibling");
+    for (tree, file) in [
+        ("v1-processors", "sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.usage"),
+        ("v1-processors", "sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.stat"),
+        ("v2-swap-taken-by-sibling", "proc/sys/vm/swappiness"),
+    ] {
+        let copy = tempfile::tempdir().unwrap();
+        output(Command::new("cp").arg("-a").arg(fixture.with_file_name(tree).join(".")).arg(copy.path()));
+        let _ = fs::remove_file(copy.path().join("root").join(file));
+        let view = if file.starts_with("proc") { "meminfo" } else { "stat" };
+        let message = format!("lacks {file}; add it, or capture it again");
+        fails(cgprocfs().args(["show", view, "--root"]).arg(copy.path()), 1, &message);
+    }
     for level in ["pod", "pod/ctr"] {
         let at = format!("sys/fs/cgroup/{level}");
         for (file, message) in [
