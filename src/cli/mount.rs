@@ -183,8 +183,14 @@ fn connect(arguments: &Arguments, fd_store: &FdStore) -> Result<(Connection, Opt
         let connection = handover::request(&directory)?;
         return Ok((connection, lock_after_takeover(&directory, is_supervised)));
     }
-    let lock = if is_supervised { None } else { Some(Lock::take(&directory)?) };
-    Ok((begin(arguments)?, lock))
+    if is_supervised {
+        // The supervisor has the lock, and counts mounts.
+        return Ok((begin(arguments)?, None));
+    }
+    let lock = Lock::take(&directory)?;
+    crate::mount::refuse_served(&directory)?;
+    refuse_deep(&directory)?;
+    Ok((begin(arguments)?, Some(lock)))
 }
 
 /// The lock of a directory that was taken over. It is served whether or not the lock can be had.

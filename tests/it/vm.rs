@@ -194,7 +194,20 @@ fn boot(kernel: &str, tests: &[&str], options: &[String]) -> Result<String, Fail
         .any(|sign| line.starts_with(sign))
     });
     println!("{}", figures.collect::<Vec<_>>().join("\n"));
-    Ok(said)
+    match passed_in(&said) {
+        0 => {
+            Err("no test has passed in the guest: it lacks what they need, or there is none of that name"
+                .into())
+        }
+        _ => Ok(said),
+    }
+}
+
+/// How many tests passed in a guest.
+fn passed_in(said: &str) -> usize {
+    let results = said.lines().filter(|line| line.starts_with("test result: "));
+    let passed = |line: &str| line.split(" passed").next()?.rsplit(' ').next()?.parse::<usize>().ok();
+    results.filter_map(passed).sum()
 }
 
 /// Runs a script and returns what it printed; if it fails, that from the first failure on is the error. It is indented:
@@ -217,5 +230,10 @@ fn a_failed_guest_counts_once() -> Result<(), Failed> {
     let failed = run(Command::new("sh").args(["-c", SCRIPT])).err().ok_or("it has to fail")?;
     let message = failed.message().unwrap_or_default();
     assert!(message.contains("  test result: ") && !message.contains("\ntest result: "), "{message}");
+    assert_eq!(
+        passed_in("test result: ok. 12 passed; 0 failed\nx\ntest result: ok. 3 passed; 1 failed\n"),
+        15
+    );
+    assert_eq!(passed_in("running 0 tests\ntest result: ok. 0 passed; 0 failed; 7 ignored\n"), 0);
     Ok(())
 }
