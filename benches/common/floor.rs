@@ -1,5 +1,6 @@
 //! The floor: a FUSE file system that does nothing, with the same flags.
 
+use crate::reads::Reads;
 use fuser::{
     Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
     OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, Request, Session, SessionACL,
@@ -12,6 +13,8 @@ use std::time::{Duration, UNIX_EPOCH};
 /// A file system with one file of constant text: what FUSE itself costs.
 struct Floor {
     text: Vec<u8>,
+    /// What is read before each text, for nothing.
+    reads: Option<Reads>,
 }
 
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
@@ -56,7 +59,7 @@ impl Filesystem for Floor {
     }
     fn read(
         &self,
-        _: &Request,
+        request: &Request,
         _: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -65,6 +68,9 @@ impl Filesystem for Floor {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
+        if let (Some(reads), 0) = (&self.reads, offset) {
+            reads.read_for(request.pid());
+        }
         reply.data(&self.text[usize::try_from(offset).unwrap().min(self.text.len())..]);
     }
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -73,10 +79,10 @@ impl Filesystem for Floor {
 }
 
 /// Serves the floor in a directory until it is unmounted.
-pub fn serve(dir: &Path) {
+pub fn serve(dir: &Path, reads: Option<Reads>) {
     let device = cgprocfs::mount::attach(dir, cgprocfs::mount::Writes::Nothing).unwrap();
     let text = fs::read("/proc/meminfo").unwrap();
     let mut config = Config::default();
     config.n_threads = Some(cgprocfs::fuse::QuiesceGate::default().threads());
-    Session::from_fd(Floor { text }, device, SessionACL::All, config).unwrap().run().unwrap();
+    Session::from_fd(Floor { text, reads }, device, SessionACL::All, config).unwrap().run().unwrap();
 }

@@ -77,6 +77,11 @@ pub fn subjects() -> Vec<Subject> {
         Server::start(|dir| command(this.as_os_str(), &["--serve-floor"], dir), "meminfo"),
     );
     add(
+        "reads",
+        "meminfo",
+        Server::start(|dir| command(this.as_os_str(), &["--serve-reads"], dir), "meminfo"),
+    );
+    add(
         "cgprocfs",
         // Not at the anchor, where the kernel's own file is before the daemon serves.
         "live/proc/meminfo",

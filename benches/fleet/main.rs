@@ -1,6 +1,7 @@
 //! What a fleet costs: many containers, each asked once a second, so that every answer is cold.
 //!
-//! Measured in one run for the floor, a FUSE file system that does nothing; lxcfs, where it is installed; another build of cgprocfs, if
+//! Measured in one run for the floor, a FUSE file system that does nothing; one that reads what an answer is made from, and makes none;
+//! lxcfs, where it is installed; another build of cgprocfs, if
 //! `CGPROCFS_OTHER_BUILD` names one; and the kernel's own files. The daemons' processor time is that of a cgroup of their own. Times
 //! depend on the machine and on who else uses it: the ratios are what counts. `cargo bench --bench fleet`, as root; `-- --seconds 3`
 //! makes each cell shorter, `-- --containers 100` leaves out what has more than a hundred, and `-- --only cost` (or `growth`, `overload`,
@@ -12,6 +13,8 @@ mod containers;
 #[path = "../common/floor.rs"]
 mod floor;
 mod poller;
+#[path = "../common/reads.rs"]
+mod reads;
 mod server;
 #[path = "../common/subject.rs"]
 mod subject;
@@ -45,7 +48,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let after = |name: &str| arguments.iter().position(|a| a == name).map(|at| &arguments[at + 1..]);
     if let Some(rest) = after("--serve-floor") {
-        return floor::serve(Path::new(&rest[0]));
+        return floor::serve(Path::new(&rest[0]), None);
+    }
+    if let Some(rest) = after("--serve-reads") {
+        return floor::serve(Path::new(&rest[0]), Some(reads::Reads::new()));
     }
     if let Some(rest) = after("--poll") {
         return poller::run(rest);
@@ -128,7 +134,8 @@ impl Bench {
             // Whoever reads: what a file costs more than another is the same.
             let single = if manner == Manner::Opens { &FILES[..] } else { &FILES[..1] };
             for files in single.iter().map(std::slice::from_ref).chain([&FILES[..]]) {
-                for subject in &subjects {
+                let has_it = |subject: &&Subject| subject.name != "reads" || files == &FILES[..1];
+                for subject in subjects.iter().filter(has_it) {
                     self.cell(title, subject, count, files, manner);
                 }
             }
@@ -149,7 +156,7 @@ impl Bench {
     fn overload(&self) {
         self.title("beside two programs that want a processor each");
         for subject in
-            subject::subjects().iter().filter(|subject| !["kernel", "floor"].contains(&subject.name))
+            subject::subjects().iter().filter(|subject| !["kernel", "floor", "reads"].contains(&subject.name))
         {
             let _spinners = server::Spinners::start(2);
             for count in [self.most / 2, self.most] {
@@ -165,7 +172,7 @@ impl Bench {
             self.most, "", "cpu us/s", "wake-ups in 10 s"
         ));
         for subject in
-            subject::subjects().iter().filter(|subject| !["kernel", "floor"].contains(&subject.name))
+            subject::subjects().iter().filter(|subject| !["kernel", "floor", "reads"].contains(&subject.name))
         {
             let (paths, meter) = (vec![path_of(subject, FILES[0])], Meter::of(subject));
             let plan = Plan { containers: self.most, paths, manner: Manner::Opens, seconds: 1.0 };
@@ -186,7 +193,7 @@ fn path_of(subject: &Subject, file: &str) -> String {
         Some(server) if ["cgprocfs", BEFORE].contains(&subject.name) => {
             server.dir.path().join("live").join(file)
         }
-        Some(_) if subject.name == "floor" => subject.path.clone(),
+        Some(_) if ["floor", "reads"].contains(&subject.name) => subject.path.clone(),
         Some(server) => server.dir.path().join(file),
         None => Path::new("/").join(file),
     };

@@ -1,7 +1,7 @@
 //! What reading a view costs: open, read to the end, close.
 //!
 //! Measured in one run against the kernel's own `/proc/meminfo`; the floor, a FUSE file system with the
-//! same flags that does nothing; lxcfs, where it is installed; and another build of cgprocfs, if `CGPROCFS_OTHER_BUILD`
+//! same flags that does nothing; one that reads what an answer is made from, and makes none; lxcfs, where it is installed; and another build of cgprocfs, if `CGPROCFS_OTHER_BUILD`
 //! names one, as that from before a change. Times depend on the machine and on who
 //! else uses it: the ratios are what counts. `cargo bench --bench read`, as root; `-- --seconds 1` makes
 //! each cell shorter; with `-- --json` stdout is a line of JSON for each cell, with the figures of all its rounds, and the tables
@@ -11,6 +11,8 @@
 #[path = "../common/floor.rs"]
 mod floor;
 mod reader;
+#[path = "../common/reads.rs"]
+mod reads;
 mod report;
 #[path = "../common/subject.rs"]
 mod subject;
@@ -36,7 +38,10 @@ fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let after = |name: &str| arguments.iter().position(|a| a == name).map(|at| &arguments[at + 1..]);
     if let Some(rest) = after("--serve-floor") {
-        return floor::serve(Path::new(&rest[0]));
+        return floor::serve(Path::new(&rest[0]), None);
+    }
+    if let Some(rest) = after("--serve-reads") {
+        return floor::serve(Path::new(&rest[0]), Some(reads::Reads::new()));
     }
     if let Some([path, readers, fresh, pause, seconds]) = after("--read") {
         let parse = |text: &str| text.parse::<f64>().unwrap();

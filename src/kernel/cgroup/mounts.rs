@@ -188,7 +188,10 @@ impl Hierarchy {
 
     /// A process's path in this hierarchy, relative to the mount point but with a leading slash, from the
     /// text of its `/proc/PID/cgroup`.
-    pub(crate) fn path_in<'t>(&self, text: &'t [u8], pid: u32) -> Result<&'t [u8], Error> {
+    ///
+    /// # Errors
+    /// Where the text has no line for this hierarchy, or is malformed.
+    pub fn path_in<'t>(&self, text: &'t [u8], pid: u32) -> Result<&'t [u8], Error> {
         let malformed = |source| Error::malformed(format!("/proc/{pid}/cgroup"), source);
         for membership in memberships(text).map_err(malformed)? {
             let membership = membership.map_err(malformed)?;
