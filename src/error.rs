@@ -36,7 +36,7 @@ pub enum Error {
     /// The work takes too long for a serving thread, which others need. Another thread does it; no reader sees this error.
     #[error("cgroup {0} takes long to read; this is a defect, please report it")]
     TakesLong(String),
-    /// Likewise what may hang for as long as a tenant likes.
+    /// The work may block in the kernel for as long as a tenant chooses. A thread that may hang does it; no reader sees this error.
     #[error("to look at cgroup {0} may hang; this is a defect, please report it")]
     MayHang(String),
     /// The reader is in a time namespace, and only the offsets of the next, which its children are to be in, can be seen.

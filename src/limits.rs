@@ -2,10 +2,10 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// So many are enough for a host full of containers.
+/// How many open files are enough for a host full of containers.
 const ENOUGH: u64 = 64 << 10;
 
-/// So many are left at most for what is open whoever reads.
+/// The most open files that are set aside for what does not depend on who reads.
 const MAX_OTHERS: usize = 256;
 
 /// Raises the limit on open files as far as it goes, if that is not done yet. How many may be kept open now, and the limit before,

@@ -17,8 +17,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 impl Capture {
-    /// A file that every kernel has, and without which an answer looks right and is wrong.
-    pub(super) fn missing_for(&self, view: ViewId) -> Option<String> {
+    /// A file that every kernel has, and without which the text of a view looks right and is wrong.
+    #[must_use]
+    pub fn missing_for(&self, view: ViewId) -> Option<String> {
         let mounts = CgroupMounts::detect(&self.root).ok()?;
         let proc_cgroup = fs::read(self.root.join(format!("proc/{}/cgroup", self.pid))).ok()?;
         let mut files = Vec::new();

@@ -69,11 +69,7 @@ impl Capture {
     /// # Errors
     /// Where a file is missing that it is made from, or makes no sense.
     pub fn text(&self, service: &Arc<Service>, view: ViewId) -> Result<Vec<u8>, CaptureError> {
-        let text = service.text(self.pid, view).map_err(|error| self.explain(error))?;
-        match self.missing_for(view) {
-            Some(path) => Err(self.lacks(path)),
-            None => Ok(text.bytes.clone()),
-        }
+        service.text(self.pid, view).map(|text| text.bytes.clone()).map_err(|error| self.explain(error))
     }
 
     /// What the reader is told in a file below `sys/devices/system` that is no view.

@@ -2,6 +2,7 @@
 
 use super::cpu_view::CpuViewArgument;
 use super::failure::Failure;
+use super::signals::{block_signals, forward_signals};
 use super::systemd;
 use super::views::ViewsArgument;
 use crate::confinement::namespace_reader::NamespaceReader;
@@ -15,13 +16,11 @@ use crate::limits;
 use crate::mount::{Anchors, Lock, MountError, Writes};
 use crate::service::Service;
 use cgprocfs_core::view::ViewId;
-use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread;
 
 /// Mount the views in a directory and serve them until stopped
 #[derive(clap::Args)]
@@ -253,41 +252,6 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let code = supervisor::supervise(&directory, lock, child, &events, &sender);
     Ok(code.map(ExitCode::from)?)
-}
-
-/// Signals that end the daemon wait until they are forwarded. To be called before any thread is made: they inherit it.
-fn block_signals() -> Result<SigSet, Failure> {
-    let signals = SigSet::from_iter([
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-        // What lxcfs reloads, or is told to show by. By themselves they would kill.
-        Signal::SIGUSR1,
-        Signal::SIGUSR2,
-    ]);
-    signals.thread_block().map_err(|e| cannot_wait(e.into()))?;
-    Ok(signals)
-}
-
-fn cannot_wait(error: io::Error) -> Failure {
-    Failure::Other(format!("cannot wait for signals: {error}; check the limit on processes"))
-}
-
-/// Signals become events, so that the daemon ends by unmounting.
-fn forward_signals(
-    signals: SigSet,
-    mut forward: impl FnMut(Signal) -> bool + Send + 'static,
-) -> Result<(), Failure> {
-    let wait = move || {
-        while let Ok(signal) = signals.wait() {
-            if !forward(signal) {
-                break;
-            }
-        }
-    };
-    thread::Builder::new().name("signals".into()).spawn(wait).map_err(cannot_wait)?;
-    Ok(())
 }
 
 /// From inside a container only the container's own part can be seen, and the host's processes not at all.

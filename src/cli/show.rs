@@ -36,9 +36,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         say_left_out(&capture.left_out);
         let service = service(capture.source()?);
         return match shown {
-            Some(Shown::View(view)) => print(&capture.text(&service, view)?),
+            Some(Shown::View(view)) => print(&text_of(&capture, &service, view)?),
             Some(Shown::SystemFile(path)) => print(&capture.system_text(&service, path)?),
-            None => print_all(|view| capture.text(&service, view)),
+            None => print_all(|view| text_of(&capture, &service, view)),
         };
     }
     let shown = shown.map_or_else(|| Shown::named("proc/meminfo"), Ok).map_err(Failure::Other)?;
@@ -49,6 +49,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Shown::SystemFile(path) => service.system_text(pid, path)?,
     };
     print(&text.bytes)
+}
+
+/// The text of a view of a capture. What that is wrong without is said.
+fn text_of(capture: &Capture, service: &Arc<Service>, view: ViewId) -> Result<Vec<u8>, CaptureError> {
+    let text = capture.text(service, view)?;
+    if let Some(path) = capture.missing_for(view) {
+        eprintln!(
+            "cgprocfs: {} is wrong perhaps, for the capture lacks {path}; add it, or capture it again",
+            view.path()
+        );
+    }
+    Ok(text)
 }
 
 /// What is to be shown.

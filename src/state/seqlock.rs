@@ -58,7 +58,7 @@ impl<'w> Seqlock<'w> {
         (self.words[0].load(Ordering::Relaxed) == before).then_some(data)
     }
 
-    /// Makes the sequence number odd: readers take the data for absent from here on. It is odd already if a writer died.
+    /// Makes the sequence number odd: readers treat the data as absent from here on. It is odd already if a writer died.
     fn begin_write(self) -> u64 {
         let odd = self.words[0].load(Ordering::Relaxed).wrapping_add(1) | 1;
         self.words[0].store(odd, Ordering::Relaxed);

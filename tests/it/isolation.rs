@@ -110,7 +110,7 @@ fn ask(cgroup: &Cgroup, enter: &[String], daemon: &Daemon, view: &str) -> Child 
 /// Who may do that may unmount anything of the host's, but what he stops is everybody's.
 fn aborted_again_and_again() {
     /// On the host, which can't have any number of them.
-    const MOST_MOUNTS: usize = 300;
+    const MOST_MOUNTS: usize = 250;
     let (mut daemon, other, tenant) = (supervised(), Cgroup::new().limit(LIMIT), Cgroup::new().limit(64));
     let before = daemon.mounts();
     let victims = [&daemon.meminfo(), "/proc/meminfo"].map(|path| Victim::start(&other, path, None));
@@ -123,11 +123,11 @@ fn aborted_again_and_again() {
         "isolation: beside `umount --force` again and again, with the kernel's file in between: {beside}"
     );
     println!("isolation: mounts: {before} before, {} after", daemon.mounts());
-    // No more than the read that is under way when the connection is lost, and one before the kernel's file is there.
+    // What is asked between the loss of the connection and the kernel's file: in some 50 ms at most, with a read every 3 ms.
     let (seen, log) = (&beside.ours, daemon.log());
     let aborts = log.matches("aborted by somebody else").count();
     println!("isolation: {aborts} aborts, {} failed reads", seen.errors);
-    assert!(aborts >= 2 && seen.errors <= 2 * aborts, "{aborts} aborts, {seen}");
+    assert!(aborts >= 2 && seen.errors <= 16 * aborts, "{aborts} aborts, {seen}");
     beside.is_quick(seen, BOUND_OF_MOST);
     assert!(daemon.is_running(), "the supervisor has given up");
     let own = format!("MemTotal:       {:8} kB\n", LIMIT << 10);
