@@ -1,15 +1,19 @@
 //! What a person sees: a file for each subcommand, the log, and what to do about an error.
 
 mod capture;
+mod cdi;
+mod config;
 mod cpu_view;
 mod failure;
 mod generate;
 mod hint;
+mod hook;
 mod logging;
 mod mount;
 mod program;
 mod run;
 mod show;
+mod signals;
 mod systemd;
 mod unmount;
 mod usage;

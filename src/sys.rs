@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use nix::sys::signal::SigSet;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -111,7 +112,7 @@ pub const MAX_REQUEST_BUFFERS: usize = 8;
 static REQUEST_BUFFERS: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 static REQUEST_BUFFERS_LEFT: AtomicUsize = AtomicUsize::new(0);
 
-/// RetainedRecords the next `count` request buffers in a file, one behind the other from `offset` on. The file must have room there
+/// Places the next `count` request buffers in a file, one after the other from `offset` on. The file must have room there
 /// for [`MAX_REQUEST_BUFFERS`], and read as zeros. The buffers stay until the process ends. Only the first call does
 /// something, and none does in a program with another allocator.
 ///
@@ -193,15 +194,20 @@ pub fn replace_descriptor(place: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Re
     }
 }
 
-/// Makes a mount that is attached nowhere yet read-only, wherever it comes to be seen, and nobody's peer.
+/// Gives all of a mount tree, which is attached nowhere yet, attributes that it keeps wherever it comes to be seen, and says
+/// whose mounts appear on it.
 ///
 /// # Errors
 /// ENOSYS before Linux 5.12.
-pub fn make_private_and_read_only(tree: BorrowedFd<'_>) -> io::Result<()> {
+pub fn set_mount(
+    tree: BorrowedFd<'_>,
+    attributes: MountAttrFlags,
+    propagation: MountPropagationFlags,
+) -> io::Result<()> {
     let attributes = libc::mount_attr {
-        attr_set: libc::MOUNT_ATTR_RDONLY,
+        attr_set: attributes.bits().into(),
         attr_clr: 0,
-        propagation: libc::MS_PRIVATE,
+        propagation: propagation.bits().into(),
         userns_fd: 0,
     };
     // SAFETY: the path is a string that ends with NUL, and the kernel reads no more of the attributes than
@@ -241,13 +247,13 @@ pub fn passed_descriptors() -> io::Result<Vec<(OwnedFd, String)>> {
 
 /// Where and how a program is started.
 pub struct Place {
-    /// Its mount namespace,
+    /// The mount namespace.
     pub mounts: OwnedFd,
-    /// the root directory there,
+    /// The root directory in it.
     pub root: OwnedFd,
-    /// its time namespace, if it is not to be ours,
+    /// The time namespace; `None` is this process's own.
     pub time: Option<OwnedFd>,
-    /// and its working directory.
+    /// The working directory.
     pub directory: CString,
     /// How many files it may have open.
     pub limit_on_files: Rlimit,

@@ -7,7 +7,8 @@ use cgprocfs_core::view::CPU_DIRECTORY;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind, mount_bind_recursive, move_mount, open_tree,
+    MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_bind,
+    mount_bind_recursive, move_mount, open_tree,
 };
 use std::fs;
 use std::io;
@@ -51,7 +52,7 @@ impl KernelFiles {
     /// shared, what is mounted on the anchor would be mounted on /proc, too.
     fn mount_clone(&self, path: &str, file: &OwnedFd, anchor: &Path) -> io::Result<()> {
         let mut tree = clone(file, OpenTreeFlags::empty())?;
-        sys::make_private_and_read_only(tree.as_fd())?;
+        make_private_and_read_only(&tree)?;
         let masked = masked_in(path, &tree)?;
         if !masked.is_empty() {
             // Nothing can be mounted in a tree that is attached nowhere.
@@ -62,7 +63,7 @@ impl KernelFiles {
             });
             unmount(&self.workplace)?;
             tree = masked_tree?;
-            sys::make_private_and_read_only(tree.as_fd())?;
+            make_private_and_read_only(&tree)?;
         }
         attach(&tree, anchor)
     }
@@ -107,6 +108,11 @@ fn clone(file: impl AsFd, flags: OpenTreeFlags) -> io::Result<OwnedFd> {
     let clone =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     Ok(open_tree(file, "", clone | flags)?)
+}
+
+/// Makes a tree read-only, and nobody's peer.
+fn make_private_and_read_only(tree: &OwnedFd) -> io::Result<()> {
+    sys::set_mount(tree.as_fd(), MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::PRIVATE)
 }
 
 fn attach(tree: &OwnedFd, place: &Path) -> io::Result<()> {

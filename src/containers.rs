@@ -1,0 +1,8 @@
+//! How the files get into containers of others: what is bound and where, what their runtimes are told, and what is mounted when
+//! they do not do it.
+
+pub mod bind;
+pub mod cdi;
+pub mod hook;
+pub mod snippets;
+mod target;
