@@ -22,3 +22,4 @@ mod trigger_requests;
 pub use self::filesystem::ViewFs;
 pub use self::quiesce_gate::QuiesceGate;
 pub(crate) use self::replay::replay_request;
+pub use self::served::ServedConnection;

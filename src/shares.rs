@@ -12,3 +12,4 @@ mod tree;
 
 pub use self::admission::{Full, Policy, Shares};
 pub use self::excess::excess;
+pub(crate) use self::path::components;

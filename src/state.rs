@@ -20,6 +20,6 @@ pub use self::indexed::IndexedTable;
 pub use self::layout::{MAX_CPU_ACCOUNTS, MAX_LOADS, MAX_PSI_TRIGGERS};
 pub use self::persistent::{PersistentState, StateError};
 pub use self::record::Record;
-pub use self::records::{ContainerAccount, OrphanedTrigger};
+pub use self::records::{ContainerAccount, OpenFile, OrphanedTrigger, PollWaiter};
 pub use self::table::Table;
 pub use self::word::Word;

@@ -159,7 +159,7 @@ impl Hint for ConnectionError {
     fn hint(&self) -> Advice {
         match self {
             Self::OtherVersion => Some("run `cgprocfs unmount`, then start again".into()),
-            Self::Aborted | Self::Greeting(_) | Self::System(_) => None,
+            Self::Aborted | Self::InitTooLong(_) | Self::System(_) => None,
         }
     }
 }

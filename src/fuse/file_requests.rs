@@ -4,9 +4,19 @@ use super::file::OPEN_FLAGS;
 use super::file_handles::ReadSource;
 use super::served::Served;
 use crate::error::Error;
+use crate::state::OpenFile;
 use crate::state::in_flight::InFlightGuard;
 use fuser::{Errno, FileHandle, INodeNo, OpenFlags, ReplyData, ReplyEmpty, ReplyOpen};
 use std::sync::Arc;
+
+/// A request about an open file.
+pub(super) struct FileRequest {
+    pub(super) in_flight: InFlightGuard,
+    /// The process or thread that asks; 0 for one that can't be seen.
+    pub(super) pid: u32,
+    pub(super) ino: INodeNo,
+    pub(super) handle: FileHandle,
+}
 
 impl Served {
     pub(super) fn open(
@@ -33,15 +43,8 @@ impl Served {
         });
     }
 
-    pub(super) fn read(
-        self: &Arc<Self>,
-        in_flight: InFlightGuard,
-        pid: u32,
-        ino: INodeNo,
-        handle: FileHandle,
-        (offset, size): (u64, u32),
-        reply: ReplyData,
-    ) {
+    pub(super) fn read(self: &Arc<Self>, request: FileRequest, offset: u64, size: u32, reply: ReplyData) {
+        let FileRequest { in_flight, pid, ino, handle } = request;
         let file = match self.files.read_source(handle.0, offset, || self.file(ino.0)) {
             Some(ReadSource::Text(text)) => return reply.data(range(&text.bytes, offset, size)),
             Some(ReadSource::Render(file)) => file,
@@ -62,7 +65,7 @@ impl Served {
 
     pub(super) fn release(&self, ino: INodeNo, handle: FileHandle, reply: ReplyEmpty) {
         if self.pressure(ino).is_some() {
-            self.service.closed(handle.0);
+            self.service.closed(OpenFile::new(handle.0));
         }
         // Last: from here on another file may get this number.
         self.files.release(handle.0);

@@ -1,9 +1,11 @@
 //! What fuser calls: every request of the kernel, handed to [`Served`] while it is recorded as in flight.
 
+use super::file_requests::FileRequest;
 use super::quiesce_gate::QuiesceGate;
-use super::served::Served;
+use super::served::{Served, ServedConnection};
 use crate::service::{Lane, Service};
-use crate::state::in_flight::{InFlightGuard, InFlightRequest, InFlightTable, Operation, Unique};
+use crate::state::PollWaiter;
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, Unique};
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::view::ViewId;
 use fuser::{
@@ -24,17 +26,15 @@ pub struct ViewFs {
 }
 
 impl ViewFs {
-    /// Serves `views`, whose texts `service` computes, until `gate` is closed. `generation` says how many servers the
-    /// connection had before this one, and `in_flight` is where its requests are recorded.
+    /// Serves `views` of a connection, whose texts `service` computes, until `gate` is closed.
     #[must_use]
     pub fn new(
         service: Arc<Service>,
         views: &[ViewId],
-        (generation, in_flight): (u32, InFlightTable),
-        is_read_only: bool,
+        connection: ServedConnection,
         gate: Arc<QuiesceGate>,
     ) -> Self {
-        let served = Served::new(service, views, (generation, in_flight), is_read_only);
+        let served = Served::new(service, views, connection);
         Self { served: Arc::new(served), gate }
     }
 
@@ -166,7 +166,7 @@ impl Filesystem for ViewFs {
             if lock_owner.is_none() {
                 return reply.error(Errno::EINVAL);
             }
-            served.read(in_flight, pid, ino, handle, (offset, size), reply);
+            served.read(FileRequest { in_flight, pid, ino, handle }, offset, size, reply);
         });
     }
 
@@ -212,10 +212,14 @@ impl Filesystem for ViewFs {
         let pid = request.pid();
         let (trigger, written) = (Trigger::parse(data), u32::try_from(data.len()).unwrap_or(u32::MAX));
         self.answer(request, ino, Operation::Other, move |served, in_flight| {
-            served.arm_trigger(in_flight, pid, ino, handle, trigger, move |armed| match armed {
-                Ok(()) => reply.written(written),
-                Err(errno) => reply.error(errno),
-            });
+            served.arm_trigger(
+                FileRequest { in_flight, pid, ino, handle },
+                trigger,
+                move |armed| match armed {
+                    Ok(()) => reply.written(written),
+                    Err(errno) => reply.error(errno),
+                },
+            );
         });
     }
 
@@ -231,9 +235,9 @@ impl Filesystem for ViewFs {
     ) {
         let pid = request.pid();
         let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
-        let waiter = if waits { notifier.handle().0 } else { 0 };
+        let waiter = if waits { PollWaiter::new(notifier.handle().0) } else { None };
         self.answer(request, ino, Operation::Other, move |served, in_flight| {
-            served.poll(in_flight, pid, ino, handle, waiter, reply);
+            served.poll(FileRequest { in_flight, pid, ino, handle }, waiter, reply);
         });
     }
 

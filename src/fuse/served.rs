@@ -18,6 +18,16 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// What a server has to know of the connection that it serves.
+pub struct ServedConnection {
+    /// How many servers the connection had before this one.
+    pub generation: u32,
+    /// Where its requests are recorded.
+    pub in_flight: InFlightTable,
+    /// Whether the file system is mounted read-only, so that there can be no triggers.
+    pub is_read_only: bool,
+}
+
 /// The state of one server. It outlives the call that a request came with, because an answer may come from another thread.
 pub(super) struct Served {
     pub(super) service: Arc<Service>,
@@ -31,12 +41,8 @@ pub(super) struct Served {
 }
 
 impl Served {
-    pub(super) fn new(
-        service: Arc<Service>,
-        views: &[ViewId],
-        (generation, in_flight): (u32, InFlightTable),
-        is_read_only: bool,
-    ) -> Self {
+    pub(super) fn new(service: Arc<Service>, views: &[ViewId], connection: ServedConnection) -> Self {
+        let ServedConnection { generation, in_flight, is_read_only } = connection;
         Self {
             service,
             files: FileHandles::new(generation),

@@ -1,11 +1,12 @@
 //! Requests about pressure triggers, which programs write to a pressure file and then poll.
 
 use super::directory_requests::ATTRIBUTE_TIMEOUT;
+use super::file_requests::FileRequest;
 use super::served::Served;
 use crate::service::PollState;
-use crate::state::in_flight::InFlightGuard;
+use crate::state::{OpenFile, PollWaiter};
 use cgprocfs_core::psi::Trigger;
-use fuser::{Errno, FileHandle, INodeNo, PollEvents, ReplyAttr, ReplyPoll};
+use fuser::{Errno, INodeNo, PollEvents, ReplyAttr, ReplyPoll};
 use std::sync::Arc;
 
 /// What procfs says of a file that can always be read and written (`DEFAULT_POLLMASK`, include/linux/poll.h).
@@ -16,37 +17,28 @@ impl Served {
     /// Arms the trigger that a program has written to an open pressure file.
     pub(super) fn arm_trigger(
         self: &Arc<Self>,
-        in_flight: InFlightGuard,
-        pid: u32,
-        ino: INodeNo,
-        handle: FileHandle,
+        request: FileRequest,
         trigger: Option<Trigger>,
         reply: impl FnOnce(Result<(), Errno>) + Send + 'static,
     ) {
+        let FileRequest { in_flight, pid, ino, handle } = request;
         let Some(view) = self.pressure(ino) else { return reply(Err(Errno::EROFS)) };
         let served = Arc::clone(self);
-        self.service.ask_to_arm(in_flight, (handle.0, pid), view, trigger, move |armed| {
+        self.service.ask_to_arm(in_flight, (OpenFile::new(handle.0), pid), view, trigger, move |armed| {
             reply(armed.map_err(|error| served.errno(&error)));
         });
     }
 
     /// Says what procfs says: that a file can always be read, and whether a trigger has fired (`psi_trigger_poll()`,
     /// kernel/sched/psi.c). Where there can be no triggers, "not implemented" makes the kernel say so by itself, and
-    /// nobody's poll waits for the daemon. `waiter` is whom to notify of a later event, or 0.
-    pub(super) fn poll(
-        &self,
-        in_flight: InFlightGuard,
-        pid: u32,
-        ino: INodeNo,
-        handle: FileHandle,
-        waiter: u64,
-        reply: ReplyPoll,
-    ) {
+    /// nobody's poll waits for the daemon. A later event wakes `waiter`.
+    pub(super) fn poll(&self, request: FileRequest, waiter: Option<PollWaiter>, reply: ReplyPoll) {
+        let FileRequest { in_flight, pid, ino, handle } = request;
         if self.is_read_only {
             return reply.error(Errno::ENOSYS);
         }
         let Some(view) = self.pressure(ino) else { return reply.poll(ALWAYS_READY) };
-        self.service.ask_poll(in_flight, (handle.0, pid), view, waiter, move |polled| {
+        self.service.ask_poll(in_flight, (OpenFile::new(handle.0), pid), view, waiter, move |polled| {
             reply.poll(match polled {
                 PollState::Nothing => ALWAYS_READY,
                 PollState::Event => ALWAYS_READY | PollEvents::POLLPRI,

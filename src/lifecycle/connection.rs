@@ -5,6 +5,7 @@ use crate::mount::Anchors;
 use crate::mount::Writes;
 use crate::state::in_flight::{InFlightRequest, InFlightTable};
 use crate::state::{PersistentState, StateError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ pub enum ConnectionError {
     Aborted,
     /// The kernel's INIT request is too long; its length in bytes.
     #[error("the kernel's first request has {0} bytes, more than can be kept")]
-    Greeting(usize),
+    InitTooLong(usize),
     /// A system call failed.
     #[error(transparent)]
     System(#[from] io::Error),
@@ -30,7 +31,7 @@ impl From<StateError> for ConnectionError {
     fn from(error: StateError) -> Self {
         match error {
             StateError::OtherFormat => Self::OtherVersion,
-            StateError::InitTooLong(length) => Self::Greeting(length),
+            StateError::InitTooLong(length) => Self::InitTooLong(length),
             StateError::System(error) => Self::System(error),
         }
     }
@@ -103,10 +104,9 @@ impl Connection {
     /// # Errors
     /// The kernel's.
     pub fn is_aborted(&self) -> io::Result<bool> {
-        use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        let mut polled = [PollFd::new(self.device.as_fd(), PollFlags::empty())];
-        poll(&mut polled, PollTimeout::ZERO)?;
-        Ok(polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR)))
+        let mut polled = [PollFd::new(&self.device, PollFlags::empty())];
+        poll(&mut polled, Some(&Timespec::default()))?;
+        Ok(polled[0].revents().contains(PollFlags::ERR))
     }
 
     /// Whether `memory` is this connection's.
@@ -166,7 +166,7 @@ impl Connection {
 
     /// The kernel's INIT request as it came.
     #[must_use]
-    pub fn greeting(&self) -> Vec<u8> {
+    pub fn init_request(&self) -> Vec<u8> {
         self.state.init_request()
     }
 
@@ -200,7 +200,7 @@ impl Connection {
     #[cfg(test)]
     pub(crate) fn over_sockets() -> (std::os::unix::net::UnixDatagram, Self) {
         let (kernel, device) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        kernel.send(b"greeting").unwrap();
+        kernel.send(b"INIT").unwrap();
         let connection = Self::begin(device.into(), Path::new("/mnt/x"), Writes::Nothing).unwrap();
         (kernel, connection)
     }
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!((first.generation(), first.is_read_only()), (0, true));
         let next = successor(&first);
         assert_eq!((next.generation(), next.is_read_only()), (1, true));
-        assert_eq!((next.greeting(), next.mount_point()), (b"greeting".to_vec(), "/mnt/x".into()));
+        assert_eq!((next.init_request(), next.mount_point()), (b"INIT".to_vec(), "/mnt/x".into()));
         assert!(next.has_memory(first.memory()));
     }
 

@@ -76,23 +76,12 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mount::Writes;
     use crate::state::in_flight::Unique;
-    use std::os::unix::net::UnixDatagram;
-    use std::path::Path;
     use std::time::Duration;
-
-    /// A connection whose kernel is at the other end of a pair of sockets.
-    fn connection() -> (UnixDatagram, Connection) {
-        let (kernel, device) = UnixDatagram::pair().unwrap();
-        kernel.send(b"greeting").unwrap();
-        let connection = Connection::begin(device.into(), Path::new("/mnt/x"), Writes::Nothing).unwrap();
-        (kernel, connection)
-    }
 
     /// The number, error and text of each answer that a kernel gets which gives nothing out again.
     fn answers(left: &[(u64, Operation, u64, u32)]) -> Vec<(u64, i32, String)> {
-        let (kernel, connection) = connection();
+        let (kernel, connection) = Connection::over_sockets();
         let left: Vec<_> = left
             .iter()
             .map(|&(unique, operation, seconds, attempts)| {

@@ -3,8 +3,9 @@
 use super::connection::Connection;
 use super::recovery::recover_in_flight;
 use crate::fuse::seams::init_replay::replay_init;
-use crate::fuse::{QuiesceGate, ViewFs, replay_request};
+use crate::fuse::{QuiesceGate, ServedConnection, ViewFs, replay_request};
 use crate::service::Service;
+use crate::state::PollWaiter;
 use cgprocfs_core::view::ViewId;
 use fuser::PollHandle;
 use std::io;
@@ -15,7 +16,7 @@ use std::thread::{self, JoinHandle};
 /// or the connection is aborted, and calls `ended` then.
 ///
 /// # Errors
-/// Where the kernel's greeting is not understood, or no thread can be made.
+/// Where the kernel's INIT request is not understood, or no thread can be made.
 pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
@@ -24,9 +25,13 @@ pub fn serve(
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     crate::failpoint::start();
-    let server = (connection.generation(), connection.in_flight());
-    let fs = ViewFs::new(Arc::clone(service), views, server, connection.is_read_only(), Arc::clone(gate));
-    let session = replay_init(fs, connection.device(), &connection.greeting(), gate.threads())?;
+    let served = ServedConnection {
+        generation: connection.generation(),
+        in_flight: connection.in_flight(),
+        is_read_only: connection.is_read_only(),
+    };
+    let fs = ViewFs::new(Arc::clone(service), views, served, Arc::clone(gate));
+    let session = replay_init(fs, connection.device(), &connection.init_request(), gate.threads())?;
     // Before anything is answered from it.
     let waiters = service.attach(connection.state());
     let poisoned = recover_in_flight(connection, gate.threads(), |fetched, in_flight, reply| {
@@ -40,7 +45,7 @@ pub fn serve(
     }
     let notifier = session.notifier();
     // A process that does not wait any more needs no notice.
-    let wake = move |waiter| drop(notifier.poll(PollHandle(waiter)));
+    let wake = move |waiter: PollWaiter| drop(notifier.poll(PollHandle(waiter.get())));
     waiters.into_iter().for_each(&wake);
     service.follow_triggers(wake)?;
     thread::Builder::new().name("session".into()).spawn(move || ended(session.run()))

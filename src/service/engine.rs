@@ -16,7 +16,7 @@ use crate::service::scheduling::share::{Busyness, Share};
 use crate::service::scheduling::slow_processes::SlowProcesses;
 use crate::service::scheduling::worker_pool::WorkerPool;
 use crate::service::sleeper::Activity;
-use crate::state::PersistentState;
+use crate::state::{PersistentState, PollWaiter};
 use log::Level;
 use std::io;
 use std::num::NonZero;
@@ -106,7 +106,7 @@ impl Service {
 
     /// Goes on from the state of a predecessor, and keeps what has to outlive this process there. Returns the waiters of the
     /// predecessor that have to be woken.
-    pub fn attach(&self, state: &PersistentState) -> Vec<u64> {
+    pub fn attach(&self, state: &PersistentState) -> Vec<PollWaiter> {
         self.cpu_accounts.attach(state.cpu_accounts());
         self.load_sampler.attach(state.loads());
         self.psi_monitor.attach(state.psi_triggers())

@@ -4,11 +4,11 @@
 //! to. So it reads the pressure itself, ten times a window as the kernel does (`UPDATES_PER_WINDOW`, kernel/sched/psi.c). Where
 //! that would take more than a fiftieth of a processor it reads less often, but at least twice in the shortest window.
 
-use crate::kernel::PressureFile;
+use crate::kernel::{CgroupId, PressureFile};
 use crate::rate_limited_log::RateLimitedLog;
 use crate::service::accounts::retained_records::RetainedRecords;
 use crate::shares::Policy;
-use crate::state::{MAX_PSI_TRIGGERS, OrphanedTrigger, Table};
+use crate::state::{MAX_PSI_TRIGGERS, OpenFile, OrphanedTrigger, PollWaiter, Table};
 use crate::sys;
 use cgprocfs_core::psi::{PsiWindow, Trigger};
 use log::Level;
@@ -27,7 +27,7 @@ const DUTY_CYCLE: u32 = 50;
 /// The longest pause after reading, however long that took.
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 
-/// The triggers, by the number of the open file that a program has written each to.
+/// The triggers, by the open file that a program has written each to.
 pub(super) struct PsiMonitor {
     triggers: Mutex<Triggers>,
     /// Notified when there is a new trigger, and at the end.
@@ -36,22 +36,22 @@ pub(super) struct PsiMonitor {
 }
 
 struct Triggers {
-    armed: HashMap<u64, ArmedTrigger>,
+    armed: HashMap<OpenFile, ArmedTrigger>,
     /// What a predecessor left, until somebody asks for it.
-    orphaned: HashMap<u64, OrphanedTrigger>,
-    /// By [`key`].
+    orphaned: HashMap<OpenFile, OrphanedTrigger>,
+    /// By [`OpenFile::key`].
     retained: RetainedRecords<OrphanedTrigger>,
-    /// Poll handles of those who wait for a trigger that has lost its place, and were not told yet.
-    displaced: Vec<u64>,
+    /// Those who wait for a trigger that has lost its place, and were not told yet.
+    displaced: Vec<PollWaiter>,
     /// Whether the monitor is to end.
     has_ended: bool,
 }
 
 struct ArmedTrigger {
-    /// The id of the container's cgroup; 0 for the host.
-    owner: u64,
+    /// The container's cgroup; `None` is the host.
+    owner: Option<CgroupId>,
     /// `None` where the container's pressure is not known, so that there never is an event.
-    file: Option<Arc<PressureFile>>,
+    pressure: Option<Arc<PressureFile>>,
     trigger: Trigger,
     window: PsiWindow,
     /// When its pressure is to be read next.
@@ -59,16 +59,16 @@ struct ArmedTrigger {
     has_event: bool,
     /// Whether its pressure is not read any more: its cgroup was removed, or its place is another's.
     is_gone: bool,
-    /// The poll handle by which the kernel is told of an event; 0 while nobody waits.
-    waiter: u64,
+    /// Who is to be woken by an event, if somebody waits.
+    waiter: Option<PollWaiter>,
 }
 
 /// What there is to do.
 struct Work {
     /// The open files whose pressure is due to be read.
-    due: Vec<(u64, Arc<PressureFile>)>,
-    /// Poll handles of those who wait for a trigger that has lost its place.
-    displaced: Vec<u64>,
+    due: Vec<(OpenFile, Arc<PressureFile>)>,
+    /// Those who wait for a trigger that has lost its place.
+    displaced: Vec<PollWaiter>,
 }
 
 /// What a program that polls is told.
@@ -80,11 +80,6 @@ pub enum PollState {
     Event,
     /// There is no trigger, no container any more, or no place for its triggers.
     Error,
-}
-
-/// The key under which the trigger of an open file is stored: 0 is none, and the number of an open file may be 0.
-const fn key(handle: u64) -> u64 {
-    handle + 1
 }
 
 impl PsiMonitor {
@@ -100,13 +95,14 @@ impl PsiMonitor {
         Self { triggers: Mutex::new(triggers), changed: Condvar::new(), log: RateLimitedLog::new() }
     }
 
-    /// Stores the triggers in a table from now on. Returns the poll handles of those who wait for the triggers that a
-    /// predecessor has stored there: they have to poll again.
-    pub(super) fn attach(&self, table: Table<OrphanedTrigger>) -> Vec<u64> {
+    /// Stores the triggers in a table from now on. Returns those who wait for the triggers that a predecessor has stored there: they
+    /// have to poll again.
+    pub(super) fn attach(&self, table: Table<OrphanedTrigger>) -> Vec<PollWaiter> {
         let mut triggers = self.triggers.lock();
         let orphaned = triggers.retained.resume(table);
-        triggers.orphaned = orphaned.into_iter().map(|(key, trigger)| (key - 1, trigger)).collect();
-        triggers.orphaned.values().map(|trigger| trigger.waiter).filter(|&waiter| waiter != 0).collect()
+        triggers.orphaned =
+            orphaned.into_iter().map(|(key, trigger)| (OpenFile::of_key(key), trigger)).collect();
+        triggers.orphaned.values().filter_map(|trigger| trigger.waiter).collect()
     }
 
     /// Watches for a trigger from now on.
@@ -116,25 +112,25 @@ impl PsiMonitor {
     /// no other tenant has more.
     pub(super) fn arm(
         &self,
-        handle: u64,
-        (owner, path): (u64, &[u8]),
+        file: OpenFile,
+        (owner, path): (Option<CgroupId>, &[u8]),
         trigger: Trigger,
-        file: Option<PressureFile>,
+        pressure: Option<PressureFile>,
     ) -> Result<(), Errno> {
         // Before the lock is taken: the kernel may take long over this read, and others need the lock.
-        let stalled = match &file {
-            Some(file) => trigger.stalled(&file.read()?).ok_or(Errno::INVAL)?,
+        let stalled = match &pressure {
+            Some(pressure) => trigger.stalled(&pressure.read()?).ok_or(Errno::INVAL)?,
             None => 0,
         };
         let mut triggers = self.triggers.lock();
-        if triggers.armed.contains_key(&handle) {
+        if triggers.armed.contains_key(&file) {
             return Err(Errno::BUSY);
         }
         let is_owners = |armed: &&ArmedTrigger| armed.owner == owner && !armed.is_gone;
         if triggers.armed.values().filter(is_owners).count() >= MAX_TRIGGERS_PER_CONTAINER {
             return Err(Errno::NOSPC);
         }
-        let displaced = triggers.retained.claim(key(handle), path).map_err(|_| Errno::NOSPC)?;
+        let displaced = triggers.retained.claim(file.key(), path).map_err(|_| Errno::NOSPC)?;
         for displaced in displaced {
             let wanted_by = path.escape_ascii();
             self.log.message(
@@ -144,54 +140,54 @@ impl PsiMonitor {
                     "all pressure triggers are taken: {wanted_by} gets one of the tenant that has the most"
                 ),
             );
-            triggers.displace(displaced - 1);
+            triggers.displace(OpenFile::of_key(displaced));
         }
         let now = Instant::now();
         let armed = ArmedTrigger {
             owner,
-            file: file.map(Arc::new),
+            pressure: pressure.map(Arc::new),
             trigger,
             window: PsiWindow::new(trigger, microseconds(now), stalled),
             due: now + read_interval(trigger),
             has_event: false,
             is_gone: false,
-            waiter: 0,
+            waiter: None,
         };
-        triggers.armed.insert(handle, armed);
-        triggers.orphaned.remove(&handle);
-        triggers.store(handle);
+        triggers.armed.insert(file, armed);
+        triggers.orphaned.remove(&file);
+        triggers.store(file);
         self.changed.notify_one();
         Ok(())
     }
 
     /// The trigger that this open file had when the last server ended, if nobody has asked for it since.
-    pub(super) fn orphaned(&self, handle: u64) -> Option<OrphanedTrigger> {
-        self.triggers.lock().orphaned.get(&handle).copied()
+    pub(super) fn orphaned(&self, file: OpenFile) -> Option<OrphanedTrigger> {
+        self.triggers.lock().orphaned.get(&file).copied()
     }
 
-    /// Whether there was an event. If not, the poll handle `waiter` is told of the next one, unless it is 0.
-    pub(super) fn poll(&self, handle: u64, waiter: u64) -> PollState {
+    /// Whether there was an event. If not, the next one wakes `waiter`.
+    pub(super) fn poll(&self, file: OpenFile, waiter: Option<PollWaiter>) -> PollState {
         let mut triggers = self.triggers.lock();
-        let Some(armed) = triggers.armed.get_mut(&handle) else { return PollState::Error };
+        let Some(armed) = triggers.armed.get_mut(&file) else { return PollState::Error };
         if armed.is_gone {
             return PollState::Error;
         }
         if std::mem::take(&mut armed.has_event) {
             return PollState::Event;
         }
-        if waiter != 0 && armed.waiter != waiter {
+        if waiter.is_some() && armed.waiter != waiter {
             armed.waiter = waiter;
-            triggers.store(handle);
+            triggers.store(file);
         }
         PollState::Nothing
     }
 
     /// Drops the trigger of an open file that was closed.
-    pub(super) fn release(&self, handle: u64) {
+    pub(super) fn release(&self, file: OpenFile) {
         let mut triggers = self.triggers.lock();
-        let was_armed = triggers.armed.remove(&handle).is_some();
-        if was_armed || triggers.orphaned.remove(&handle).is_some() {
-            triggers.retained.release(key(handle));
+        let was_armed = triggers.armed.remove(&file).is_some();
+        if was_armed || triggers.orphaned.remove(&file).is_some() {
+            triggers.retained.release(file.key());
             if triggers.armed.is_empty() {
                 triggers.armed.shrink_to_fit();
             }
@@ -204,14 +200,14 @@ impl PsiMonitor {
         self.changed.notify_one();
     }
 
-    /// Waits until a trigger's pressure is due to be read, reads it, and has `wake` tell the poll handles of those who wait for
-    /// an event. Returns whether to go on.
-    pub(super) fn watch(&self, wake: impl Fn(u64)) -> bool {
+    /// Waits until a trigger's pressure is due to be read, reads it, and has `wake` wake those who wait for an event. Returns
+    /// whether to go on.
+    pub(super) fn watch(&self, wake: impl Fn(PollWaiter)) -> bool {
         let began = sys::thread_time();
         let Some(work) = self.wait() else { return false };
         work.displaced.into_iter().for_each(&wake);
-        for (handle, file) in work.due {
-            self.read(handle, &file, &wake);
+        for (file, pressure) in work.due {
+            self.read(file, &pressure, &wake);
         }
         let took = sys::thread_time().saturating_sub(began);
         std::thread::sleep((took * DUTY_CYCLE).min(MAX_PAUSE));
@@ -236,22 +232,22 @@ impl PsiMonitor {
         }
         let now = Instant::now();
         let due = triggers.armed.iter_mut().filter(|(_, armed)| armed.due <= now);
-        let due = due.filter_map(|(&handle, armed)| {
+        let due = due.filter_map(|(&file, armed)| {
             armed.due = now + read_interval(armed.trigger);
-            Some((handle, Arc::clone(armed.file.as_ref()?)))
+            Some((file, Arc::clone(armed.pressure.as_ref()?)))
         });
         let due = due.collect();
         Some(Work { due, displaced: std::mem::take(&mut triggers.displaced) })
     }
 
     /// Reads the pressure for one trigger.
-    fn read(&self, handle: u64, file: &PressureFile, wake: impl Fn(u64)) {
-        let text = file.read();
+    fn read(&self, file: OpenFile, pressure: &PressureFile, wake: impl Fn(PollWaiter)) {
+        let text = pressure.read();
         let now = microseconds(Instant::now());
         let mut triggers = self.triggers.lock();
         let Triggers { armed, retained, .. } = &mut *triggers;
         // It may have been closed, or have lost its place, meanwhile.
-        let Some(armed) = armed.get_mut(&handle).filter(|armed| !armed.is_gone) else { return };
+        let Some(armed) = armed.get_mut(&file).filter(|armed| !armed.is_gone) else { return };
         let is_told = match text {
             Ok(text) => {
                 let stalled = armed.trigger.stalled(&text);
@@ -260,31 +256,30 @@ impl PsiMonitor {
                 is_event
             }
             Err(_) => {
-                (armed.is_gone, armed.file) = (true, None);
-                retained.release(key(handle));
+                (armed.is_gone, armed.pressure) = (true, None);
+                retained.release(file.key());
                 true
             }
         };
-        let waiter = armed.waiter;
+        let waiter = armed.waiter.filter(|_| is_told);
         drop(triggers);
-        if is_told && waiter != 0 {
-            wake(waiter);
-        }
+        waiter.into_iter().for_each(wake);
     }
 }
 
 impl Triggers {
     /// Stores a trigger for a successor.
-    fn store(&mut self, handle: u64) {
-        let Some(&ArmedTrigger { owner, trigger, waiter, .. }) = self.armed.get(&handle) else { return };
-        self.retained.put(key(handle), &OrphanedTrigger { owner, trigger, waiter });
+    fn store(&mut self, file: OpenFile) {
+        let Some(&ArmedTrigger { owner, trigger, waiter, .. }) = self.armed.get(&file) else { return };
+        let owner = owner.map_or(0, CgroupId::get);
+        self.retained.put(file.key(), &OrphanedTrigger { owner, trigger, waiter });
     }
 
     /// Ends a trigger whose place is another's: whoever polls its file gets an error, as if its cgroup were gone.
-    fn displace(&mut self, handle: u64) {
-        let Some(armed) = self.armed.get_mut(&handle) else { return };
-        (armed.is_gone, armed.file) = (true, None);
-        self.displaced.extend((armed.waiter != 0).then_some(armed.waiter));
+    fn displace(&mut self, file: OpenFile) {
+        let Some(armed) = self.armed.get_mut(&file) else { return };
+        (armed.is_gone, armed.pressure) = (true, None);
+        self.displaced.extend(armed.waiter);
     }
 }
 

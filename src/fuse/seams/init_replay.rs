@@ -44,7 +44,7 @@ pub(crate) fn replay_init<FS: Filesystem>(
     // It is there by now, or never will be.
     let (length, _) = recv(&kernel, &mut answer, RecvFlags::DONTWAIT)?;
     if asks_for(&answer[..length], ASYNC_DIO) {
-        return Err(io::Error::other("the answer to the kernel's greeting asks for FUSE_ASYNC_DIO"));
+        return Err(io::Error::other("the answer to the kernel's INIT request asks for FUSE_ASYNC_DIO"));
     }
     crate::sys::replace_descriptor(session.as_fd(), device)?;
     write_reply(device, &answer[..length])?;

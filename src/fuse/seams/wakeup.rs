@@ -17,13 +17,13 @@ pub(crate) fn wake_threads(
     is_done: impl Fn() -> bool + Send + 'static,
 ) -> io::Result<()> {
     let wake = move || while !is_done() && rustix::fs::statfs(&mount_point).is_ok() {};
-    thread::Builder::new().name("drain".into()).spawn(wake).map(drop)
+    thread::Builder::new().name("wake-up".into()).spawn(wake).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::kernel_stub::{KernelStub, STATFS};
-    use crate::fuse::{QuiesceGate, ViewFs};
+    use crate::fuse::{QuiesceGate, ServedConnection, ViewFs};
     use crate::kernel::Source;
     use crate::service::Service;
     use crate::state::in_flight::InFlightTable;
@@ -38,8 +38,9 @@ mod tests {
     fn a_statfs_brings_each_thread_to_the_gate() {
         let gate = Arc::new(QuiesceGate::new(2));
         let service = Arc::new(Service::new(Source::open(Path::new("/"), None).unwrap(), 1024));
-        let in_flight = InFlightTable::new(&[]);
-        let fs = ViewFs::new(service, &ViewId::ALL, (0, in_flight), true, Arc::clone(&gate));
+        let served =
+            ServedConnection { generation: 0, in_flight: InFlightTable::new(&[]), is_read_only: true };
+        let fs = ViewFs::new(service, &ViewId::ALL, served, Arc::clone(&gate));
         let kernel = KernelStub::serve(fs, gate.threads());
         gate.close();
         kernel.ask(STATFS, 70, &[]);

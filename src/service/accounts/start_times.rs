@@ -32,13 +32,13 @@ enum Start {
     /// Its processes were seen. With the container's path.
     Known(Arc<Life>, Arc<[u8]>),
     /// It is being searched for.
-    Sought(Look),
+    Searching(Search),
     /// The search has failed after it had found this, which is used until the next sweep.
     Failed(Ticks),
 }
 
 /// A search that has not ended.
-struct Look {
+struct Search {
     path: Arc<[u8]>,
     /// The earliest start that was found so far.
     so_far: Arc<AtomicU64>,
@@ -55,15 +55,15 @@ pub(in crate::service) struct Seen {
 }
 
 /// What a reader gets.
-pub(in crate::service) enum Known {
+pub(in crate::service) enum StartLookup {
     /// The container's processes.
-    At(Seen),
+    Known(Seen),
     /// It started then or earlier: the search takes too long, or has failed.
-    SoFar(Ticks),
+    Partial(Ticks),
     /// A search is running.
-    Sought,
+    Searching,
     /// It has to be searched for.
-    Nothing,
+    Unknown,
 }
 
 impl StartTimes {
@@ -73,22 +73,22 @@ impl StartTimes {
     }
 
     /// What is known of a container. Where the search takes too long that is the start of the oldest process that it has seen so far.
-    pub(in crate::service) fn of(&self, container: CgroupId) -> Known {
+    pub(in crate::service) fn of(&self, container: CgroupId) -> StartLookup {
         let life = match self.containers.lock().get(&container) {
             Some(Start::Known(life, _)) => Arc::clone(life),
-            Some(Start::Failed(start)) => return Known::SoFar(*start),
-            Some(Start::Sought(Look { waiting: Some(_), .. })) => return Known::Sought,
-            Some(Start::Sought(look)) => {
-                return Known::SoFar(Ticks::new(look.so_far.load(Ordering::Relaxed)));
+            Some(Start::Failed(start)) => return StartLookup::Partial(*start),
+            Some(Start::Searching(Search { waiting: Some(_), .. })) => return StartLookup::Searching,
+            Some(Start::Searching(look)) => {
+                return StartLookup::Partial(Ticks::new(look.so_far.load(Ordering::Relaxed)));
             }
-            None => return Known::Nothing,
+            None => return StartLookup::Unknown,
         };
         let at = boot_clock::now();
         if life.goes_on() {
-            return Known::At(Seen { life, at });
+            return StartLookup::Known(Seen { life, at });
         }
         self.forget(container, &life);
-        Known::Nothing
+        StartLookup::Unknown
     }
 
     /// Forgets a container whose init has ended, unless it was found anew meanwhile.
@@ -102,7 +102,7 @@ impl StartTimes {
 
     /// Closes all files.
     pub(in crate::service) fn clear(&self) {
-        self.containers.lock().retain(|_, start| matches!(start, Start::Sought(_)));
+        self.containers.lock().retain(|_, start| matches!(start, Start::Searching(_)));
     }
 
     /// Closes half of the open files, those of the heaviest branches of the hierarchy.
@@ -119,21 +119,23 @@ impl StartTimes {
         container: (CgroupId, &Arc<[u8]>),
         job: Continuation,
         so_far: Ticks,
-    ) -> Waiting {
+    ) -> SearchWait {
         let (container, path) = container;
         let mut containers = self.containers.lock();
         match containers.get_mut(&container) {
-            Some(Start::Sought(Look { waiting: Some(waiting), .. })) => {
+            Some(Start::Searching(Search { waiting: Some(waiting), .. })) => {
                 waiting.push(job);
-                Waiting::Waits
+                SearchWait::Parked
             }
-            Some(_) => Waiting::NeedNot(job),
+            Some(_) => SearchWait::Finished(job),
             None => {
                 let so_far = Arc::new(AtomicU64::new(so_far.get()));
                 let (path, waiting) = (Arc::clone(path), Some(vec![job]));
-                containers
-                    .insert(container, Start::Sought(Look { path, so_far: Arc::clone(&so_far), waiting }));
-                Waiting::HasToLook(so_far)
+                containers.insert(
+                    container,
+                    Start::Searching(Search { path, so_far: Arc::clone(&so_far), waiting }),
+                );
+                SearchWait::MustSearch(so_far)
             }
         }
     }
@@ -145,7 +147,7 @@ impl StartTimes {
         so_far: &Arc<AtomicU64>,
     ) -> Vec<Continuation> {
         match self.containers.lock().get_mut(&container) {
-            Some(Start::Sought(look)) if Arc::ptr_eq(&look.so_far, so_far) => {
+            Some(Start::Searching(look)) if Arc::ptr_eq(&look.so_far, so_far) => {
                 look.waiting.take().unwrap_or_default()
             }
             _ => Vec::new(),
@@ -159,7 +161,7 @@ impl StartTimes {
             forget_excess(&mut containers, self.max - self.max / 8);
         }
         let look = match containers.remove(&container) {
-            Some(Start::Sought(look)) => look,
+            Some(Start::Searching(look)) => look,
             // It was swept.
             Some(other) => {
                 containers.insert(container, other);
@@ -191,10 +193,10 @@ impl StartTimes {
             let known = containers.iter().filter_map(|(&id, start)| match start {
                 Start::Known(life, path) => Some((id, Found::Life(Arc::clone(life), Arc::clone(path)))),
                 Start::Failed(_) => Some((id, Found::Nothing)),
-                Start::Sought(look) if look.waiting.is_none() => {
+                Start::Searching(look) if look.waiting.is_none() => {
                     Some((id, Found::Hanging(Arc::clone(&look.path))))
                 }
-                Start::Sought(_) => None,
+                Start::Searching(_) => None,
             });
             known.collect()
         };
@@ -217,7 +219,7 @@ impl StartTimes {
         let mut containers = self.containers.lock();
         for (id, found) in gone {
             let is_it = |start: &Start| match start {
-                Start::Sought(look) => look.waiting.is_none() && matches!(found, Found::Hanging(_)),
+                Start::Searching(look) => look.waiting.is_none() && matches!(found, Found::Hanging(_)),
                 // Somebody may have looked for it anew meanwhile.
                 Start::Known(..) | Start::Failed(_) => !matches!(found, Found::Hanging(_)),
             };
@@ -243,13 +245,13 @@ fn forget_excess(containers: &mut HashMap<CgroupId, Start>, max: usize) {
 }
 
 /// Whether a job waits for a search.
-pub(in crate::service) enum Waiting {
+pub(in crate::service) enum SearchWait {
     /// It runs later.
-    Waits,
+    Parked,
     /// The search has ended.
-    NeedNot(Continuation),
+    Finished(Continuation),
     /// No search is running: the caller has to search, and lowers this to what it finds.
-    HasToLook(Arc<AtomicU64>),
+    MustSearch(Arc<AtomicU64>),
 }
 
 #[cfg(test)]

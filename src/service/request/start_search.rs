@@ -4,7 +4,7 @@
 use super::outcome::StartSearch;
 use crate::error::Error;
 use crate::kernel::{CgroupId, CgroupRef, Life};
-use crate::service::accounts::start_times::{Known, LOOK_TIMEOUT, Seen, Waiting};
+use crate::service::accounts::start_times::{LOOK_TIMEOUT, SearchWait, Seen, StartLookup};
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
@@ -27,22 +27,22 @@ impl From<Error> for NotRead {
 }
 
 /// A running search. However it ends, also without ever having its turn, those who wait for it are tried again.
-struct Look {
+struct RunningSearch {
     service: Arc<Service>,
     search: StartSearch,
     so_far: Arc<AtomicU64>,
     life: Option<Life>,
 }
 
-impl Look {
-    fn look(mut self) {
+impl RunningSearch {
+    fn run(mut self) {
         let container = CgroupRef { id: self.search.container, path: &self.search.place };
         let life = self.service.source.life(container, &self.search.caller(), &self.so_far);
         self.life = life.ok();
     }
 }
 
-impl Drop for Look {
+impl Drop for RunningSearch {
     fn drop(&mut self) {
         let Self { service, search, life, .. } = self;
         for again in service.starts.found(search.container, life.take()) {
@@ -71,15 +71,15 @@ impl Service {
             return Ok(Started { at, is_certain: true, seen: None });
         }
         match self.starts.of(container) {
-            Known::At(seen) => {
+            StartLookup::Known(seen) => {
                 let at = self.cpu_accounts.start(container, Some(&seen.life)).unwrap_or(seen.life.start);
                 Ok(Started { at, is_certain: true, seen: Some(seen) })
             }
-            Known::SoFar(start) => {
+            StartLookup::Partial(start) => {
                 let known = self.cpu_accounts.start(container, None);
                 Ok(Started { at: known.unwrap_or(start), is_certain: known.is_some(), seen: None })
             }
-            Known::Sought | Known::Nothing => Err(NotRead::Start(container)),
+            StartLookup::Searching | StartLookup::Unknown => Err(NotRead::Start(container)),
         }
     }
 
@@ -98,20 +98,20 @@ impl Service {
         };
         let (container, memory) = (search.container, search.memory.clone());
         let so_far = match self.starts.wait((container, &search.place), again, own) {
-            Waiting::Waits => return,
-            Waiting::NeedNot(again) => return again(role),
-            Waiting::HasToLook(so_far) => so_far,
+            SearchWait::Parked => return,
+            SearchWait::Finished(again) => return again(role),
+            SearchWait::MustSearch(so_far) => so_far,
         };
-        let (service, this_look) = (Arc::clone(self), Arc::clone(&so_far));
+        let (service, this_search) = (Arc::clone(self), Arc::clone(&so_far));
         let give_up = move || {
-            let waiting = service.starts.give_up(container, &this_look);
+            let waiting = service.starts.give_up(container, &this_search);
             waiting.into_iter().for_each(|again| service.defer(Lane::Fast, memory.clone(), again));
         };
         let later = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
         let owner = search.place.clone();
-        let look = Look { service: Arc::clone(self), search, so_far, life: None };
+        let running = RunningSearch { service: Arc::clone(self), search, so_far, life: None };
         match later {
-            Ok(()) => self.enqueue(Lane::Blocking, owner, Box::new(move || look.look())),
+            Ok(()) => self.enqueue(Lane::Blocking, owner, Box::new(move || running.run())),
             // Nothing would end their wait if the search hung.
             Err(error) => self.warn_of_no_thread(&error),
         }

@@ -1,13 +1,13 @@
 //! A bound on what one tenant may have at a time, at every level of the hierarchy.
 
 use super::owner::Owner;
+use crate::shares::components;
 
 /// Deeper levels count as one: at this depth the bound has long come down to its minimum.
 const MAX_DEPTH: usize = 16;
 
-/// The components of a cgroup's path, down to [`MAX_DEPTH`].
 fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).take(MAX_DEPTH)
+    components(path).take(MAX_DEPTH)
 }
 
 /// Whether the cgroup at `path`, or one above it, has as many items as it may have. Everybody together may have `max`, and a

@@ -3,10 +3,8 @@
 //! Siblings take turns, at every level of the hierarchy: a tenant that spreads its requests over a thousand cgroups of its
 //! own gets no more turns for that than one that has a single cgroup.
 
+use crate::shares::components;
 use std::collections::{HashMap, VecDeque};
-
-/// Levels are told apart down to this depth. What is below takes turns as one.
-const DEEPEST: usize = 64;
 
 /// What waits, by the paths of those that it waits for.
 #[derive(Debug)]
@@ -39,7 +37,7 @@ impl<T> Turns<T> {
     /// Has `item` wait for its turn on behalf of the cgroup at `path`.
     pub(in crate::service) fn push(&mut self, path: &[u8], item: T) {
         let mut branch = &mut self.root;
-        for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).take(DEEPEST) {
+        for name in components(path) {
             if !branch.children.contains_key(name) {
                 branch.order.push_back(name.into());
             }

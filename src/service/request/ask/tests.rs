@@ -3,6 +3,7 @@ use crate::kernel::Source;
 use crate::service::accounts::start_times::LOOK_TIMEOUT;
 use crate::service::request::query::TextOf;
 use crate::service::scheduling::pending_request::Deadline;
+use crate::state::OpenFile;
 use cgprocfs_core::psi::{Line, Trigger};
 use cgprocfs_core::view::find;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -67,9 +68,10 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
         };
         service.dispatch(Lane::Fast, InFlightGuard::untracked(), READER, ask);
     }
-    let (handle, trigger) = (1, Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
+    let (file, trigger) =
+        (OpenFile::new(1), Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
     let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
-    service.ask_to_arm(InFlightGuard::untracked(), (handle, READER), view, Some(trigger), move |armed| {
+    service.ask_to_arm(InFlightGuard::untracked(), (file, READER), view, Some(trigger), move |armed| {
         sender.send(armed.map_err(errno)).unwrap();
     });
     for _ in 0..41 {
