@@ -1,5 +1,6 @@
 //! The views in containers of a real runtime, bound as the documentation says.
 
+mod devices;
 mod numbers;
 mod programs;
 
@@ -14,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub fn tests() -> Vec<Trial> {
-    [numbers::tests(), programs::tests()].into_iter().flatten().collect()
+    [devices::tests(), numbers::tests(), programs::tests()].into_iter().flatten().collect()
 }
 
 const RUNC: &[Need] = &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox")];
