@@ -1,5 +1,6 @@
 //! What a person sees: a file for each subcommand, the log, and what to do about an error.
 
+mod attach;
 mod capture;
 mod cdi;
 mod config;

@@ -1,7 +1,9 @@
 //! The command line as a whole: parses it, runs a subcommand, and says how that went.
 
 use super::failure::Failure;
-use super::{capture, cdi, config, generate, hint, hook, logging, mount, run, show, unmount, usage, views};
+use super::{
+    attach, capture, cdi, config, generate, hint, hook, logging, mount, run, show, unmount, usage, views,
+};
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -22,6 +24,8 @@ enum Command {
     Show(show::Arguments),
     Capture(capture::Arguments),
     Run(run::Arguments),
+    Attach(attach::Arguments),
+    Detach(attach::DetachArguments),
     Cdi(cdi::Arguments),
     Config(config::Arguments),
     #[command(name = hook::NAME)]
@@ -67,6 +71,8 @@ pub fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Capture(arguments) => capture::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Attach(arguments) => attach::run(&arguments),
+        Command::Detach(arguments) => attach::run_detach(&arguments),
         Command::Cdi(arguments) => cdi::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Hook(arguments) => Ok(hook::run(&arguments)),

@@ -69,7 +69,7 @@ pub fn run(directory: &Path, names: &[String], state: impl Read) -> Result<Vec<H
         .map_err(|error| HookError::Read("/proc/self/mountinfo".into(), error))?;
     let binds = Bind::all(&ViewId::ALL).into_iter().filter(|bind| names.contains(&bind.name()));
     let mount = |bind: Bind| -> io::Result<()> {
-        let there = target::open(&root, bind)?;
+        let there = target::open(&root, &bind.target())?;
         if target::is_native(table.mount_of(&proc, &there)?) {
             target::attach(target::copy_of(&bind.anchor(directory))?, there)?;
         }

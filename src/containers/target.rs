@@ -1,6 +1,5 @@
 //! Mounting a view in a container, whatever is in the container's file system, and whoever serves what is mounted there.
 
-use super::bind::Bind;
 use crate::sys;
 use cgprocfs_core::parse::mountinfo::Mount;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2};
@@ -31,14 +30,13 @@ pub(super) fn copy_of(anchor: &Path) -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
-/// Opens what is at the target of a bind, below the root of a container. No symbolic link is followed: the container's image, or a
-/// process in it, may have made it.
+/// Opens what is at a target, below the root of a container. No symbolic link is followed: the container's image, or a process in
+/// it, may have made it.
 ///
 /// # Errors
 /// The kernel's: ENOENT if the container has no such file, ENOSYS before Linux 5.6.
-pub(super) fn open(root: impl AsFd, bind: Bind) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open(root: impl AsFd, target: &str) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let target = bind.target();
     openat2(root, target.trim_start_matches('/'), OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 

@@ -1,5 +1,6 @@
 //! The views in containers of a real runtime, bound as the documentation says.
 
+mod attached;
 mod devices;
 mod numbers;
 mod programs;
@@ -15,7 +16,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub fn tests() -> Vec<Trial> {
-    [devices::tests(), numbers::tests(), programs::tests()].into_iter().flatten().collect()
+    [attached::tests(), devices::tests(), numbers::tests(), programs::tests()].into_iter().flatten().collect()
 }
 
 const RUNC: &[Need] = &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox")];

@@ -78,7 +78,10 @@ fn installed_as_the_pages_say() {
         assert_eq!(container(&system, &cgroup).ask(), total(LIMIT));
         assert_eq!(system.systemctl(&["is-enabled", "cgprocfs"]).trim(), "enabled");
         let devices = output(&mut system.command(&["cat", "/var/run/cdi/cgprocfs.json"]));
-        assert!(devices.contains("\"/run/cgprocfs/proc/meminfo\"") && devices.contains("createContainer"), "{devices}");
+        assert!(
+            devices.contains("\"/run/cgprocfs/proc/meminfo\"") && devices.contains("createContainer"),
+            "{devices}"
+        );
         assert_eq!(output(&mut system.command(&["stat", "-c", "%a", "/run/cdi/cgprocfs.json"])), "644\n");
     }
 }
