@@ -241,9 +241,9 @@ fn nothing_to_attach_to() {
     for (words, code, message) in [
         (&["attach", "no-such-container"][..], 1, "no container \"no-such-container\" runs here"),
         (&["attach", "4194304", "--directory", directory], 1, "process 4194304 has ended"),
-        (&["attach"], 2, "required"),
+        (&["attach"], 2, "missing: <CONTAINERS|--all>"),
         (&["attach", "--all", "x"], 2, "cannot be used with"),
-        (&["detach"], 2, "required"),
+        (&["detach"], 2, "missing: <CONTAINERS|--all>"),
     ] {
         let ended = finish(cgprocfs().args(words));
         let said = [ended.stdout, ended.stderr].concat();
