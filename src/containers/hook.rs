@@ -122,7 +122,9 @@ mod tests {
         let state = format!("{{\"bundle\": {:?}}}", bundle.path());
         std::fs::write(bundle.path().join("config.json"), "{\"root\": {\"path\": \"root\"}}").unwrap();
         std::fs::create_dir(bundle.path().join("root")).unwrap();
-        std::os::unix::fs::symlink("/proc", bundle.path().join("root/proc")).unwrap();
+        std::fs::create_dir(bundle.path().join("root/elsewhere")).unwrap();
+        std::fs::write(bundle.path().join("root/elsewhere/vmstat"), "").unwrap();
+        std::os::unix::fs::symlink("elsewhere", bundle.path().join("root/proc")).unwrap();
         let failed = run(Path::new("/nowhere"), &["vmstat".into()], state.as_bytes()).unwrap();
         let [HookError::Mount(_, error)] = &failed[..] else { panic!("{failed:?}") };
         assert_eq!(error.raw_os_error(), Some(libc::ELOOP), "{error}");
