@@ -16,7 +16,7 @@ use crate::common::daemon::{Daemon, supervised};
 use crate::common::helper::{self, Running};
 use crate::common::load::bound;
 use crate::common::victim::{BOUND_OF_MOST, Beside, LIMIT, Pair, Victim};
-use crate::common::{MOUNT, Need, test, wait_at_most};
+use crate::common::{MOUNT, Need, test, times, wait_at_most};
 use libtest_mimic::{Conclusion, Trial};
 use nix::mount::{MntFlags, umount2};
 use protection::Tree;
@@ -127,7 +127,7 @@ fn aborted_again_and_again() {
     let (seen, log) = (&beside.ours, daemon.log());
     let aborts = log.matches("aborted by somebody else").count();
     println!("isolation: {aborts} aborts, {} failed reads", seen.errors);
-    assert!(aborts >= 2 && seen.errors <= 16 * aborts, "{aborts} aborts, {seen}");
+    assert!(aborts >= times(2) && seen.errors <= 16 * aborts, "{aborts} aborts, {seen}");
     beside.is_quick(seen, BOUND_OF_MOST);
     assert!(daemon.is_running(), "the supervisor has given up");
     let own = format!("MemTotal:       {:8} kB\n", LIMIT << 10);
