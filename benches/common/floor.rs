@@ -1,14 +1,15 @@
 //! The floor: a FUSE file system that does nothing, with the same flags.
 
+use crate::attributes::attributes;
 use crate::reads::Reads;
 use fuser::{
-    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation, INodeNo, LockOwner,
-    OpenFlags, ReplyAttr, ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, Request, Session, SessionACL,
+    Config, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo, LockOwner, OpenFlags, ReplyAttr,
+    ReplyData, ReplyEmpty, ReplyEntry, ReplyOpen, Request, Session, SessionACL,
 };
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 /// A file system with one file of constant text: what FUSE itself costs.
 struct Floor {
@@ -19,40 +20,15 @@ struct Floor {
 
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
-impl Floor {
-    fn attributes(ino: u64) -> FileAttr {
-        let (kind, perm) =
-            if ino == 1 { (FileType::Directory, 0o555) } else { (FileType::RegularFile, 0o444) };
-        let time = UNIX_EPOCH;
-        FileAttr {
-            ino: INodeNo(ino),
-            size: 0,
-            blocks: 0,
-            atime: time,
-            mtime: time,
-            ctime: time,
-            crtime: time,
-            kind,
-            perm,
-            nlink: 1,
-            uid: 0,
-            gid: 0,
-            rdev: 0,
-            blksize: 4096,
-            flags: 0,
-        }
-    }
-}
-
 impl Filesystem for Floor {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
         match name == "meminfo" {
-            true => reply.entry(&FOR_EVER, &Self::attributes(2), Generation(0)),
+            true => reply.entry(&FOR_EVER, &attributes(INodeNo(2)), Generation(0)),
             false => reply.error(Errno::ENOENT),
         }
     }
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        reply.attr(&FOR_EVER, &Self::attributes(ino.0));
+        reply.attr(&FOR_EVER, &attributes(ino));
     }
     fn open(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
         reply.opened(FileHandle(0), FopenFlags::FOPEN_DIRECT_IO | FopenFlags::FOPEN_NOFLUSH);

@@ -8,6 +8,8 @@
 //! `idle`) every other table. With `-- --json` stdout is a line of JSON for each cell, and the tables go to stderr.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/attributes.rs"]
+mod attributes;
 #[path = "../common/containers.rs"]
 mod containers;
 #[path = "../common/floor.rs"]

@@ -8,6 +8,8 @@
 //! go to stderr.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/attributes.rs"]
+mod attributes;
 #[path = "../common/floor.rs"]
 mod floor;
 mod reader;

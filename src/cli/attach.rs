@@ -96,7 +96,12 @@ fn for_each(
                 Err(AttachError::NoNamespace(_)) => "left alone: it has no mount namespace of its own".into(),
                 Err(error) => {
                     failed = true;
-                    error.to_string()
+                    match error {
+                        AttachError::NoAnchors(_) => {
+                            format!("{error}; start the daemon, or name its directory by --directory")
+                        }
+                        error => error.to_string(),
+                    }
                 }
             },
         };

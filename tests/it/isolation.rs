@@ -3,6 +3,8 @@
 //!
 //! `UPDATE_DOCS=1 cargo test isolation::` writes the documentation's table of it anew.
 
+#[path = "../../benches/common/attributes.rs"]
+mod attributes;
 mod crowds;
 mod hang;
 mod hanging;

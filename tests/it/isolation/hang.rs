@@ -3,13 +3,14 @@
 //! It closes a close-on-exec file, of a file system whose server, the tenant's, never answers that. Nothing
 //! ends it, not even a signal, but the end of that server.
 
+use super::attributes::attributes;
 use super::tenant;
 use crate::common::cgroup::Cgroup;
 use crate::common::helper::{self, Running};
 use cgprocfs::mount::{Writes, attach};
 use fuser::{
-    Config, Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, LockOwner, ReplyAttr,
-    ReplyEmpty, ReplyEntry, Request, Session, SessionACL,
+    Config, Errno, FileHandle, Filesystem, Generation, INodeNo, LockOwner, ReplyAttr, ReplyEmpty, ReplyEntry,
+    Request, Session, SessionACL,
 };
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,36 +19,13 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::slice;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
 /// A file system with one file, `file`, that can be opened, and not be closed.
 struct Hangs;
-
-fn attributes(ino: INodeNo) -> FileAttr {
-    let (kind, perm) =
-        if ino == INodeNo::ROOT { (FileType::Directory, 0o755) } else { (FileType::RegularFile, 0o444) };
-    let time = SystemTime::UNIX_EPOCH;
-    FileAttr {
-        ino,
-        size: 0,
-        blocks: 0,
-        atime: time,
-        mtime: time,
-        ctime: time,
-        crtime: time,
-        kind,
-        perm,
-        nlink: 1,
-        uid: 0,
-        gid: 0,
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
-    }
-}
 
 impl Filesystem for Hangs {
     fn lookup(&self, _: &Request, _: INodeNo, name: &OsStr, reply: ReplyEntry) {
