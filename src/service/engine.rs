@@ -10,6 +10,7 @@ use crate::service::cache::cached_cgroup::CachedCgroup;
 use crate::service::cache::snapshot_cache::SnapshotCache;
 use crate::service::psi_monitor::PsiMonitor;
 use crate::service::scheduling::container_shares::ContainerShares;
+use crate::service::scheduling::pace::Pace;
 use crate::service::scheduling::permits::ReadPermits;
 use crate::service::scheduling::priority::LessImportant;
 use crate::service::scheduling::share::{Busyness, Share};
@@ -48,6 +49,7 @@ pub struct Service {
     /// Threads that may hang.
     pub(super) blocking_pool: Arc<WorkerPool>,
     pub(super) slow_processes: SlowProcesses,
+    pub(super) pace: Pace,
     pub(super) busyness: Busyness,
     pub(super) shares: ContainerShares,
     /// Which serving threads are reading a cgroup: one is always left for requests that need none to be read.
@@ -72,6 +74,7 @@ impl Service {
         // A container takes about twelve files of cgroups, four by which its readers are identified, and one for its start.
         let part = |sixteenths: usize| max_files / 16 * sixteenths + max_files % 16 * sixteenths / 16;
         let tick_rate = source.machine().tick_rate;
+        let pace = Pace::of_machine(|| source.procfs.read("meminfo"));
         let less_important = LessImportant::than_this_process();
         Self {
             source: source.with_max_open_files(part(4)),
@@ -84,6 +87,7 @@ impl Service {
             slow_pool: Arc::new(WorkerPool::slow(less_important)),
             blocking_pool: Arc::new(WorkerPool::blocking(less_important)),
             slow_processes: SlowProcesses::default(),
+            pace,
             busyness: Busyness::default(),
             shares: ContainerShares::default(),
             read_permits: ReadPermits::new(serving_threads() - 1),

@@ -3,6 +3,7 @@
 pub(in crate::service) mod container_shares;
 pub(in crate::service) mod lane;
 pub(in crate::service) mod owner;
+pub(in crate::service) mod pace;
 pub(in crate::service) mod pending_request;
 pub(in crate::service) mod permits;
 pub(in crate::service) mod priority;

@@ -90,7 +90,7 @@ impl Service {
         };
         let of = Some((&*cached, &*share, caller.container));
         let attempt = self.finish(role, query, attempt, caller.memory, of);
-        share.charge(&self.busyness, pid, began, Instant::now());
+        share.charge((&self.busyness, self.pace), pid, began, Instant::now());
         if is_patient && !share.is_slow(Instant::now()) {
             self.slow_processes.remove(pid);
         }
@@ -128,7 +128,8 @@ impl Service {
         let usage = before.map(ThreadUsage::since);
         drop(permit);
         if let Some((cached, share, _)) = of {
-            if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage) {
+            if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage, self.pace.slow_reading)
+            {
                 share.make_slow(Instant::now() + pause);
             }
         }

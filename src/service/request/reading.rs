@@ -43,7 +43,8 @@ impl Service {
         let read = self.read_snapshot(cached.path(), caller, query.needs(), &mut reading.earlier);
         crate::failpoint::slow_cgroup();
         let usage = before.map(ThreadUsage::since);
-        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage) {
+        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage, self.pace.slow_reading)
+        {
             share.make_slow(Instant::now() + pause);
         }
         drop(permit);

@@ -2,9 +2,10 @@
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// How much nicer they are than the process, see setpriority(2). The kernel cuts off what is above 19: a crowd that the slow lane
-/// answers would otherwise have as much of the processors as those that serve everybody else.
-const NICE_INCREMENT: i32 = 19;
+/// How much nicer they are than the process, see setpriority(2): beside a thread that serves they have a tenth of a processor. A
+/// crowd that the slow lane answers would otherwise have as much of the processors as everybody else; with much less, a slow
+/// container would get no answer in time beside a program that never sleeps.
+const NICE_INCREMENT: i32 = 10;
 
 /// The nice value of a less important thread, which is relative to that of the process.
 #[derive(Clone, Copy)]

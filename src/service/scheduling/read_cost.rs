@@ -4,8 +4,6 @@ use super::thread_usage::ThreadUsage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The processor time from which on a reading is slow.
-const SLOW: Duration = Duration::from_millis(5);
 /// The elapsed time from which on a reading is slow if the one before took as long.
 const LONG: Duration = Duration::from_millis(50);
 /// How long a slow container stays in the slow lane, as a multiple of the time that its reading took.
@@ -34,16 +32,17 @@ impl ReadCost {
     }
 
     /// Records how long a reading took, and what its thread used if that was measured. Returns how long the container has to stay
-    /// in the slow lane, if the reading was slow. One that only had to wait for a processor was not.
+    /// in the slow lane, if the reading was slow: if it took `slow_from` of a processor. One that only had to wait for a processor was not.
     pub(in crate::service) fn was_read(
         &self,
         took: Duration,
         thread: Option<ThreadUsage>,
+        slow_from: Duration,
     ) -> Option<Duration> {
         let is_long = took >= LONG;
-        let was_suspect = self.is_suspect.swap(took >= SLOW, Ordering::Relaxed);
+        let was_suspect = self.is_suspect.swap(took >= slow_from, Ordering::Relaxed);
         let slow = match thread {
-            Some(ThreadUsage { ran, .. }) if ran >= SLOW => Some(ran),
+            Some(ThreadUsage { ran, .. }) if ran >= slow_from => Some(ran),
             Some(ThreadUsage { waits: 1.., .. }) if is_long && was_suspect => Some(took),
             _ => None,
         };
@@ -56,23 +55,28 @@ impl ReadCost {
 mod tests {
     use super::*;
 
+    const SLOW: Duration = Duration::from_millis(5);
+
     #[test]
     fn what_is_slow_by_itself_is_not_what_had_to_wait() {
         let ran = |ran| Some(ThreadUsage { ran, waits: 0 });
+        let read = |cost: &ReadCost, took, thread| cost.was_read(took, thread, SLOW);
         let cost = ReadCost::default();
         assert!(!cost.is_quick());
-        assert_eq!(cost.was_read(SLOW / 2, ran(SLOW / 2)), None);
+        assert_eq!(read(&cost, SLOW / 2, ran(SLOW / 2)), None);
         assert!(cost.is_quick());
-        assert_eq!(cost.was_read(LONG, None), None);
+        assert_eq!(cost.was_read(SLOW, ran(SLOW), 2 * SLOW), None, "every reading takes that long here");
+        assert!(cost.is_quick());
+        assert_eq!(read(&cost, LONG, None), None);
         assert!(!cost.is_quick());
-        assert_eq!(cost.was_read(SLOW, ran(SLOW / 2)), None);
-        assert_eq!(cost.was_read(2 * SLOW, ran(SLOW)), Some(SLOW * SLOW_LANE_FACTOR));
+        assert_eq!(read(&cost, SLOW, ran(SLOW / 2)), None);
+        assert_eq!(read(&cost, 2 * SLOW, ran(SLOW)), Some(SLOW * SLOW_LANE_FACTOR));
         assert!(!cost.is_quick());
 
         let cost = ReadCost::default();
-        let again = |usage| [(); 2].map(|()| cost.was_read(LONG, Some(usage)));
+        let again = |usage| [(); 2].map(|()| read(&cost, LONG, Some(usage)));
         assert_eq!(again(ThreadUsage { ran: Duration::ZERO, waits: 0 }), [None; 2], "it could not run");
-        let slow = cost.was_read(LONG, Some(ThreadUsage { ran: Duration::ZERO, waits: 1 }));
+        let slow = read(&cost, LONG, Some(ThreadUsage { ran: Duration::ZERO, waits: 1 }));
         assert_eq!(slow, Some(LONG * SLOW_LANE_FACTOR), "it waits again and again, whatever for");
     }
 }

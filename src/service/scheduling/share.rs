@@ -1,5 +1,6 @@
 //! How much time of the serving threads a container takes, and whether it has to go to the slow lane for that.
 
+use super::pace::Pace;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,14 +12,14 @@ const MAX_BUSY_SHARE: Duration = Duration::from_millis(5);
 const MANY_READERS: u32 = 8;
 /// What is charged for fetching a request, sending its answer, and the reads and the close that follow.
 const REQUEST_OVERHEAD: Duration = Duration::from_micros(30);
-/// The most that is charged for a request: more is not the reader's doing, but a thread that could not run.
-const MAX_CHARGE: Duration = Duration::from_micros(200);
 
 /// Serving threads are busy if half of the others have a request when one comes, for at least this percentage of requests. A single
 /// reader has two requests answered at once now and then, many readers nearly always.
 const BUSY_PERCENT: usize = 40;
-/// How long a container stays in the slow lane for that.
+/// How long a container stays in the slow lane for that. One that begins again as soon as it is out stays twice as long.
 const SLOW_LANE_TIME: Duration = Duration::from_secs(1);
+/// The longest time for that.
+const MAX_SLOW_LANE_TIME: Duration = Duration::from_secs(16);
 
 /// How busy the serving threads are.
 #[derive(Default)]
@@ -56,12 +57,20 @@ pub(in crate::service) struct Share {
     readers: AtomicU64,
     /// The end of the container's time in the slow lane, in microseconds since the start of this process.
     slow_until: AtomicU64,
+    /// How long it was there for the last time because of its many readers, in microseconds.
+    slow_time: AtomicU64,
 }
 
 impl Share {
     /// Charges a reader for a serving thread from `began` until `now`.
-    pub(in crate::service) fn charge(&self, busyness: &Busyness, pid: u32, began: Instant, now: Instant) {
-        let took = (now.saturating_duration_since(began)).min(MAX_CHARGE) + REQUEST_OVERHEAD;
+    pub(in crate::service) fn charge(
+        &self,
+        (busyness, pace): (&Busyness, Pace),
+        pid: u32,
+        began: Instant,
+        now: Instant,
+    ) {
+        let took = (now.saturating_duration_since(began)).min(pace.max_charge) + REQUEST_OVERHEAD;
         let window = since_start(now) / micros(WINDOW);
         // A charge at the same moment may be lost, which makes no difference over a window.
         if self.window.swap(window, Ordering::Relaxed) != window {
@@ -72,8 +81,21 @@ impl Share {
         let readers = self.readers.fetch_or(reader, Ordering::Relaxed) | reader;
         let used = self.used.fetch_add(micros(took), Ordering::Relaxed).saturating_add(micros(took));
         if used >= micros(MAX_BUSY_SHARE) && readers.count_ones() >= MANY_READERS && busyness.is_busy() {
-            self.make_slow(now + SLOW_LANE_TIME);
+            self.punish(now);
         }
+    }
+
+    /// Keeps the container in the slow lane for its many readers, unless it is there already.
+    fn punish(&self, now: Instant) {
+        let (until, now_at) = (self.slow_until.load(Ordering::Relaxed), since_start(now));
+        if until > now_at {
+            return;
+        }
+        let was_just_there = until != 0 && now_at - until < micros(SLOW_LANE_TIME);
+        let before = if was_just_there { self.slow_time.load(Ordering::Relaxed) } else { 0 };
+        let time = (2 * before).clamp(micros(SLOW_LANE_TIME), micros(MAX_SLOW_LANE_TIME));
+        self.slow_time.store(time, Ordering::Relaxed);
+        self.make_slow(now + Duration::from_micros(time));
     }
 
     /// Keeps the container in the slow lane until then.
@@ -117,11 +139,32 @@ mod tests {
             if share.is_slow(now) {
                 break;
             }
-            share.charge(&busyness(90), pid, now, now + took);
+            share.charge((&busyness(90), Pace::default()), pid, now, now + took);
             now += took;
         }
         assert!(now - start < 2 * WINDOW, "{:?}", now - start);
         assert!(!share.is_slow(now + SLOW_LANE_TIME + took));
+    }
+
+    #[test]
+    fn a_crowd_that_is_there_again_at_once_stays_longer_each_time() {
+        let (share, busy, start) = (Share::default(), busyness(90), Instant::now());
+        let mut now = start;
+        let mut stays = |pause: Duration| {
+            now += pause;
+            let came = (0..).find_map(|pid| {
+                now += Duration::from_micros(10);
+                share.charge((&busy, Pace::default()), pid, now, now);
+                share.is_slow(now).then_some(now)
+            });
+            while share.is_slow(now) {
+                now += Duration::from_millis(1);
+            }
+            (now - came.unwrap()).as_secs()
+        };
+        let at_once = [(); 6].map(|()| stays(Duration::ZERO));
+        assert_eq!(at_once, [1, 2, 4, 8, 16, 16]);
+        assert_eq!(stays(2 * SLOW_LANE_TIME), 1, "it had stopped");
     }
 
     #[test]
@@ -131,7 +174,7 @@ mod tests {
             for round in 0..20_000 {
                 let now = start + round * apart;
                 // It was kept from running for a while.
-                share.charge(busyness, pid(round), now, now + Duration::from_millis(100));
+                share.charge((busyness, Pace::default()), pid(round), now, now + Duration::from_millis(100));
                 assert!(!share.is_slow(now), "round {round}");
             }
         };
