@@ -6,7 +6,7 @@ use crate::kernel::CpuView;
 #[derive(Clone, Copy, clap::Args)]
 pub(super) struct CpuViewArgument {
     /// Which limits reduce the number of processors that a container sees
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, env = "CGPROCFS_CPU_VIEW", value_enum, default_value_t)]
     cpu_view: CpuViewName,
 }
 

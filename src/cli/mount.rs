@@ -16,11 +16,16 @@ use crate::limits;
 use crate::mount::{Anchors, Lock, MountError, Writes};
 use crate::service::Service;
 use cgprocfs_core::view::ViewId;
+use clap::builder::FalseyValueParser;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::mpsc;
+
+/// The variables that say how the daemon is started, which is no business of those that it starts.
+const SUPERVISE: &str = "CGPROCFS_SUPERVISE";
+const TAKEOVER: &str = "CGPROCFS_TAKEOVER";
 
 /// Mount the views in a directory and serve them until stopped
 #[derive(clap::Args)]
@@ -29,10 +34,10 @@ pub(super) struct Arguments {
     #[arg(default_value = "/run/cgprocfs")]
     directory: PathBuf,
     /// Keep the mount in a process that starts the daemon again whenever it ends; SIGHUP or SIGUSR1 replaces it
-    #[arg(long, group = "way")]
+    #[arg(long, env = SUPERVISE, value_parser = FalseyValueParser::new(), group = "way")]
     supervise: bool,
     /// Take the mount over from the daemon that serves it now
-    #[arg(long)]
+    #[arg(long, env = TAKEOVER, value_parser = FalseyValueParser::new())]
     takeover: bool,
     /// Keep the mount in the descriptor store of the systemd unit, and resume it from there
     #[arg(long, group = "way", help_heading = systemd::HELP_HEADING)]
@@ -41,13 +46,16 @@ pub(super) struct Arguments {
     /// exit: who then serves it needs no right to mount
     #[arg(long, value_name = "UNIT", group = "way", conflicts_with = "takeover", help_heading = systemd::HELP_HEADING)]
     leave: Option<String>,
+    /// Lay the chosen views, and no others, at the anchors of a daemon that serves already, and exit
+    #[arg(long, group = "way", conflicts_with = "takeover", help_heading = systemd::HELP_HEADING)]
+    lay: bool,
     #[command(flatten)]
     cpu_view: CpuViewArgument,
     #[command(flatten)]
     views: ViewsArgument,
     /// Let containers write pressure triggers to the files of proc/pressure, and poll them. The mount is then writable,
     /// and fstat(2) after a read of any view costs a request more
-    #[arg(long)]
+    #[arg(long, env = "CGPROCFS_TRIGGERS", value_parser = FalseyValueParser::new())]
     triggers: bool,
     /// Started by `--supervise`
     #[arg(long, group = "way", hide = true)]
@@ -61,6 +69,9 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.lay {
+        return lay(arguments);
+    }
     crate::sys::share_one_heap();
     if arguments.supervise { supervise(arguments) } else { serve(arguments) }
 }
@@ -145,6 +156,26 @@ fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<Ex
     let keeping = (&FdStore::ServiceManager, &Steward::Itself);
     let gate = daemon::start(&connection, service, &arguments.views.get(), keeping, drop)?;
     daemon::leave(&connection, &gate);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lays views at the anchors of a daemon that serves, by options that may have changed since they were laid.
+fn lay(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let directory = &arguments.directory;
+    let Some(anchors) = Anchors::at(directory).filter(|anchors| anchors.is_mounted() && !anchors.is_lost())
+    else {
+        let directory = directory.display();
+        return Err(Failure::Other(format!(
+            "no cgprocfs serves {directory}; start it there, then say this again"
+        )));
+    };
+    if anchors.writes() != Some(arguments.writes()) {
+        log::warn!(
+            "triggers stay as they are until cgprocfs is stopped and started: they need another mount"
+        );
+    }
+    let refused = |source| MountError::Refused { path: directory.clone(), source };
+    Anchors::set_up(directory)?.stack(&arguments.views.get()).map_err(refused)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -234,7 +265,7 @@ fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .map_err(|e| Failure::Other(format!("cannot find this program: {e}; start it by its path")))?;
     let child = |is_first: bool| {
         let mut command = Command::new(&program);
-        command.args(["mount", "--supervised"]).arg(&directory);
+        command.args(["mount", "--supervised"]).arg(&directory).env_remove(SUPERVISE).env_remove(TAKEOVER);
         // Only what is not the default: an older version, which may be started, has no such option.
         if arguments.cpu_view.get() != CpuView::default() {
             command.args(["--cpu-view", arguments.cpu_view.name()]);

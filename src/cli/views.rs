@@ -7,7 +7,7 @@ use cgprocfs_core::view::{ViewId, find};
 pub(super) struct ViewsArgument {
     /// Show only these views, such as meminfo,working_set,pressure/cpu; at other paths are the kernel's own files. Any
     /// file of sys/devices/system/cpu, or of node, stands for the whole directory
-    #[arg(long, value_name = "VIEW", value_delimiter = ',', value_parser = named)]
+    #[arg(long, env = "CGPROCFS_VIEWS", value_name = "VIEW", value_delimiter = ',', value_parser = named)]
     views: Vec<ViewId>,
 }
 

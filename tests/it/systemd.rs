@@ -1,6 +1,7 @@
 //! The unit as it is, under a real systemd that is the first process of namespaces of its own.
 
 mod crashes;
+mod options;
 mod unit;
 
 use crate::common::cgroup::Cgroup;
@@ -15,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub fn tests() -> Vec<Trial> {
-    [crashes::tests(), unit::tests()].into_iter().flatten().collect()
+    [crashes::tests(), options::tests(), unit::tests()].into_iter().flatten().collect()
 }
 
 const SYSTEMD: &[Need] = &[Need::Root, Need::Fuse, Need::CgroupV1, Need::Program("systemctl")];

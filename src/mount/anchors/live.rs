@@ -2,7 +2,9 @@
 
 use super::directory::{Anchors, top};
 use super::views::VIEW_TYPE;
+use crate::mount::mount_point::Writes;
 use crate::mount::mount_table;
+use cgprocfs_core::parse::mountinfo::Mount;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use std::io;
@@ -25,6 +27,14 @@ impl Anchors {
         let table = mount_table::own().ok()?;
         let live = top(&table, &self.live()).filter(|live| live.fs_type == VIEW_TYPE)?;
         String::from_utf8(live.device.clone()).ok()
+    }
+
+    /// What may be written to the file system that is mounted.
+    pub(crate) fn writes(&self) -> Option<Writes> {
+        let table = mount_table::own().ok()?;
+        let is_read_only = |live: &Mount| live.super_options.split(|&byte| byte == b',').any(|o| o == b"ro");
+        top(&table, &self.live())
+            .map(|live| if is_read_only(live) { Writes::Nothing } else { Writes::Triggers })
     }
 
     /// Whether what is mounted can't be served any more, because nobody has kept its connection.
