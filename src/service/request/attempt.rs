@@ -10,6 +10,7 @@ use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::{Owner, of_path};
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
+use crate::service::scheduling::read_cost::ReadCost;
 use crate::service::scheduling::share::Share;
 use crate::service::scheduling::thread_usage::ThreadUsage;
 use std::cell::RefCell;
@@ -122,14 +123,13 @@ impl Service {
             return Outcome::Queue(Lane::Fast, cgroup.into(), next);
         };
         let cost = of.map(|(cached, ..)| &cached.cost_of_files);
-        let before = cost.filter(|cost| cost.is_to_be_measured()).map(|_| ThreadUsage::now());
+        let before = cost.and_then(ReadCost::begin);
         let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
         let usage = before.map(ThreadUsage::since);
         drop(permit);
         if let Some((cached, share, _)) = of {
-            if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage, self.pace.slow_reading)
-            {
+            if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage, self.pace) {
                 share.make_slow(Instant::now() + pause);
             }
         }

@@ -39,12 +39,11 @@ impl Service {
             return Outcome::Queue(Lane::Fast, caller.memory.into(), end(reading));
         };
         self.cache.evict_stale();
-        let before = cached.read_cost.is_to_be_measured().then(ThreadUsage::now);
+        let before = cached.read_cost.begin();
         let read = self.read_snapshot(cached.path(), caller, query.needs(), &mut reading.earlier);
         crate::failpoint::slow_cgroup();
         let usage = before.map(ThreadUsage::since);
-        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage, self.pace.slow_reading)
-        {
+        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage, self.pace) {
             share.make_slow(Instant::now() + pause);
         }
         drop(permit);

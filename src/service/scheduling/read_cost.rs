@@ -1,11 +1,10 @@
 //! How long it takes to read one cgroup.
 
+use super::pace::Pace;
 use super::thread_usage::ThreadUsage;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// The elapsed time from which on a reading is slow if the one before took as long.
-const LONG: Duration = Duration::from_millis(50);
 /// How long a slow container stays in the slow lane, as a multiple of the time that its reading took.
 const SLOW_LANE_FACTOR: u32 = 100;
 /// The longest time that one slow reading puts its container there.
@@ -21,29 +20,33 @@ pub(in crate::service) struct ReadCost {
 }
 
 impl ReadCost {
-    /// Whether the processor time of the next reading has to be measured.
-    pub(in crate::service) fn is_to_be_measured(&self) -> bool {
-        !self.is_known.load(Ordering::Relaxed) || self.is_suspect.load(Ordering::Relaxed)
+    /// What the thread that is going to read did until now, where that has to be measured. That it waited counts only if the
+    /// reading before took long.
+    pub(in crate::service) fn begin(&self) -> Option<ThreadUsage> {
+        match self.is_suspect.load(Ordering::Relaxed) {
+            true => Some(ThreadUsage::now()),
+            false => (!self.is_known.load(Ordering::Relaxed)).then(ThreadUsage::time),
+        }
     }
 
     /// Whether the last readings were quick, so that the next one most likely is.
     pub(in crate::service) fn is_quick(&self) -> bool {
-        !self.is_to_be_measured()
+        self.is_known.load(Ordering::Relaxed) && !self.is_suspect.load(Ordering::Relaxed)
     }
 
     /// Records how long a reading took, and what its thread used if that was measured. Returns how long the container has to stay
-    /// in the slow lane, if the reading was slow: if it took `slow_from` of a processor. One that only had to wait for a processor was not.
+    /// in the slow lane, if the reading was slow. One that only had to wait for a processor was not.
     pub(in crate::service) fn was_read(
         &self,
         took: Duration,
         thread: Option<ThreadUsage>,
-        slow_from: Duration,
+        pace: Pace,
     ) -> Option<Duration> {
-        let is_long = took >= LONG;
-        let was_suspect = self.is_suspect.swap(took >= slow_from, Ordering::Relaxed);
+        let is_long = took >= pace.long_reading;
+        let was_suspect = self.is_suspect.swap(took >= pace.slow_reading, Ordering::Relaxed);
         let slow = match thread {
-            Some(ThreadUsage { ran, .. }) if ran >= slow_from => Some(ran),
-            Some(ThreadUsage { waits: 1.., .. }) if is_long && was_suspect => Some(took),
+            Some(ThreadUsage { ran, .. }) if ran >= pace.slow_reading => Some(ran),
+            Some(ThreadUsage { waits: Some(1..), .. }) if is_long && was_suspect => Some(took),
             _ => None,
         };
         self.is_known.store(slow.is_none(), Ordering::Relaxed);
@@ -56,16 +59,18 @@ mod tests {
     use super::*;
 
     const SLOW: Duration = Duration::from_millis(5);
+    const LONG: Duration = Duration::from_millis(50);
 
     #[test]
     fn what_is_slow_by_itself_is_not_what_had_to_wait() {
-        let ran = |ran| Some(ThreadUsage { ran, waits: 0 });
-        let read = |cost: &ReadCost, took, thread| cost.was_read(took, thread, SLOW);
+        let ran = |ran| Some(ThreadUsage { ran, waits: None });
+        let read = |cost: &ReadCost, took, thread| cost.was_read(took, thread, Pace::default());
         let cost = ReadCost::default();
         assert!(!cost.is_quick());
         assert_eq!(read(&cost, SLOW / 2, ran(SLOW / 2)), None);
         assert!(cost.is_quick());
-        assert_eq!(cost.was_read(SLOW, ran(SLOW), 2 * SLOW), None, "every reading takes that long here");
+        let slower = Pace { slow_reading: 2 * SLOW, ..Pace::default() };
+        assert_eq!(cost.was_read(SLOW, ran(SLOW), slower), None, "every reading takes that long here");
         assert!(cost.is_quick());
         assert_eq!(read(&cost, LONG, None), None);
         assert!(!cost.is_quick());
@@ -75,8 +80,8 @@ mod tests {
 
         let cost = ReadCost::default();
         let again = |usage| [(); 2].map(|()| read(&cost, LONG, Some(usage)));
-        assert_eq!(again(ThreadUsage { ran: Duration::ZERO, waits: 0 }), [None; 2], "it could not run");
-        let slow = read(&cost, LONG, Some(ThreadUsage { ran: Duration::ZERO, waits: 1 }));
+        assert_eq!(again(ThreadUsage { ran: Duration::ZERO, waits: Some(0) }), [None; 2], "it could not run");
+        let slow = read(&cost, LONG, Some(ThreadUsage { ran: Duration::ZERO, waits: Some(1) }));
         assert_eq!(slow, Some(LONG * SLOW_LANE_FACTOR), "it waits again and again, whatever for");
     }
 }
