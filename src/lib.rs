@@ -3,12 +3,13 @@
 //!
 //! What is made of what was read is in `cgprocfs_core`, which opens nothing. The rooms here, and which may use which, are in
 //! `docs/architecture.md`: [`kernel`] reads, [`service`] answers, [`fuse`] and [`mount`] show, [`lifecycle`] keeps it going, [`run`] does
-//! it all for one command, [`containers`] brings the files into those of others, and [`cli`] is what a person sees.
+//! it all for one command, [`containers`] brings the files into those of others, [`diagnosis`] tells how all that is, and [`cli`] is what a person sees.
 
 pub mod capture;
 pub mod cli;
 pub mod confinement;
 pub mod containers;
+pub mod diagnosis;
 pub mod error;
 mod failpoint;
 pub mod fuse;

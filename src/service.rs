@@ -10,7 +10,9 @@ mod maintenance;
 mod psi_monitor;
 mod request;
 mod scheduling;
+mod served_since;
 mod sleeper;
+mod status;
 
 pub use self::accounts::start_times::LOOK_TIMEOUT as START_TIMEOUT;
 pub use self::cache::rendered::{MAX_AGE, Rendered};
@@ -20,3 +22,4 @@ pub use self::engine::{Service, serving_threads};
 pub use self::psi_monitor::PollState;
 pub use self::request::query::Viewer;
 pub(crate) use self::scheduling::lane::Lane;
+pub use self::status::{MAX_STATUS_SIZE, STATUS_FILE, ServiceStatus};

@@ -73,15 +73,21 @@ pub(super) fn run_detach(arguments: &DetachArguments) -> Result<ExitCode, Failur
     for_each(&arguments.which, "detached", move |pid| attach::detach(pid, &binds))
 }
 
+/// Refuses whoever may not do that.
+pub(super) fn require_root(what: &str) -> Result<(), Failure> {
+    match rustix::process::geteuid().is_root() {
+        true => Ok(()),
+        false => Err(Failure::Other(format!("only root can {what}; use sudo"))),
+    }
+}
+
 /// Does something with each container that is meant, and says what came of it in a line each.
 fn for_each(
     which: &Which,
     done: &str,
     work: impl Fn(u32) -> Result<Report, AttachError> + Send + Clone + 'static,
 ) -> Result<ExitCode, Failure> {
-    if !rustix::process::geteuid().is_root() {
-        return Err(Failure::Other("only root can enter a container's mount namespace; use sudo".into()));
-    }
+    require_root("enter a container's mount namespace")?;
     let mut failed = false;
     for (shown, container) in meant(which)? {
         let line = match kernel_of_its_own(&container) {

@@ -1,7 +1,8 @@
 //! `cgprocfs generate`: manual pages and completions, for packages.
 
 use super::failure::Failure;
-use clap::{Command, ValueEnum};
+use super::lxcfs;
+use clap::{Command, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum What {
-    /// A page for the program and one for each command
+    /// A page for the program, one for each command, and one for what it is in place of lxcfs
     Man,
     /// A file for each shell, by the name under which that looks for it
     Completions,
@@ -28,7 +29,8 @@ pub(super) fn run(arguments: &Arguments, program: Command) -> Result<ExitCode, F
     let directory = &arguments.directory;
     let written = match arguments.what {
         // `help` has no page of its own.
-        What::Man => clap_mangen::generate_to(program.disable_help_subcommand(true), directory),
+        What::Man => clap_mangen::generate_to(program.disable_help_subcommand(true), directory)
+            .and_then(|()| clap_mangen::generate_to(lxcfs::Arguments::command(), directory)),
         What::Completions => completions(program, directory),
     };
     written.map_err(|e| {

@@ -2,7 +2,8 @@
 
 use super::failure::Failure;
 use super::{
-    attach, capture, cdi, config, generate, hint, hook, logging, mount, run, show, unmount, usage, views,
+    attach, capture, cdi, config, doctor, generate, hint, hook, logging, lxcfs, mount, run, show, status,
+    unmount, usage, views,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -24,12 +25,16 @@ enum Command {
     Show(show::Arguments),
     Capture(capture::Arguments),
     Run(run::Arguments),
+    Status(status::Arguments),
+    Doctor(doctor::Arguments),
     Attach(attach::Arguments),
     Detach(attach::DetachArguments),
     Cdi(cdi::Arguments),
     Config(config::Arguments),
     #[command(name = hook::NAME)]
     Hook(hook::Arguments),
+    #[command(name = lxcfs::NAME, hide = true)]
+    Lxcfs(lxcfs::Arguments),
     #[command(hide = true)]
     Generate(generate::Arguments),
     /// What `run` leaves behind to clean up after it
@@ -55,7 +60,7 @@ enum Command {
 /// Parses the command line, runs the command, and says how it went.
 #[must_use]
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             let code = usage::explain(&error, Arguments::command());
@@ -71,11 +76,14 @@ pub fn main() -> ExitCode {
         Command::Show(arguments) => show::run(&arguments),
         Command::Capture(arguments) => capture::run(&arguments),
         Command::Run(arguments) => run::run(arguments),
+        Command::Status(arguments) => status::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Attach(arguments) => attach::run(&arguments),
         Command::Detach(arguments) => attach::run_detach(&arguments),
         Command::Cdi(arguments) => cdi::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Hook(arguments) => Ok(hook::run(&arguments)),
+        Command::Lxcfs(arguments) => lxcfs::run(&arguments),
         Command::Generate(arguments) => generate::run(&arguments, Arguments::command()),
         Command::CleanUp { cgroups } => clean_up(&cgroups),
         Command::ReadNamespaces => helper(crate::confinement::namespace_reader::answer_stdin()),
@@ -87,6 +95,16 @@ pub fn main() -> ExitCode {
         eprintln!("cgprocfs: {}", hint::line(&failure));
         ExitCode::from(failure.exit_code())
     })
+}
+
+/// Parses the command line, which is that of lxcfs if the program was called so.
+fn parse() -> Result<Arguments, clap::Error> {
+    match lxcfs::is_called_so() {
+        true => {
+            lxcfs::Arguments::try_parse().map(|arguments| Arguments { command: Command::Lxcfs(arguments) })
+        }
+        false => Arguments::try_parse(),
+    }
 }
 
 fn helper(ended: std::io::Result<()>) -> Result<ExitCode, Failure> {

@@ -31,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let directory =
         directory.map_err(|e| Failure::Other(format!("no current directory: {e}; give an absolute path")))?;
     let directory: PathBuf = directory.components().collect();
-    let Some(anchors) = Anchors::at(&directory) else {
+    let Some(anchors) = Anchors::at(&directory).or_else(|| Anchors::of_tree(&directory)) else {
         return match arguments.unless_restarted {
             Some(_) => Ok(ExitCode::SUCCESS),
             None => Err(Failure::Other(format!(

@@ -5,6 +5,7 @@
 
 use super::bind::Bind;
 use super::target::{self, MountTable};
+use crate::mount::is_view;
 use cgprocfs_core::parse::mountinfo::Mount;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
@@ -21,9 +22,6 @@ use std::thread;
 
 /// Where a container that has no place for the working set gets one: a tmpfs that its runtime has made.
 const OWN_TARGET: &str = "dev/cgprocfs/working_set";
-
-/// The type of our file system in mount tables.
-const FS_TYPE: &[u8] = b"fuse.cgprocfs";
 
 /// Why nothing was done with a container.
 #[derive(Debug, thiserror::Error)]
@@ -96,7 +94,7 @@ fn served_in(directory: &Path) -> Option<Vec<u8>> {
     let live = openat(CWD, directory.join("live"), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let table = MountTable::of_this_thread(&proc).ok()?;
     let mount = table.mount_of(&proc, live).ok()?;
-    (mount.fs_type == FS_TYPE).then(|| mount.device.clone())
+    is_view(mount).then(|| mount.device.clone())
 }
 
 /// Runs `work` on a thread in the mount namespace of a process.
@@ -178,7 +176,7 @@ impl Namespace {
 
     /// Whether a mount is of another connection than the one that is served: its bind was no slave, and nobody answers there.
     fn is_lost(&self, mount: &Mount) -> bool {
-        mount.fs_type == FS_TYPE && self.served.as_ref().is_some_and(|served| *served != mount.device)
+        is_view(mount) && self.served.as_ref().is_some_and(|served| *served != mount.device)
     }
 
     fn detach(&self, bind: Bind) -> Done {
@@ -238,7 +236,7 @@ fn targets(bind: Bind) -> Vec<String> {
 /// Whether a mount is a view, or what lies in its place while no daemon serves.
 fn is_ours(mount: &Mount) -> bool {
     match &mount.fs_type[..] {
-        FS_TYPE => true,
+        _ if is_view(mount) => true,
         b"proc" | b"sysfs" => mount.master.is_some(),
         // The kernel has no file for the working set.
         b"tmpfs" => mount.source == b"cgprocfs",

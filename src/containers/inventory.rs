@@ -57,6 +57,12 @@ fn name_of(pid: u32, memory: &Hierarchy) -> Option<ContainerName> {
     ContainerName::of_cgroup(std::str::from_utf8(path).ok()?)
 }
 
+/// What people call a container, where its runtime has noted that.
+#[must_use]
+pub fn alias(name: &ContainerName) -> Option<String> {
+    aliases().remove(&name.id).or_else(|| alias_of_docker(name))
+}
+
 /// The name that docker's own file says.
 fn alias_of_docker(name: &ContainerName) -> Option<String> {
     #[derive(Deserialize)]

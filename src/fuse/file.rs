@@ -1,7 +1,7 @@
-//! What a reader opens: a view, or one of the kernel's files of processors and memory nodes.
+//! What a reader opens: a view, one of the kernel's files of processors and memory nodes, or what the daemon says of itself.
 
 use crate::error::Error;
-use crate::service::{Rendered, Service};
+use crate::service::{MAX_STATUS_SIZE, Rendered, STATUS_FILE, Service};
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::view::ViewId;
 use fuser::{FopenFlags, OpenAccMode, OpenFlags};
@@ -24,6 +24,8 @@ pub(super) enum File {
     View(ViewId),
     /// One of the kernel's, by its inode number in sysfs.
     Sysfs(u64),
+    /// What the daemon says of itself, to processes of the host.
+    Status,
 }
 
 impl File {
@@ -33,6 +35,7 @@ impl File {
             Self::View(view) => view.claimed_size(),
             // A page, as sysfs has it.
             Self::Sysfs(_) => 4096,
+            Self::Status => MAX_STATUS_SIZE,
         }
     }
 
@@ -45,7 +48,7 @@ impl File {
     pub(super) fn pressure(self) -> Option<ViewId> {
         match self {
             Self::View(view) => view.pressure().map(|_| view),
-            Self::Sysfs(_) => None,
+            Self::Sysfs(_) | Self::Status => None,
         }
     }
 
@@ -64,11 +67,12 @@ impl File {
         match self {
             Self::View(view) => view.path(),
             Self::Sysfs(_) => cgprocfs_core::view::SYSTEM_DIRECTORY,
+            Self::Status => STATUS_FILE,
         }
     }
 
-    /// Passes to `reply` what the process or thread `pid` reads in the file, or ENOENT if the file belongs to a processor or
-    /// memory node that this reader does not have.
+    /// Passes to `reply` what the process or thread `pid` reads in the file; ENOENT if the file belongs to a processor or memory node
+    /// that this reader does not have, EACCES if it is not for this reader.
     pub(super) fn ask(
         self,
         service: &Arc<Service>,
@@ -82,6 +86,7 @@ impl File {
                 Ok((path, _)) => service.ask_system_file(in_flight, pid, path, reply),
                 Err(error) => reply(Err(Error::Errno(error))),
             },
+            Self::Status => service.ask_status(in_flight, pid, reply),
         }
     }
 }

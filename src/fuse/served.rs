@@ -4,7 +4,7 @@ use super::directory_handles::{DirectoryHandles, Listing};
 use super::file::{File, inode, sysfs_ino};
 use super::file_handles::FileHandles;
 use super::node::{Node, file_type};
-use super::tree::{Tree, ViewNode};
+use super::tree::{NodeKind, Tree, ViewNode};
 use crate::error::Error;
 use crate::kernel::join;
 use crate::service::Service;
@@ -79,7 +79,11 @@ impl Served {
     /// The file that an inode number stands for, if it is one.
     pub(super) fn file(&self, ino: u64) -> Option<File> {
         match sysfs_ino(ino) {
-            None => self.tree.node(ino).and_then(|node| node.view).map(File::View),
+            None => match self.tree.node(ino)?.kind {
+                NodeKind::Directory => None,
+                NodeKind::View(view) => Some(File::View(view)),
+                NodeKind::Status => Some(File::Status),
+            },
             Some(number) => Some(File::Sysfs(number)),
         }
     }
@@ -138,8 +142,12 @@ impl Served {
         // make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
         // (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c).
         let (kind, perm, nlink, size) = match node {
-            Node::View(ViewNode { view: Some(view), .. }) => {
+            Node::View(ViewNode { kind: NodeKind::View(view), .. }) => {
                 (FileType::RegularFile, view.mode(), 1, view.claimed_size())
+            }
+            // For root; it names containers.
+            Node::View(ViewNode { kind: NodeKind::Status, .. }) => {
+                (FileType::RegularFile, 0o400, 1, File::Status.claimed_size())
             }
             Node::Sysfs(_, entry) => match file_type(*entry) {
                 FileType::RegularFile => (FileType::RegularFile, entry.mode & 0o444, 1, 4096),

@@ -1,10 +1,14 @@
-//! The tree of directories and views, made from the views' paths. It never changes while a server runs.
+//! The tree of directories and views, made from the views' paths, with a file beside them that no listing shows. It never changes
+//! while a server runs.
 
+use crate::service::STATUS_FILE;
 use cgprocfs_core::view::ViewId;
 use std::ffi::OsStr;
 
 /// The inode number of the root directory, which FUSE prescribes.
 pub(super) const ROOT: u64 = 1;
+/// That of the file in which the daemon says how it is.
+const STATUS: u64 = 9;
 
 /// Directories and their inode numbers. Like those of views they never change, so entries are only ever appended.
 const DIRECTORIES: &[(&str, u64)] = &[
@@ -17,13 +21,21 @@ const DIRECTORIES: &[(&str, u64)] = &[
     ("sys/devices/system/node", 8),
 ];
 
+/// What is there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeKind {
+    Directory,
+    View(ViewId),
+    /// What the daemon says of itself. It is in no listing.
+    Status,
+}
+
 /// A directory or a file.
 pub(super) struct ViewNode {
     pub(super) ino: u64,
     pub(super) parent: u64,
     pub(super) name: &'static str,
-    /// `None` for a directory.
-    pub(super) view: Option<ViewId>,
+    pub(super) kind: NodeKind,
 }
 
 impl ViewNode {
@@ -40,15 +52,16 @@ pub(super) struct Tree {
 
 impl Tree {
     pub(super) fn new(views: &[ViewId]) -> Self {
-        let mut nodes = vec![ViewNode { ino: ROOT, parent: ROOT, name: "", view: None }];
+        let mut nodes = vec![ViewNode { ino: ROOT, parent: ROOT, name: "", kind: NodeKind::Directory }];
+        nodes.push(ViewNode { ino: STATUS, parent: ROOT, name: STATUS_FILE, kind: NodeKind::Status });
         let used = |path: &str| views.iter().any(|view| view.path().starts_with(&format!("{path}/")));
         for (path, ino) in DIRECTORIES.iter().filter(|(path, _)| used(path)) {
             let (parent, name) = split(path);
-            nodes.push(ViewNode { ino: *ino, parent, name, view: None });
+            nodes.push(ViewNode { ino: *ino, parent, name, kind: NodeKind::Directory });
         }
         for view in views {
             let (parent, name) = split(view.path());
-            nodes.push(ViewNode { ino: view.ino(), parent, name, view: Some(*view) });
+            nodes.push(ViewNode { ino: view.ino(), parent, name, kind: NodeKind::View(*view) });
         }
         Self { nodes }
     }
@@ -58,11 +71,12 @@ impl Tree {
     }
 
     pub(super) fn child(&self, parent: u64, name: &OsStr) -> Option<&ViewNode> {
-        self.children(parent).find(|node| node.name == name)
+        self.nodes.iter().find(|node| node.parent == parent && node.ino != ROOT && node.name == name)
     }
 
     pub(super) fn children(&self, parent: u64) -> impl Iterator<Item = &ViewNode> {
-        self.nodes.iter().filter(move |node| node.parent == parent && node.ino != ROOT)
+        let is_listed = |node: &&ViewNode| node.ino != ROOT && node.kind != NodeKind::Status;
+        self.nodes.iter().filter(move |node| node.parent == parent).filter(is_listed)
     }
 }
 
@@ -102,6 +116,8 @@ mod tests {
         assert_eq!(inodes.len(), tree.nodes.len());
         assert!(tree.nodes.iter().all(|node| inodes.contains(&node.parent)));
         assert!(tree.child(ROOT, OsStr::new("proc/meminfo")).is_none());
+        assert!(tree.child(ROOT, OsStr::new(STATUS_FILE)).is_some_and(|node| node.kind == NodeKind::Status));
+        assert!(tree.children(ROOT).all(|node| node.kind != NodeKind::Status));
         assert!(tree.child(ROOT, OsStr::new("")).is_none());
     }
 }

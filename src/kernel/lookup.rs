@@ -123,6 +123,13 @@ impl Source {
         self.callers.other_pid_namespace(caller).is_some()
     }
 
+    /// Whether a process is in the pid namespace of this one. To ask may hang while it is in an exec.
+    #[must_use]
+    pub fn is_in_own_pid_namespace(&self, pid: u32) -> bool {
+        let own = self.procfs.own_namespace_id("ns/pid");
+        own.is_some() && self.procfs.namespace_id(pid, "ns/pid").ok() == own
+    }
+
     /// The id of a process in its own pid namespace.
     ///
     /// # Errors

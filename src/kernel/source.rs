@@ -60,6 +60,12 @@ impl Source {
         self
     }
 
+    /// How CPUs are counted.
+    #[must_use]
+    pub const fn cpu_view(&self) -> CpuView {
+        self.cpu_view
+    }
+
     /// Keeps no more than about `max_files` files open for processes and their namespaces.
     #[must_use]
     pub fn with_max_open_files(mut self, max_files: usize) -> Self {

@@ -12,6 +12,7 @@ mod directory;
 mod inspection;
 mod live;
 mod setup;
+mod tree;
 mod views;
 
 pub use self::directory::Anchors;

@@ -23,14 +23,17 @@ const MAX_TABLE_BYTES: u64 = 4 << 20;
 pub(super) fn by_somebody(directory: &Path) -> bool {
     let look = || -> io::Result<bool> {
         let own = mount_table::own()?;
-        let others = tables()?;
+        let others: Vec<_> = mount_tables()?.into_iter().map(|(_, table)| table).collect();
         Ok(is_bound(directory.as_os_str().as_bytes(), &own, &others))
     };
     look().unwrap_or(true)
 }
 
-/// The mount tables of all mount namespaces, this one's included, each read from one of its processes.
-fn tables() -> io::Result<Vec<Vec<Mount>>> {
+/// The mount tables of all mount namespaces, this one's included, each with the process that it was read from.
+///
+/// # Errors
+/// Where that takes too long, or a table is too large.
+pub fn mount_tables() -> io::Result<Vec<(u32, Vec<Mount>)>> {
     let deadline = Instant::now() + READ_TIMEOUT;
     let (mut seen, mut tables) = (BTreeSet::new(), Vec::new());
     for entry in fs::read_dir("/proc")? {
@@ -43,7 +46,8 @@ fn tables() -> io::Result<Vec<Vec<Mount>>> {
         }
         // A process that has ended has bound nothing.
         let Some(text) = table_of(&name, &mut seen)? else { continue };
-        tables.push(mount_table::parse(&text)?);
+        let pid = name.to_str().and_then(|pid| pid.parse().ok()).unwrap_or_default();
+        tables.push((pid, mount_table::parse(&text)?));
     }
     Ok(tables)
 }

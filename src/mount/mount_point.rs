@@ -2,6 +2,7 @@
 
 use super::anchors::Anchors;
 use super::error::MountError;
+use super::file_system::{LXCFS_TYPE, SOURCE, VIEW_TYPE, Writes};
 use super::kernel_files::MOUNT_FLAGS;
 use super::mount_table;
 use cgprocfs_core::parse::mountinfo::Mount;
@@ -14,30 +15,27 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What may be written to a file system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Writes {
-    /// Nothing. The file system is read-only, so that fstat(2) after a read need not ask for attributes
-    /// (`fuse_invalidate_atime()`, fs/fuse/dir.c).
-    Nothing,
-    /// Pressure triggers.
-    Triggers,
-}
-
-/// Sets up anchors in the directory `target`, and mounts the file system among them. Somebody has to serve the connection at
-/// once: until then whoever looks there waits.
+/// Sets up anchors in the directory `target`, and mounts the file system among them, which is to be mounted as a whole at `tree`,
+/// too, once it is served. Somebody has to serve the connection at once: until then whoever looks there waits.
 ///
 /// # Errors
 /// [`MountError`]; no file system is mounted then.
-pub fn mount(target: &Path, writes: Writes) -> Result<(OwnedFd, Anchors), MountError> {
+pub fn mount(target: &Path, tree: Option<&Path>, writes: Writes) -> Result<(OwnedFd, Anchors), MountError> {
     let directory = directory(target)?;
     refuse_served(&directory)?;
-    let anchors = Anchors::set_up(&directory)?;
+    let anchors = Anchors::set_up(&directory, tree)?;
     while anchors.is_mounted() {
         // The one that is there answers nobody any more.
         anchors.abort().map_err(|source| MountError::Refused { path: anchors.live(), source })?;
     }
-    Ok((attach(&anchors.live(), writes)?, anchors))
+    if let Some(tree) = tree {
+        let refused = |source| MountError::Refused { path: tree.to_path_buf(), source };
+        anchors.take_tree_away().map_err(refused)?;
+        // Somebody else's must not be covered.
+        self::directory(tree)?;
+    }
+    let kind = if tree.is_some() { LXCFS_TYPE } else { VIEW_TYPE };
+    Ok((attach_as(kind, &anchors.live(), writes)?, anchors))
 }
 
 /// Refuses a directory in which a connection is served, or kept for somebody who will serve it.
@@ -82,6 +80,10 @@ pub fn directory(target: &Path) -> Result<PathBuf, MountError> {
 /// # Errors
 /// [`MountError`]; nothing is mounted then.
 pub fn attach(target: &Path, writes: Writes) -> Result<OwnedFd, MountError> {
+    attach_as(VIEW_TYPE, target, writes)
+}
+
+fn attach_as(kind: &str, target: &Path, writes: Writes) -> Result<OwnedFd, MountError> {
     let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).map_err(
         |e| match e {
             Errno::NOENT | Errno::NODEV | Errno::NXIO => MountError::NoDevice,
@@ -98,8 +100,7 @@ pub fn attach(target: &Path, writes: Writes) -> Result<OwnedFd, MountError> {
     };
     let refused = |source: io::Error| MountError::Refused { path: target.to_path_buf(), source };
     let options = CString::new(options).map_err(|e| refused(e.into()))?;
-    rustix::mount::mount("cgprocfs", target, "fuse.cgprocfs", flags, &*options)
-        .map_err(|e| refused(e.into()))?;
+    rustix::mount::mount(SOURCE, target, kind, flags, &*options).map_err(|e| refused(e.into()))?;
     Ok(device)
 }
 

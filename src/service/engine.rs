@@ -16,12 +16,13 @@ use crate::service::scheduling::priority::LessImportant;
 use crate::service::scheduling::share::{Busyness, Share};
 use crate::service::scheduling::slow_processes::SlowProcesses;
 use crate::service::scheduling::worker_pool::WorkerPool;
+use crate::service::served_since::ServedSince;
 use crate::service::sleeper::Activity;
 use crate::state::{PersistentState, PollWaiter};
 use log::Level;
 use std::io;
 use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 /// How many threads serve: one for each processor, but from two to four. A second one doubles what two readers get; idle threads
@@ -57,6 +58,8 @@ pub struct Service {
     pub(super) log: RateLimitedLog,
     pub(super) less_important: LessImportant,
     pub(super) activity: Arc<Activity>,
+    /// The connection, once there is one.
+    pub(super) served: OnceLock<ServedSince>,
 }
 
 impl Drop for Service {
@@ -94,6 +97,7 @@ impl Service {
             log: RateLimitedLog::new(),
             less_important,
             activity: Arc::default(),
+            served: OnceLock::new(),
         }
     }
 
@@ -111,6 +115,8 @@ impl Service {
     /// Goes on from the state of a predecessor, and keeps what has to outlive this process there. Returns the waiters of the
     /// predecessor that have to be woken.
     pub fn attach(&self, state: &PersistentState) -> Vec<PollWaiter> {
+        // There is one connection in a service's life.
+        let _ = self.served.set(ServedSince::now(state));
         self.cpu_accounts.attach(state.cpu_accounts());
         self.load_sampler.attach(state.loads());
         self.psi_monitor.attach(state.psi_triggers())

@@ -105,6 +105,11 @@ impl PsiMonitor {
         triggers.orphaned.values().filter_map(|trigger| trigger.waiter).collect()
     }
 
+    /// How many triggers there are.
+    pub(super) fn armed(&self) -> usize {
+        self.triggers.lock().armed.len()
+    }
+
     /// Watches for a trigger from now on.
     ///
     /// # Errors

@@ -138,7 +138,7 @@ fn commands_are_understood() {
         parsed(command).unwrap_or_else(|error| panic!("{command:?}: {error}"));
     }
     let words: Vec<&str> = commands.iter().map(|command| command[0].as_str()).collect();
-    for word in ["run", "mount", "show", "unmount"] {
+    for word in ["run", "mount", "show", "unmount", "status"] {
         assert!(words.contains(&word), "{word} is not among {words:?}");
     }
     assert!(parsed(&["mount".into(), "--no-such-option".into()]).is_err());

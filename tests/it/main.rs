@@ -13,6 +13,7 @@ mod confinement;
 mod consumers;
 mod containers;
 mod cpusets;
+mod diagnosis;
 mod documentation;
 mod fleet;
 mod golden;
@@ -20,6 +21,7 @@ mod hostile;
 mod identity;
 mod isolation;
 mod lifecycle;
+mod lxcfs;
 mod mount;
 mod oracle;
 mod processors;
@@ -51,10 +53,11 @@ impl Module {
 }
 
 /// The quick ones first.
-static MODULES: [Module; 26] = [
+static MODULES: [Module; 28] = [
     Module::new(golden::tests),
     Module::new(architecture::tests),
     Module::new(documentation::tests),
+    Module::new(diagnosis::tests),
     Module::new(cli::tests),
     Module::new(mount::tests),
     Module::new(identity::tests),
@@ -70,6 +73,7 @@ static MODULES: [Module; 26] = [
     Module::new(oracle::tests),
     Module::new(cpusets::tests),
     Module::new(lifecycle::tests),
+    Module::new(lxcfs::tests),
     Module::new(fleet::tests),
     Module::new(survival::tests),
     Module::new(systemd::tests),

@@ -2,6 +2,7 @@
 
 mod crashes;
 mod options;
+mod package;
 mod unit;
 
 use crate::common::cgroup::Cgroup;
@@ -16,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 pub fn tests() -> Vec<Trial> {
-    [crashes::tests(), options::tests(), unit::tests()].into_iter().flatten().collect()
+    [crashes::tests(), options::tests(), package::tests(), unit::tests()].into_iter().flatten().collect()
 }
 
 const SYSTEMD: &[Need] = &[Need::Root, Need::Fuse, Need::CgroupV1, Need::Program("systemctl")];

@@ -46,7 +46,8 @@ pub(super) fn listen(
                 last_sign = Instant::now();
             }
             Ok(Event::Signal(Signal::SIGHUP | Signal::SIGUSR1)) => child.signal(Signal::SIGTERM),
-            Ok(Event::Signal(Signal::SIGUSR2)) => {}
+            // It says that this does nothing.
+            Ok(Event::Signal(Signal::SIGUSR2)) => child.signal(Signal::SIGUSR2),
             Ok(Event::Signal(_)) => {
                 heard.told_to_end = true;
                 child.signal(Signal::SIGINT);

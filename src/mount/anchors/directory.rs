@@ -1,5 +1,6 @@
 //! A directory of anchors: where it is, and how it is removed.
 
+use crate::mount::file_system::SOURCE;
 use crate::mount::mount_table;
 use crate::mount::unmount::unmount;
 use cgprocfs_core::parse::mountinfo::{Mount, uppermost};
@@ -10,8 +11,6 @@ use std::path::{Path, PathBuf};
 
 /// The name, among the anchors, of the directory that the file system is mounted on.
 pub(super) const LIVE: &str = "live";
-/// The source of the tmpfs, by which it is recognised.
-pub(super) const SOURCE: &str = "cgprocfs";
 
 /// A directory of anchors.
 #[derive(Debug, Clone)]

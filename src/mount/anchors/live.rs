@@ -1,8 +1,7 @@
 //! The file system that is mounted among the anchors, be it served or not.
 
 use super::directory::{Anchors, top};
-use super::views::VIEW_TYPE;
-use crate::mount::mount_point::Writes;
+use crate::mount::file_system::{Writes, is_view};
 use crate::mount::mount_table;
 use cgprocfs_core::parse::mountinfo::Mount;
 use rustix::io::Errno;
@@ -25,7 +24,7 @@ impl Anchors {
     /// The device number of the file system that is mounted, as in `0:25`.
     pub(crate) fn device(&self) -> Option<String> {
         let table = mount_table::own().ok()?;
-        let live = top(&table, &self.live()).filter(|live| live.fs_type == VIEW_TYPE)?;
+        let live = top(&table, &self.live()).filter(|live| is_view(live))?;
         String::from_utf8(live.device.clone()).ok()
     }
 

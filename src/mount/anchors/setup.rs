@@ -1,7 +1,8 @@
 //! How anchors are set up: the tmpfs, its files, and the kernel's files on them.
 
-use super::directory::{Anchors, LIVE, SOURCE, is_anchors, top};
+use super::directory::{Anchors, LIVE, is_anchors, top};
 use crate::mount::error::MountError;
+use crate::mount::file_system::SOURCE;
 use crate::mount::kernel_files::{KernelFiles, MOUNT_FLAGS};
 use crate::mount::mount_table;
 use cgprocfs_core::view::{self, ViewId, is_directory};
@@ -22,28 +23,31 @@ pub(super) const EMPTY_DIRECTORY: &str = "nothing";
 const WORKPLACE: &str = "fresh";
 
 impl Anchors {
-    /// Sets up the anchors in a directory, as far as they are not there yet, with the kernel's files on them.
+    /// Sets up the anchors in a directory, as far as they are not there yet, with the kernel's files on them, and notes where
+    /// the file system is to be mounted as a whole, too.
     ///
     /// # Errors
     /// Where something can't be mounted. What was mounted before that stays.
-    pub fn set_up(directory: &Path) -> Result<Self, MountError> {
+    pub fn set_up(directory: &Path, tree: Option<&Path>) -> Result<Self, MountError> {
         let are_new = !mount_table::own().is_ok_and(|table| is_anchors(&table, directory));
         let anchors = Self { directory: directory.to_path_buf(), are_new };
-        anchors.complete().map_err(|source| MountError::Refused { path: directory.to_path_buf(), source })?;
+        anchors
+            .complete(tree)
+            .map_err(|source| MountError::Refused { path: directory.to_path_buf(), source })?;
         Ok(anchors)
     }
 
     /// Adds what is missing.
-    fn complete(&self) -> io::Result<()> {
+    fn complete(&self, tree: Option<&Path>) -> io::Result<()> {
         if !is_anchors(&mount_table::own()?, &self.directory) {
             mount(SOURCE, &self.directory, "tmpfs", MOUNT_FLAGS, c"mode=755,size=64k")?;
         }
         mount_change(&self.directory, MountPropagationFlags::SHARED)?;
-        match self.make_files() {
+        match self.make_files(tree) {
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 // This version has more views than the one that made the tmpfs.
                 mount_remount(&self.directory, MOUNT_FLAGS, c"")?;
-                self.make_files()?;
+                self.make_files(tree)?;
             }
             made => made?,
         }
@@ -72,7 +76,8 @@ impl Anchors {
         }
     }
 
-    fn make_files(&self) -> io::Result<()> {
+    fn make_files(&self, tree: Option<&Path>) -> io::Result<()> {
+        self.note_tree(tree)?;
         for name in [LIVE, EMPTY_DIRECTORY, WORKPLACE] {
             make_directory(&self.directory.join(name))?;
         }

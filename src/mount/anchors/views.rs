@@ -2,8 +2,8 @@
 
 use super::directory::{Anchors, top};
 use super::setup::{EMPTY_DIRECTORY, EMPTY_FILE};
+use crate::mount::file_system::is_view;
 use crate::mount::mount_table;
-use cgprocfs_core::parse::mountinfo::Mount;
 use cgprocfs_core::view::{self, ViewId, is_directory};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
@@ -12,8 +12,6 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
-/// The type of the file system, as the mount table has it.
-pub(super) const VIEW_TYPE: &[u8] = b"fuse.cgprocfs";
 /// No more mounts than this, itself included, are unmounted with a view. Where there are more, somebody else has mounted
 /// them.
 const MAX_MOUNTS_ON_VIEW: usize = 4;
@@ -50,7 +48,8 @@ impl Anchors {
                 mount_bind(self.live().join(path), &anchor)?;
             }
         }
-        self.cover_views(|path| view::bound(views).all(|chosen| chosen != path))
+        self.cover_views(|path| view::bound(views).all(|chosen| chosen != path))?;
+        self.lay_tree()
     }
 
     /// Mounts the kernel's files on top of views. Nobody has to serve these any more.
@@ -58,7 +57,8 @@ impl Anchors {
     /// # Errors
     /// The first of the kernel's. The other anchors are handled all the same.
     pub fn fall_back(&self) -> io::Result<()> {
-        self.cover_views(|_| true)
+        let covered = self.cover_views(|_| true);
+        covered.and(self.take_tree_away())
     }
 
     /// The views that are on top now.
@@ -70,6 +70,14 @@ impl Anchors {
         // Only the place is looked up, so that no server is asked.
         let open = |anchor: PathBuf| openat(CWD, &anchor, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok();
         MountedViews(views.filter_map(open).collect())
+    }
+
+    /// The paths of the views that are on top now.
+    #[must_use]
+    pub fn laid_views(&self) -> Vec<String> {
+        let table = mount_table::own().unwrap_or_default();
+        let is_laid = |path: &&str| top(&table, &self.directory.join(path)).is_some_and(is_view);
+        view::bound(&ViewId::ALL).filter(is_laid).map(str::to_string).collect()
     }
 
     /// Whether no view is on top: whoever unmounts in order mounts the kernel's files first.
@@ -137,8 +145,4 @@ impl Anchors {
         }
         result
     }
-}
-
-fn is_view(mount: &Mount) -> bool {
-    mount.fs_type == VIEW_TYPE
 }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
 
 /// How many readings there are between two evictions of stale entries: a tenant may have any number of cgroups, each with an entry.
 const EVICTION_INTERVAL: usize = 64;
@@ -68,6 +69,13 @@ impl SnapshotCache {
         }
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
         all.iter().for_each(|cached| cached.evict_stale_entries());
+    }
+
+    /// How many cgroups there are, and which of them are in the slow lane.
+    pub(in crate::service) fn slow(&self, now: Instant) -> (usize, Vec<Owner>) {
+        let cache = self.cache.lock();
+        let slow = cache.by_cgroup.iter().filter(|(_, cached)| cached.share().is_slow(now));
+        (cache.by_cgroup.len(), slow.map(|(cgroup, _)| Arc::clone(cgroup)).collect())
     }
 
     /// Evicts `cgroup`, so that its next reader opens it anew.

@@ -1,5 +1,6 @@
 //! The shares of containers that have made cgroups of their own.
 
+use super::owner::Owner;
 use super::share::Share;
 use crate::shares::excess;
 use parking_lot::Mutex;
@@ -34,6 +35,13 @@ impl ContainerShares {
             }
         }
         Arc::clone(shares.entry(container.into()).or_default())
+    }
+
+    /// The containers that are in the slow lane.
+    pub(in crate::service) fn slow(&self, now: Instant) -> Vec<Owner> {
+        let shares = self.shares.lock();
+        let slow = shares.iter().filter(|(_, share)| share.is_slow(now));
+        slow.map(|(container, _)| Owner::from(&**container)).collect()
     }
 
     /// Forgets containers that are not in the slow lane.

@@ -76,6 +76,18 @@ pub fn other_build() -> Option<PathBuf> {
     named.or(Some(release)).filter(|path| path.exists())
 }
 
+/// The Debian package of that name, where it was built.
+pub fn package(name: &str) -> Option<PathBuf> {
+    let built = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/debian")).ok()?;
+    let prefix = format!("{name}_");
+    let is_package = |path: &PathBuf| {
+        let file = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        file.starts_with(&prefix) && file.ends_with(".deb")
+    };
+    let built = built.filter_map(|entry| Some(entry.ok()?.path())).filter(is_package);
+    built.max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok())
+}
+
 /// This program as a release, the newest one.
 pub fn release_tests() -> Option<PathBuf> {
     let built = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/deps")).ok()?;

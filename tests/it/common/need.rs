@@ -1,6 +1,6 @@
 //! What a test needs of the machine, and says it lacks where it is left out.
 
-use super::{cgroup, field, is_native, is_root, kernel_is_at_least, other_build, release_tests};
+use super::{cgroup, field, is_native, is_root, kernel_is_at_least, other_build, package, release_tests};
 use std::process::{Command, Stdio};
 
 /// What a test can't do without. Where it is missing the test is reported as ignored, with the reason.
@@ -35,6 +35,8 @@ pub enum Need {
     Nodes,
     /// A build that is not the one under test.
     OtherBuild,
+    /// The Debian package.
+    Package,
     /// This program as a release.
     ReleaseTests,
     /// A kernel as new as this.
@@ -107,6 +109,9 @@ impl Need {
             Need::Disks => {
                 let disks = std::fs::read_to_string("/proc/diskstats").unwrap_or_default();
                 lacks(!disks.is_empty(), "needs disks in /proc/diskstats")
+            }
+            Need::Package => {
+                lacks(package("cgprocfs-lxcfs").is_some(), "needs the package that packaging/build makes")
             }
             Need::ReleaseTests => {
                 lacks(release_tests().is_some(), "needs a build of `cargo test --release --test it --no-run`")

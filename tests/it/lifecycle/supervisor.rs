@@ -172,9 +172,10 @@ fn signals_of_lxcfs() {
     let daemon = supervised();
     let first = server(&daemon, &[]);
     daemon.signal(Signal::USR2);
+    wait_until("it says so", || daemon.log().matches("does nothing").count() == 1);
     signal(first, Signal::USR2);
     signal(first, Signal::USR1);
-    wait_until("it says so", || daemon.log().matches("does nothing").count() == 2);
+    wait_until("it says so again", || daemon.log().matches("does nothing").count() == 3);
     assert_eq!(daemon.children(), [first]);
     daemon.signal(Signal::USR1);
     assert_ne!(server(&daemon, &[first]), first);

@@ -26,8 +26,8 @@ fn set(system: &System, options: &str) {
 /// The type of what lies on top at an anchor.
 fn on_top(system: &System, view: &str) -> String {
     let mounts = output(&mut system.command(&["cat", "/proc/mounts"]));
-    let on_it = mounts.lines().filter(|line| line.contains(&format!(" /run/cgprocfs/{view} ")));
-    on_it.last().unwrap().split(' ').nth(2).unwrap().to_string()
+    let mut on_it = mounts.lines().filter(|line| line.contains(&format!(" /run/cgprocfs/{view} ")));
+    on_it.next_back().unwrap().split(' ').nth(2).unwrap().to_string()
 }
 
 fn devices(system: &System) -> String {

@@ -1,0 +1,49 @@
+//! What the systemd unit has done in the host's mount namespace, before and after it starts the server.
+
+use super::arguments::Arguments;
+use super::connect::{begin, refuse_deep};
+use crate::cli::failure::Failure;
+use crate::cli::systemd;
+use crate::lifecycle::daemon;
+use crate::lifecycle::fd_store::FdStore;
+use crate::lifecycle::steward::Steward;
+use crate::mount::{Anchors, Lock, MountError};
+use crate::service::Service;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// Mounts and leaves the connection to the unit's descriptor store, before the unit starts the server.
+pub(super) fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<ExitCode, Failure> {
+    if systemd::keeps_connection(unit) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Afterwards there is a mount that somebody keeps.
+    let directory = arguments.anchors()?;
+    let _lock = Lock::take(&directory)?;
+    refuse_deep(&directory)?;
+    let connection = begin(arguments, &directory)?;
+    let keeping = (&FdStore::ServiceManager, &Steward::Itself);
+    let gate = daemon::start(&connection, service, &arguments.views.get(), keeping, drop)?;
+    daemon::leave(&connection, &gate);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Lays views at the anchors of a daemon that serves, by options that may have changed since they were laid.
+pub(super) fn lay(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let directory = arguments.anchors_as_given();
+    let Some(anchors) = Anchors::at(directory).filter(|anchors| anchors.is_mounted() && !anchors.is_lost())
+    else {
+        let directory = directory.display();
+        return Err(Failure::Other(format!(
+            "no cgprocfs serves {directory}; start it there, then say this again"
+        )));
+    };
+    if anchors.writes() != Some(arguments.writes()) {
+        log::warn!(
+            "triggers stay as they are until cgprocfs is stopped and started: they need another mount"
+        );
+    }
+    let refused = |source| MountError::Refused { path: directory.to_path_buf(), source };
+    Anchors::set_up(directory, arguments.tree())?.stack(&arguments.views.get()).map_err(refused)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,18 @@
+//! The connection that a service answers for, as far as its status tells of it.
+
+use crate::state::PersistentState;
+use crate::state::in_flight::InFlightTable;
+use std::time::Instant;
+
+/// Since when which connection is served.
+pub(super) struct ServedSince {
+    pub(super) in_flight: InFlightTable,
+    pub(super) restarts: u32,
+    pub(super) since: Instant,
+}
+
+impl ServedSince {
+    pub(super) fn now(state: &PersistentState) -> Self {
+        Self { in_flight: state.in_flight(), restarts: state.generation(), since: Instant::now() }
+    }
+}
