@@ -14,10 +14,10 @@ mod mount_table;
 mod unmount;
 
 pub use self::anchors::{AnchorUse, Anchors, MAX_DEPTH, MountedViews};
-pub use self::bound::mount_tables;
+pub use self::bound::{MountTables, mount_tables};
 pub use self::error::MountError;
 pub use self::file_system::Writes;
 pub(crate) use self::file_system::is_view;
 pub use self::lock::{Lock, path as lock_path};
-pub use self::mount_point::{attach, directory, mount, refuse_served};
+pub use self::mount_point::{attach, directory, mount, refuse_served, tree};
 pub use self::unmount::unmount;

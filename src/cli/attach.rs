@@ -61,16 +61,21 @@ const OF_OWN_KERNELS: [(&str, &str); 6] = [
 ];
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let views = arguments.views.get();
-    // Of a process that is in no container of its own, an application is likelier than an init.
-    let binds: Vec<Bind> = Bind::all(&views).into_iter().filter(|bind| !bind.is_for_systems_only()).collect();
+    let binds = Bind::all(&arguments.views.get());
+    let are_chosen = arguments.views.value().is_some();
     let directory = arguments.directory.clone();
-    for_each(&arguments.which, "attached", move |pid| attach::attach(pid, &directory, &binds))
+    for_each(&arguments.which, "attached", move |container| {
+        // Of what has no runtime that is known, an application is likelier than an init.
+        let is_system = ["lxc", "nspawn"].contains(&container.name.runtime);
+        let wanted = |bind: &Bind| are_chosen || is_system || !bind.is_for_systems_only();
+        let binds: Vec<Bind> = binds.iter().copied().filter(wanted).collect();
+        attach::attach(container.pids[0], &directory, &binds)
+    })
 }
 
 pub(super) fn run_detach(arguments: &DetachArguments) -> Result<ExitCode, Failure> {
     let binds = Bind::all(&cgprocfs_core::view::ViewId::ALL);
-    for_each(&arguments.which, "detached", move |pid| attach::detach(pid, &binds))
+    for_each(&arguments.which, "detached", move |container| attach::detach(container.pids[0], &binds))
 }
 
 /// Refuses whoever may not do that.
@@ -85,7 +90,7 @@ pub(super) fn require_root(what: &str) -> Result<(), Failure> {
 fn for_each(
     which: &Which,
     done: &str,
-    work: impl Fn(u32) -> Result<Report, AttachError> + Send + Clone + 'static,
+    work: impl Fn(&RunningContainer) -> Result<Report, AttachError> + Send + Clone + 'static,
 ) -> Result<ExitCode, Failure> {
     require_root("enter a container's mount namespace")?;
     let mut failed = false;
@@ -94,10 +99,11 @@ fn for_each(
             Some(runtime) => {
                 format!("left alone: {runtime} has a kernel of its own there, with its own meminfo")
             }
-            None => match in_time(container.pids[0], work.clone()) {
+            None => match in_time(container.clone(), work.clone()) {
                 Ok(report) => {
                     failed |= report.iter().any(|(_, done)| matches!(done, Done::Failed(_)));
-                    summary(&report, done) + &sized_already(&container, done)
+                    let has_changed = report.iter().any(|(_, done)| *done == Done::Changed);
+                    summary(&report, done) + &sized_already(&container, has_changed && done == "attached")
                 }
                 Err(AttachError::NoNamespace(_)) => "left alone: it has no mount namespace of its own".into(),
                 Err(error) => {
@@ -130,12 +136,13 @@ fn meant(which: &Which) -> Result<Vec<(String, RunningContainer)>, Failure> {
     }
     let mut meant = Vec::new();
     for word in &which.containers {
-        if let Ok(pid) = word.parse::<u32>() {
+        let found = running.iter().find(|container| container.is_called(word));
+        // Some call containers by numbers.
+        if let (None, Ok(pid)) = (found, word.parse::<u32>()) {
             let name = crate::containers::name::ContainerName { runtime: "process", id: word.clone() };
             meant.push((format!("process {pid}"), RunningContainer { name, alias: None, pids: vec![pid] }));
             continue;
         }
-        let found = running.iter().find(|container| container.is_called(word));
         let container = found.ok_or_else(|| {
             Failure::Other(format!(
                 "no container {word:?} runs here; `--all` says which do, or name a process id"
@@ -148,13 +155,13 @@ fn meant(which: &Which) -> Result<Vec<(String, RunningContainer)>, Failure> {
 
 /// Works for a container on a thread that is left behind if it hangs.
 fn in_time(
-    pid: u32,
-    work: impl Fn(u32) -> Result<Report, AttachError> + Send + 'static,
+    container: RunningContainer,
+    work: impl Fn(&RunningContainer) -> Result<Report, AttachError> + Send + 'static,
 ) -> Result<Report, AttachError> {
     let (sender, receiver) = mpsc::channel();
     thread::Builder::new()
         .name("container".into())
-        .spawn(move || drop(sender.send(work(pid))))
+        .spawn(move || drop(sender.send(work(&container))))
         .map_err(|error| AttachError::System("start a thread", error))?;
     let late = |_| AttachError::System("look at it within five seconds", std::io::ErrorKind::TimedOut.into());
     receiver.recv_timeout(TIMEOUT).map_err(late)?
@@ -179,22 +186,40 @@ fn summary(report: &Report, done: &str) -> String {
 
 /// The runtime whose container has a kernel of its own.
 fn kernel_of_its_own(container: &RunningContainer) -> Option<&'static str> {
-    let of = |comm: &String| OF_OWN_KERNELS.into_iter().find(|(known, _)| known == comm);
-    container.pids.iter().filter_map(|pid| comm(*pid)).find_map(|comm| Some(of(&comm)?.1))
+    let of = |name: String| OF_OWN_KERNELS.into_iter().find(|(known, _)| *known == name);
+    // gVisor starts itself by another path, and calls itself so.
+    let names = |pid: &u32| [comm(*pid), called(*pid)].into_iter().flatten();
+    container.pids.iter().flat_map(names).find_map(|name| Some(of(name)?.1))
 }
 
 /// Which programs there do not notice.
-fn sized_already(container: &RunningContainer, done: &str) -> String {
-    let sized = |pid: &u32| Some((*pid, comm(*pid).filter(|comm| SIZED_AT_START.contains(&&**comm))?));
+fn sized_already(container: &RunningContainer, has_changed: bool) -> String {
+    // Some give their first thread a name of its own.
+    let sized = |pid: &u32| {
+        let mut names = [comm(*pid), program(*pid)].into_iter().flatten();
+        Some((*pid, names.find(|name| SIZED_AT_START.contains(&&**name))?))
+    };
     let sized: Vec<_> = container.pids.iter().filter_map(sized).collect();
     let shown: Vec<_> = sized.iter().map(|(pid, comm)| format!("{comm} ({pid})")).collect();
-    match done == "attached" && !shown.is_empty() {
+    match has_changed && !shown.is_empty() {
         true => format!(
             "; started with the host's sizes, which it keeps until it is started again: {}",
             shown.join(", ")
         ),
         false => String::new(),
     }
+}
+
+/// What a process was called when it was started.
+fn called(pid: u32) -> Option<String> {
+    let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+    Some(command.split('\0').next()?.rsplit('/').next()?.to_string())
+}
+
+/// The file name of the program that a process runs.
+fn program(pid: u32) -> Option<String> {
+    let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+    Some(program.file_name()?.to_str()?.to_string())
 }
 
 fn comm(pid: u32) -> Option<String> {

@@ -51,7 +51,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// Writes a file that others may be reading, and that everybody may read whatever the umask is.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    // A bare name is in the current directory.
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !directory.is_dir() {
         fs::create_dir_all(directory)?;
         fs::set_permissions(directory, Permissions::from_mode(0o755))?;

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::mount;
 use clap::{ArgAction, Parser};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, fcntl_lock};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -16,7 +16,7 @@ pub(super) const NAME: &str = "lxcfs";
 
 /// Serve the views in one tree, with the options of lxcfs
 #[derive(Parser)]
-#[command(name = NAME, disable_version_flag = true, max_term_width = 100)]
+#[command(name = NAME, disable_version_flag = true, args_override_self = true, max_term_width = 100)]
 pub(super) struct Arguments {
     /// An existing directory, such as /var/lib/lxcfs
     #[arg(required_unless_present = "version")]
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     /// Not supported: swap is shown as the container's limits have it
     #[arg(short = 'u', long)]
     disable_swap: bool,
-    /// Accepted: zswap is shown as the container has it
+    /// Not supported: zswap is shown as the container has it
     #[arg(short = 'z', long)]
     disable_zswap: bool,
     /// Accepted
@@ -74,6 +74,7 @@ pub(super) fn is_called_so() -> bool {
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.version {
         println!("cgprocfs {} in place of lxcfs", env!("CARGO_PKG_VERSION"));
+        return Ok(ExitCode::SUCCESS);
     }
     let Some(mount_point) = &arguments.mount_point else { return Ok(ExitCode::SUCCESS) };
     for (is_given, what) in [
@@ -81,6 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             arguments.disable_swap,
             "--disable-swap is not supported: swap is shown as the container's limits have it",
         ),
+        (arguments.disable_zswap, "--disable-zswap is not supported: zswap is shown as the container has it"),
         (arguments.enable_cgroup, "--enable-cgroup is not supported: mount cgroup2 in the container instead"),
     ] {
         if is_given {
@@ -116,7 +118,7 @@ fn mount_options(arguments: &Arguments, mount_point: &Path) -> Vec<OsString> {
     options
 }
 
-/// Writes this process's id to a file that it keeps locked.
+/// Writes this process's id to a file that it keeps locked, unless somebody else has.
 fn write_pid(path: &Path) -> io::Result<File> {
     let mut file = OpenOptions::new()
         .write(true)
@@ -125,7 +127,8 @@ fn write_pid(path: &Path) -> io::Result<File> {
         .mode(0o644)
         .custom_flags(libc::O_NOFOLLOW)
         .open(path)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    // As lxcfs itself does.
+    fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive)?;
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())?;
     Ok(file)
@@ -145,6 +148,12 @@ mod tests {
         assert_eq!(
             options("lxcfs -l --enable-cfs --enable-pidfd -o nonempty /var/lib/lxcfs"),
             "mount --supervise --layout=lxcfs --runtime-dir /run/lxcfs --cpu-view quota -- /var/lib/lxcfs"
+        );
+        assert_eq!(
+            options(
+                "lxcfs -d -f -f -l -l -o a -o b --disable-zswap -z --enable-cgroup --pidfile /p --debug --foreground /x"
+            ),
+            "mount --supervise --layout=lxcfs --runtime-dir /run/lxcfs --cpu-view cpuset -- /x"
         );
         assert_eq!(
             options("lxcfs -f -p /run/x.pid --runtime-dir /run/x -u -s --enable-psi-poll /x"),

@@ -46,6 +46,12 @@ enum Command {
     /// What looks into namespaces for `mount`
     #[command(name = crate::confinement::namespace_reader::COMMAND, hide = true)]
     ReadNamespaces,
+    /// What asks the daemon for `status`
+    #[command(name = crate::diagnosis::status::COMMAND, hide = true)]
+    PrintStatus {
+        /// Where it is mounted
+        live: PathBuf,
+    },
     /// What mounts for `mount`
     #[command(name = crate::lifecycle::steward::COMMAND, hide = true)]
     KeepMounts {
@@ -87,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Generate(arguments) => generate::run(&arguments, Arguments::command()),
         Command::CleanUp { cgroups } => clean_up(&cgroups),
         Command::ReadNamespaces => helper(crate::confinement::namespace_reader::answer_stdin()),
+        Command::PrintStatus { live } => Ok(ExitCode::from(crate::diagnosis::status::print(&live))),
         Command::KeepMounts { directory, views } => {
             helper(crate::lifecycle::steward::serve_stdin(&directory, &views))
         }

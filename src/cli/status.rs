@@ -58,10 +58,14 @@ fn in_words(status: &MountStatus) -> String {
         State::Absent => "absent: nothing is there",
     };
     line("state", format!("{state}, in {}", status.directory.display()));
+    if let Some(tree) = &status.tree {
+        line("tree", format!("{}, as of lxcfs", tree.display()));
+    }
     if let Some(service) = &status.service {
         let since = humantime::format_duration(Duration::from_secs(service.serving_seconds));
-        line("daemon", format!("version {}, process {}, for {since}", service.version, service.pid));
-        let keeper = status.kept_by.as_deref().unwrap_or("nobody");
+        let at = status.since.as_deref().unwrap_or("?");
+        line("daemon", format!("version {}, process {}, since {at} ({since})", service.version, service.pid));
+        let keeper = service.kept_by.as_deref().unwrap_or("nobody");
         line("connection", format!("kept by {keeper}, restarted {} times", service.restarts));
         line(
             "options",
@@ -82,12 +86,19 @@ fn in_words(status: &MountStatus) -> String {
         line("depth", format!("{} mounts on a file, of {}", status.depth, status.max_depth));
     }
     match &status.bindings {
-        None => line("containers", "cannot be told: their mount tables cannot be read in time".into()),
+        None => line("containers", "cannot be told: procfs cannot be listed".into()),
         Some(bindings) => {
-            let having: Vec<_> = bindings.iter().filter(|binding| !binding.files.is_empty()).collect();
+            let having: Vec<_> =
+                bindings.namespaces.iter().filter(|binding| !binding.files.is_empty()).collect();
             line("containers", having.len().to_string());
             for binding in having {
                 line("", of_container(binding));
+            }
+            for pid in &bindings.unread {
+                line("", format!("process {pid}: cannot be told, its mount table is too large"));
+            }
+            if !bindings.is_complete {
+                line("", "and others: there are too many mounts to look at all of them".into());
             }
         }
     }

@@ -237,7 +237,8 @@ fn targets(bind: Bind) -> Vec<String> {
 fn is_ours(mount: &Mount) -> bool {
     match &mount.fs_type[..] {
         _ if is_view(mount) => true,
-        b"proc" | b"sysfs" => mount.master.is_some(),
+        // Not the whole of it, which the container may have from the host as a slave.
+        b"proc" | b"sysfs" => mount.master.is_some() && mount.root != b"/",
         // The kernel has no file for the working set.
         b"tmpfs" => mount.source == b"cgprocfs",
         _ => false,

@@ -2,11 +2,15 @@
 
 use super::name::ContainerName;
 use crate::kernel::{CgroupMounts, Hierarchy};
+use rustix::fs::{Mode, OFlags, open};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::Path;
+
+/// The most that is read of a runtime's file.
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// A container that runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +45,10 @@ pub fn running() -> io::Result<Vec<RunningContainer>> {
             found.entry(name).or_default().push(pid);
         }
     }
-    let aliases = aliases();
+    let aliases = Aliases::of_podman();
     let container = |(name, mut pids): (ContainerName, Vec<u32>)| {
         pids.sort_unstable();
-        let alias = aliases.get(&name.id).cloned().or_else(|| alias_of_docker(&name));
+        let alias = aliases.of(&name);
         RunningContainer { name, alias, pids }
     };
     Ok(found.into_iter().map(container).collect())
@@ -57,36 +61,61 @@ fn name_of(pid: u32, memory: &Hierarchy) -> Option<ContainerName> {
     ContainerName::of_cgroup(std::str::from_utf8(path).ok()?)
 }
 
-/// What people call a container, where its runtime has noted that.
-#[must_use]
-pub fn alias(name: &ContainerName) -> Option<String> {
-    aliases().remove(&name.id).or_else(|| alias_of_docker(name))
+/// What people call containers, where their runtimes have noted that.
+pub struct Aliases(BTreeMap<String, String>);
+
+impl Aliases {
+    /// Reads what podman has noted. docker has a file for each container.
+    #[must_use]
+    pub fn of_podman() -> Self {
+        #[derive(Deserialize)]
+        struct Container {
+            id: String,
+            #[serde(default)]
+            names: Vec<String>,
+        }
+        let path = Path::new("/var/lib/containers/storage/overlay-containers/containers.json");
+        let containers: Vec<Container> =
+            read(path).and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let named = |container: Container| Some((container.id, container.names.into_iter().next()?));
+        Self(containers.into_iter().filter_map(named).collect())
+    }
+
+    /// What people call one.
+    #[must_use]
+    pub fn of(&self, name: &ContainerName) -> Option<String> {
+        match name.runtime {
+            "podman" => self.0.get(&name.id).cloned(),
+            "docker" => of_docker(&name.id),
+            _ => None,
+        }
+    }
 }
 
 /// The name that docker's own file says.
-fn alias_of_docker(name: &ContainerName) -> Option<String> {
+fn of_docker(id: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Config {
         #[serde(rename = "Name")]
         name: String,
     }
-    let path = Path::new("/var/lib/docker/containers").join(&name.id).join("config.v2.json");
-    let config: Config = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+    // A cgroup's name, and so the id, may be whatever its owner likes.
+    if !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    let path = Path::new("/var/lib/docker/containers").join(id).join("config.v2.json");
+    let config: Config = serde_json::from_slice(&read(&path)?).ok()?;
     Some(config.name.trim_start_matches('/').to_string())
 }
 
-/// The names of podman's containers, by id.
-fn aliases() -> BTreeMap<String, String> {
-    #[derive(Deserialize)]
-    struct Container {
-        id: String,
-        #[serde(default)]
-        names: Vec<String>,
+/// Reads a file that a runtime has written: nothing else, and not more than it would write.
+fn read(path: &Path) -> Option<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty()).ok()?);
+    if !file.metadata().ok()?.is_file() {
+        return None;
     }
-    let text = fs::read("/var/lib/containers/storage/overlay-containers/containers.json").unwrap_or_default();
-    let containers: Vec<Container> = serde_json::from_slice(&text).unwrap_or_default();
-    containers
-        .into_iter()
-        .filter_map(|container| Some((container.id, container.names.into_iter().next()?)))
-        .collect()
+    let mut text = Vec::new();
+    file.take(MAX_FILE_BYTES).read_to_end(&mut text).ok()?;
+    Some(text)
 }

@@ -1,8 +1,8 @@
 //! Who has bound our files, by the mount tables of all mount namespaces.
 
-use crate::containers::inventory;
+use crate::containers::inventory::Aliases;
 use crate::containers::name::ContainerName;
-use crate::mount::{is_view, mount_tables};
+use crate::mount::{MountTables, is_view, mount_tables};
 use cgprocfs_core::parse::mountinfo::{Mount, uppermost};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -17,7 +17,11 @@ use std::path::Path;
 pub struct Binding {
     /// One of its processes.
     pub pid: u32,
-    /// The runtime and its id of the container, where a runtime has made it; else the name of the process.
+    /// The runtime that has made the container, where that is known.
+    pub runtime: Option<&'static str>,
+    /// The runtime's id of it, in full.
+    pub id: Option<String>,
+    /// Runtime and id as people shorten them; else the name of the process.
     pub name: String,
     /// What people call the container, where that is known.
     pub alias: Option<String>,
@@ -40,6 +44,19 @@ pub struct BoundFile {
 }
 
 impl Binding {
+    fn of(pid: u32, files: Vec<BoundFile>, of_lxcfs: Vec<String>, aliases: &Aliases) -> Self {
+        let name = container_of(pid);
+        Self {
+            pid,
+            runtime: name.as_ref().map(|name| name.runtime),
+            id: name.as_ref().map(|name| printable(name.id.as_bytes())),
+            alias: name.as_ref().and_then(|name| aliases.of(name)).map(|alias| printable(alias.as_bytes())),
+            name: name.map_or_else(|| process_name(pid), |name| printable(name.to_string().as_bytes())),
+            files,
+            of_lxcfs,
+        }
+    }
+
     /// How it is called in a line.
     #[must_use]
     pub fn shown(&self) -> String {
@@ -50,28 +67,34 @@ impl Binding {
     }
 }
 
-/// The namespaces that have bound anchors, or views of whatever daemon.
-///
-/// # Errors
-/// Where the mount tables can't be read in time.
-pub fn all() -> io::Result<Vec<Binding>> {
-    let tables = mount_tables()?;
-    let own = own_table(&tables);
-    let host = Host::of(own, &tables);
-    let mut bindings = Vec::new();
-    for (pid, table) in &tables {
-        let files = host.files_in(table);
-        let of_lxcfs = files_of_lxcfs(table);
-        // In this namespace lxcfs is where it was mounted.
-        if files.is_empty() && (of_lxcfs.is_empty() || std::ptr::eq(own, table.as_slice())) {
-            continue;
-        }
-        let name = container_of(*pid);
-        let alias = name.as_ref().and_then(inventory::alias);
-        let name = name.map_or_else(|| process_name(*pid), |name| name.to_string());
-        bindings.push(Binding { pid: *pid, name, alias, files, of_lxcfs });
+/// Who has bound files, as far as that can be told.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Bindings {
+    /// The namespaces that have bound anchors, or views of whatever daemon.
+    pub namespaces: Vec<Binding>,
+    /// Processes in namespaces whose mount tables can't be read.
+    pub unread: Vec<u32>,
+    /// Whether there was time for all namespaces.
+    pub is_complete: bool,
+}
+
+impl Bindings {
+    /// Looks into the mount tables of all namespaces.
+    ///
+    /// # Errors
+    /// Where procfs can't be listed.
+    pub fn of_host() -> io::Result<Self> {
+        let MountTables { tables, unread, is_complete } = mount_tables()?;
+        let own = own_table(&tables);
+        let (host, aliases) = (Host::of(own, &tables), Aliases::of_podman());
+        let binding = |(pid, table): &(u32, Vec<Mount>)| {
+            let (files, of_lxcfs) = (host.files_in(table), files_of_lxcfs(table));
+            // In this namespace lxcfs is where it was mounted.
+            let has_any = !files.is_empty() || !of_lxcfs.is_empty() && !std::ptr::eq(own, table.as_slice());
+            has_any.then(|| Binding::of(*pid, files, of_lxcfs, &aliases))
+        };
+        Ok(Self { namespaces: tables.iter().filter_map(binding).collect(), unread, is_complete })
     }
-    Ok(bindings)
 }
 
 fn own_table(tables: &[(u32, Vec<Mount>)]) -> &[Mount] {
@@ -83,23 +106,28 @@ fn own_table(tables: &[(u32, Vec<Mount>)]) -> &[Mount] {
 
 /// What the host has, of however many daemons.
 struct Host<'t> {
-    /// The directories of anchors. A namespace that was cloned from this one has them in their place.
-    directories: Vec<&'t Path>,
-    /// The devices of the file systems that are mounted there.
-    served: BTreeSet<&'t [u8]>,
+    /// The devices of the tmpfs that anchors are in.
+    anchors: BTreeSet<&'t [u8]>,
+    /// The devices of the file systems that are mounted as a whole in this namespace.
+    served_here: BTreeSet<&'t [u8]>,
+    /// Likewise by daemons in others.
+    served_elsewhere: BTreeSet<&'t [u8]>,
     /// The peer groups of anchors, and of those that get from them and pass on.
     groups: BTreeSet<u64>,
 }
 
 impl<'t> Host<'t> {
-    fn of(own: &'t [Mount], tables: &[(u32, Vec<Mount>)]) -> Self {
+    fn of(own: &'t [Mount], tables: &'t [(u32, Vec<Mount>)]) -> Self {
         let directories: Vec<_> =
             own.iter().filter(|mount| is_anchors(mount)).map(|mount| path(&mount.mount_point)).collect();
-        let live = directories.iter().filter_map(|directory| {
-            let live = directory.join("live");
-            uppermost(own, live.as_os_str().as_bytes()).filter(|live| is_view(live))
-        });
-        let served = live.map(|live| &*live.device).collect();
+        let anchors: BTreeSet<_> =
+            own.iter().filter(|mount| is_anchors(mount)).map(|mount| &*mount.device).collect();
+        let served_here = own.iter().filter(is_whole).map(|mount| &*mount.device).collect();
+        let served_elsewhere = tables
+            .iter()
+            .flat_map(|(_, table)| served_in(table, &anchors))
+            .map(|mount| &*mount.device)
+            .collect();
         let is_anchor = |mount: &&Mount| is_below(mount, &directories);
         let mut groups: BTreeSet<u64> =
             own.iter().filter(is_anchor).filter_map(|mount| mount.shared).collect();
@@ -109,7 +137,7 @@ impl<'t> Host<'t> {
             let more: Vec<u64> =
                 gets.filter_map(|mount| mount.shared).filter(|of| !groups.contains(of)).collect();
             if more.is_empty() {
-                return Self { directories, served, groups };
+                return Self { anchors, served_here, served_elsewhere, groups };
             }
             groups.extend(more);
         }
@@ -121,22 +149,47 @@ impl<'t> Host<'t> {
 
     /// Our files in a namespace, but for anchors in their place.
     fn files_in(&self, table: &[Mount]) -> Vec<BoundFile> {
+        // A namespace that was cloned from this one has the anchors in their place.
+        let in_place: Vec<&Path> =
+            table.iter().filter(|mount| is_anchors(mount)).map(|mount| path(&mount.mount_point)).collect();
+        // What `cgprocfs run` serves it serves within, and there it goes with the command.
+        let is_served_within =
+            |mount: &Mount| served_in(table, &self.anchors).any(|whole| whole.device == mount.device);
         let is_ours = |mount: &&Mount| {
-            let is_file = is_view(mount) && mount.root != b"/";
-            (is_file || self.gets(mount)) && !is_anchors(mount) && !is_below(mount, &self.directories)
+            let is_file = is_view(mount) && !is_whole(mount) && !is_served_within(mount);
+            (is_file || self.gets(mount)) && !is_anchors(mount) && !is_below(mount, &in_place)
         };
         let places: BTreeSet<&[u8]> = table.iter().filter(is_ours).map(|mount| &*mount.mount_point).collect();
         let file = |place: &[u8]| {
             let top = uppermost(table, place)?;
             // Something else that lies on top is that container's business.
             (is_view(top) || self.gets(top)).then(|| BoundFile {
-                path: String::from_utf8_lossy(place).into_owned(),
+                path: printable(place),
                 follows: table.iter().any(|mount| mount.mount_point == place && self.gets(mount)),
-                is_lost: is_view(top) && !self.served.contains(&*top.device),
+                is_lost: is_view(top)
+                    && !self.served_here.contains(&*top.device)
+                    && !self.served_elsewhere.contains(&*top.device),
             })
         };
         places.into_iter().filter_map(file).collect()
     }
+}
+
+/// The whole file systems that are mounted in a namespace, but for copies of what this one had among its `anchors`: these stay when it
+/// is unmounted here.
+fn served_in<'t>(table: &'t [Mount], anchors: &BTreeSet<&[u8]>) -> impl Iterator<Item = &'t Mount> {
+    let is_copy = |whole: &&Mount| {
+        let directory = path(&whole.mount_point).parent();
+        let around =
+            table.iter().filter(|mount| is_anchors(mount) && Some(path(&mount.mount_point)) == directory);
+        around.into_iter().any(|around| anchors.contains(&*around.device))
+    };
+    table.iter().filter(is_whole).filter(move |whole| !is_copy(whole))
+}
+
+/// Whether it is a whole file system of ours.
+fn is_whole(mount: &&Mount) -> bool {
+    is_view(mount) && mount.root == b"/"
 }
 
 fn is_anchors(mount: &Mount) -> bool {
@@ -150,11 +203,13 @@ fn is_below(mount: &Mount, directories: &[&Path]) -> bool {
 fn files_of_lxcfs(table: &[Mount]) -> Vec<String> {
     let is_of_lxcfs =
         |mount: &&Mount| mount.fs_type == b"fuse.lxcfs" && !is_view(mount) && mount.root != b"/";
-    table
-        .iter()
-        .filter(is_of_lxcfs)
-        .map(|mount| String::from_utf8_lossy(&mount.mount_point).into_owned())
-        .collect()
+    table.iter().filter(is_of_lxcfs).map(|mount| printable(&mount.mount_point)).collect()
+}
+
+/// A name as a terminal can show it: containers choose these.
+fn printable(name: &[u8]) -> String {
+    let name = String::from_utf8_lossy(name);
+    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 
 fn path(bytes: &[u8]) -> &Path {
@@ -167,8 +222,8 @@ fn container_of(pid: u32) -> Option<ContainerName> {
 }
 
 fn process_name(pid: u32) -> String {
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    format!("process {pid} ({})", name.trim_end())
+    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    format!("process {pid} ({})", printable(name.trim_ascii_end()))
 }
 
 #[cfg(test)]
@@ -184,9 +239,8 @@ mod tests {
 
     fn files(container: &str) -> Vec<BoundFile> {
         let table = |text: &str| Mount::parse_table(text.as_bytes()).unwrap();
-        let own = table(OWN);
-        let tables = [(1, own.clone()), (2, table(container))];
-        Host::of(&own, &tables).files_in(&tables[1].1)
+        let tables = [(1, table(OWN)), (2, table(container))];
+        Host::of(&tables[0].1, &tables).files_in(&tables[1].1)
     }
 
     #[test]
@@ -205,8 +259,20 @@ mod tests {
         assert_eq!(of(native), file(true, false));
         let covered = format!("{slave}73 72 0:90 / /proc/meminfo rw - tmpfs none rw\n");
         assert_eq!(of(&covered), []);
+        // The working set, where devices have it, and a command of `cgprocfs run`.
+        let own_place =
+            "72 70 0:51 /working_set /run/c/working_set ro master:9 - fuse.cgprocfs cgprocfs ro\n";
+        assert_eq!(of(own_place)[0].path, "/run/c/working_set");
+        let run = "72 71 0:66 / /run/live ro - fuse.cgprocfs cgprocfs ro\n\
+            73 71 0:66 /proc/meminfo /proc/meminfo ro - fuse.cgprocfs cgprocfs ro\n";
+        assert_eq!(of(run), []);
+        // A copy of all mounts of the host, of a connection that is over there.
+        let copy = OWN.replace("shared:", "propagate_from:").replace("0:51", "0:49");
+        let copy = format!("{copy}71 20 0:4 / /proc rw - proc proc rw\n{dead}");
+        assert_eq!(files(&copy), file(false, true));
         // A service of the host's, which has a copy of all its mounts.
         assert_eq!(files(&OWN.replace("shared:", "master:")), []);
+        assert_eq!(printable(b"/a\n\x1b[2Jb"), "/a\\n\\u{1b}[2Jb");
         let lxcfs = "72 71 0:80 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n";
         assert_eq!(of(lxcfs), []);
         let table = Mount::parse_table(lxcfs.as_bytes()).unwrap();

@@ -6,9 +6,10 @@ use std::fs;
 use std::path::Path;
 
 /// Since when the kernel has something, and what is so before.
-const SINCE: [(u32, u32, &str, &str); 4] = [
+const SINCE: [(u32, u32, &str, &str); 5] = [
     (5, 6, "no-time-namespaces", "`cgprocfs run` shows elapsed times since the host's boot"),
     (5, 12, "no-attach", "`cgprocfs attach` does not work"),
+    (5, 19, "no-peak", "on cgroup v2 the peak in the report of `cgprocfs run` is the largest sample"),
     (
         6,
         9,
@@ -26,14 +27,7 @@ const SINCE: [(u32, u32, &str, &str); 4] = [
 /// What is found, whoever serves.
 pub(super) fn findings() -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Some(running) = version() {
-        for (major, minor, id, what) in SINCE {
-            if running < (major, minor) {
-                let what = format!("before Linux {major}.{minor} {what}");
-                findings.push(Finding::new(Severity::Note, id, what));
-            }
-        }
-    }
+    findings.extend(version().map(of_kernel).unwrap_or_default());
     match CgroupMounts::detect(Path::new("/")) {
         Ok(mounts) if !mounts.memory.is_fully_visible() => {
             let what = "only part of the cgroup hierarchy is visible from here";
@@ -66,6 +60,16 @@ pub(super) fn findings() -> Vec<Finding> {
     findings
 }
 
+/// What a kernel of that version lacks.
+fn of_kernel(running: (u32, u32)) -> Vec<Finding> {
+    let lacking = SINCE.into_iter().filter(|(major, minor, ..)| running < (*major, *minor));
+    lacking
+        .map(|(major, minor, id, what)| {
+            Finding::new(Severity::Note, id, format!("before Linux {major}.{minor} {what}"))
+        })
+        .collect()
+}
+
 /// The kernel's, as far as it says what the kernel has.
 fn version() -> Option<(u32, u32)> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
@@ -82,4 +86,18 @@ pub(super) fn has_program(name: &str) -> bool {
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"]
         .iter()
         .any(|directory| Path::new(directory).join(name).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kernel_lacks_what_came_later() {
+        let ids = |version| of_kernel(version).iter().map(|finding| finding.id).collect::<Vec<_>>();
+        assert_eq!(ids((6, 11)), [""; 0]);
+        assert_eq!(ids((6, 1)), ["no-resend", "no-init-lookup"]);
+        assert_eq!(ids((5, 4)).len(), SINCE.len());
+        assert!(version() > Some((2, 6)));
+    }
 }

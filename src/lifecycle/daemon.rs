@@ -106,7 +106,8 @@ pub fn serve(
     notify(&[NotifyState::Ready]);
     fd_store.ping_watchdog();
 
-    match event_loop::run(connection, &mut fd_store, events, &gate) {
+    service.note_keeper(fd_store.keeper());
+    match event_loop::run((connection, service), &mut fd_store, events, &gate) {
         End::Left => {
             log::info!("leaving {} to a successor", directory.display());
             Ok(())

@@ -41,6 +41,12 @@ impl FdStore {
         Ok(Self::Supervisor(stdin.into()))
     }
 
+    /// The name of one that outlives this process.
+    #[must_use]
+    pub fn keeper(&self) -> Option<&'static str> {
+        (!matches!(self, Self::Nobody)).then(|| self.name())
+    }
+
     /// The name for a message.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -23,33 +23,49 @@ const MAX_TABLE_BYTES: u64 = 4 << 20;
 pub(super) fn by_somebody(directory: &Path) -> bool {
     let look = || -> io::Result<bool> {
         let own = mount_table::own()?;
-        let others: Vec<_> = mount_tables()?.into_iter().map(|(_, table)| table).collect();
-        Ok(is_bound(directory.as_os_str().as_bytes(), &own, &others))
+        let all = mount_tables()?;
+        let others: Vec<_> = all.tables.into_iter().map(|(_, table)| table).collect();
+        Ok(!all.unread.is_empty()
+            || !all.is_complete
+            || is_bound(directory.as_os_str().as_bytes(), &own, &others))
     };
     look().unwrap_or(true)
 }
 
-/// The mount tables of all mount namespaces, this one's included, each with the process that it was read from.
+/// The mount tables of all mount namespaces.
+pub struct MountTables {
+    /// Those that were read, each with the process that it was read from.
+    pub tables: Vec<(u32, Vec<Mount>)>,
+    /// Processes in namespaces whose tables are too large, or are not understood.
+    pub unread: Vec<u32>,
+    /// Whether there was time for all.
+    pub is_complete: bool,
+}
+
+/// Reads the mount tables of all mount namespaces, this one's included.
 ///
 /// # Errors
-/// Where that takes too long, or a table is too large.
-pub fn mount_tables() -> io::Result<Vec<(u32, Vec<Mount>)>> {
+/// Where procfs can't be listed.
+pub fn mount_tables() -> io::Result<MountTables> {
     let deadline = Instant::now() + READ_TIMEOUT;
-    let (mut seen, mut tables) = (BTreeSet::new(), Vec::new());
+    let mut all = MountTables { tables: Vec::new(), unread: Vec::new(), is_complete: true };
+    let mut seen = BTreeSet::new();
     for entry in fs::read_dir("/proc")? {
         let name = entry?.file_name();
-        if !name.as_bytes().iter().all(u8::is_ascii_digit) {
-            continue;
-        }
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else { continue };
         if Instant::now() > deadline {
-            return Err(io::ErrorKind::TimedOut.into());
+            all.is_complete = false;
+            break;
         }
         // A process that has ended has bound nothing.
-        let Some(text) = table_of(&name, &mut seen)? else { continue };
-        let pid = name.to_str().and_then(|pid| pid.parse().ok()).unwrap_or_default();
-        tables.push((pid, mount_table::parse(&text)?));
+        match table_of(&name, &mut seen)
+            .and_then(|text| text.map(|text| mount_table::parse(&text)).transpose())
+        {
+            Ok(table) => all.tables.extend(table.map(|table| (pid, table))),
+            Err(_) => all.unread.push(pid),
+        }
     }
-    Ok(tables)
+    Ok(all)
 }
 
 /// The mount table of a process, unless one that begins with the same mount was seen: mounts are numbered for the whole host.

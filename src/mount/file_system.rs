@@ -16,6 +16,11 @@ pub(crate) fn is_view(mount: &Mount) -> bool {
         && mount.source == SOURCE.as_bytes()
 }
 
+/// Whether a mount is of any FUSE file system.
+pub(super) fn is_fuse(mount: &Mount) -> bool {
+    mount.fs_type == b"fuse" || mount.fs_type.starts_with(b"fuse.")
+}
+
 /// What may be written to a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writes {

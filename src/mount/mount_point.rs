@@ -2,7 +2,7 @@
 
 use super::anchors::Anchors;
 use super::error::MountError;
-use super::file_system::{LXCFS_TYPE, SOURCE, VIEW_TYPE, Writes};
+use super::file_system::{LXCFS_TYPE, SOURCE, VIEW_TYPE, Writes, is_fuse};
 use super::kernel_files::MOUNT_FLAGS;
 use super::mount_table;
 use cgprocfs_core::parse::mountinfo::Mount;
@@ -23,16 +23,20 @@ use std::path::{Path, PathBuf};
 pub fn mount(target: &Path, tree: Option<&Path>, writes: Writes) -> Result<(OwnedFd, Anchors), MountError> {
     let directory = directory(target)?;
     refuse_served(&directory)?;
+    if let Some(tree) = tree {
+        if let Some(anchors) =
+            Anchors::at(&directory).filter(|anchors| anchors.tree().as_deref() == Some(tree))
+        {
+            let refused = |source| MountError::Refused { path: tree.to_path_buf(), source };
+            anchors.take_tree_away().map_err(refused)?;
+        }
+        // Somebody else's must not be covered.
+        self::directory(tree)?;
+    }
     let anchors = Anchors::set_up(&directory, tree)?;
     while anchors.is_mounted() {
         // The one that is there answers nobody any more.
         anchors.abort().map_err(|source| MountError::Refused { path: anchors.live(), source })?;
-    }
-    if let Some(tree) = tree {
-        let refused = |source| MountError::Refused { path: tree.to_path_buf(), source };
-        anchors.take_tree_away().map_err(refused)?;
-        // Somebody else's must not be covered.
-        self::directory(tree)?;
     }
     let kind = if tree.is_some() { LXCFS_TYPE } else { VIEW_TYPE };
     Ok((attach_as(kind, &anchors.live(), writes)?, anchors))
@@ -75,6 +79,27 @@ pub fn directory(target: &Path) -> Result<PathBuf, MountError> {
     Ok(real)
 }
 
+/// The real path of a directory on which the file system may be mounted as a whole already, and nobody may serve it: it is not
+/// touched then.
+///
+/// # Errors
+/// [`MountError`].
+pub fn tree(target: &Path) -> Result<PathBuf, MountError> {
+    let refused = |source: io::Error| MountError::Refused { path: target.to_path_buf(), source };
+    let absolute: PathBuf = std::path::absolute(target).map_err(refused)?.components().collect();
+    let is_mounted = |path: &Path| {
+        let table = mount_table::own().unwrap_or_default();
+        table.iter().any(|mount| mount.mount_point == path.as_os_str().as_bytes() && is_fuse(mount))
+    };
+    if is_mounted(&absolute) {
+        return Ok(absolute);
+    }
+    // What is above it may be a link.
+    let (Some(above), Some(name)) = (absolute.parent(), absolute.file_name()) else { return Ok(absolute) };
+    let real = above.canonicalize().map_err(refused)?.join(name);
+    if is_mounted(&real) { Ok(real) } else { directory(&real) }
+}
+
 /// Mounts the file system on the directory `target`, whatever is mounted there already, and returns the connection.
 ///
 /// # Errors
@@ -105,11 +130,8 @@ fn attach_as(kind: &str, target: &Path, writes: Writes) -> Result<OwnedFd, Mount
 }
 
 fn refuse_fuse_on(path: &Path) -> Result<(), MountError> {
-    let is_fuse = |mount: &Mount| {
-        mount.mount_point == path.as_os_str().as_bytes()
-            && (mount.fs_type == b"fuse" || mount.fs_type.starts_with(b"fuse."))
-    };
-    if mount_table::own().unwrap_or_default().iter().any(is_fuse) {
+    let is_there = |mount: &Mount| mount.mount_point == path.as_os_str().as_bytes() && is_fuse(mount);
+    if mount_table::own().unwrap_or_default().iter().any(is_there) {
         return Err(MountError::AlreadyMounted(path.to_path_buf()));
     }
     Ok(())

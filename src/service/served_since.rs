@@ -2,6 +2,7 @@
 
 use crate::state::PersistentState;
 use crate::state::in_flight::InFlightTable;
+use parking_lot::Mutex;
 use std::time::Instant;
 
 /// Since when which connection is served.
@@ -9,10 +10,17 @@ pub(super) struct ServedSince {
     pub(super) in_flight: InFlightTable,
     pub(super) restarts: u32,
     pub(super) since: Instant,
+    /// Who has the connection if this process ends, where that is known.
+    pub(super) kept_by: Mutex<Option<&'static str>>,
 }
 
 impl ServedSince {
     pub(super) fn now(state: &PersistentState) -> Self {
-        Self { in_flight: state.in_flight(), restarts: state.generation(), since: Instant::now() }
+        Self {
+            in_flight: state.in_flight(),
+            restarts: state.generation(),
+            since: Instant::now(),
+            kept_by: Mutex::default(),
+        }
     }
 }

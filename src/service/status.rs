@@ -30,6 +30,8 @@ pub struct ServiceStatus {
     pub serving_seconds: u64,
     /// How many daemons the connection had before this one.
     pub restarts: u32,
+    /// Who has the connection if this process ends; `None` for nobody.
+    pub kept_by: Option<String>,
     /// How many requests were answered on the connection, of whatever kind.
     pub requests: u64,
     /// What reduces the number of processors that a container sees: `quota` or `cpuset`.
@@ -43,6 +45,13 @@ pub struct ServiceStatus {
 }
 
 impl Service {
+    /// Notes who has the connection if this process ends.
+    pub fn note_keeper(&self, keeper: Option<&'static str>) {
+        if let Some(served) = self.served.get() {
+            *served.kept_by.lock() = keeper;
+        }
+    }
+
     /// Calls `reply` with the status as JSON, from a thread that may hang; with EACCES if the process `pid` is not in this one's pid
     /// namespace: the status is about other tenants.
     pub fn ask_status(
@@ -70,15 +79,20 @@ impl Service {
         let (cached_cgroups, mut slow) = self.cache.slow(now);
         slow.extend(self.shares.slow(now));
         slow.sort_unstable();
+        slow.dedup();
         slow.truncate(MAX_NAMED);
-        let shown =
-            |path: &Arc<[u8]>| String::from_utf8_lossy(path).chars().take(MAX_NAME_CHARACTERS).collect();
+        // As a terminal can show it.
+        let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let shown = |path: &Arc<[u8]>| {
+            String::from_utf8_lossy(path).chars().take(MAX_NAME_CHARACTERS).map(plain).collect()
+        };
         let connection = self.served.get();
         ServiceStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             serving_seconds: connection.map_or(0, |connection| connection.since.elapsed().as_secs()),
             restarts: connection.map_or(0, |connection| connection.restarts),
+            kept_by: connection.and_then(|connection| *connection.kept_by.lock()).map(str::to_string),
             requests: connection.map_or(0, |connection| connection.in_flight.answered()),
             cpu_view: match self.source.cpu_view() {
                 CpuView::Quota => "quota".into(),
@@ -103,6 +117,7 @@ mod tests {
             pid: u32::MAX,
             serving_seconds: u64::MAX,
             restarts: u32::MAX,
+            kept_by: Some("the supervisor".into()),
             requests: u64::MAX,
             cpu_view: "cpuset".into(),
             triggers: usize::MAX,

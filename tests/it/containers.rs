@@ -3,6 +3,7 @@
 mod attached;
 mod devices;
 mod numbers;
+mod podman;
 mod programs;
 
 use crate::common::Need;
@@ -16,7 +17,10 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub fn tests() -> Vec<Trial> {
-    [attached::tests(), devices::tests(), numbers::tests(), programs::tests()].into_iter().flatten().collect()
+    [attached::tests(), devices::tests(), numbers::tests(), podman::tests(), programs::tests()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 const RUNC: &[Need] = &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox")];

@@ -3,12 +3,12 @@
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::{Daemon, server, supervised};
 use crate::common::helper::{self, Running};
-use crate::common::{MOUNT, Stopped, cgprocfs, cgprocfs_path, finish, load, test, wait_until};
+use crate::common::{MOUNT, Stopped, cgprocfs, cgprocfs_path, finish, load, output, test, wait_until};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Trial> {
@@ -54,7 +54,7 @@ fn container(cgroup: &Cgroup, anchor: &str, propagation: &str) -> Running {
 
 /// What is said of the container of a process.
 fn of_pid(status: &Value, pid: u32) -> Option<Value> {
-    let bindings = status["bindings"].as_array().unwrap();
+    let bindings = status["bindings"]["namespaces"].as_array().unwrap();
     bindings.iter().find(|binding| binding["pid"] == pid).cloned()
 }
 
@@ -67,7 +67,7 @@ fn status_of_a_daemon() {
     let service = &status["service"];
     assert_eq!(service["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(service["restarts"], 0);
-    assert!(status["kept_by"].as_str().unwrap().contains("supervisor"), "{status}");
+    assert_eq!(service["kept_by"], "the supervisor");
     assert!(status["views"].as_array().unwrap().iter().any(|view| view == "proc/meminfo"));
     assert_eq!(status["takes_triggers"], false);
     let bound = of_pid(&status, container.process.id()).unwrap_or_else(|| panic!("{status}"));
@@ -137,18 +137,45 @@ fn doctor_names_what_is_wrong() {
     let about = |pid: u32, found: &[(String, String)], id: &str| {
         found.iter().any(|(of, what)| of == id && what.contains(&format!("process {pid} ")))
     };
+    // Whatever else there is on this machine.
+    let (_, found) = findings(daemon.directory());
+    assert!(["not-slave", "dead"].iter().all(|id| !about(well.process.id(), &found, id)), "{found:?}");
+    // A command that is served for itself is no container of the daemon's.
+    let mut command = cgprocfs().args(["run", "--", "sleep", "60"]).stderr(Stdio::null()).spawn().unwrap();
+    let mut sleeping = None;
+    wait_until("the command runs", || {
+        sleeping = load::children(command.id()).into_iter().find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "sleep\n")
+        });
+        sleeping.is_some()
+    });
+    let (_, found) = findings(daemon.directory());
+    let _ = kill_process(Pid::from_raw(sleeping.unwrap().try_into().unwrap()).unwrap(), Signal::TERM);
+    let _ = command.wait();
+    assert!(!found.iter().any(|(_, what)| what.contains("(sleep)")), "{found:?}");
+
+    // As an older version has left them under a umask of 077.
+    let root_only = |mode: &str| {
+        let script =
+            format!("mount -o remount,rw \"$0\"; chmod {mode} \"$0\"/proc; mount -o remount,ro \"$0\"");
+        output(Command::new("sh").args(["-ec", &script]).arg(daemon.directory()));
+    };
+    root_only("700");
     let (code, found) = findings(daemon.directory());
-    assert!(matches!(code, Some(0 | 1)), "{found:?}");
-    assert!(!about(well.process.id(), &found, "not-slave"), "{found:?}");
+    assert!(code == Some(2) && found.iter().any(|(id, _)| id == "mode"), "{found:?}");
+    root_only("755");
 
     let mut private = container(&cgroup, &daemon.meminfo(), "private");
     let (code, found) = findings(daemon.directory());
-    assert!(code == Some(1) && about(private.process.id(), &found, "not-slave"), "{found:?}");
+    assert!(code >= Some(1) && about(private.process.id(), &found, "not-slave"), "{found:?}");
 
     // The connection is lost, and the supervisor mounts anew.
     let flags = nix::mount::MntFlags::MNT_FORCE | nix::mount::MntFlags::MNT_DETACH;
     nix::mount::umount2(&daemon.live(), flags).unwrap();
     wait_until("another connection is served", || ask("status", daemon.directory()).1["state"] == "serving");
+    // However it is written.
+    let slash = format!("{}/", daemon.directory().display());
+    assert_eq!(ask("status", Path::new(&slash)).1["state"], "serving");
     let (code, found) = findings(daemon.directory());
     assert!(code == Some(2) && about(private.process.id(), &found, "dead"), "{found:?}");
     assert!(!about(well.process.id(), &found, "dead"), "{found:?}");

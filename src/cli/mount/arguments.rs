@@ -10,11 +10,16 @@ use clap::builder::FalseyValueParser;
 use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// The variables that say how the daemon is started, which is no business of those that it starts.
-pub(super) const SUPERVISE: &str = "CGPROCFS_SUPERVISE";
-pub(super) const TAKEOVER: &str = "CGPROCFS_TAKEOVER";
+/// The variables that stand for options. Whoever is started by this process gets options instead.
+pub(super) const VARIABLES: [&str; 7] =
+    [SUPERVISE, TAKEOVER, TRIGGERS, LAYOUT, RUNTIME_DIR, "CGPROCFS_CPU_VIEW", "CGPROCFS_VIEWS"];
+const SUPERVISE: &str = "CGPROCFS_SUPERVISE";
+const TAKEOVER: &str = "CGPROCFS_TAKEOVER";
+const TRIGGERS: &str = "CGPROCFS_TRIGGERS";
+const LAYOUT: &str = "CGPROCFS_LAYOUT";
+const RUNTIME_DIR: &str = "CGPROCFS_RUNTIME_DIR";
 
 /// Mount the views in a directory and serve them until stopped
 #[derive(clap::Args)]
@@ -39,10 +44,10 @@ pub(in crate::cli) struct Arguments {
     #[arg(long, group = "way", conflicts_with = "takeover", help_heading = systemd::HELP_HEADING)]
     pub(super) lay: bool,
     /// How the views are laid out in the directory
-    #[arg(long, env = "CGPROCFS_LAYOUT", value_enum, default_value_t)]
+    #[arg(long, env = LAYOUT, value_enum, default_value_t)]
     pub(super) layout: Layout,
     /// Where `--layout=lxcfs` has what containers may bind to have the kernel's own files if the daemon is lost
-    #[arg(long, env = "CGPROCFS_RUNTIME_DIR", value_name = "DIRECTORY", default_value = "/run/lxcfs")]
+    #[arg(long, env = RUNTIME_DIR, value_name = "DIRECTORY", default_value = "/run/lxcfs")]
     pub(super) runtime_dir: PathBuf,
     #[command(flatten)]
     pub(super) cpu_view: CpuViewArgument,
@@ -50,7 +55,7 @@ pub(in crate::cli) struct Arguments {
     pub(super) views: ViewsArgument,
     /// Let containers write pressure triggers to the files of proc/pressure, and poll them. The mount is then writable,
     /// and fstat(2) after a read of any view costs a request more
-    #[arg(long, env = "CGPROCFS_TRIGGERS", value_parser = FalseyValueParser::new())]
+    #[arg(long, env = TRIGGERS, value_parser = FalseyValueParser::new())]
     pub(super) triggers: bool,
     /// Started by `--supervise`
     #[arg(long, group = "way", hide = true)]
@@ -98,19 +103,21 @@ impl Arguments {
             let made = DirBuilder::new().recursive(true).mode(0o755).create(&self.runtime_dir);
             made.map_err(|source| MountError::Refused { path: self.runtime_dir.clone(), source })?;
         }
-        Ok(crate::mount::directory(self.anchors_as_given())?)
+        Ok(crate::mount::directory(&self.anchors_as_given())?)
     }
 
-    /// The same as the user has written it.
-    pub(super) fn anchors_as_given(&self) -> &Path {
-        match self.layout {
+    /// The same as the user has written it, but for slashes and dots.
+    pub(super) fn anchors_as_given(&self) -> PathBuf {
+        let given = match self.layout {
             Layout::Anchors => &self.directory,
             Layout::Lxcfs => &self.runtime_dir,
-        }
+        };
+        std::path::absolute(given).map_or_else(|_| given.clone(), |absolute| absolute.components().collect())
     }
 
-    /// Where the file system is mounted as a whole, if it is.
-    pub(super) fn tree(&self) -> Option<&Path> {
-        (self.layout == Layout::Lxcfs).then_some(&*self.directory)
+    /// Where the file system is mounted as a whole, if it is, by its real path.
+    pub(super) fn tree(&self) -> Result<Option<PathBuf>, Failure> {
+        let is_wanted = self.layout == Layout::Lxcfs;
+        Ok(is_wanted.then(|| crate::mount::tree(&self.directory)).transpose()?)
     }
 }

@@ -50,7 +50,7 @@ fn lock_after_takeover(directory: &Path, is_supervised: bool) -> Option<Lock> {
 
 /// Mounts, and begins a connection.
 pub(super) fn begin(arguments: &Arguments, directory: &Path) -> Result<Connection, Failure> {
-    let (device, anchors) = crate::mount::mount(directory, arguments.tree(), arguments.writes())?;
+    let (device, anchors) = crate::mount::mount(directory, arguments.tree()?.as_deref(), arguments.writes())?;
     let connection = Connection::begin(device, &anchors.live(), arguments.writes()).map_err(|error| {
         let _ = anchors.abort();
         Failure::Other(format!(

@@ -1,6 +1,6 @@
 //! `cgprocfs mount --supervise`: the process that keeps the mount.
 
-use super::arguments::{Arguments, SUPERVISE, TAKEOVER};
+use super::arguments::{Arguments, VARIABLES};
 use crate::cli::failure::Failure;
 use crate::cli::signals::{block_signals, forward_signals};
 use crate::kernel::CpuView;
@@ -25,11 +25,15 @@ pub(super) fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let program = std::env::current_exe()
         .map_err(|e| Failure::Other(format!("cannot find this program: {e}; start it by its path")))?;
+    let tree = arguments.tree()?;
     let child = |is_first: bool| {
         let mut command = Command::new(&program);
         // It may be installed under the name of lxcfs, too.
-        command.arg0("cgprocfs").args(["mount", "--supervised"]).env_remove(SUPERVISE).env_remove(TAKEOVER);
-        match arguments.tree() {
+        command.arg0("cgprocfs").args(["mount", "--supervised"]);
+        for variable in VARIABLES {
+            command.env_remove(variable);
+        }
+        match &tree {
             Some(tree) => {
                 command.args(["--layout", arguments.layout.name(), "--runtime-dir"]).arg(&directory).arg(tree)
             }

@@ -4,6 +4,7 @@ use super::arguments::Arguments;
 use super::connect::{begin, refuse_deep};
 use crate::cli::failure::Failure;
 use crate::cli::systemd;
+use crate::diagnosis::status::MountStatus;
 use crate::lifecycle::daemon;
 use crate::lifecycle::fd_store::FdStore;
 use crate::lifecycle::steward::Steward;
@@ -30,9 +31,10 @@ pub(super) fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -
 
 /// Lays views at the anchors of a daemon that serves, by options that may have changed since they were laid.
 pub(super) fn lay(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let directory = arguments.anchors_as_given();
-    let Some(anchors) = Anchors::at(directory).filter(|anchors| anchors.is_mounted() && !anchors.is_lost())
-    else {
+    let directory = &*arguments.anchors_as_given();
+    // Views are looked up in what is served: without an answer that would never end.
+    let anchors = Anchors::at(directory).filter(|anchors| MountStatus::is_answered(&anchors.live()));
+    let Some(anchors) = anchors else {
         let directory = directory.display();
         return Err(Failure::Other(format!(
             "no cgprocfs serves {directory}; start it there, then say this again"
@@ -44,6 +46,8 @@ pub(super) fn lay(arguments: &Arguments) -> Result<ExitCode, Failure> {
         );
     }
     let refused = |source| MountError::Refused { path: directory.to_path_buf(), source };
-    Anchors::set_up(directory, arguments.tree())?.stack(&arguments.views.get()).map_err(refused)?;
+    Anchors::set_up(directory, arguments.tree()?.as_deref())?
+        .stack(&arguments.views.get())
+        .map_err(refused)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use crate::lifecycle::connection::Connection;
 use crate::lifecycle::fd_store::FdStore;
 use crate::lifecycle::handover;
 use crate::lifecycle::quiesce::quiesce;
+use crate::service::Service;
 use nix::sys::signal::Signal;
 use std::io;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub(super) enum End {
 
 /// Serves until there is a reason to stop.
 pub(super) fn run(
-    connection: &Connection,
+    (connection, service): (&Connection, &Service),
     fd_store: &mut FdStore,
     events: &Receiver<Event>,
     gate: &Arc<QuiesceGate>,
@@ -44,12 +45,18 @@ pub(super) fn run(
                 connection.directory().display()
             );
             *fd_store = FdStore::Nobody;
+            service.note_keeper(None);
         }
         match event {
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return End::Connection(Ok(())),
             Ok(Event::Ended(result)) => return End::Connection(result),
             Ok(Event::Signal(Signal::SIGTERM)) if !matches!(fd_store, FdStore::Nobody) => {
+                quiesce_for_successor(connection, gate);
+                return End::Left;
+            }
+            // As the supervisor does on it. The service manager starts another one.
+            Ok(Event::Signal(Signal::SIGUSR1)) if matches!(fd_store, FdStore::ServiceManager) => {
                 quiesce_for_successor(connection, gate);
                 return End::Left;
             }

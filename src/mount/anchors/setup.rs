@@ -47,7 +47,11 @@ impl Anchors {
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 // This version has more views than the one that made the tmpfs.
                 mount_remount(&self.directory, MOUNT_FLAGS, c"")?;
-                self.make_files(tree)?;
+                let made = self.make_files(tree);
+                if made.is_err() {
+                    mount_remount(&self.directory, MountFlags::RDONLY | MOUNT_FLAGS, c"")?;
+                }
+                made?;
             }
             made => made?,
         }

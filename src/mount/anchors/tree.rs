@@ -1,10 +1,11 @@
 //! The file system as a whole at one more path, as users of lxcfs have it. It is there as long as it is served.
 
 use super::directory::{Anchors, LIVE, is_anchors, top};
-use crate::mount::file_system::is_view;
+use crate::mount::file_system::{is_fuse, is_view};
 use crate::mount::mount_table;
 use crate::mount::unmount::unmount;
 use cgprocfs_core::parse::mountinfo::Mount;
+use rustix::io::Errno;
 use rustix::mount::mount_bind;
 use std::ffi::OsStr;
 use std::fs;
@@ -21,10 +22,8 @@ impl Anchors {
     #[must_use]
     pub fn of_tree(tree: &Path) -> Option<Self> {
         let table = mount_table::own().ok()?;
-        let directories = table.iter().map(|mount| Path::new(OsStr::from_bytes(&mount.mount_point)));
-        let mut anchors = directories
-            .filter(|directory| is_anchors(&table, directory))
-            .map(|directory| Self { directory: directory.to_path_buf(), are_new: false });
+        let mut anchors =
+            directories(&table).map(|directory| Self { directory: directory.to_path_buf(), are_new: false });
         anchors.find(|anchors| anchors.tree().as_deref() == Some(tree))
     }
 
@@ -48,17 +47,18 @@ impl Anchors {
     }
 
     /// Mounts the file system there, if that is wanted and it is not there yet. Somebody has to serve it.
+    ///
+    /// # Errors
+    /// EBUSY where another FUSE file system is there; the kernel's.
     pub(super) fn lay_tree(&self) -> io::Result<()> {
         let Some(tree) = self.tree() else { return Ok(()) };
+        self.take_away(&tree, false)?;
         let table = mount_table::own()?;
-        let is_there = top(&table, &tree)
-            .zip(top(&table, &self.live()))
-            .is_some_and(|(top, live)| top.device == live.device);
-        if is_there {
-            return Ok(());
+        match top(&table, &tree).zip(top(&table, &self.live())) {
+            Some((there, live)) if there.device == live.device => Ok(()),
+            Some((there, _)) if is_fuse(there) => Err(Errno::BUSY.into()),
+            _ => Ok(mount_bind(self.live(), &tree)?),
         }
-        self.take_tree_away()?;
-        Ok(mount_bind(self.live(), &tree)?)
     }
 
     /// Unmounts it there. Whoever has bound something of it keeps that, and gets an error once the connection is over.
@@ -66,19 +66,40 @@ impl Anchors {
     /// # Errors
     /// The kernel's.
     pub fn take_tree_away(&self) -> io::Result<()> {
-        let is_tree = |mount: &Mount| {
-            is_view(mount)
-                && mount.root == b"/"
-                && !mount.mount_point.ends_with(format!("/{LIVE}").as_bytes())
-        };
         // Where there is none nothing is looked up: whoever unmounts the anchors is not to find them busy.
-        if !mount_table::own()?.iter().any(is_tree) {
-            return Ok(());
+        let table = mount_table::own()?;
+        let is_live =
+            |mount: &Mount| directories(&table).any(|directory| directory.join(LIVE) == path(mount));
+        let is_tree = |mount: &Mount| is_view(mount) && mount.root == b"/" && !is_live(mount);
+        match table.iter().any(is_tree).then(|| self.tree()).flatten() {
+            Some(tree) => self.take_away(&tree, true),
+            None => Ok(()),
         }
-        let Some(tree) = self.tree() else { return Ok(()) };
-        while top(&mount_table::own()?, &tree).is_some_and(is_view) {
-            unmount(&tree)?;
-        }
-        Ok(())
     }
+
+    /// Unmounts what is left of connections that are over, and of this one if that is wanted. What other anchors have mounted there
+    /// stays.
+    fn take_away(&self, tree: &Path, with_this_one: bool) -> io::Result<()> {
+        loop {
+            let table = mount_table::own()?;
+            let device_at = |directory: &Path| top(&table, &directory.join(LIVE)).map(|live| &live.device);
+            let Some(there) = top(&table, tree).filter(|there| is_view(there)) else { return Ok(()) };
+            let is_this_one = device_at(&self.directory) == Some(&there.device);
+            let is_another_s = directories(&table)
+                .any(|other| other != self.directory && device_at(other) == Some(&there.device));
+            if is_another_s || is_this_one && !with_this_one {
+                return Ok(());
+            }
+            unmount(tree)?;
+        }
+    }
+}
+
+/// The directories of all anchors.
+fn directories(table: &[Mount]) -> impl Iterator<Item = &Path> {
+    table.iter().map(path).filter(|directory| is_anchors(table, directory))
+}
+
+fn path(mount: &Mount) -> &Path {
+    Path::new(OsStr::from_bytes(&mount.mount_point))
 }

@@ -57,8 +57,10 @@ pub(in crate::service) struct Share {
     readers: AtomicU64,
     /// The end of the container's time in the slow lane, in microseconds since the start of this process.
     slow_until: AtomicU64,
-    /// How long it was there for the last time because of its many readers, in microseconds.
-    slow_time: AtomicU64,
+    /// The end of the last time that it was there for its many readers, likewise.
+    crowd_until: AtomicU64,
+    /// How long that was, in microseconds.
+    crowd_time: AtomicU64,
 }
 
 impl Share {
@@ -85,17 +87,22 @@ impl Share {
         }
     }
 
-    /// Keeps the container in the slow lane for its many readers, unless it is there already.
+    /// Keeps the container in the slow lane for its many readers, unless it is there for them already.
     fn punish(&self, now: Instant) {
-        let (until, now_at) = (self.slow_until.load(Ordering::Relaxed), since_start(now));
+        let (until, now_at) = (self.crowd_until.load(Ordering::Relaxed), since_start(now));
         if until > now_at {
             return;
         }
         let was_just_there = until != 0 && now_at - until < micros(SLOW_LANE_TIME);
-        let before = if was_just_there { self.slow_time.load(Ordering::Relaxed) } else { 0 };
+        let before = if was_just_there { self.crowd_time.load(Ordering::Relaxed) } else { 0 };
         let time = (2 * before).clamp(micros(SLOW_LANE_TIME), micros(MAX_SLOW_LANE_TIME));
-        self.slow_time.store(time, Ordering::Relaxed);
-        self.make_slow(now + Duration::from_micros(time));
+        // Of threads that come here at once, one.
+        let done =
+            self.crowd_until.compare_exchange(until, now_at + time, Ordering::Relaxed, Ordering::Relaxed);
+        if done.is_ok() {
+            self.crowd_time.store(time, Ordering::Relaxed);
+            self.slow_until.fetch_max(now_at + time, Ordering::Relaxed);
+        }
     }
 
     /// Keeps the container in the slow lane until then.

@@ -3,7 +3,7 @@
 
 use super::{Bundle, MIB, RUNC, Runtime};
 use crate::common::daemon::Daemon;
-use crate::common::{Need, cgprocfs, output, test};
+use crate::common::{Need, cgprocfs, output, test, wait_until};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 use std::fs;
@@ -29,7 +29,7 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// The device of that name, for the views of a daemon.
-fn device(daemon: &Daemon, name: &str) -> Value {
+pub(super) fn device(daemon: &Daemon, name: &str) -> Value {
     let text = output(cgprocfs().args(["cdi", "--output", "-"]).arg(daemon.directory()));
     let specification: Value = serde_json::from_str(&text).unwrap();
     let devices = specification["devices"].as_array().unwrap();
@@ -61,10 +61,10 @@ fn bundle(runtime: Runtime, daemon: &Daemon, edits: &Value, script: &str) -> Bun
     bundle
 }
 
-const SHOW: &str = "cat /proc/self/mountinfo; echo; head -n1 /proc/meminfo; head -n1 /proc/vmstat; cat /proc/pressure/memory";
+pub(super) const SHOW: &str = "cat /proc/self/mountinfo; echo; head -n1 /proc/meminfo; head -n1 /proc/vmstat; cat /proc/pressure/memory";
 
 /// Every view is a slave of its anchor, also those that runc refuses to mount, and nothing can be written there.
-fn check(daemon: &Daemon, edits: &Value, said: &str) {
+pub(super) fn check(daemon: &Daemon, edits: &Value, said: &str) {
     let (mounts, rest) = said.split_once("\n\n").unwrap();
     assert!(rest.starts_with(&format!("MemTotal:       {:8} kB\n", 64 << 10)), "{said}");
     let wanted =
@@ -168,6 +168,15 @@ fn hook_that_can_do_nothing() {
         let _ = hook.stdin.take().unwrap().write_all(state.as_bytes());
         assert!(hook.wait().unwrap().success(), "{state}");
     }
+    // Or nothing, for ever.
+    let mut hook = cgprocfs().args(["hook", directory, "vmstat"]).stdin(Stdio::piped()).spawn().unwrap();
+    let _kept_open = hook.stdin.take();
+    let mut status = None;
+    wait_until("the hook ends", || {
+        status = hook.try_wait().unwrap();
+        status.is_some()
+    });
+    assert!(status.unwrap().success());
 }
 
 /// An engine may read the file at any time, and everybody may.

@@ -1,7 +1,7 @@
 //! LXC with the hook of the package, in its containers of each kind.
 
 use super::{LIMIT, Lxcfs, total};
-use crate::common::{Need, finish, test, wait_until};
+use crate::common::{Need, finish, host_total, test, wait_until};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use std::fs;
@@ -81,7 +81,13 @@ impl Container {
             busybox mv /tmp/mounts /tmp/done
             while busybox sleep 0.05; do busybox cat /proc/meminfo > /tmp/new; busybox mv /tmp/new /tmp/now; done";
         let log = fs::File::create(directory.join("said")).unwrap();
-        let process = Command::new("lxc-start")
+        // Where newuidmap(1) is installed it asks these files what root may map.
+        let allowed = directory.join("allowed");
+        fs::write(&allowed, format!("root:{MAPPED}:65536\n")).unwrap();
+        let allow = "for file in /etc/subuid /etc/subgid; do [ ! -e $file ] || mount --bind \"$0\" $file; done; exec lxc-start \"$@\"";
+        let process = Command::new("unshare")
+            .args(["--mount", "--propagation", "slave", "sh", "-ec", allow])
+            .arg(&allowed)
             .args(["--foreground", "--name", &name, "--lxcpath"])
             .arg(&directory)
             .arg("--rcfile")
@@ -132,6 +138,8 @@ impl Container {
     }
 
     fn sees(&self, kib: u64) {
+        // What it read before does not count.
+        let _ = fs::remove_file(self.root("tmp/now"));
         wait_until("the container reads that", || {
             let now = fs::read_to_string(self.root("tmp/now")).unwrap_or_default();
             now.starts_with("MemTotal") && total(&now) == kib
@@ -165,26 +173,28 @@ fn cgprocfs_cgroups() -> Vec<PathBuf> {
     entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
 }
 
-/// Right numbers, also after the server was killed, after the end, and after another start.
-fn is_right_and_follows(lxcfs: Lxcfs, container: &Container) {
+/// Right numbers, also after the server was killed, and the kernel's own after the end.
+fn is_right_and_follows(lxcfs: &mut Lxcfs, container: &Container) {
     container.is_right();
     let before = lxcfs.server();
     lxcfs.signal(before, Signal::KILL);
     wait_until("another serves", || ![0, before].contains(&lxcfs.server()));
     container.sees(LIMIT << 10);
+    assert!(lxcfs.end().success());
+    container.sees(host_total());
 }
 
 fn privileged() {
-    let lxcfs = Lxcfs::start(&["-f"]);
+    let mut lxcfs = Lxcfs::start(&["-f"]);
     let container = Container::start(&lxcfs, "privileged", "", None);
-    is_right_and_follows(lxcfs, &container);
+    is_right_and_follows(&mut lxcfs, &container);
 }
 
 fn unprivileged() {
-    let lxcfs = Lxcfs::start(&["-f"]);
+    let mut lxcfs = Lxcfs::start(&["-f"]);
     let map = format!("lxc.idmap = u 0 {MAPPED} 65536\nlxc.idmap = g 0 {MAPPED} 65536\n");
     let container = Container::start(&lxcfs, "unprivileged", &map, Some(MAPPED));
-    is_right_and_follows(lxcfs, &container);
+    is_right_and_follows(&mut lxcfs, &container);
 }
 
 /// A container may start others with what it has: the tree is in it, where the hook finds it.

@@ -58,9 +58,9 @@ fn mpstat() {
 fn psutil() {
     // It takes a while until it looks, and on a busy machine what it runs meanwhile is another share: so it counts itself.
     let count = "lambda: open(sys.argv[1]).readline().split()[-1]";
-    let look = "a, s = n(), time.time_ns(); p = psutil.cpu_percent(3); b, e = n(), time.time_ns()";
+    let look = "look = lambda: (time.time_ns(), n(), time.time_ns()); a = look(); p = psutil.cpu_percent(3); b = look()";
     let script =
-        format!("import psutil, sys, time; n = {count}; {look}; print(p); print(\"counted\", a, b, s, e)");
+        format!("import psutil, sys, time; n = {count}; {look}; print(p); print(\"counted\", *a, *b)");
     let program = format!("{PYTHON} -c '{script}' {}", counter().0);
     watch_all(&program, |said| 100.0 - said.trim().parse::<f64>().unwrap());
 }

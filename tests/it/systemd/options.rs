@@ -84,10 +84,12 @@ fn reload_applies_options() {
 /// A restart has the views of that time, too, though the mount is the same.
 fn other_options_after_a_restart() {
     let system = System::boot();
-    // Of how it is started the unit has its own opinion.
-    set(&system, "CGPROCFS_SUPERVISE=1\nCGPROCFS_TRIGGERS=no\n");
+    // Of how it is started, and where, the unit has its own opinion.
+    set(&system, "CGPROCFS_SUPERVISE=1\nCGPROCFS_LAYOUT=lxcfs\nCGPROCFS_TRIGGERS=yes\n");
     system.systemctl(&["start", "cgprocfs"]);
     assert_eq!(on_top(&system, "proc/stat"), "fuse.cgprocfs");
+    let status = output(&mut system.command(&["cgprocfs", "status", "--json"]));
+    assert!(status.contains("\"takes_triggers\": true") && status.contains("systemd's"), "{status}");
     let live = output(&mut system.command(&["stat", "-c", "%d", "/run/cgprocfs/live"]));
     set(&system, "CGPROCFS_VIEWS=meminfo\n");
     system.systemctl(&["restart", "cgprocfs"]);

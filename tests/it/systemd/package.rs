@@ -3,7 +3,7 @@
 use super::{System, container, total};
 use crate::common::cgroup::Cgroup;
 use crate::common::load::LIMIT;
-use crate::common::{Need, finish, host_total, output, package, test};
+use crate::common::{Need, finish, host_total, output, package, test, wait_until};
 use libtest_mimic::Trial;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -166,6 +166,11 @@ fn package_in_place_of_lxcfs() {
         system.systemctl(&["restart", "lxcfs"]);
         both_are_right();
         system.systemctl(&["reload", "lxcfs"]);
+        both_are_right();
+        wait_until("the unit is active", || system.show("ActiveState") == "active");
+        let before = system.server();
+        output(&mut system.command(&["sh", "-ec", "kill -USR1 \"$(cat /run/lxcfs.pid)\""]));
+        wait_until("another serves", || ![0, before].contains(&system.server()));
         both_are_right();
     }
     dpkg(&system, &["--remove", "cgprocfs-lxcfs"]);

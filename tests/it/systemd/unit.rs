@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
             installed_as_the_pages_say,
             started_beside_the_unit,
             connection_aborted,
+            service_that_binds_them,
         ],
     }
 }
@@ -117,4 +118,33 @@ fn connection_aborted() {
     wait_until("the container has its values again", || container.ask() == total(LIMIT));
     println!("systemd: connection aborted: a container has its own values again after {:?}", start.elapsed());
     assert_eq!(field(&output(&mut system.command(&["cat", MEMINFO])), "MemTotal"), host_total());
+}
+
+/// A service with the drop-in that `cgprocfs config systemd` prints: each file is a slave, and goes with the daemon.
+fn service_that_binds_them() {
+    let system = System::boot();
+    system.systemctl(&["start", "cgprocfs"]);
+    let printed = output(&mut system.command(&["cgprocfs", "config", "systemd"]));
+    let units = format!("/proc/{}/root/etc/systemd/system", system.pid);
+    fs::write(format!("{units}/app.service"), "[Service]\nExecStart=/bin/sleep infinity\n").unwrap();
+    system.add_to("app.service", "cgprocfs", &printed);
+    system.systemctl(&["start", "app"]);
+    let pid = system.systemctl(&["show", "--value", "-p", "MainPID", "app"]).trim().to_string();
+    let table = || output(&mut system.command(&["cat", &format!("/proc/{pid}/mountinfo")]));
+    let top = |path: &str| {
+        let table = table();
+        let line = table.lines().rfind(|line| line.split(' ').nth(4) == Some(path));
+        line.unwrap_or_else(|| panic!("{path}: {table}")).to_string()
+    };
+    let paths = ["/proc/meminfo", "/proc/stat", "/proc/pressure/memory", "/sys/devices/system/cpu"];
+    for path in paths {
+        let line = top(path);
+        assert!(line.contains(" fuse.cgprocfs ") && line.contains(" master:"), "{line}");
+    }
+    system.systemctl(&["stop", "cgprocfs"]);
+    paths.iter().for_each(|path| assert!(!top(path).contains(" fuse."), "{}", top(path)));
+    system.systemctl(&["start", "cgprocfs"]);
+    wait_until("the service has them again", || {
+        paths.iter().all(|path| top(path).contains(" fuse.cgprocfs "))
+    });
 }
