@@ -109,7 +109,7 @@ impl System {
 
     fn log(&self) -> String {
         String::from_utf8_lossy(
-            &finish(&mut self.command(&["systemctl", "status", "-n100", "cgprocfs"])).stdout,
+            &finish(&mut self.command(&["journalctl", "--no-pager", "-n200", "-u", "cgprocfs"])).stdout,
         )
         .into_owned()
     }

@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
             watchdog,
             crash_loop,
             stopped_in_a_crash_loop,
+            restarted_after_a_crash_loop,
         ],
     }
 }
@@ -172,4 +173,27 @@ fn stopped_in_a_crash_loop() {
     wait_at_most(80, "it waits for another attempt", waits);
     system.systemctl(&["stop", "cgprocfs"]);
     wait_until("it does not any more", || !waits());
+}
+
+/// Whoever mends the cause and starts it again need not wait for the next attempt, and nothing unmounts it then.
+fn restarted_after_a_crash_loop() {
+    let system = System::boot();
+    let cgroup = Cgroup::new().limit(LIMIT);
+    system.systemctl(&["start", "cgprocfs"]);
+    let mut container = container(&system, &cgroup);
+    system.add_to("cgprocfs.service", "broken", "[Service]\nExecStart=\nExecStart=/bin/false\n");
+    let pid = system.server();
+    kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
+    let state = |unit: &str| system.systemctl(&["show", "--value", "-p", "ActiveState", unit]);
+    wait_at_most(80, "it waits for another attempt", || state("cgprocfs-fallback").trim() == "activating");
+    wait_until("the container has the kernel's file", || container.ask() == native());
+    system.remove_from("cgprocfs.service", "broken");
+    system.systemctl(&["reset-failed", "cgprocfs"]);
+    system.systemctl(&["restart", "cgprocfs"]);
+    let server = system.server();
+    for _ in 0..20 {
+        assert_eq!(container.ask(), total(LIMIT), "{}", system.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!((system.server(), state("cgprocfs-fallback").trim()), (server, "inactive"));
 }

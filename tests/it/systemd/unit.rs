@@ -126,7 +126,8 @@ fn service_that_binds_them() {
     system.systemctl(&["start", "cgprocfs"]);
     let printed = output(&mut system.command(&["cgprocfs", "config", "systemd"]));
     let units = format!("/proc/{}/root/etc/systemd/system", system.pid);
-    fs::write(format!("{units}/app.service"), "[Service]\nExecStart=/bin/sleep infinity\n").unwrap();
+    fs::write(format!("{units}/app.service"), "[Service]\nType=exec\nExecStart=/bin/sleep infinity\n")
+        .unwrap();
     system.add_to("app.service", "cgprocfs", &printed);
     system.systemctl(&["start", "app"]);
     let pid = system.systemctl(&["show", "--value", "-p", "MainPID", "app"]).trim().to_string();
