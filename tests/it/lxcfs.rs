@@ -3,7 +3,7 @@
 mod containers;
 
 use crate::common::cgroup::Cgroup;
-use crate::common::{MOUNT, cgprocfs_path, finish, load, output, test, wait_until};
+use crate::common::{MOUNT, cgprocfs_path, finish, helper, load, output, test, wait_until};
 use libtest_mimic::Trial;
 use nix::mount::{MntFlags, umount2};
 use rustix::process::{Pid, Signal, kill_process};
@@ -11,7 +11,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 pub fn tests() -> Vec<Trial> {
     let own = tests! {
@@ -66,6 +66,13 @@ impl Lxcfs {
         started
     }
 
+    /// The same once more, with another directory for what it has at run time.
+    fn command(&self, run: &str) -> Command {
+        let mut command = Command::new(self.at("lxcfs"));
+        command.arg("--runtime-dir").arg(self.at(run)).arg(self.at("tree"));
+        command
+    }
+
     fn at(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -113,7 +120,7 @@ impl Drop for Lxcfs {
         let _ = self.process.kill();
         let _ = self.process.wait();
         let flags = MntFlags::MNT_FORCE | MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
-        for mounted in ["tree", "run/lxcfs/live", "run/lxcfs"] {
+        for mounted in ["tree", "run/lxcfs/live", "run/lxcfs", "elsewhere/lxcfs/live", "elsewhere/lxcfs"] {
             while umount2(&self.at(mounted), flags).is_ok() {}
         }
     }
@@ -187,9 +194,10 @@ fn beside_another() {
     let (elsewhere, link) = (lxcfs.at("elsewhere"), lxcfs.at("link"));
     fs::create_dir(&elsewhere).unwrap();
     symlink(lxcfs.directory.path(), &link).unwrap();
+    let tree = format!(" {} ", lxcfs.at("tree").display());
     let mounts = || {
         let table = fs::read_to_string("/proc/self/mounts").unwrap();
-        table.lines().filter(|line| line.contains(&format!(" {} ", lxcfs.at("tree").display()))).count()
+        table.lines().filter(|line| line.contains(&tree)).count()
     };
     for tree in [lxcfs.at("tree"), lxcfs.at("tree").join(""), link.join("tree")] {
         let mut second = Command::new(cgprocfs_path());
@@ -200,8 +208,23 @@ fn beside_another() {
     }
     let left = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!left.contains(&format!(" {}", elsewhere.display())), "{left}");
+    // Its anchors stay, since somebody has bound one; and another one serves the tree when it is started again.
+    let cgroup = Cgroup::new().limit(LIMIT);
+    let anchor = lxcfs.at("run/lxcfs/proc/meminfo");
+    let reader = helper::command("reopen", &["/proc/meminfo"]);
+    let _bound = load::bound(&[], &cgroup, anchor.to_str().unwrap(), &reader);
     assert!(lxcfs.end().success());
     assert_eq!(lxcfs.mount_at("tree"), None);
+    assert!(lxcfs.mount_at("run/lxcfs").is_some());
+    let mut other = lxcfs.command("elsewhere").stderr(Stdio::null()).spawn().unwrap();
+    wait_until("the other one serves", || lxcfs.mount_at("tree").is_some());
+    let served = lxcfs.mount_at("tree");
+    let said = finish(&mut lxcfs.command("run"));
+    let text = String::from_utf8_lossy(&said.stderr).into_owned();
+    let is_there = lxcfs.mount_at("tree") == served && mounts() == 1;
+    lxcfs.signal(other.id(), Signal::TERM);
+    assert!(other.wait().unwrap().success());
+    assert!(is_there && said.status.code() == Some(1) && text.contains("already mounted"), "{text}");
 }
 
 /// The command line's word counts, not that of a variable.
