@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 pub fn tests() -> Vec<Trial> {
     const PODMAN: &[Need] = &[
@@ -80,9 +81,17 @@ impl Podman {
 
 impl Drop for Podman {
     fn drop(&mut self) {
-        // The cgroup above the container's is podman's to make, and nobody's to remove.
+        // The cgroup above the container's, and its monitor's, are podman's to make, and nobody's to remove.
         for entry in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(entry.path().join(&self.bundle.id));
+            let above = entry.path().join(&self.bundle.id);
+            for _ in 0..100 {
+                let _ = fs::remove_dir(above.join("conmon"));
+                if fs::remove_dir(&above).is_ok() || !above.exists() {
+                    break;
+                }
+                // The monitor may not have ended yet.
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
     }
 }
