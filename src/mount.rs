@@ -14,7 +14,7 @@ mod mount_table;
 mod unmount;
 
 pub use self::anchors::{AnchorUse, Anchors, MAX_DEPTH, MountedViews};
-pub use self::bound::{MountTables, mount_tables};
+pub use self::bound::{MountTables, mount_tables, receivers};
 pub use self::error::MountError;
 pub use self::file_system::Writes;
 pub(crate) use self::file_system::is_view;

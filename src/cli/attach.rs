@@ -1,6 +1,7 @@
 //! `cgprocfs attach` and `cgprocfs detach`: containers that run already.
 
 use super::failure::Failure;
+use super::root::require_root;
 use super::views::ViewsArgument;
 use crate::containers::attach::{self, AttachError, Done, Report};
 use crate::containers::bind::{Bind, DIRECTORY};
@@ -76,14 +77,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 pub(super) fn run_detach(arguments: &DetachArguments) -> Result<ExitCode, Failure> {
     let binds = Bind::all(&cgprocfs_core::view::ViewId::ALL);
     for_each(&arguments.which, "detached", move |container| attach::detach(container.pids[0], &binds))
-}
-
-/// Refuses whoever may not do that.
-pub(super) fn require_root(what: &str) -> Result<(), Failure> {
-    match rustix::process::geteuid().is_root() {
-        true => Ok(()),
-        false => Err(Failure::Other(format!("only root can {what}; use sudo"))),
-    }
 }
 
 /// Does something with each container that is meant, and says what came of it in a line each.

@@ -1,12 +1,9 @@
 //! `cgprocfs doctor`: what is in the way of containers that should have their own files.
 
 use super::failure::Failure;
-use super::status::print;
-use crate::containers::bind::DIRECTORY;
+use super::inspected_mount::InspectedMount;
 use crate::diagnosis::finding::Severity;
 use crate::diagnosis::findings;
-use crate::diagnosis::status::MountStatus;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Look for what keeps containers from having their own files, and say what to do about it
@@ -15,23 +12,16 @@ use std::process::ExitCode;
 /// wrong, get errors, or wait.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Where the daemon mounts
-    #[arg(default_value = DIRECTORY)]
-    directory: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    inspected: InspectedMount,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    super::attach::require_root("look into containers")?;
-    let findings = findings::of_host(&MountStatus::of(&arguments.directory));
-    let text = match arguments.json {
-        true => serde_json::to_string_pretty(&findings).unwrap_or_default() + "\n",
-        false if findings.is_empty() => "nothing was found\n".into(),
+    let findings = findings::of_host(&arguments.inspected.status()?);
+    arguments.inspected.print(&findings, |findings| match findings.is_empty() {
+        true => "nothing was found\n".into(),
         false => findings.iter().map(|finding| format!("{finding}\n")).collect(),
-    };
-    print(&text)?;
+    })?;
     Ok(match findings.iter().map(|finding| finding.severity).max() {
         Some(Severity::Error) => ExitCode::from(2),
         Some(Severity::Warning) => ExitCode::from(1),

@@ -1,12 +1,10 @@
 //! `cgprocfs status`: whether a daemon serves, and who has its files.
 
 use super::failure::Failure;
-use crate::containers::bind::DIRECTORY;
+use super::inspected_mount::InspectedMount;
 use crate::diagnosis::binding::Binding;
 use crate::diagnosis::status::{MountStatus, State};
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -15,33 +13,14 @@ use std::time::Duration;
 /// The exit code is 0 if it serves, and 1 if not.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Where the daemon mounts
-    #[arg(default_value = DIRECTORY)]
-    directory: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    inspected: InspectedMount,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    super::attach::require_root("look into containers")?;
-    let status = MountStatus::of(&arguments.directory);
-    let text = match arguments.json {
-        true => serde_json::to_string_pretty(&status).unwrap_or_default() + "\n",
-        false => in_words(&status),
-    };
-    print(&text)?;
+    let status = arguments.inspected.status()?;
+    arguments.inspected.print(&status, in_words)?;
     Ok(if status.state == State::Serving { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Prints a text that somebody may not want to read to its end.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::Other(format!("cannot print: {error}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn in_words(status: &MountStatus) -> String {

@@ -2,7 +2,7 @@
 
 use crate::containers::inventory::Aliases;
 use crate::containers::name::ContainerName;
-use crate::mount::{MountTables, is_view, mount_tables};
+use crate::mount::{MountTables, is_view, mount_tables, receivers};
 use cgprocfs_core::parse::mountinfo::{Mount, uppermost};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -129,18 +129,9 @@ impl<'t> Host<'t> {
             .map(|mount| &*mount.device)
             .collect();
         let is_anchor = |mount: &&Mount| is_below(mount, &directories);
-        let mut groups: BTreeSet<u64> =
-            own.iter().filter(is_anchor).filter_map(|mount| mount.shared).collect();
-        loop {
-            let all = tables.iter().flat_map(|(_, table)| table);
-            let gets = all.filter(|mount| mount.master.is_some_and(|master| groups.contains(&master)));
-            let more: Vec<u64> =
-                gets.filter_map(|mount| mount.shared).filter(|of| !groups.contains(of)).collect();
-            if more.is_empty() {
-                return Self { anchors, served_here, served_elsewhere, groups };
-            }
-            groups.extend(more);
-        }
+        let shared = own.iter().filter(is_anchor).filter_map(|mount| mount.shared).collect();
+        let groups = receivers(shared, tables.iter().flat_map(|(_, table)| table));
+        Self { anchors, served_here, served_elsewhere, groups }
     }
 
     fn gets(&self, mount: &Mount) -> bool {

@@ -86,24 +86,30 @@ fn table_of(pid: &OsStr, seen: &mut BTreeSet<Vec<u8>>) -> io::Result<Option<Vec<
     Ok(Some(text))
 }
 
+/// Peer groups, and those that get from them and pass on, of all `mounts` there are.
+pub fn receivers<'m>(
+    mut groups: BTreeSet<u64>,
+    mounts: impl Iterator<Item = &'m Mount> + Clone,
+) -> BTreeSet<u64> {
+    loop {
+        let gets = mounts.clone().filter(|mount| mount.master.is_some_and(|master| groups.contains(&master)));
+        let more: Vec<u64> =
+            gets.filter_map(|mount| mount.shared).filter(|group| !groups.contains(group)).collect();
+        if more.is_empty() {
+            return groups;
+        }
+        groups.extend(more);
+    }
+}
+
 /// Whether a mount in `tables` gets what is mounted on the anchors in `directory`, of which `own` is the table.
 fn is_bound(directory: &[u8], own: &[Mount], tables: &[Vec<Mount>]) -> bool {
     let is_anchor = |mount: &&Mount| {
         let rest = mount.mount_point.strip_prefix(directory);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
     };
-    let mut groups: BTreeSet<u64> = own.iter().filter(is_anchor).filter_map(|mount| mount.shared).collect();
-    // Whoever gets it may pass it on.
-    loop {
-        let all = tables.iter().flatten();
-        let gets = all.filter(|mount| mount.master.is_some_and(|master| groups.contains(&master)));
-        let more: Vec<u64> =
-            gets.filter_map(|mount| mount.shared).filter(|group| !groups.contains(group)).collect();
-        if more.is_empty() {
-            break;
-        }
-        groups.extend(more);
-    }
+    let anchors = own.iter().filter(is_anchor).filter_map(|mount| mount.shared).collect();
+    let groups = receivers(anchors, tables.iter().flatten());
     let own: BTreeMap<u64, &Mount> = own.iter().map(|mount| (mount.id, mount)).collect();
     let home =
         own.values().find(|mount| mount.mount_point == directory).and_then(|lowest| own.get(&lowest.parent));
