@@ -3,6 +3,7 @@
 //! A case is a directory as `cgprocfs capture` makes them. `UPDATE_GOLDEN=1 cargo test golden::` writes what each view is
 //! to say anew; read the difference before you commit it.
 mod altered;
+mod made;
 
 use cgprocfs::capture::{Capture, capture};
 use cgprocfs::kernel::{CgroupId, CgroupRef, Depth, Source};
@@ -41,6 +42,7 @@ pub fn tests() -> Vec<Trial> {
             Trial::test("golden::links_that_became_files", altered::links_became_files),
             Trial::test("golden::files_of_nodes_are_shown", show_of_nodes),
             Trial::test("golden::frozen_tasks_do_not_wait", frozen_tasks),
+            Trial::test("golden::tasks_of_seven_hundred_cgroups", made::tasks_of_seven_hundred_cgroups),
         ])
         .chain(
             altered::CASES

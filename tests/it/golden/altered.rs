@@ -252,9 +252,7 @@ impl Altered {
     }
 
     fn tree(&self, changes: &[Change]) -> Result<tempfile::TempDir, Failed> {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(self.case);
-        let copy = tempfile::tempdir()?;
-        assert!(Command::new("cp").arg("-a").arg(fixture.join(".")).arg(copy.path()).status()?.success());
+        let copy = copy_of(self.case)?;
         for (file, change) in changes {
             let path = copy.path().join("root").join(file);
             match change {
@@ -265,6 +263,14 @@ impl Altered {
         }
         Ok(copy)
     }
+}
+
+/// A fixture that may be changed.
+pub fn copy_of(name: &str) -> Result<tempfile::TempDir, Failed> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let copy = tempfile::tempdir()?;
+    assert!(Command::new("cp").arg("-a").arg(fixture.join(".")).arg(copy.path()).status()?.success());
+    Ok(copy)
 }
 
 /// In an archive without links, or a repository on a system that has none, those to namespaces are files.

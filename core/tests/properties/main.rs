@@ -1,0 +1,8 @@
+//! What holds for every snapshot, however wild, and for every text that the parsers are given.
+#![allow(clippy::unwrap_used)]
+
+mod invariants;
+mod odd_counters;
+mod parsers;
+mod snapshots;
+mod strategies;
