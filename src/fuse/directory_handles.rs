@@ -2,7 +2,7 @@
 //! is read. Equal listings are stored once. The memory for different ones is limited and divided fairly among tenants.
 
 use crate::shares::{Policy, Shares};
-use fuser::FileType;
+use fuser::{FileType, INodeNo};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Inode number, type and name of each entry of a directory.
-pub(super) type Listing = Vec<(u64, FileType, Vec<u8>)>;
+pub(super) type Listing = Vec<(INodeNo, FileType, Vec<u8>)>;
 
 /// The cgroup of the process that opened a directory.
 pub(super) type Tenant = Box<[u8]>;
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     fn listing(name: &str) -> Listing {
-        vec![(7, FileType::Directory, name.into())]
+        vec![(INodeNo(7), FileType::Directory, name.into())]
     }
 
     #[test]

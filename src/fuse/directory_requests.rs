@@ -22,14 +22,14 @@ pub(super) const ATTRIBUTE_TIMEOUT: Duration = Duration::from_secs(8760 * 3600);
 
 impl Served {
     pub(super) fn lookup(&self, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        match self.child(parent.0, name) {
+        match self.child(parent, name) {
             Ok(node) => reply.entry(&ATTRIBUTE_TIMEOUT, &self.attributes(&node), Generation(0)),
             Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
         }
     }
 
     pub(super) fn getattr(&self, ino: INodeNo, reply: ReplyAttr) {
-        match self.find(ino.0) {
+        match self.find(ino) {
             Ok(node) => reply.attr(&ATTRIBUTE_TIMEOUT, &self.attributes(&node)),
             Err(error) => reply.error(Errno::from_i32(error.raw_os_error())),
         }
@@ -42,7 +42,7 @@ impl Served {
         ino: INodeNo,
         reply: ReplyData,
     ) {
-        let Ok(Node::Sysfs(path, _)) = self.find(ino.0) else {
+        let Ok(Node::Sysfs(path, _)) = self.find(ino) else {
             return reply.error(Errno::EINVAL);
         };
         let served = Arc::clone(self);
@@ -70,8 +70,8 @@ impl Served {
             }
             Err(error) => reply.error(served.errno(&error)),
         };
-        if !self.differs_by_reader(ino.0) {
-            let listing = self.list(ino.0, None);
+        if !self.differs_by_reader(ino) {
+            let listing = self.list(ino, None);
             return open(self, listing.map(|listing| (listing, b"/".as_slice().into())));
         }
         let served = Arc::clone(self);
@@ -91,7 +91,7 @@ impl Served {
         let add = move |listing: &Listing| {
             let from = usize::try_from(offset).unwrap_or(usize::MAX);
             for (next, (ino, kind, name)) in (1..).zip(listing).skip(from) {
-                if reply.add(INodeNo(*ino), next, *kind, OsStr::from_bytes(name)) {
+                if reply.add(*ino, next, *kind, OsStr::from_bytes(name)) {
                     break;
                 }
             }
@@ -115,6 +115,6 @@ impl Served {
         ino: INodeNo,
     ) -> impl Fn(&Service, &Viewer<'_>) -> Result<(Listing, Tenant), Error> + Send + Sync + 'static {
         let served = Arc::clone(self);
-        move |_, viewer| Ok((served.list(ino.0, viewer.topology)?, viewer.cgroup.into()))
+        move |_, viewer| Ok((served.list(ino, viewer.topology)?, viewer.cgroup.into()))
     }
 }

@@ -1,10 +1,11 @@
 //! What a reader opens: a view, one of the kernel's files of processors and memory nodes, or what the daemon says of itself.
 
 use crate::error::Error;
+use crate::kernel::SysfsIno;
 use crate::service::{MAX_STATUS_SIZE, Rendered, STATUS_FILE, Service};
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::view::ViewId;
-use fuser::{FopenFlags, OpenAccMode, OpenFlags};
+use fuser::{FopenFlags, INodeNo, OpenAccMode, OpenFlags};
 use std::sync::Arc;
 
 /// Set in the inode numbers of the kernel's entries. The other bits are the entry's number in sysfs.
@@ -23,7 +24,7 @@ pub(super) enum File {
     /// One of ours.
     View(ViewId),
     /// One of the kernel's, by its inode number in sysfs.
-    Sysfs(u64),
+    Sysfs(SysfsIno),
     /// What the daemon says of itself, to processes of the host.
     Status,
 }
@@ -92,11 +93,11 @@ impl File {
 }
 
 /// The inode number of the entry that has `number` in sysfs.
-pub(super) fn inode(number: u64) -> u64 {
-    number | SYSFS_INODE
+pub(super) fn inode(number: SysfsIno) -> INodeNo {
+    INodeNo(number.0 | SYSFS_INODE)
 }
 
 /// The inode number in sysfs, if this is one of the kernel's entries.
-pub(super) fn sysfs_ino(ino: u64) -> Option<u64> {
-    (ino & SYSFS_INODE != 0).then_some(ino & !SYSFS_INODE)
+pub(super) fn sysfs_ino(ino: INodeNo) -> Option<SysfsIno> {
+    (ino.0 & SYSFS_INODE != 0).then_some(SysfsIno(ino.0 & !SYSFS_INODE))
 }

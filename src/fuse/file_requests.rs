@@ -27,7 +27,7 @@ impl Served {
         flags: OpenFlags,
         reply: ReplyOpen,
     ) {
-        let Some(file) = self.file(ino.0) else { return reply.error(Errno::EISDIR) };
+        let Some(file) = self.file(ino) else { return reply.error(Errno::EISDIR) };
         if !file.may_be_opened(flags) {
             return reply.error(Errno::EROFS);
         }
@@ -45,7 +45,7 @@ impl Served {
 
     pub(super) fn read(self: &Arc<Self>, request: FileRequest, offset: u64, size: u32, reply: ReplyData) {
         let FileRequest { in_flight, pid, ino, handle } = request;
-        let file = match self.files.read_source(handle.0, offset, || self.file(ino.0)) {
+        let file = match self.files.read_source(handle.0, offset, || self.file(ino)) {
             Some(ReadSource::Text(text)) => return reply.data(range(&text.bytes, offset, size)),
             Some(ReadSource::Render(file)) => file,
             Some(ReadSource::Lost(file)) => {

@@ -57,7 +57,7 @@ impl ViewFs {
         let answer = || {
             if in_flight.is_poisoned() {
                 drop(handler);
-            } else if operation == Operation::Release || self.served.knows(ino.0) {
+            } else if operation == Operation::Release || self.served.knows(ino) {
                 handler(&self.served, in_flight);
             } else {
                 let served = Arc::clone(&self.served);

@@ -5,7 +5,7 @@ use super::file::inode;
 use super::tree::ViewNode;
 use crate::kernel::Entry;
 use cgprocfs_core::view::WHOLE_DIRECTORIES;
-use fuser::FileType;
+use fuser::{FileType, INodeNo};
 
 /// What an inode number stands for.
 pub(super) enum Node<'t> {
@@ -16,7 +16,7 @@ pub(super) enum Node<'t> {
 }
 
 impl Node<'_> {
-    pub(super) fn ino(&self) -> u64 {
+    pub(super) fn ino(&self) -> INodeNo {
         match self {
             Self::View(node) => node.ino,
             Self::Sysfs(_, entry) => inode(entry.ino),

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::service::{Lane, Service};
 use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, Unique};
 use cgprocfs_core::view::ViewId;
-use fuser::{Errno, OpenFlags};
+use fuser::{Errno, INodeNo, OpenFlags};
 use std::sync::Arc;
 
 /// Passes to `reply` the answer of a read or an open that a predecessor had fetched, or the errno. Another thread makes it,
@@ -21,8 +21,9 @@ pub(crate) fn replay_request(
     in_flight: Arc<InFlightGuard>,
     reply: impl FnOnce(Result<Vec<u8>, Errno>) + Send + 'static,
 ) {
-    let view = || views.iter().find(|view| view.ino() == fetched.ino).copied().map(File::View);
-    let Some(file) = sysfs_ino(fetched.ino).map(File::Sysfs).or_else(view) else {
+    let ino = INodeNo(fetched.ino);
+    let view = || views.iter().find(|view| view.ino() == ino.0).copied().map(File::View);
+    let Some(file) = sysfs_ino(ino).map(File::Sysfs).or_else(view) else {
         return reply(Err(Errno::EBADF));
     };
     let (offset, size) = match fetched.operation {
@@ -36,7 +37,7 @@ pub(crate) fn replay_request(
     // As far as is known this reader's container was served quickly before.
     service.dispatch(Lane::Fast, InFlightGuard::untracked(), fetched.pid, move |service, _in_flight| {
         in_flight.begin();
-        if sysfs_ino(fetched.ino).is_some() {
+        if sysfs_ino(ino).is_some() {
             service.source().system_directory().index_all();
         }
         let log = Arc::clone(service);

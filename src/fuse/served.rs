@@ -61,12 +61,12 @@ impl Served {
     }
 
     /// Whether looking up an inode number makes nobody wait.
-    pub(super) fn knows(&self, ino: u64) -> bool {
+    pub(super) fn knows(&self, ino: INodeNo) -> bool {
         sysfs_ino(ino).is_none_or(|number| self.service.source().system_directory().knows(number))
     }
 
     /// What an inode number stands for.
-    pub(super) fn find(&self, ino: u64) -> Result<Node<'_>, Errno> {
+    pub(super) fn find(&self, ino: INodeNo) -> Result<Node<'_>, Errno> {
         match sysfs_ino(ino) {
             None => self.tree.node(ino).map(Node::View).ok_or(Errno::NOENT),
             Some(number) => {
@@ -77,7 +77,7 @@ impl Served {
     }
 
     /// The file that an inode number stands for, if it is one.
-    pub(super) fn file(&self, ino: u64) -> Option<File> {
+    pub(super) fn file(&self, ino: INodeNo) -> Option<File> {
         match sysfs_ino(ino) {
             None => match self.tree.node(ino)?.kind {
                 NodeKind::Directory => None,
@@ -90,11 +90,11 @@ impl Served {
 
     /// The pressure view that an inode number stands for, if it is one.
     pub(super) fn pressure(&self, ino: INodeNo) -> Option<ViewId> {
-        self.file(ino.0).and_then(File::pressure)
+        self.file(ino).and_then(File::pressure)
     }
 
     /// The entry of a directory by its name, which is the same for all readers.
-    pub(super) fn child(&self, parent: u64, name: &OsStr) -> Result<Node<'_>, Errno> {
+    pub(super) fn child(&self, parent: INodeNo, name: &OsStr) -> Result<Node<'_>, Errno> {
         if let Some(node) = self.tree.child(parent, name) {
             return Ok(Node::View(node));
         }
@@ -105,7 +105,7 @@ impl Served {
     }
 
     /// The entries of a directory as a reader sees it; without a topology, as the host sees it.
-    pub(super) fn list(&self, ino: u64, topology: Option<&Topology>) -> Result<Listing, Error> {
+    pub(super) fn list(&self, ino: INodeNo, topology: Option<&Topology>) -> Result<Listing, Error> {
         let directory = self.find(ino)?;
         // The kernel knows by itself where one of its own directories lies.
         let parent = match &directory {
@@ -132,7 +132,7 @@ impl Served {
     }
 
     /// Whether this is a directory in which readers may see different entries.
-    pub(super) fn differs_by_reader(&self, ino: u64) -> bool {
+    pub(super) fn differs_by_reader(&self, ino: INodeNo) -> bool {
         self.find(ino).is_ok_and(|node| node.sysfs_path().is_some())
     }
 
@@ -157,7 +157,7 @@ impl Served {
             Node::View(_) => (FileType::Directory, 0o555, 2, 0),
         };
         FileAttr {
-            ino: INodeNo(node.ino()),
+            ino: node.ino(),
             size,
             blocks: 0,
             atime: self.started,

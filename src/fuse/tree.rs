@@ -3,22 +3,23 @@
 
 use crate::service::STATUS_FILE;
 use cgprocfs_core::view::ViewId;
+use fuser::INodeNo;
 use std::ffi::OsStr;
 
 /// The inode number of the root directory, which FUSE prescribes.
-pub(super) const ROOT: u64 = 1;
+pub(super) const ROOT: INodeNo = INodeNo::ROOT;
 /// That of the file in which the daemon says how it is.
-const STATUS: u64 = 9;
+const STATUS: INodeNo = INodeNo(9);
 
 /// Directories and their inode numbers. Like those of views they never change, so entries are only ever appended.
-const DIRECTORIES: &[(&str, u64)] = &[
-    ("proc", 2),
-    ("sys", 3),
-    ("sys/devices", 4),
-    ("sys/devices/system", 5),
-    ("sys/devices/system/cpu", 6),
-    ("proc/pressure", 7),
-    ("sys/devices/system/node", 8),
+const DIRECTORIES: &[(&str, INodeNo)] = &[
+    ("proc", INodeNo(2)),
+    ("sys", INodeNo(3)),
+    ("sys/devices", INodeNo(4)),
+    ("sys/devices/system", INodeNo(5)),
+    ("sys/devices/system/cpu", INodeNo(6)),
+    ("proc/pressure", INodeNo(7)),
+    ("sys/devices/system/node", INodeNo(8)),
 ];
 
 /// What is there.
@@ -32,8 +33,8 @@ pub(super) enum NodeKind {
 
 /// A directory or a file.
 pub(super) struct ViewNode {
-    pub(super) ino: u64,
-    pub(super) parent: u64,
+    pub(super) ino: INodeNo,
+    pub(super) parent: INodeNo,
     pub(super) name: &'static str,
     pub(super) kind: NodeKind,
 }
@@ -61,27 +62,27 @@ impl Tree {
         }
         for view in views {
             let (parent, name) = split(view.path());
-            nodes.push(ViewNode { ino: view.ino(), parent, name, kind: NodeKind::View(*view) });
+            nodes.push(ViewNode { ino: INodeNo(view.ino()), parent, name, kind: NodeKind::View(*view) });
         }
         Self { nodes }
     }
 
-    pub(super) fn node(&self, ino: u64) -> Option<&ViewNode> {
+    pub(super) fn node(&self, ino: INodeNo) -> Option<&ViewNode> {
         self.nodes.iter().find(|node| node.ino == ino)
     }
 
-    pub(super) fn child(&self, parent: u64, name: &OsStr) -> Option<&ViewNode> {
+    pub(super) fn child(&self, parent: INodeNo, name: &OsStr) -> Option<&ViewNode> {
         self.nodes.iter().find(|node| node.parent == parent && node.ino != ROOT && node.name == name)
     }
 
-    pub(super) fn children(&self, parent: u64) -> impl Iterator<Item = &ViewNode> {
+    pub(super) fn children(&self, parent: INodeNo) -> impl Iterator<Item = &ViewNode> {
         let is_listed = |node: &&ViewNode| node.ino != ROOT && node.kind != NodeKind::Status;
         self.nodes.iter().filter(move |node| node.parent == parent).filter(is_listed)
     }
 }
 
 /// The inode number of the directory that a path is in, and the name there.
-fn split(path: &'static str) -> (u64, &'static str) {
+fn split(path: &'static str) -> (INodeNo, &'static str) {
     match path.rsplit_once('/') {
         None => (ROOT, path),
         Some((directory, name)) => {
@@ -105,7 +106,7 @@ mod tests {
                 .path()
                 .split('/')
                 .try_fold(ROOT, |ino, name| tree.child(ino, OsStr::new(name)).map(|node| node.ino));
-            assert_eq!(found, Some(view.ino()), "{}: add its directory to DIRECTORIES", view.path());
+            assert_eq!(found, Some(INodeNo(view.ino())), "{}: add its directory to DIRECTORIES", view.path());
         }
     }
 

@@ -49,7 +49,7 @@ impl Served {
 
     /// Lets a program that opens a pressure file to write a trigger truncate it first, which changes nothing.
     pub(super) fn truncate(&self, ino: INodeNo, reply: ReplyAttr) {
-        match self.find(ino.0) {
+        match self.find(ino) {
             Ok(node) if self.pressure(ino).is_some() => {
                 reply.attr(&ATTRIBUTE_TIMEOUT, &self.attributes(&node));
             }

@@ -1,5 +1,6 @@
 //! A procfs to read from.
 
+use super::namespace_id::NamespaceId;
 use super::read::{PATH_DIR, READ, read_whole};
 use crate::confinement::namespace_reader::NamespaceReader;
 use crate::error::Error;
@@ -44,11 +45,16 @@ impl Procfs {
             .map_err(|e| process_error(pid, file, e.into()))
     }
 
-    /// Opens a namespace file of a process; `None` if the namespace is not the one of the number `id` any more.
-    pub(crate) fn open_verified(&self, pid: u32, file: &str, id: u64) -> Result<Option<OwnedFd>, Error> {
+    /// Opens a namespace file of a process; `None` if the namespace is not `id` any more.
+    pub(crate) fn open_verified(
+        &self,
+        pid: u32,
+        file: &str,
+        id: NamespaceId,
+    ) -> Result<Option<OwnedFd>, Error> {
         let opened = self.open_of(pid, file)?;
         let number = fstat(&opened).map_err(|e| process_error(pid, file, e.into()))?.st_ino;
-        Ok((number == id).then_some(opened))
+        Ok((NamespaceId::new(number) == id).then_some(opened))
     }
 
     /// Reads `/proc/PID/FILE` into `buffer`.
@@ -65,9 +71,9 @@ impl Procfs {
         Ok(text)
     }
 
-    /// The number of a namespace of this process; `None` if the kernel has no namespaces of that kind.
-    pub(crate) fn own_namespace_id(&self, file: &str) -> Option<u64> {
-        number_in_brackets(&self.link(&format!("self/{file}")).ok()?)
+    /// A namespace of this process; `None` if the kernel has no namespaces of that kind.
+    pub(crate) fn own_namespace_id(&self, file: &str) -> Option<NamespaceId> {
+        NamespaceId::of_link(&self.link(&format!("self/{file}")).ok()?)
     }
 
     /// Where a symbolic link leads.
@@ -87,14 +93,13 @@ impl Procfs {
         Ok(text[..length].trim_ascii_end().to_vec())
     }
 
-    /// The number of a namespace of a process, as in `ls -l /proc/PID/ns`. The kernel reuses a number as soon as nobody holds the
-    /// first namespace any more.
-    pub(crate) fn namespace_id(&self, pid: u32, file: &str) -> Result<u64, Error> {
+    /// A namespace of a process.
+    pub(crate) fn namespace_id(&self, pid: u32, file: &str) -> Result<NamespaceId, Error> {
         let mut target = [0u8; 64];
         let id = with_pid_path(pid, file, |path| {
             match rustix::fs::readlinkat_raw(&self.dir, path, &mut target[..]) {
-                Ok(length) => Ok(number_in_brackets(&target[..length])),
-                Err(Errno::INVAL) => Ok(number_in_brackets(&self.text_of_link(path)?)),
+                Ok(length) => Ok(NamespaceId::of_link(&target[..length])),
+                Err(Errno::INVAL) => Ok(NamespaceId::of_link(&self.text_of_link(path)?)),
                 Err(e) => Err(e),
             }
         });
@@ -123,13 +128,6 @@ pub(crate) fn private_instance(fs_type: &str) -> rustix::io::Result<OwnedFd> {
     )
 }
 
-/// The number in the target of a namespace link: 4026531835 in `cgroup:[4026531835]`.
-fn number_in_brackets(target: &[u8]) -> Option<u64> {
-    let open = target.iter().position(|&b| b == b'[')?;
-    let digits = target[open + 1..].strip_suffix(b"]")?;
-    cgprocfs_core::parse::decimal(digits).ok()
-}
-
 /// Formats `PID/FILE` without allocating, because every request comes through here.
 fn with_pid_path<T>(
     pid: u32,
@@ -156,9 +154,9 @@ mod tests {
 
     #[test]
     fn namespace_links() {
-        assert_eq!(number_in_brackets(b"cgroup:[4026531835]"), Some(4_026_531_835));
-        assert_eq!(number_in_brackets(b"cgroup:4026531835"), None);
-        assert_eq!(number_in_brackets(b"pid:[]"), None);
+        assert_eq!(NamespaceId::of_link(b"cgroup:[4026531835]"), Some(NamespaceId::new(4_026_531_835)));
+        assert_eq!(NamespaceId::of_link(b"cgroup:4026531835"), None);
+        assert_eq!(NamespaceId::of_link(b"pid:[]"), None);
     }
 
     #[test]
@@ -172,8 +170,8 @@ mod tests {
             std::fs::write(ns.join("time"), "odd").unwrap();
         }
         let procfs = Procfs::open(tree.path()).unwrap();
-        assert_eq!(procfs.namespace_id(7, "ns/pid").unwrap(), 4_026_531_836);
-        assert_eq!(procfs.own_namespace_id("ns/cgroup"), Some(4_026_531_835));
+        assert_eq!(procfs.namespace_id(7, "ns/pid").unwrap(), NamespaceId::new(4_026_531_836));
+        assert_eq!(procfs.own_namespace_id("ns/cgroup"), Some(NamespaceId::new(4_026_531_835)));
         assert_eq!(procfs.own_namespace_id("ns/time"), None);
         assert!(matches!(procfs.namespace_id(7, "ns/time"), Err(Error::Malformed { .. })));
         assert!(matches!(procfs.namespace_id(7, "ns/uts"), Err(Error::ProcessGone(7))));

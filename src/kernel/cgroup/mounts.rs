@@ -6,6 +6,7 @@
 use super::location::CgroupLocation;
 use super::paths::relative;
 use crate::error::{Error, escaped};
+use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::read::{PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::CgroupVersion;
@@ -105,7 +106,7 @@ impl CgroupMounts {
 /// Whether this process is in the initial cgroup namespace, which has a constant number (`PROC_CGROUP_INIT_INO`,
 /// include/linux/proc_ns.h). Kernels before 4.6 have no others.
 fn in_host_cgroup_namespace(procfs: &Procfs) -> bool {
-    const INITIAL: u64 = 0xEFFF_FFFB;
+    const INITIAL: NamespaceId = NamespaceId::new(0xEFFF_FFFB);
     procfs.own_namespace_id("ns/cgroup").is_none_or(|number| number == INITIAL)
 }
 

@@ -2,7 +2,7 @@
 
 use super::masked;
 use super::shared::Shared;
-use super::sysfs_entry::{Entries, Entry, ino_of_path, join};
+use super::sysfs_entry::{Entries, Entry, SysfsIno, ino_of_path, join};
 use crate::kernel::kernel_dir::KernelDir;
 use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::cpu_list::CpuList;
@@ -61,7 +61,7 @@ impl Sysfs {
     fn native_entry(&self, path: &[u8]) -> Result<Entry, Errno> {
         let status = statat(self.directory()?, to_path(path), AtFlags::SYMLINK_NOFOLLOW)?;
         let mode = u16::try_from(status.st_mode & 0o7777).unwrap_or(0);
-        Ok(Entry { ino: status.st_ino, kind: FileType::from_raw_mode(status.st_mode), mode })
+        Ok(Entry { ino: SysfsIno(status.st_ino), kind: FileType::from_raw_mode(status.st_mode), mode })
     }
 
     /// The entry of the first CPU at a path, or of the last one: the boot CPU lacks what others have, and if there are two kinds of

@@ -1,7 +1,7 @@
 //! The paths of entries by their inode numbers.
 
 use super::sysfs::Sysfs;
-use super::sysfs_entry::{Entry, ino_of_path, join};
+use super::sysfs_entry::{Entry, SysfsIno, ino_of_path, join};
 use cgprocfs_core::topology::{self, Link};
 use parking_lot::Mutex;
 use rustix::fs::FileType;
@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 8;
 /// one sees, too.
 #[derive(Default)]
 pub(crate) struct SysfsIndex {
-    paths: Mutex<HashMap<u64, Vec<u8>>>,
+    paths: Mutex<HashMap<SysfsIno, Vec<u8>>>,
     /// When the whole directory was walked last.
     walked: Mutex<Option<Instant>>,
     /// Held by the thread that walks.
@@ -30,7 +30,7 @@ pub(crate) struct SysfsIndex {
 
 impl SysfsIndex {
     /// Adds an entry at a path.
-    pub(crate) fn add(&self, ino: u64, path: &[u8]) {
+    pub(crate) fn add(&self, ino: SysfsIno, path: &[u8]) {
         let mut paths = self.paths.lock();
         if paths.get(&ino).is_none_or(|known| known != path) {
             paths.insert(ino, path.to_vec());
@@ -38,16 +38,16 @@ impl SysfsIndex {
     }
 
     /// Whether it is known at which path the entry of this number is, or that there is none.
-    pub(crate) fn knows(&self, ino: u64) -> bool {
-        Link::of_number(ino).is_some() || self.paths.lock().contains_key(&ino) || self.was_walked()
+    pub(crate) fn knows(&self, ino: SysfsIno) -> bool {
+        Link::of_number(ino.0).is_some() || self.paths.lock().contains_key(&ino) || self.was_walked()
     }
 
     /// Finds the entry of this number, if that is [known](Self::knows).
     ///
     /// # Errors
     /// ESTALE if it is not at its path any more.
-    pub(crate) fn find(&self, ino: u64, sysfs: &Sysfs) -> Result<(Vec<u8>, Entry), Errno> {
-        let path = Link::of_number(ino).map(Link::path).or_else(|| self.paths.lock().get(&ino).cloned());
+    pub(crate) fn find(&self, ino: SysfsIno, sysfs: &Sysfs) -> Result<(Vec<u8>, Entry), Errno> {
+        let path = Link::of_number(ino.0).map(Link::path).or_else(|| self.paths.lock().get(&ino).cloned());
         let path = path.ok_or(Errno::STALE)?;
         match sysfs.entry(&path) {
             Ok(entry) if entry.ino == ino => Ok((path, entry)),
@@ -70,7 +70,8 @@ impl SysfsIndex {
         let mut known = self.paths.lock();
         let before = std::mem::replace(&mut *known, paths);
         // An entry that was added during the walk may not have existed when its directory was listed.
-        let is_new = |(ino, path): &(u64, Vec<u8>)| sysfs.entry(path).is_ok_and(|entry| entry.ino == *ino);
+        let is_new =
+            |(ino, path): &(SysfsIno, Vec<u8>)| sysfs.entry(path).is_ok_and(|entry| entry.ino == *ino);
         let unknown = before.into_iter().filter(|(ino, _)| !known.contains_key(ino));
         let new: Vec<_> = unknown.filter(is_new).collect();
         known.extend(new);
@@ -82,7 +83,7 @@ impl SysfsIndex {
     }
 }
 
-fn walk(sysfs: &Sysfs, path: &[u8], depth: usize, paths: &mut HashMap<u64, Vec<u8>>) {
+fn walk(sysfs: &Sysfs, path: &[u8], depth: usize, paths: &mut HashMap<SysfsIno, Vec<u8>>) {
     // A directory may be removed meanwhile.
     for (name, entry) in sysfs.list(path).unwrap_or_default() {
         let path = join(path, &name);
@@ -94,7 +95,7 @@ fn walk(sysfs: &Sysfs, path: &[u8], depth: usize, paths: &mut HashMap<u64, Vec<u
 }
 
 /// Adds what containers have at numbers of CPUs at which the kernel has nothing, or less than for other CPUs.
-fn fill_holes(sysfs: &Sysfs, paths: &mut HashMap<u64, Vec<u8>>) {
+fn fill_holes(sysfs: &Sysfs, paths: &mut HashMap<SysfsIno, Vec<u8>>) {
     let online = sysfs.online();
     let others = [online.iter().next(), online.iter().next_back()];
     let there: HashSet<&[u8]> = paths.values().map(Vec::as_slice).collect();

@@ -7,7 +7,7 @@
 use super::recent::Recent;
 use super::shared::SHARED_FOR;
 use super::sysfs::Sysfs;
-use super::sysfs_entry::{Entries, Entry, ino_of_path, join};
+use super::sysfs_entry::{Entries, Entry, SysfsIno, ino_of_path, join};
 use super::sysfs_index::SysfsIndex;
 use crate::kernel::kernel_dir::KernelDir;
 use cgprocfs_core::topology::{Link, Topology};
@@ -48,7 +48,7 @@ impl SystemDirectory {
     /// Whether it is known at which path the entry of this inode number is, or that there is none. Numbers that a predecessor of
     /// this process gave out have to be [indexed](Self::index_all) first.
     #[must_use]
-    pub fn knows(&self, ino: u64) -> bool {
+    pub fn knows(&self, ino: SysfsIno) -> bool {
         self.index.knows(ino)
     }
 
@@ -62,7 +62,7 @@ impl SystemDirectory {
     ///
     /// # Errors
     /// ESTALE if it does not exist any more, as with a CPU that was removed.
-    pub fn find(&self, ino: u64) -> Result<(Vec<u8>, Entry), Errno> {
+    pub fn find(&self, ino: SysfsIno) -> Result<(Vec<u8>, Entry), Errno> {
         self.index.find(ino, &self.sysfs)
     }
 
@@ -79,7 +79,7 @@ impl SystemDirectory {
         if native != path {
             // The number of an entry is that of the path at which the container has it.
             let at_path = self.listing(path).unwrap_or_default();
-            let known: HashMap<&[u8], u64> =
+            let known: HashMap<&[u8], SysfsIno> =
                 at_path.iter().map(|(name, entry)| (&**name, entry.ino)).collect();
             for (name, entry) in &mut own {
                 let known = known.get(name.as_slice()).copied();

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::{is_deep, last_name};
+use crate::kernel::namespace_id::NamespaceId;
 use cgprocfs_core::snapshot::Needs;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ pub struct Caller<'t> {
     /// Its process id.
     pub pid: u32,
     /// The number of its pid namespace, if that was requested.
-    pub pid_namespace: Option<u64>,
+    pub pid_namespace: Option<NamespaceId>,
     /// How much later CLOCK_BOOTTIME is in its time namespace than here, in nanoseconds, if that was requested.
     pub boot_offset: i64,
     /// Whether the current thread may take long, because nobody else needs it.

@@ -3,6 +3,7 @@
 use super::context::ProcContext;
 use super::namespace_map::HeldNamespace;
 use crate::error::Error;
+use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::{Procfs, process_error};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::io;
@@ -26,7 +27,7 @@ impl CgroupNamespace {
     /// Finds the root of the namespace `id` that the process `pid` is in, whose cgroup is at `path`; `None` if the process is in
     /// another namespace or another cgroup by now, or outside the root.
     pub(crate) fn resolve(
-        id: u64,
+        id: NamespaceId,
         pid: u32,
         path: &[u8],
         context: ProcContext<'_>,

@@ -4,6 +4,7 @@ use super::caller::Caller;
 use super::context::ProcContext;
 use crate::error::{Error, escaped};
 use crate::kernel::cgroup::paths::is_at_or_below;
+use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::read::LIST_DIR;
 use cgprocfs_core::parse::proc_status::Status;
@@ -27,7 +28,7 @@ pub(crate) fn container_around(init: &[u8]) -> &[u8] {
 /// # Errors
 /// [`Error::MayHang`] if init is no ancestor, unless the caller's thread [may](Caller::may_hang).
 pub(crate) fn search_init(
-    id: u64,
+    id: NamespaceId,
     caller: &Caller<'_>,
     context: ProcContext<'_>,
 ) -> Result<Option<u32>, Error> {
@@ -66,7 +67,12 @@ fn eldest_ancestor(mut pid: u32, own: Status, procfs: &Procfs) -> Option<u32> {
 
 /// Searches all processes for the init of the namespace `id`. Asking for the namespace of a process in the middle of an exec blocks
 /// until that is over. So only processes whose cgroup is on the caller's `path` are asked: they are no other tenant's.
-fn search_all(id: u64, nesting: usize, path: &[u8], context: ProcContext<'_>) -> Result<Option<u32>, Error> {
+fn search_all(
+    id: NamespaceId,
+    nesting: usize,
+    path: &[u8],
+    context: ProcContext<'_>,
+) -> Result<Option<u32>, Error> {
     let ProcContext { procfs, memory } = context;
     let unreadable = |e: rustix::io::Errno| Error::unreadable("/proc", e);
     // A directory that is open for look-ups only can't be listed.
@@ -117,7 +123,7 @@ mod tests {
         let (procfs, memory) = (Procfs::open(dir.path()).unwrap(), Hierarchy::for_test("memory"));
         let search = |may_hang| {
             let caller = Caller { pid: 100, may_take_long: true, may_hang, ..Caller::of_memory(b"/a") };
-            search_init(1, &caller, ProcContext { procfs: &procfs, memory: &memory })
+            search_init(NamespaceId::new(1), &caller, ProcContext { procfs: &procfs, memory: &memory })
         };
         assert!(matches!(search(false), Err(Error::MayHang(_))));
         assert!(matches!(search(true), Ok(None)));

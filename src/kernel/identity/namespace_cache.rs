@@ -12,6 +12,7 @@ use super::pid_namespace::PidNamespace;
 use crate::error::{Error, escaped};
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
+use crate::kernel::namespace_id::NamespaceId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,7 +48,7 @@ impl NamespaceCache {
     /// [`Error::TakesLong`] if that is not known yet, unless the caller `may_take_long`.
     pub(crate) fn root_len(
         &self,
-        id: u64,
+        id: NamespaceId,
         (pid, path): (u32, &[u8]),
         may_take_long: bool,
         context: ProcContext<'_>,
@@ -76,7 +77,7 @@ impl NamespaceCache {
     /// [`Error::MayHang`] if it takes a search that may, unless the caller's thread [may](Caller::may_hang), too.
     pub(crate) fn init_cgroup<'t>(
         &self,
-        id: u64,
+        id: NamespaceId,
         caller: &Caller<'t>,
         max_age: Duration,
         context: ProcContext<'_>,
@@ -99,7 +100,7 @@ impl NamespaceCache {
     pub(crate) fn init_in(
         &self,
         container: &[u8],
-        id: u64,
+        id: NamespaceId,
         caller: &Caller<'_>,
         context: ProcContext<'_>,
     ) -> Result<Option<u32>, Error> {
@@ -116,7 +117,7 @@ impl NamespaceCache {
 
     fn pid_namespace(
         &self,
-        id: u64,
+        id: NamespaceId,
         caller: &Caller<'_>,
         context: ProcContext<'_>,
     ) -> Result<Option<Arc<PidNamespace>>, Error> {

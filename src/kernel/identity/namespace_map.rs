@@ -1,5 +1,6 @@
 //! A bounded map of namespaces that are held open.
 
+use crate::kernel::namespace_id::NamespaceId;
 use crate::shares::excess;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -14,7 +15,7 @@ pub(crate) trait HeldNamespace {
 /// Namespaces by their numbers. Entries that are dropped are closed only after the lock is released, for closing takes a while.
 pub(crate) struct NamespaceMap<T> {
     capacity: usize,
-    entries: Mutex<HashMap<u64, Arc<T>>>,
+    entries: Mutex<HashMap<NamespaceId, Arc<T>>>,
 }
 
 impl<T: HeldNamespace> NamespaceMap<T> {
@@ -27,13 +28,13 @@ impl<T: HeldNamespace> NamespaceMap<T> {
         self.capacity = capacity;
     }
 
-    pub(crate) fn get(&self, id: u64) -> Option<Arc<T>> {
+    pub(crate) fn get(&self, id: NamespaceId) -> Option<Arc<T>> {
         self.entries.lock().get(&id).map(Arc::clone)
     }
 
     /// Adds a namespace. If the map is full an eighth is dropped, any of those in the heaviest branch of the hierarchy: their numbers
     /// say nothing about who asks next.
-    pub(crate) fn insert(&self, id: u64, namespace: &Arc<T>) {
+    pub(crate) fn insert(&self, id: NamespaceId, namespace: &Arc<T>) {
         let mut entries = self.entries.lock();
         let mut removed = Vec::new();
         if entries.len() >= self.capacity {
@@ -44,7 +45,7 @@ impl<T: HeldNamespace> NamespaceMap<T> {
         drop((removed, replaced));
     }
 
-    pub(crate) fn remove(&self, id: u64) {
+    pub(crate) fn remove(&self, id: NamespaceId) {
         let removed = self.entries.lock().remove(&id);
         drop(removed);
     }
@@ -72,7 +73,10 @@ impl<T: HeldNamespace> NamespaceMap<T> {
     }
 }
 
-fn remove_excess<T: HeldNamespace>(entries: &mut HashMap<u64, Arc<T>>, capacity: usize) -> Vec<Arc<T>> {
+fn remove_excess<T: HeldNamespace>(
+    entries: &mut HashMap<NamespaceId, Arc<T>>,
+    capacity: usize,
+) -> Vec<Arc<T>> {
     let owned = entries.iter().map(|(id, namespace)| (*id, namespace.cgroup(), 1));
     let excess = excess(owned, capacity);
     excess.iter().filter_map(|id| entries.remove(id)).collect()
@@ -95,12 +99,12 @@ mod tests {
         const CAPACITY: usize = 64;
         let map = NamespaceMap::new(CAPACITY);
         for id in 0..10 {
-            map.insert(id, &Arc::new(Owned(format!("/pods/other/{id}"))));
+            map.insert(NamespaceId::new(id), &Arc::new(Owned(format!("/pods/other/{id}"))));
         }
         for id in 1000..1500 {
-            map.insert(id, &Arc::new(Owned(format!("/pods/tenant/{id}"))));
-            assert!(map.entries.lock().len() <= CAPACITY && map.get(id).is_some());
+            map.insert(NamespaceId::new(id), &Arc::new(Owned(format!("/pods/tenant/{id}"))));
+            assert!(map.entries.lock().len() <= CAPACITY && map.get(NamespaceId::new(id)).is_some());
         }
-        assert!((0..10).all(|id| map.get(id).is_some()));
+        assert!((0..10).all(|id| map.get(NamespaceId::new(id)).is_some()));
     }
 }

@@ -6,6 +6,7 @@ use super::init_search::{container_around, search_init};
 use super::namespace_map::HeldNamespace;
 use crate::error::Error;
 use crate::kernel::cgroup::mounts::Hierarchy;
+use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::process_error;
 use crate::kernel::read::read_with;
 use crate::sys;
@@ -36,7 +37,7 @@ impl PidNamespace {
     /// Finds the init of the namespace `id` that the caller is in; `None` if the caller is in another by now, or init can't be
     /// seen.
     pub(crate) fn resolve(
-        id: u64,
+        id: NamespaceId,
         caller: &Caller<'_>,
         context: ProcContext<'_>,
     ) -> Result<Option<Self>, Error> {

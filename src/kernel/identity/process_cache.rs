@@ -5,6 +5,7 @@
 
 use super::context::ProcContext;
 use crate::error::Error;
+use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::{Procfs, process_error};
 use crate::kernel::read::read_whole;
 use crate::shares::excess;
@@ -47,7 +48,7 @@ struct CachedProcess {
     /// When it read last, by [`Recent::clock`].
     used: AtomicU64,
     /// Known once it was requested. A process never changes its own pid namespace (pid_namespaces(7)).
-    pid_namespace: OnceLock<u64>,
+    pid_namespace: OnceLock<NamespaceId>,
     /// Its id there, likewise.
     innermost_pid: OnceLock<u32>,
 }
@@ -55,9 +56,9 @@ struct CachedProcess {
 /// Which namespaces a process was in while its `/proc/PID/cgroup` was read.
 pub(crate) struct Namespaces {
     /// The number of its cgroup namespace.
-    pub(crate) cgroup: u64,
+    pub(crate) cgroup: NamespaceId,
     /// The number of its pid namespace, if that was requested.
-    pub(crate) pid: Option<u64>,
+    pub(crate) pid: Option<NamespaceId>,
 }
 
 impl ProcessCache {
@@ -68,7 +69,7 @@ impl ProcessCache {
         context: ProcContext<'_>,
         pid: u32,
         text: &mut Vec<u8>,
-        wants_pid: impl Fn(u64) -> bool,
+        wants_pid: impl Fn(NamespaceId) -> bool,
     ) -> Result<Namespaces, Error> {
         let ProcContext { procfs, memory } = context;
         if let Some(reader) = self.known(pid) {
@@ -174,7 +175,7 @@ impl CachedProcess {
         procfs: &Procfs,
         pid: u32,
         text: &mut Vec<u8>,
-        wants_pid: impl Fn(u64) -> bool,
+        wants_pid: impl Fn(NamespaceId) -> bool,
     ) -> Result<Namespaces, Error> {
         let cgroup = procfs.namespace_id(pid, "ns/cgroup")?;
         let pid_namespace = match self.pid_namespace.get() {

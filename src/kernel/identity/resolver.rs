@@ -11,6 +11,7 @@ use crate::kernel::cgroup::id::CgroupRef;
 use crate::kernel::cgroup::listed_ids::{Bounds, listed_ids};
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
+use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::CgroupVersion;
@@ -27,8 +28,8 @@ pub(crate) struct CallerResolver {
     processes: ProcessCache,
     namespaces: NamespaceCache,
     time_namespaces: TimeNamespaces,
-    own_cgroup_namespace: Option<u64>,
-    own_pid_namespace: Option<u64>,
+    own_cgroup_namespace: Option<NamespaceId>,
+    own_pid_namespace: Option<NamespaceId>,
     /// The path of a cgroup that is known to be a container, whatever the rules say.
     boundary: Option<Vec<u8>>,
 }
@@ -104,7 +105,7 @@ impl CallerResolver {
     }
 
     /// The number of the caller's pid namespace, if that is another than ours.
-    pub(crate) fn other_pid_namespace(&self, caller: &Caller<'_>) -> Option<u64> {
+    pub(crate) fn other_pid_namespace(&self, caller: &Caller<'_>) -> Option<NamespaceId> {
         caller.pid_namespace.filter(|&namespace| Some(namespace) != self.own_pid_namespace)
     }
 

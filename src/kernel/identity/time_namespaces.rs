@@ -1,6 +1,7 @@
 //! Time namespaces: a reader may be in one in which the boot was at another time than here.
 
 use crate::error::Error;
+use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
 use cgprocfs_core::parse::time_offsets;
 use cgprocfs_core::snapshot::Boot;
@@ -11,7 +12,7 @@ use std::path::Path;
 /// How this process's time namespace relates to those of readers.
 pub(crate) struct TimeNamespaces {
     /// The number of this process's own; `None` where the kernel has none (before Linux 5.6).
-    own: Option<u64>,
+    own: Option<NamespaceId>,
     /// How much later CLOCK_BOOTTIME is there than on the host, in nanoseconds.
     own_offset: i64,
     /// Whether this is the system that this process runs on, and not a tree of files.

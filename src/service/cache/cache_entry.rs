@@ -2,7 +2,7 @@
 
 use super::rendered::{MAX_AGE, Rendered, render};
 use crate::error::Error;
-use crate::kernel::Caller;
+use crate::kernel::{Caller, NamespaceId};
 use crate::service::scheduling::owner::Owner;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use cgprocfs_core::topology::Topology;
@@ -17,7 +17,7 @@ pub(in crate::service) struct CacheEntry {
     pub(in crate::service) container_length: usize,
     /// `/proc/PID/cgroup`, which names the reader's cgroup in every hierarchy.
     pub(in crate::service) proc_cgroup: Vec<u8>,
-    pub(in crate::service) pid_namespace: Option<u64>,
+    pub(in crate::service) pid_namespace: Option<NamespaceId>,
     pub(in crate::service) boot_offset: i64,
     /// When the reading started.
     pub(in crate::service) began: Instant,

@@ -1,7 +1,7 @@
 //! What came of an attempt to answer.
 
 use crate::error::Error;
-use crate::kernel::{Caller, CgroupId};
+use crate::kernel::{Caller, CgroupId, NamespaceId};
 use crate::service::cache::cached_cgroup::CachedCgroup;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::Owner;
@@ -45,7 +45,7 @@ pub(in crate::service) struct StartSearch {
     /// The container's path.
     pub(in crate::service) place: Owner,
     pub(in crate::service) pid: u32,
-    pub(in crate::service) pid_namespace: Option<u64>,
+    pub(in crate::service) pid_namespace: Option<NamespaceId>,
 }
 
 impl StartSearch {

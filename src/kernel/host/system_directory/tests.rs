@@ -66,7 +66,7 @@ impl Host {
 }
 
 /// All that can be found by listing, with its number.
-fn found(directory: &SystemDirectory, topology: Option<&Topology>) -> BTreeMap<String, u64> {
+fn found(directory: &SystemDirectory, topology: Option<&Topology>) -> BTreeMap<String, SysfsIno> {
     let mut found = BTreeMap::new();
     let mut left: Vec<Vec<u8>> = SERVED.map(<[u8]>::to_vec).into();
     while let Some(path) = left.pop() {
@@ -172,7 +172,7 @@ fn numbers_of_a_predecessor_are_learnt() {
         assert!(after.find(**ino).is_ok_and(|(found, _)| found == path.as_bytes()), "{path}");
     }
     // Nobody goes through all of it for what was not there a moment ago.
-    assert!(after.knows(u64::MAX) && after.find(u64::MAX).err() == Some(Errno::STALE));
+    assert!(after.knows(SysfsIno(u64::MAX)) && after.find(SysfsIno(u64::MAX)).err() == Some(Errno::STALE));
     let core_id = shown["cpu/cpu0/topology/core_id"];
     fs::remove_file(host.root.path().join("devices/system/cpu/cpu0/topology/core_id")).unwrap();
     assert!(after.find(core_id).is_err());
