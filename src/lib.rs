@@ -9,6 +9,7 @@ pub mod capture;
 pub mod cli;
 pub mod confinement;
 pub mod containers;
+mod descriptors;
 pub mod diagnosis;
 pub mod error;
 mod failpoint;

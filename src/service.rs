@@ -5,6 +5,7 @@
 
 mod accounts;
 mod cache;
+mod clock;
 mod engine;
 mod maintenance;
 mod psi_monitor;

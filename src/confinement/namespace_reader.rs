@@ -5,17 +5,14 @@
 //! namespace and an open `/proc/PID/cgroup`, enters the former, reads the latter and sends the text.
 
 use super::sandbox;
+use crate::descriptors;
 use nix::sys::signal::SigSet;
 use parking_lot::Mutex;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, pread};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, send, sendmsg, socketpair,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 use rustix::thread::{CapabilitySet, LinkNameSpaceType, move_into_link_name_space};
-use std::io::{self, IoSlice, IoSliceMut, stdin};
-use std::mem::MaybeUninit;
+use std::io::{self, stdin};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
@@ -107,12 +104,7 @@ impl Channel {
                 return Err(no_answer());
             }
         }
-        let descriptors = [namespace, membership];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-        sendmsg(&self.socket, &[IoSlice::new(b"?")], &mut ancillary, flags)?;
+        descriptors::send(&self.socket, b"?", &[namespace, membership], SendFlags::DONTWAIT)?;
         self.late = Some(Instant::now());
         self.answer(ANSWER_TIMEOUT)
     }
@@ -167,17 +159,8 @@ pub fn answer_stdin() -> io::Result<()> {
 /// Receives the next request; `None` when there will be no other, and `Some(None)` if it is not understood.
 fn receive_request(socket: BorrowedFd<'_>) -> io::Result<Option<Option<[OwnedFd; 2]>>> {
     let mut tag = [0];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut into = [IoSliceMut::new(&mut tag)];
-    if recvmsg(socket, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?.bytes == 0 {
-        return Ok(None);
-    }
-    let mut descriptors = ancillary.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
-        _ => Vec::new(),
-    });
-    Ok(Some(descriptors.next().zip(descriptors.next()).map(|(first, second)| [first, second])))
+    let (length, received) = descriptors::receive(socket, &mut tag)?;
+    Ok((length > 0).then(|| received.try_into().ok()))
 }
 
 /// Reads in a namespace, and leaves it. Staying there would keep the namespace, and with it a removed cgroup, from being freed.

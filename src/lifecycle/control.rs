@@ -2,12 +2,9 @@
 //! itself.
 
 use super::connection::Connection;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
-};
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use crate::descriptors;
+use rustix::net::SendFlags;
+use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
@@ -36,14 +33,8 @@ const ALIVE: u8 = b'A';
 const ENDED: u8 = b'E';
 
 /// Sends the tag of a message, with the descriptors that go with it.
-fn send_tag(to: &UnixStream, tag: u8, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    sendmsg(to, &[IoSlice::new(&[tag])], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(())
+fn send_tag(to: &UnixStream, tag: u8, with: &[BorrowedFd<'_>]) -> io::Result<()> {
+    descriptors::send(to, &[tag], with, SendFlags::empty())
 }
 
 /// Sends the connection.
@@ -76,23 +67,18 @@ pub fn send(to: &UnixStream, message: &Message) -> io::Result<()> {
 /// `UnexpectedEof` once the other side is gone.
 pub fn receive(from: &UnixStream) -> io::Result<Message> {
     let mut tag = [0];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(from, &mut [IoSliceMut::new(&mut tag)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    if received.bytes == 0 {
+    let (length, received) = descriptors::receive(from, &mut tag)?;
+    if length == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let mut descriptors = ancillary.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<_>>(),
-        _ => Vec::new(),
-    });
+    let mut received = received.into_iter();
     match tag[0] {
         ASK => Ok(Message::Ask),
         NOTHING => Ok(Message::Nothing),
         TAKEN => Ok(Message::Taken),
         ALIVE => Ok(Message::Alive),
         ENDED => Ok(Message::Ended),
-        CONNECTION => match (descriptors.next(), descriptors.next()) {
+        CONNECTION => match (received.next(), received.next()) {
             (Some(device), Some(memory)) => Ok(Message::Connection(device, memory)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         },

@@ -7,6 +7,7 @@
 use crate::kernel::{CgroupId, PressureFile};
 use crate::rate_limited_log::RateLimitedLog;
 use crate::service::accounts::retained_records::RetainedRecords;
+use crate::service::clock::microseconds;
 use crate::shares::Policy;
 use crate::state::{MAX_PSI_TRIGGERS, OpenFile, OrphanedTrigger, PollWaiter, Table};
 use crate::sys;
@@ -15,7 +16,7 @@ use log::Level;
 use parking_lot::{Condvar, Mutex};
 use rustix::io::Errno;
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How many triggers one container may have: each costs an open file and the time to read it.
@@ -290,10 +291,4 @@ impl Triggers {
 
 fn read_interval(trigger: Trigger) -> Duration {
     Duration::from_micros(trigger.window.into()) / READS_PER_WINDOW
-}
-
-/// A moment in microseconds, on a clock of this process's own.
-fn microseconds(now: Instant) -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    u64::try_from(now.saturating_duration_since(*START).as_micros()).unwrap_or(u64::MAX)
 }

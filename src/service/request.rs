@@ -2,8 +2,8 @@
 
 pub(in crate::service) mod ask;
 pub(in crate::service) mod attempt;
+pub(in crate::service) mod deadline_reply;
 pub(in crate::service) mod dispatch;
-pub(in crate::service) mod in_time;
 pub(in crate::service) mod outcome;
 pub(in crate::service) mod pressure;
 pub(in crate::service) mod query;

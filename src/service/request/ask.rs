@@ -2,7 +2,7 @@
 //! containers wait.
 
 use super::attempt::MAX_ATTEMPTS;
-use super::in_time::Reply;
+use super::deadline_reply::Reply;
 use super::outcome::Outcome;
 use super::query::Query;
 use crate::error::Error;
@@ -123,41 +123,42 @@ impl Service {
         reply: Reply<Q::Answer>,
     ) {
         let PendingRequest { pid, asked, in_flight, rounds, .. } = request;
-        let (service, reply) = (Arc::clone(self), self.in_time(&owner, in_flight, reply));
+        let (service, reply) = (Arc::clone(self), self.deadline_reply(&owner, in_flight, reply));
         let look = move || {
             if reply.begin() {
                 let (in_flight, deadline) = (InFlightGuard::untracked(), Some(reply.deadline()));
                 let request = PendingRequest { pid, asked, in_flight, rounds, deadline };
-                let reply: Reply<_> = Box::new(move |answer| reply.tell(answer));
+                let reply: Reply<_> = Box::new(move |answer| reply.send(answer));
                 service.ask(ThreadRole::Blocking, request, query, reply);
             }
         };
         self.enqueue(Lane::Blocking, owner, Box::new(look));
     }
 
-    /// Calls `tell` with what `look` finds out about a process, from a worker, or from a thread that may hang where `look` may. If
-    /// that takes too long, `tell` gets EAGAIN.
+    /// Calls `then` with what `look` finds out about a process, from a worker, or from a thread that may hang where `look` may. If
+    /// that takes too long, `then` gets EAGAIN.
     pub(in crate::service) fn find_deferred<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
         pid: u32,
         look: impl Fn(&Self, ThreadRole) -> Result<T, Error> + Send + 'static,
-        tell: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
+        then: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
     ) {
         self.dispatch(Lane::Slow, in_flight, pid, move |service, in_flight| {
             match look(service, ThreadRole::Worker) {
                 Err(Error::MayHang(path)) => {
                     let (told, looking) = (Arc::clone(service), Arc::clone(service));
                     let owner = of_path(&path);
-                    let reply = service.in_time(&owner, in_flight, Box::new(move |found| tell(&told, found)));
+                    let reply =
+                        service.deadline_reply(&owner, in_flight, Box::new(move |found| then(&told, found)));
                     let look = move || {
                         if reply.begin() {
-                            reply.tell(look(&looking, ThreadRole::Blocking));
+                            reply.send(look(&looking, ThreadRole::Blocking));
                         }
                     };
                     service.enqueue(Lane::Blocking, owner, Box::new(look));
                 }
-                found => tell(service, found),
+                found => then(service, found),
             }
         });
     }

@@ -1,6 +1,6 @@
 //! Hands work to the threads that may do it.
 
-use super::in_time::{InTime, Reply};
+use super::deadline_reply::{DeadlineReply, Reply};
 use super::outcome::FollowUp;
 use crate::service::accounts::start_times::LOOK_TIMEOUT;
 use crate::service::engine::Service;
@@ -59,13 +59,13 @@ impl Service {
     }
 
     /// A reply for work that may hang: it is EAGAIN after [`LOOK_TIMEOUT`].
-    pub(in crate::service) fn in_time<T: Send + 'static>(
+    pub(in crate::service) fn deadline_reply<T: Send + 'static>(
         &self,
         owner: &Owner,
         in_flight: InFlightGuard,
         reply: Reply<T>,
-    ) -> InTime<T> {
-        let (reply, give_up) = InTime::new(owner, in_flight, reply);
+    ) -> DeadlineReply<T> {
+        let (reply, give_up) = DeadlineReply::new(owner, in_flight, reply);
         if let Err(error) = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, give_up) {
             self.warn_of_no_thread(&error);
         }

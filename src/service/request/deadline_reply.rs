@@ -14,37 +14,37 @@ pub(in crate::service) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
 /// A reply that is sent once: the answer, or EAGAIN where that does not come in time or at all. The request is in flight until
 /// then.
-pub(in crate::service) struct InTime<T>(Arc<State<T>>);
+pub(in crate::service) struct DeadlineReply<T>(Arc<State<T>>);
 
 struct State<T> {
-    untold: Mutex<Option<Untold<T>>>,
+    pending: Mutex<Option<PendingReply<T>>>,
     deadline: Deadline,
 }
 
-struct Untold<T> {
+struct PendingReply<T> {
     reply: Reply<T>,
     in_flight: InFlightGuard,
 }
 
-impl<T: Send + 'static> InTime<T> {
+impl<T: Send + 'static> DeadlineReply<T> {
     /// A reply, and the job to run at the deadline.
     pub(in crate::service) fn new(owner: &Owner, in_flight: InFlightGuard, reply: Reply<T>) -> (Self, Job) {
         in_flight.wait(owner);
-        let untold = Mutex::new(Some(Untold { reply, in_flight }));
-        let state = Arc::new(State { untold, deadline: Deadline::default() });
+        let pending = Mutex::new(Some(PendingReply { reply, in_flight }));
+        let state = Arc::new(State { pending, deadline: Deadline::default() });
         let late = Arc::clone(&state);
-        (Self(state), Box::new(move || late.tell(Err(Error::Errno(Errno::AGAIN)))))
+        (Self(state), Box::new(move || late.send(Err(Error::Errno(Errno::AGAIN)))))
     }
 
     /// Marks the request as being worked on. False where the deadline has passed.
     pub(in crate::service) fn begin(&self) -> bool {
-        let untold = self.0.untold.lock();
-        untold.as_ref().inspect(|untold| untold.in_flight.begin()).is_some()
+        let pending = self.0.pending.lock();
+        pending.as_ref().inspect(|pending| pending.in_flight.begin()).is_some()
     }
 
     /// Sends the answer, unless the deadline has passed.
-    pub(in crate::service) fn tell(self, answer: Result<T, Error>) {
-        self.0.tell(answer);
+    pub(in crate::service) fn send(self, answer: Result<T, Error>) {
+        self.0.send(answer);
     }
 
     /// Whether the answer was sent.
@@ -53,17 +53,17 @@ impl<T: Send + 'static> InTime<T> {
     }
 }
 
-impl<T> Drop for InTime<T> {
+impl<T> Drop for DeadlineReply<T> {
     fn drop(&mut self) {
-        self.0.tell(Err(Error::Errno(Errno::AGAIN)));
+        self.0.send(Err(Error::Errno(Errno::AGAIN)));
     }
 }
 
 impl<T> State<T> {
-    fn tell(&self, answer: Result<T, Error>) {
+    fn send(&self, answer: Result<T, Error>) {
         // Unlocked before the reply runs.
-        let untold = self.untold.lock().take();
-        if let Some(Untold { reply, in_flight }) = untold {
+        let pending = self.pending.lock().take();
+        if let Some(PendingReply { reply, in_flight }) = pending {
             self.deadline.pass();
             reply(answer);
             drop(in_flight);
@@ -81,7 +81,7 @@ mod tests {
         let (sender, told) = mpsc::channel();
         let new = || {
             let sender = sender.clone();
-            InTime::new(
+            DeadlineReply::new(
                 &Arc::from(&b"/"[..]),
                 InFlightGuard::untracked(),
                 Box::new(move |answer: Result<u8, Error>| sender.send(answer.ok()).unwrap()),
@@ -90,14 +90,14 @@ mod tests {
         let all = || told.try_iter().collect::<Vec<_>>();
         let (reply, give_up) = new();
         assert!(reply.begin());
-        reply.tell(Ok(1));
+        reply.send(Ok(1));
         give_up();
         assert_eq!(all(), [Some(1)]);
         let (reply, give_up) = new();
         give_up();
         assert_eq!(all(), [None]);
         assert!(!reply.begin(), "nobody waits any more");
-        reply.tell(Ok(2));
+        reply.send(Ok(2));
         assert_eq!(all(), [], "it comes too late");
         let (reply, give_up) = new();
         drop(reply);

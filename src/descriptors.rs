@@ -1,0 +1,47 @@
+//! Descriptors that one process passes to another, over a Unix socket.
+
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// How many go with one message at most.
+const MAX: usize = 2;
+
+/// Sends a message with the descriptors that go with it.
+///
+/// # Errors
+/// The kernel's, and `InvalidInput` if there are more than two descriptors.
+pub(crate) fn send(
+    to: impl AsFd,
+    message: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    sendmsg(to, &[IoSlice::new(message)], &mut ancillary, flags | SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives a message: how long it is, 0 once the other side is gone, and the descriptors that came with it.
+///
+/// # Errors
+/// The kernel's.
+pub(crate) fn receive(from: impl AsFd, message: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(from, &mut [IoSliceMut::new(message)], &mut ancillary, flags)?;
+    let descriptors = ancillary.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+        _ => Vec::new(),
+    });
+    Ok((received.bytes, descriptors.collect()))
+}
