@@ -128,7 +128,8 @@ impl Service {
     /// [`Error::CgroupGone`] where the path leads to another cgroup by now; the entry is evicted then.
     pub(super) fn cached_cgroup(&self, caller: &Caller<'_>) -> Result<Arc<CachedCgroup>, Error> {
         let open = || self.source.ancestry_of(caller);
-        let cached = self.cache.of_cgroup(caller.memory, open)?;
+        let share = || self.shares.of(caller.memory);
+        let cached = self.cache.of_cgroup(caller.memory, open, share)?;
         self.source.verify(cached.path()).inspect_err(|_| self.forget(caller))?;
         Ok(cached)
     }

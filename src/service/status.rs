@@ -76,10 +76,8 @@ impl Service {
 
     fn status(&self) -> ServiceStatus {
         let now = Instant::now();
-        let (cached_cgroups, mut slow) = self.cache.slow(now);
-        slow.extend(self.shares.slow(now));
+        let mut slow = self.shares.slow(now);
         slow.sort_unstable();
-        slow.dedup();
         slow.truncate(MAX_NAMED);
         // As a terminal can show it.
         let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
@@ -99,7 +97,7 @@ impl Service {
                 CpuView::Cpuset => "cpuset".into(),
             },
             triggers: self.psi_monitor.armed(),
-            cached_cgroups,
+            cached_cgroups: self.cache.len(),
             slow: slow.iter().map(shown).collect(),
         }
     }

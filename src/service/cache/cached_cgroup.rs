@@ -48,12 +48,12 @@ pub(in crate::service) enum Found<T> {
 
 impl CachedCgroup {
     /// An entry without snapshots for a cgroup that was just opened, last used at `now`.
-    pub(in crate::service) fn new(cgroup: Owner, path: CgroupAncestry, now: u64) -> Self {
+    pub(in crate::service) fn new(cgroup: Owner, path: CgroupAncestry, share: Arc<Share>, now: u64) -> Self {
         Self {
             cgroup,
             path,
             last_used: AtomicU64::new(now),
-            share: Arc::default(),
+            share,
             read_cost: ReadCost::default(),
             cost_of_files: ReadCost::default(),
             state: Mutex::default(),

@@ -4,12 +4,12 @@ use super::cached_cgroup::CachedCgroup;
 use crate::error::Error;
 use crate::kernel::CgroupAncestry;
 use crate::service::scheduling::owner::Owner;
+use crate::service::scheduling::share::Share;
 use crate::shares::excess;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
 
 /// How many readings there are between two evictions of stale entries: a tenant may have any number of cgroups, each with an entry.
 const EVICTION_INTERVAL: usize = 64;
@@ -35,7 +35,7 @@ impl SnapshotCache {
         Self { max_files, clock: AtomicU64::new(0), readings: AtomicUsize::new(0), cache: Mutex::default() }
     }
 
-    /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached.
+    /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached, and charged to `share`.
     ///
     /// # Errors
     /// Those of `open`.
@@ -43,13 +43,14 @@ impl SnapshotCache {
         &self,
         cgroup: &[u8],
         open: impl FnOnce() -> Result<CgroupAncestry, Error>,
+        share: impl FnOnce() -> Arc<Share>,
     ) -> Result<Arc<CachedCgroup>, Error> {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         if let Some(known) = self.cache.lock().by_cgroup.get(cgroup) {
             known.last_used.store(now, Ordering::Relaxed);
             return Ok(Arc::clone(known));
         }
-        let opened = Arc::new(CachedCgroup::new(cgroup.into(), open()?, now));
+        let opened = Arc::new(CachedCgroup::new(cgroup.into(), open()?, share(), now));
         let mut cache = self.cache.lock();
         let evicted = match cache.open_files > self.max_files {
             true => cache.evict(self.max_files - self.max_files / 16, now),
@@ -71,11 +72,9 @@ impl SnapshotCache {
         all.iter().for_each(|cached| cached.evict_stale_entries());
     }
 
-    /// How many cgroups there are, and which of them are in the slow lane.
-    pub(in crate::service) fn slow(&self, now: Instant) -> (usize, Vec<Owner>) {
-        let cache = self.cache.lock();
-        let slow = cache.by_cgroup.iter().filter(|(_, cached)| cached.share().is_slow(now));
-        (cache.by_cgroup.len(), slow.map(|(cgroup, _)| Arc::clone(cgroup)).collect())
+    /// How many cgroups there are.
+    pub(in crate::service) fn len(&self) -> usize {
+        self.cache.lock().by_cgroup.len()
     }
 
     /// Evicts `cgroup`, so that its next reader opens it anew.
@@ -176,7 +175,7 @@ mod tests {
                 is_opened = true;
                 source.ancestry(b"/docker")
             };
-            cache.of_cgroup(cgroup.as_bytes(), open).unwrap();
+            cache.of_cgroup(cgroup.as_bytes(), open, Arc::default).unwrap();
             is_opened
         };
         let others: Vec<_> = (0..5).map(|number| format!("/pods/other/{number}")).collect();

@@ -92,8 +92,11 @@ impl Service {
         let of = Some((&*cached, &*share, caller.container));
         let attempt = self.finish(role, query, attempt, caller.memory, of);
         share.charge((&self.busyness, self.pace), pid, began, Instant::now());
-        if is_patient && !share.is_slow(Instant::now()) {
-            self.slow_processes.remove(pid);
+        match share.is_slow(Instant::now()) {
+            // Its next request follows most likely.
+            true if is_patient => self.slow_processes.add(pid, caller.memory.into()),
+            false if is_patient => self.slow_processes.remove(pid),
+            _ => {}
         }
         attempt
     }

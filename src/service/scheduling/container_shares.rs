@@ -1,4 +1,4 @@
-//! The shares of containers that have made cgroups of their own.
+//! The shares of containers, which outlive what is cached for them.
 
 use super::owner::Owner;
 use super::share::Share;
@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Shares by the path of the container, for readers in a cgroup below it: all of them use the container's share.
+/// Shares by the path of the container: all of its readers use it, also those in cgroups below. Whoever has many cgroups would
+/// otherwise end his time in the slow lane by having what is cached for them evicted.
 #[derive(Default)]
 pub(in crate::service) struct ContainerShares {
     shares: Mutex<HashMap<Box<[u8]>, Arc<Share>>>,
@@ -25,9 +26,7 @@ impl ContainerShares {
             return Arc::clone(share);
         }
         if shares.len() >= MAX_SHARES {
-            // A container that is not in the slow lane loses no more than the account of the last tenth of a second.
-            let now = Instant::now();
-            shares.retain(|_, share| share.is_slow(now));
+            retain_needed(&mut shares);
             let held: Vec<_> = shares.keys().cloned().collect();
             let held = held.iter().map(|container| (container, &**container, 1));
             for container in excess(held, MAX_SHARES - MAX_SHARES / 8) {
@@ -44,13 +43,18 @@ impl ContainerShares {
         slow.map(|(container, _)| Owner::from(&**container)).collect()
     }
 
-    /// Forgets containers that are not in the slow lane.
+    /// Forgets containers that have nothing cached and are not in the slow lane.
     pub(in crate::service) fn sweep(&self) {
-        let now = Instant::now();
         let mut shares = self.shares.lock();
-        shares.retain(|_, share| share.is_slow(now));
+        retain_needed(&mut shares);
         shares.shrink_to_fit();
     }
+}
+
+/// The others lose no more than the account of the last tenth of a second.
+fn retain_needed(shares: &mut HashMap<Box<[u8]>, Arc<Share>>) {
+    let now = Instant::now();
+    shares.retain(|_, share| share.matters(now) || Arc::strong_count(share) > 1);
 }
 
 #[cfg(test)]
@@ -70,6 +74,18 @@ mod tests {
             shares.of(number.to_string().as_bytes());
         }
         assert!(shares.shares.lock().len() <= MAX_SHARES);
+    }
+
+    #[test]
+    fn what_is_cached_keeps_its_share_and_leaves_it_where_it_matters() {
+        let (shares, now) = (ContainerShares::default(), Instant::now());
+        let [cached, evicted] = [b"/cached", b"/punish"].map(|container| shares.of(container));
+        evicted.make_slow(now + ASIDE);
+        drop(evicted);
+        shares.of(b"/no one");
+        shares.sweep();
+        assert!(Arc::ptr_eq(&shares.of(b"/cached"), &cached) && shares.of(b"/punish").is_slow(now));
+        assert_eq!(shares.shares.lock().len(), 2);
     }
 
     #[test]

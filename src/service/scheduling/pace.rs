@@ -11,6 +11,9 @@ pub(in crate::service) struct Pace {
     /// The elapsed time from which on a reading is slow if it waited for anything but a processor, and the one before was no
     /// quicker than `slow_reading`. It is much, because threads wait for each other's locks, too.
     pub(in crate::service) long_reading: Duration,
+    /// The time over which the serving time of a container is summed up, and its readers are counted. Some hundred readers have to be
+    /// answered meanwhile, for it to be seen who has most of them.
+    pub(in crate::service) window: Duration,
     /// The most that a reader is charged for a request. What took longer is not the reader's doing, but that of whatever kept the
     /// thread from running.
     pub(in crate::service) max_charge: Duration,
@@ -24,12 +27,14 @@ impl Pace {
     const FAST: Self = Self {
         slow_reading: Duration::from_millis(5),
         long_reading: Duration::from_millis(50),
+        window: Duration::from_millis(100),
         max_charge: Duration::from_micros(200),
     };
     /// Of the slowest processor for which it makes a difference.
     const SLOWEST: Self = Self {
         slow_reading: Duration::from_millis(50),
         long_reading: Duration::from_millis(500),
+        window: Duration::from_secs(1),
         max_charge: Duration::from_millis(5),
     };
 
@@ -49,6 +54,7 @@ impl Pace {
         Self {
             slow_reading: (took * 125).clamp(least.slow_reading, most.slow_reading),
             long_reading: (took * 1250).clamp(least.long_reading, most.long_reading),
+            window: (took * 2500).clamp(least.window, most.window),
             max_charge: (took * 5).clamp(least.max_charge, most.max_charge),
         }
     }

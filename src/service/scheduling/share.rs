@@ -1,13 +1,12 @@
 //! How much time of the serving threads a container takes, and whether it has to go to the slow lane for that.
 
 use super::pace::Pace;
+use crate::service::clock::{as_micros, microseconds};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Time is summed up over a window of this length.
-const WINDOW: Duration = Duration::from_millis(100);
-/// So much of a window many readers of one container may take while the serving threads are busy.
-const MAX_BUSY_SHARE: Duration = Duration::from_millis(5);
+/// This part of a window many readers of one container may take while the serving threads are busy.
+const BUSY_PART: u32 = 40;
 /// So many readers are many. Fewer can't have many requests waiting at once.
 const MANY_READERS: u32 = 8;
 /// What is charged for fetching a request, sending its answer, and the reads and the close that follow.
@@ -16,8 +15,9 @@ const REQUEST_OVERHEAD: Duration = Duration::from_micros(30);
 /// Serving threads are busy if half of the others have a request when one comes, for at least this percentage of requests. A single
 /// reader has two requests answered at once now and then, many readers nearly always.
 const BUSY_PERCENT: usize = 40;
-/// How long a container stays in the slow lane for that. One that begins again as soon as it is out stays twice as long.
-const SLOW_LANE_TIME: Duration = Duration::from_secs(1);
+/// How long a container stays in the slow lane for that, in windows: a second, where the processor is not a slow one. One that begins
+/// again as soon as it is out stays twice as long.
+const SLOW_LANE_WINDOWS: u32 = 10;
 /// The longest time for that.
 const MAX_SLOW_LANE_TIME: Duration = Duration::from_secs(16);
 
@@ -73,7 +73,7 @@ impl Share {
         now: Instant,
     ) {
         let took = (now.saturating_duration_since(began)).min(pace.max_charge) + REQUEST_OVERHEAD;
-        let window = since_start(now) / micros(WINDOW);
+        let window = microseconds(now) / as_micros(pace.window);
         // A charge at the same moment may be lost, which makes no difference over a window.
         if self.window.swap(window, Ordering::Relaxed) != window {
             self.used.store(0, Ordering::Relaxed);
@@ -81,21 +81,24 @@ impl Share {
         }
         let reader = 1 << (pid % u64::BITS);
         let readers = self.readers.fetch_or(reader, Ordering::Relaxed) | reader;
-        let used = self.used.fetch_add(micros(took), Ordering::Relaxed).saturating_add(micros(took));
-        if used >= micros(MAX_BUSY_SHARE) && readers.count_ones() >= MANY_READERS && busyness.is_busy() {
-            self.punish(now);
+        let used = self.used.fetch_add(as_micros(took), Ordering::Relaxed).saturating_add(as_micros(took));
+        if used >= as_micros(pace.window / BUSY_PART)
+            && readers.count_ones() >= MANY_READERS
+            && busyness.is_busy()
+        {
+            self.punish(pace.window * SLOW_LANE_WINDOWS, now);
         }
     }
 
     /// Keeps the container in the slow lane for its many readers, unless it is there for them already.
-    fn punish(&self, now: Instant) {
-        let (until, now_at) = (self.crowd_until.load(Ordering::Relaxed), since_start(now));
+    fn punish(&self, least: Duration, now: Instant) {
+        let (until, now_at) = (self.crowd_until.load(Ordering::Relaxed), microseconds(now));
         if until > now_at {
             return;
         }
-        let was_just_there = until != 0 && now_at - until < micros(SLOW_LANE_TIME);
+        let was_just_there = until != 0 && now_at - until < as_micros(least);
         let before = if was_just_there { self.crowd_time.load(Ordering::Relaxed) } else { 0 };
-        let time = (2 * before).clamp(micros(SLOW_LANE_TIME), micros(MAX_SLOW_LANE_TIME));
+        let time = (2 * before).clamp(as_micros(least), as_micros(MAX_SLOW_LANE_TIME));
         // Of threads that come here at once, one.
         let done =
             self.crowd_until.compare_exchange(until, now_at + time, Ordering::Relaxed, Ordering::Relaxed);
@@ -107,30 +110,25 @@ impl Share {
 
     /// Keeps the container in the slow lane until then.
     pub(in crate::service) fn make_slow(&self, until: Instant) {
-        self.slow_until.fetch_max(since_start(until), Ordering::Relaxed);
+        self.slow_until.fetch_max(microseconds(until), Ordering::Relaxed);
+    }
+
+    /// Whether what is known of the container makes a difference: it is in the slow lane, or was there lately.
+    pub(in crate::service) fn matters(&self, now: Instant) -> bool {
+        let until = self.slow_until.load(Ordering::Relaxed);
+        until != 0 && until.saturating_add(as_micros(MAX_SLOW_LANE_TIME)) > microseconds(now)
     }
 
     /// Whether the container is in the slow lane.
     pub(in crate::service) fn is_slow(&self, now: Instant) -> bool {
-        self.slow_until.load(Ordering::Relaxed) > since_start(now)
+        self.slow_until.load(Ordering::Relaxed) > microseconds(now)
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Microseconds since the first call in this process.
-fn since_start(now: Instant) -> u64 {
-    use std::sync::LazyLock;
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    // Never 0, which stands for no time.
-    micros(now.saturating_duration_since(*START)).saturating_add(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::scheduling::thread_usage::ThreadUsage;
 
     fn busyness(of_hundred: u32) -> Busyness {
         let busyness = Busyness::default();
@@ -149,8 +147,8 @@ mod tests {
             share.charge((&busyness(90), Pace::default()), pid, now, now + took);
             now += took;
         }
-        assert!(now - start < 2 * WINDOW, "{:?}", now - start);
-        assert!(!share.is_slow(now + SLOW_LANE_TIME + took));
+        assert!(now - start < 2 * Pace::default().window, "{:?}", now - start);
+        assert!(!share.is_slow(now + Duration::from_secs(1) + took));
     }
 
     #[test]
@@ -171,7 +169,7 @@ mod tests {
         };
         let at_once = [(); 6].map(|()| stays(Duration::ZERO));
         assert_eq!(at_once, [1, 2, 4, 8, 16, 16]);
-        assert_eq!(stays(2 * SLOW_LANE_TIME), 1, "it had stopped");
+        assert_eq!(stays(Duration::from_secs(2)), 1, "it had stopped");
     }
 
     #[test]
@@ -189,5 +187,26 @@ mod tests {
         never(&busyness(90), quick, |_| 7);
         never(&busyness(20), quick, |round| round);
         never(&busyness(90), Duration::from_millis(10), |round| round);
+    }
+
+    #[test]
+    fn a_slow_processor_is_nobody_s_doing() {
+        let slow = Pace::of_machine(|| {
+            let before = ThreadUsage::now();
+            while ThreadUsage::since(before).ran < Duration::from_micros(400) {}
+        });
+        let (took, busyness) = (Duration::from_millis(4), busyness(90));
+        let polls = |readers: u32, apart: Duration| {
+            let (share, start) = (Share::default(), Instant::now());
+            (0..200).any(|round| {
+                let now = start + round * apart;
+                share.charge((&busyness, slow), round % readers, now, now + took);
+                share.is_slow(now)
+            })
+        };
+        // Eight programs that poll each second, answered in a hundred times what it takes elsewhere.
+        assert!(!polls(8, Duration::from_millis(125)));
+        // A crowd, also where eight of them take turns.
+        assert!(polls(64, took) && polls(64, 8 * took));
     }
 }
