@@ -1,5 +1,10 @@
 //! Why a command failed, and the exit code for that.
 
+use crate::lifecycle::daemon::DaemonError;
+
+/// `EX_TEMPFAIL` of sysexits.h(3): the unit is not to be started again at once, as `RestartPreventExitStatus=` there says.
+const START_LATER: u8 = 75;
+
 /// What ends a command early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
@@ -8,7 +13,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Mount(#[from] crate::mount::MountError),
     #[error(transparent)]
-    Daemon(#[from] crate::lifecycle::daemon::DaemonError),
+    Daemon(#[from] DaemonError),
     #[error(transparent)]
     Handover(#[from] crate::lifecycle::handover::HandoverError),
     #[error(transparent)]
@@ -28,6 +33,7 @@ impl Failure {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Run(error) => error.exit_code(),
+            Self::Daemon(DaemonError::EarlyLoss(_)) => START_LATER,
             _ => 1,
         }
     }

@@ -122,7 +122,9 @@ impl Hint for MountError {
 impl Hint for DaemonError {
     fn hint(&self) -> Advice {
         match self {
-            Self::Serve(..) | Self::Connection(_) => Some("see `dmesg`, then start cgprocfs again".into()),
+            Self::Serve(..) | Self::Connection(_) | Self::EarlyLoss(_) => {
+                Some("see `dmesg`, then start cgprocfs again".into())
+            }
             Self::Unmount(path, _) => Some(format!("run `cgprocfs unmount {}`", path.display()).into()),
             Self::Keep(..) => Some("start cgprocfs again".into()),
             Self::Sandbox(error) => error.hint(),

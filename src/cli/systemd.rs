@@ -25,6 +25,11 @@ pub(super) fn stops(unit: &str) -> bool {
     jobs.any(|mut job| job.next() == Some(unit) && job.next() == Some("stop"))
 }
 
+/// Whether systemd calls this because the unit's server has failed.
+pub(super) fn has_failed() -> bool {
+    std::env::var_os("SERVICE_RESULT").is_some_and(|result| result != "success")
+}
+
 fn ask(arguments: &[&str]) -> Option<String> {
     let answer = Command::new("systemctl").args(arguments).output().ok()?;
     answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).into_owned())

@@ -1,6 +1,7 @@
 //! `cgprocfs unmount`: containers get the kernel's own files.
 
 use super::failure::Failure;
+use super::failures::Failures;
 use super::systemd;
 use crate::mount::Anchors;
 use std::path::PathBuf;
@@ -40,9 +41,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             ))),
         };
     };
-    let is_restarted = |unit: &String| !systemd::stops(unit) && systemd::keeps_connection(unit);
-    if arguments.unless_restarted.as_ref().is_some_and(is_restarted) {
-        return Ok(ExitCode::SUCCESS);
+    let failures = Failures::of(anchors.directory());
+    match &arguments.unless_restarted {
+        Some(unit) if !systemd::stops(unit) => {
+            let keeps_connection = systemd::keeps_connection(unit);
+            if keeps_connection && systemd::has_failed() {
+                failures.count();
+            }
+            if keeps_connection && !failures.are_too_many() {
+                return Ok(ExitCode::SUCCESS);
+            }
+            log::error!("the daemon has lost its connection, or fails again and again; its log says why");
+        }
+        _ => failures.forget(),
     }
     let failed = |e| Failure::Other(format!("cannot unmount {}: {e}; see `dmesg`", directory.display()));
     let views = anchors.views();

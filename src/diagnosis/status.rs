@@ -145,7 +145,7 @@ fn ask(live: &Path) -> Answer {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn();
-    let Ok(mut asking) = asking else { return Answer::NoStatus };
+    let Ok(mut asking) = asking else { return Answer::None };
     let text = asking.stdout.take().and_then(|stdout| read_in_time(stdout).ok());
     let (text, is_whole) = text.unwrap_or_default();
     if !is_whole {
@@ -156,8 +156,9 @@ fn ask(live: &Path) -> Answer {
     let ended = asking.wait().ok().and_then(|status| status.code());
     match serde_json::from_slice(&text) {
         Ok(status) => Answer::Status(status),
-        Err(_) if text.is_empty() && ended.is_some_and(is_over) => Answer::Over,
-        Err(_) => Answer::NoStatus,
+        Err(_) if !text.is_empty() => Answer::NoStatus,
+        Err(_) if ended.is_some_and(is_over) => Answer::Over,
+        Err(_) => Answer::None,
     }
 }
 

@@ -21,6 +21,7 @@ use sd_notify::NotifyState;
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
+use std::time::Instant;
 
 /// Starts to serve `connection`, shows `views` at the anchors, and has the connection stored.
 ///
@@ -107,6 +108,7 @@ pub fn serve(
     fd_store.ping_watchdog();
 
     service.note_keeper(fd_store.keeper());
+    let began = Instant::now();
     match event_loop::run((connection, service), &mut fd_store, events, &gate) {
         End::Left => {
             log::info!("leaving {} to a successor", directory.display());
@@ -118,7 +120,10 @@ pub fn serve(
             fd_store.release();
             shutdown::shut_down(&directory, connection, &gate, steward, events)
         }
-        End::Connection(result) => shutdown::after_loss(&directory, connection, &fd_store, steward, result),
+        End::Connection(result) => {
+            let loss = (began.elapsed(), result);
+            shutdown::after_loss(&directory, connection, &fd_store, steward, loss)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use super::arguments::Arguments;
 use super::connect::{begin, refuse_deep};
 use crate::cli::failure::Failure;
+use crate::cli::failures::Failures;
 use crate::cli::systemd;
 use crate::diagnosis::status::MountStatus;
 use crate::lifecycle::daemon;
@@ -21,6 +22,12 @@ pub(super) fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -
     // Afterwards there is a mount that somebody keeps.
     let directory = arguments.anchors()?;
     let _lock = Lock::take(&directory)?;
+    if Failures::of(&directory).are_too_many() {
+        return Err(Failure::Other(format!(
+            "the daemon fails again and again, and its log says why; mend that, then `cgprocfs unmount {}` and start it",
+            directory.display()
+        )));
+    }
     refuse_deep(&directory)?;
     let connection = begin(arguments, &directory)?;
     let keeping = (&FdStore::ServiceManager, &Steward::Itself);
@@ -33,13 +40,12 @@ pub(super) fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -
 pub(super) fn lay(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let directory = &*arguments.anchors_as_given();
     // Views are looked up in what is served: without an answer that would never end.
-    let anchors = Anchors::at(directory).filter(|anchors| MountStatus::is_answered(&anchors.live()));
-    let Some(anchors) = anchors else {
+    let is_served = |anchors: &Anchors| anchors.is_mounted() && MountStatus::is_answered(&anchors.live());
+    let not_served = || {
         let directory = directory.display();
-        return Err(Failure::Other(format!(
-            "no cgprocfs serves {directory}; start it there, then say this again"
-        )));
+        Failure::Other(format!("no cgprocfs serves {directory}; start it there, then say this again"))
     };
+    let anchors = Anchors::at(directory).filter(is_served).ok_or_else(not_served)?;
     if anchors.writes() != Some(arguments.writes()) {
         log::warn!(
             "triggers stay as they are until cgprocfs is stopped and started: they need another mount"
@@ -49,5 +55,10 @@ pub(super) fn lay(arguments: &Arguments) -> Result<ExitCode, Failure> {
     Anchors::set_up(directory, arguments.tree()?.as_deref())?
         .stack(&arguments.views.get())
         .map_err(refused)?;
-    Ok(ExitCode::SUCCESS)
+    if is_served(&anchors) {
+        return Ok(ExitCode::SUCCESS);
+    }
+    // Whoever ended meanwhile may have given containers the kernel's files before the views were laid over them.
+    anchors.fall_back().map_err(refused)?;
+    Err(not_served())
 }

@@ -24,6 +24,10 @@ pub enum DaemonError {
     Serve(PathBuf, io::Error),
     #[error("the connection to the kernel failed: {0}")]
     Connection(io::Error),
+    #[error(
+        "the connection to the kernel failed soon after the start, so that the next start has to wait: {0}"
+    )]
+    EarlyLoss(io::Error),
     #[error("cannot unmount {0}: {1}")]
     Unmount(PathBuf, io::Error),
     #[error("cannot leave the connection to {0}: {1}")]

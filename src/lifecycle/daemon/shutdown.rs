@@ -14,6 +14,10 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
+/// Who has served for less time is not to be started again at once: each connection that is aborted leaves two mounts in the
+/// containers that bind its files, and somebody may abort them as fast as they come.
+const EARLY: Duration = Duration::from_secs(60);
+
 /// How long a file system that containers still bind may delay the end.
 const IN_USE_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -62,13 +66,13 @@ pub(super) fn unmount(connection: &Connection, gate: &Arc<QuiesceGate>, steward:
 /// Cleans up after a connection that is over. It is an error unless somebody has unmounted in order.
 ///
 /// # Errors
-/// [`DaemonError::Connection`].
+/// [`DaemonError::Connection`], or [`DaemonError::EarlyLoss`] if it has `served` for less than a minute.
 pub(super) fn after_loss(
     directory: &Path,
     connection: &Connection,
     fd_store: &FdStore,
     steward: &Steward,
-    result: io::Result<()>,
+    (served, result): (Duration, io::Result<()>),
 ) -> Result<(), DaemonError> {
     // There may be none.
     let _ = steward.remove_socket(directory);
@@ -86,7 +90,8 @@ pub(super) fn after_loss(
         }
         result => {
             let aborted = || io::Error::from(Errno::CONNABORTED);
-            Err(DaemonError::Connection(result.err().unwrap_or_else(aborted)))
+            let error = result.err().unwrap_or_else(aborted);
+            Err(if served < EARLY { DaemonError::EarlyLoss(error) } else { DaemonError::Connection(error) })
         }
     }
 }

@@ -23,6 +23,7 @@ pub fn tests() -> Vec<Trial> {
             nothing_is_left_after_a_loss,
             no_more_is_left_each_time,
             what_is_bound_stays,
+            views_are_laid_where_somebody_serves,
         ],
         test(&[Need::Root, Need::Fuse, Need::Program("setpriv")]) => [
             readable_by_everybody,
@@ -222,6 +223,20 @@ fn what_is_bound_stays() {
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success(), "{}", daemon.log());
     assert_eq!(mounts(daemon.directory()), left, "as many as before it was started again");
+}
+
+/// As the unit has it done after each start: not over what containers got when the daemon ended.
+fn views_are_laid_where_somebody_serves() {
+    let mut daemon = Daemon::start();
+    let mut container = Container::start(&daemon.meminfo());
+    let lay = |daemon: &Daemon| cgprocfs().args(["mount", "--lay"]).arg(daemon.directory()).output().unwrap();
+    assert!(lay(&daemon).status.success() && container.has_its_own());
+    output(cgprocfs().arg("unmount").arg(daemon.directory()));
+    assert!(daemon.wait().success(), "{}", daemon.log());
+    let refused = lay(&daemon);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(!refused.status.success() && said.contains("no cgprocfs serves"), "{said}");
+    assert!(container.has_the_kernels());
 }
 
 /// As the unit has it: what is made is nobody else's, but anchors are everybody's.
