@@ -71,7 +71,8 @@ fn a_container_that_hung_is_quarantined() {
         tasks.filter_map(name).any(|name| name.trim() == "deferred")
     };
     // Threads that have nothing to do end after five seconds.
-    wait_until("it was looked for", || !deferred());
+    wait_until("it is looked for", deferred);
+    wait_until("it was found", || !deferred());
     let other = Cgroup::new().limit(LIMIT);
     let read = |cgroup: &Cgroup| {
         let text = output(&mut cgroup.command(&["cat", &daemon.meminfo()]));
