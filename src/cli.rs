@@ -7,7 +7,6 @@ mod config;
 mod cpu_view;
 mod doctor;
 mod failure;
-mod failures;
 mod generate;
 mod hint;
 mod hook;

@@ -81,7 +81,7 @@ pub fn count(text: &[u8]) -> Option<u64> {
 ///
 /// # Errors
 /// [`ParseError::Truncated`] if there is none.
-pub fn whole(text: &[u8]) -> Result<&[u8], ParseError> {
+pub fn without_newline(text: &[u8]) -> Result<&[u8], ParseError> {
     text.strip_suffix(b"\n").ok_or(ParseError::Truncated)
 }
 
@@ -90,7 +90,7 @@ pub fn whole(text: &[u8]) -> Result<&[u8], ParseError> {
 /// # Errors
 /// [`ParseError::Truncated`] if the last of them is not whole.
 pub fn lines(text: &[u8]) -> Result<impl Iterator<Item = &[u8]>, ParseError> {
-    let text = if text.is_empty() { text } else { whole(text)? };
+    let text = if text.is_empty() { text } else { without_newline(text)? };
     Ok(text.split(|&b| b == b'\n').filter(|line| !line.is_empty()))
 }
 

@@ -3,7 +3,7 @@
 use super::error::CaptureError;
 use super::stored::Capture;
 use crate::error::{Error, escaped};
-use crate::kernel::CgroupMounts;
+use crate::kernel::{Hierarchy, Reader};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::meminfo::{Field, Meminfo};
 use cgprocfs_core::parse::mountinfo::Mount;
@@ -15,30 +15,39 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 impl Capture {
     /// A file that every kernel has, and without which the text of a view looks right and is wrong.
     #[must_use]
     pub fn missing_for(&self, view: ViewId) -> Option<String> {
-        let mounts = CgroupMounts::detect(&self.root).ok()?;
-        let proc_cgroup = fs::read(self.root.join(format!("proc/{}/cgroup", self.pid))).ok()?;
+        let source = self.source().ok()?;
+        let mounts = source.cgroup_mounts();
+        let mut proc_cgroup = Vec::new();
+        let needs = view.needs();
+        let reader =
+            Reader { pid: self.pid, max_age: Duration::ZERO, needs, may_take_long: true, may_hang: true };
+        let caller = source.caller(reader, &mut proc_cgroup).ok()?;
         let mut files = Vec::new();
-        if let (true, Some(cpuacct)) = (view.needs().covers(Needs::COUNTERS), &mounts.cpuacct) {
+        if let (true, Some(cpuacct)) = (needs.covers(Needs::COUNTERS), &mounts.cpuacct) {
             let names = match cpuacct.version {
                 CgroupVersion::V1 => &["cpuacct.usage", "cpuacct.stat"][..],
                 CgroupVersion::V2 => &["cpu.stat"],
             };
             // The root's time is the host's.
-            let cgroup = cpuacct.path_in(&proc_cgroup, self.pid).ok()?.strip_prefix(b"/")?;
-            let directory = relative(&cpuacct.mount_point).join(OsStr::from_bytes(cgroup));
-            files.extend(names.iter().filter(|_| !cgroup.is_empty()).map(|name| directory.join(name)));
+            let container = source.accounting_cgroup(&caller).ok()??;
+            let of_container = names.iter().filter(|_| container != b"/");
+            files.extend(of_container.map(|name| path_of(cpuacct, container).join(name)));
         }
         let has_swap = || {
             let meminfo = Meminfo::parse(fs::read(self.root.join("proc/meminfo")).ok()?).ok()?;
             Some(meminfo.kib(Field::SwapTotal) > Kib::ZERO)
         };
-        if view.needs().covers(Needs::LEVELS) && mounts.memory.version == CgroupVersion::V2 && has_swap()? {
-            files.push("proc/sys/vm/swappiness".into());
+        if needs.covers(Needs::LEVELS) && has_swap()? {
+            files.push(match mounts.memory.version {
+                CgroupVersion::V1 => path_of(&mounts.memory, caller.container).join("memory.swappiness"),
+                CgroupVersion::V2 => "proc/sys/vm/swappiness".into(),
+            });
         }
         let missing = files.into_iter().find(|file| self.root.join(file).symlink_metadata().is_err())?;
         Some(escaped(missing.as_os_str().as_bytes()))
@@ -118,6 +127,12 @@ impl Capture {
         });
         of_memory.collect()
     }
+}
+
+/// Where a cgroup of a hierarchy lies below the root.
+fn path_of(hierarchy: &Hierarchy, cgroup: &[u8]) -> PathBuf {
+    let cgroup = Path::new(OsStr::from_bytes(cgroup));
+    relative(&hierarchy.mount_point).join(relative(cgroup))
 }
 
 /// A path without the slash that it begins with.

@@ -56,7 +56,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let namespace_reader = start_namespace_reader(&fd_store, sender.clone())?;
     let steward = start_steward(arguments, &views)?;
     let (connection, lock) = connect(arguments, &fd_store)?;
-    // Threads have what they are made with: before there is any.
+    // Capabilities are each thread's own and inherited, so they are dropped before any thread is started.
     crate::confinement::sandbox::keep_only(crate::confinement::sandbox::SERVER_CAPABILITIES)
         .map_err(daemon::DaemonError::from)?;
     let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files));

@@ -2,7 +2,7 @@
 
 use super::failure::Failure;
 
-/// Refuses whoever may not do that.
+/// Fails unless this process is root's.
 pub(super) fn require_root(what: &str) -> Result<(), Failure> {
     match rustix::process::geteuid().is_root() {
         true => Ok(()),

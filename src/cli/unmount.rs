@@ -1,8 +1,8 @@
 //! `cgprocfs unmount`: containers get the kernel's own files.
 
 use super::failure::Failure;
-use super::failures::Failures;
 use super::systemd;
+use crate::lifecycle::FailureRecord;
 use crate::mount::Anchors;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -41,19 +41,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             ))),
         };
     };
-    let failures = Failures::of(anchors.directory());
+    let failures = FailureRecord::of(anchors.directory());
     match &arguments.unless_restarted {
         Some(unit) if !systemd::stops(unit) => {
             let keeps_connection = systemd::keeps_connection(unit);
             if keeps_connection && systemd::has_failed() {
-                failures.count();
+                failures.add();
             }
-            if keeps_connection && !failures.are_too_many() {
+            if keeps_connection && !failures.has_too_many() {
                 return Ok(ExitCode::SUCCESS);
             }
             log::error!("the daemon has lost its connection, or fails again and again; its log says why");
         }
-        _ => failures.forget(),
+        _ => failures.clear(),
     }
     let failed = |e| Failure::Other(format!("cannot unmount {}: {e}; see `dmesg`", directory.display()));
     let views = anchors.views();

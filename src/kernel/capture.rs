@@ -46,7 +46,7 @@ impl Source {
         let mut now = Vec::new();
         self.procfs.read_of(pid, "cgroup", &mut now)?;
         if now != caller.proc_cgroup {
-            return Err(Error::CgroupGone(escaped(caller.memory)).into());
+            return Err(Error::CgroupGone(escaped(caller.cgroup)).into());
         }
         Ok(copy.copied)
     }

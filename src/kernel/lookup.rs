@@ -42,8 +42,8 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if it was removed.
-    pub fn ancestry(&self, memory: &[u8]) -> Result<CgroupAncestry, Error> {
-        self.cgroups.ancestry(&self.cgroup_mounts.memory, memory)
+    pub fn ancestry(&self, cgroup: &[u8]) -> Result<CgroupAncestry, Error> {
+        self.cgroups.ancestry(&self.cgroup_mounts.memory, cgroup)
     }
 
     /// Opens a caller's cgroup and all its ancestors.
@@ -53,7 +53,7 @@ impl Source {
     /// [may take long](Caller::may_take_long) may open them.
     pub fn ancestry_of(&self, caller: &Caller<'_>) -> Result<CgroupAncestry, Error> {
         refuse_deep(caller)?;
-        self.ancestry(caller.memory)
+        self.ancestry(caller.cgroup)
     }
 
     /// Checks that the path of an ancestry still leads to the same cgroup.
@@ -65,8 +65,8 @@ impl Source {
     }
 
     /// Has the cgroup at `memory`, and all its ancestors, opened anew by the next [`ancestry`](Self::ancestry).
-    pub fn forget(&self, memory: &[u8]) {
-        self.cgroups.forget(memory);
+    pub fn forget(&self, cgroup: &[u8]) {
+        self.cgroups.forget(cgroup);
     }
 
     /// Whether this cgroup is still at its path.
@@ -170,7 +170,7 @@ impl Source {
 /// Refuses a caller with so many ancestors that to read them takes long, unless it may.
 pub(crate) fn refuse_deep(caller: &Caller<'_>) -> Result<(), Error> {
     match caller.is_deep() && !caller.may_take_long {
-        true => Err(Error::TakesLong(escaped(caller.memory))),
+        true => Err(Error::TakesLong(escaped(caller.cgroup))),
         false => Ok(()),
     }
 }

@@ -100,7 +100,7 @@ impl Source {
 
     /// What processes are looked up by.
     pub(crate) fn proc_context(&self) -> ProcContext<'_> {
-        ProcContext { procfs: &self.procfs, memory: &self.cgroup_mounts.memory }
+        ProcContext { procfs: &self.procfs, hierarchy: &self.cgroup_mounts.memory }
     }
 
     /// What a reading for a caller is made from.

@@ -133,10 +133,10 @@ pub fn leave(connection: &Connection, gate: &Arc<QuiesceGate>) {
 }
 
 fn start_background_threads(service: &Arc<Service>) {
-    if let Err(error) = service.sweep_now_and_then() {
+    if let Err(error) = service.spawn_sweeper() {
         log::warn!("cannot start the clean-up thread: {error}; files of removed containers stay open");
     }
-    if let Err(error) = service.follow_loads() {
+    if let Err(error) = service.spawn_load_sampler() {
         log::warn!(
             "cannot start the thread that samples load: {error}; proc/loadavg stays as it is until a restart"
         );

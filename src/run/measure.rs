@@ -85,7 +85,7 @@ impl Measurement {
 
 fn sample(service: &Service, cgroup: &RunCgroup, started: Instant) -> Result<Sample, Error> {
     let source = service.source();
-    let caller = Caller::of_memory(cgroup.path());
+    let caller = Caller::in_cgroup(cgroup.path());
     let snapshot = source.read_snapshot(&source.ancestry(cgroup.path())?, &caller, Needs::USAGE)?;
     let level = match &snapshot.scope {
         Scope::Host(level) => level,

@@ -128,24 +128,24 @@ impl Service {
     /// [`Error::CgroupGone`] where the path leads to another cgroup by now; the entry is evicted then.
     pub(super) fn cached_cgroup(&self, caller: &Caller<'_>) -> Result<Arc<CachedCgroup>, Error> {
         let open = || self.source.ancestry_of(caller);
-        let share = || self.shares.of(caller.memory);
-        let cached = self.cache.of_cgroup(caller.memory, open, share)?;
-        self.source.verify(cached.path()).inspect_err(|_| self.forget(caller))?;
+        let share = || self.shares.of(caller.cgroup);
+        let cached = self.cache.get_or_open(caller.cgroup, open, share)?;
+        self.source.verify(cached.ancestry()).inspect_err(|_| self.forget(caller))?;
         Ok(cached)
     }
 
     /// The share of a caller's container.
     pub(super) fn share_of(&self, caller: &Caller<'_>, cached: &CachedCgroup) -> Arc<Share> {
         match caller.container {
-            container if container.len() < caller.memory.len() => self.shares.of(container),
+            container if container.len() < caller.cgroup.len() => self.shares.of(container),
             _ => Arc::clone(cached.share()),
         }
     }
 
     /// Evicts the caller's cgroup from all caches.
     pub(super) fn forget(&self, caller: &Caller<'_>) {
-        self.cache.forget(caller.memory);
-        self.source.forget(caller.memory);
+        self.cache.forget(caller.cgroup);
+        self.source.forget(caller.cgroup);
     }
 
     /// Closes half of the cached files, because the process has too many open. Those of the heaviest branches go, so that a tenant

@@ -22,7 +22,7 @@ impl Service {
     ///
     /// # Errors
     /// Where no thread can be started.
-    pub fn follow_loads(self: &Arc<Self>) -> io::Result<()> {
+    pub fn spawn_load_sampler(self: &Arc<Self>) -> io::Result<()> {
         let service = Arc::downgrade(self);
         let priority = self.less_important;
         let follow = move || {
@@ -42,7 +42,7 @@ impl Service {
     ///
     /// # Errors
     /// Where no thread can be started.
-    pub fn sweep_now_and_then(self: &Arc<Self>) -> io::Result<()> {
+    pub fn spawn_sweeper(self: &Arc<Self>) -> io::Result<()> {
         let weak = Arc::downgrade(self);
         let sweep = move || {
             let (sweep_interval, idle_timeout) = (idle(SWEEP_INTERVAL), idle(IDLE_TIMEOUT));
@@ -101,7 +101,7 @@ mod tests {
     fn who_follows_loads_is_less_important() {
         let source = Source::open(Path::new("tests/fixtures/v1-docker/root"), None).unwrap();
         let service = Arc::new(Service::new(source, 100));
-        service.follow_loads().unwrap();
+        service.spawn_load_sampler().unwrap();
         let nice = || {
             let threads = fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap);
             let is_it = |thread: &fs::DirEntry| {

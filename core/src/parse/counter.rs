@@ -1,6 +1,6 @@
 //! Cgroup files that hold a single value: `memory.current`, `memory.max`, `memory.swappiness`, …
 
-use super::{ParseError, decimal, whole};
+use super::{ParseError, decimal, without_newline};
 use crate::units::{Bytes, MAX};
 
 /// A file with one number, in whatever unit the file has.
@@ -8,7 +8,7 @@ use crate::units::{Bytes, MAX};
 /// # Errors
 /// For anything but one decimal number and a newline.
 pub fn number(text: &[u8]) -> Result<u64, ParseError> {
-    decimal(whole(text)?)
+    decimal(without_newline(text)?)
 }
 
 /// A usage counter in bytes.
@@ -31,7 +31,7 @@ pub fn usage(text: &[u8]) -> Result<Bytes, ParseError> {
 /// # Errors
 /// As [`number`].
 pub fn limit(text: &[u8]) -> Result<Option<Bytes>, ParseError> {
-    let text = whole(text)?;
+    let text = without_newline(text)?;
     if text == b"max" {
         return Ok(None);
     }

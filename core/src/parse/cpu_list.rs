@@ -1,7 +1,7 @@
 //! Lists of processors, or memory nodes, as the kernel writes them (`cpuset.cpus.effective`, `/sys/devices/system/cpu/online`):
 //! `0-3,8`.
 
-use super::{ParseError, decimal, whole};
+use super::{ParseError, decimal, without_newline};
 use std::fmt;
 
 /// A set of processors, by number, in ascending order.
@@ -9,7 +9,7 @@ use std::fmt;
 pub struct CpuList(Vec<u32>);
 
 /// No machine has more (`CONFIG_NR_CPUS` of any architecture).
-const MOST: u64 = 1 << 16;
+const MAX_PROCESSORS: u64 = 1 << 16;
 
 impl CpuList {
     /// The first `count` processors.
@@ -23,14 +23,14 @@ impl CpuList {
     /// # Errors
     /// For anything but ranges of numbers in ascending order and a newline.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
-        let text = whole(text)?;
+        let text = without_newline(text)?;
         let mut list = Self::default();
         for range in text.split(|&b| b == b',').filter(|range| !range.is_empty()) {
             let mut ends = range.splitn(2, |&b| b == b'-');
             let first = decimal(ends.next().unwrap_or_default())?;
             let last = ends.next().map_or(Ok(first), decimal)?;
             let ascends = list.0.last().is_none_or(|&before| u64::from(before) < first);
-            if last >= MOST {
+            if last >= MAX_PROCESSORS {
                 return Err(ParseError::TooLarge);
             }
             if first > last || !ascends {

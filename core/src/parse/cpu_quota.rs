@@ -1,6 +1,6 @@
 //! The bandwidth limit of the cpu controller: `cpu.max` of cgroup v2, `cpu.cfs_quota_us` and `cpu.cfs_period_us` of v1.
 
-use super::{ParseError, decimal, whole};
+use super::{ParseError, decimal, without_newline};
 
 /// A bandwidth limit: how much processor time may be used in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ impl CpuQuota {
     /// # Errors
     /// For anything but `max` or a number, a space, a number and a newline.
     pub fn v2(text: &[u8]) -> Result<Option<Self>, ParseError> {
-        let mut words = whole(text)?.split(|&b| b == b' ');
+        let mut words = without_newline(text)?.split(|&b| b == b' ');
         let (Some(quota), Some(period), None) = (words.next(), words.next(), words.next()) else {
             return Err(ParseError::MalformedLine);
         };
@@ -36,8 +36,8 @@ impl CpuQuota {
     /// # Errors
     /// For anything but a number and a newline in each.
     pub fn v1(quota: &[u8], period: &[u8]) -> Result<Option<Self>, ParseError> {
-        let period = decimal(whole(period)?)?;
-        match whole(quota)? {
+        let period = decimal(without_newline(period)?)?;
+        match without_newline(quota)? {
             b"-1" => Ok(None),
             quota => Self::new(decimal(quota)?, period).map(Some),
         }

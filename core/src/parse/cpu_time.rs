@@ -1,7 +1,7 @@
 //! How long the processes of a cgroup have run: `cpu.stat` of cgroup v2, `cpuacct.usage` and `cpuacct.stat` of v1.
 
 use super::flat_keyed::flat_keyed;
-use super::{ParseError, count, whole};
+use super::{ParseError, count, without_newline};
 use crate::cpu::CpuTime;
 use crate::machine::{TickRate, Ticks};
 
@@ -29,7 +29,7 @@ pub fn v2(text: &[u8]) -> Result<Read, ParseError> {
 /// # Errors
 /// Where the text is anything but one number, or the counter has wrapped.
 pub fn v1_total(text: &[u8]) -> Result<u64, ParseError> {
-    count(whole(text)?).ok_or(ParseError::NotANumber)
+    count(without_newline(text)?).ok_or(ParseError::NotANumber)
 }
 
 /// Reads `cpuacct.stat` beside the whole of `cpuacct.usage`, in nanoseconds.

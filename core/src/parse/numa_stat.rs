@@ -2,6 +2,7 @@
 //! (`memory_numa_stat_show()`, mm/memcontrol.c; `memcg_numa_stat_show()`, mm/memcontrol-v1.c).
 
 use super::{ParseError, count, decimal, lines};
+use crate::units::MAX;
 
 /// The file's amounts, in its own unit: bytes with cgroup v2, pages with v1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,7 +47,9 @@ impl NumaStat {
 fn of_node(word: &[u8]) -> Option<(u32, Option<u64>)> {
     let equals = word.iter().position(|&b| b == b'=')?;
     let node = decimal(word[..equals].strip_prefix(b"N")?).ok()?;
-    Some((node.try_into().ok()?, count(&word[equals + 1..])))
+    // As of `memory.stat`, no amount beyond that is one.
+    let amount = count(&word[equals + 1..]).filter(|amount| *amount <= MAX);
+    Some((node.try_into().ok()?, amount))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `/proc/PID/stat` (`proc_pid_stat`(5)): whether a process is on its way out, when it started, and how long it has run.
 
-use super::{ParseError, decimal, whole};
+use super::{ParseError, decimal, without_newline};
 use crate::machine::Ticks;
 
 /// `PF_EXITING` of include/linux/sched.h.
@@ -36,7 +36,7 @@ pub fn run_time(text: &[u8]) -> Result<Ticks, ParseError> {
 fn field(text: &[u8], number: usize) -> Result<u64, ParseError> {
     // The second field is the program's name in parentheses, which may itself have any of both.
     let name_end = text.iter().rposition(|&b| b == b')').ok_or(ParseError::MalformedLine)?;
-    let mut fields = whole(&text[name_end + 1..])?.split(|&b| b == b' ').skip(1);
+    let mut fields = without_newline(&text[name_end + 1..])?.split(|&b| b == b' ').skip(1);
     decimal(fields.nth(number - 3).ok_or(ParseError::MalformedLine)?)
 }
 

@@ -1,6 +1,6 @@
 //! `/proc/PID/schedstat` (Documentation/scheduler/sched-stats.rst): how long a task has run, and waited to run.
 
-use super::{ParseError, decimal, whole};
+use super::{ParseError, decimal, without_newline};
 
 /// How long a task has run and how long it has waited for a processor, in nanoseconds. Where the kernel does not count
 /// them, all are 0.
@@ -8,7 +8,7 @@ use super::{ParseError, decimal, whole};
 /// # Errors
 /// Where the file is cut short, or the two are no numbers.
 pub fn ran_and_waited(text: &[u8]) -> Result<(u64, u64), ParseError> {
-    let mut words = whole(text)?.split(|&b| b == b' ');
+    let mut words = without_newline(text)?.split(|&b| b == b' ');
     let mut number = || decimal(words.next().ok_or(ParseError::MalformedLine)?);
     Ok((number()?, number()?))
 }

@@ -1,6 +1,6 @@
 //! `/proc/uptime` (`proc_uptime`(5)): seconds with two decimals.
 
-use super::{ParseError, decimal, whole};
+use super::{ParseError, decimal, without_newline};
 use crate::machine::BootTime;
 
 /// The present moment, by how long the host has been up.
@@ -8,7 +8,7 @@ use crate::machine::BootTime;
 /// # Errors
 /// Where the first field is not a number with two decimals, or one of centuries.
 pub fn uptime(text: &[u8]) -> Result<BootTime, ParseError> {
-    let first = whole(text)?.split(|&b| b == b' ').next().unwrap_or_default();
+    let first = without_newline(text)?.split(|&b| b == b' ').next().unwrap_or_default();
     let point = first.iter().position(|&b| b == b'.').ok_or(ParseError::MalformedLine)?;
     let (seconds, hundredths) = (&first[..point], &first[point + 1..]);
     if hundredths.len() != 2 {

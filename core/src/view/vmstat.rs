@@ -7,12 +7,12 @@ use crate::parse::flat_keyed::{count_of, flat_keyed};
 use crate::parse::meminfo::Field;
 use crate::parse::{CgroupVersion, count};
 use crate::snapshot::{CgroupFile, HostFile, Needs, Scope, Snapshot};
+use crate::units::Kib;
 use std::collections::HashMap;
 use std::io::Write;
 
 /// The keys of the kernel's own file in their order (`vmstat_text`, mm/vmstat.c). A count is the cgroup's of the same name
-/// in `memory.stat`, an amount of memory its `memory.stat` in pages, `nr_free_pages` and `nr_mlock` what
-/// `proc/meminfo` has, `oom_kill` that of `memory.events`, and `pgpgin` and `pgpgout` the kibibytes that block devices read and wrote for it.
+/// in `memory.stat`, an amount of memory what `proc/meminfo` says of the same, in pages, `oom_kill` that of `memory.events`, and `pgpgin` and `pgpgout` the kibibytes that block devices read and wrote for it.
 /// All else is 0: no cgroup counts it.
 pub struct Vmstat;
 
@@ -55,38 +55,35 @@ struct Counts<'s> {
     version: CgroupVersion,
     /// `memory.stat`.
     stat: HashMap<&'s [u8], u64>,
-    page_kib: u64,
-    free_pages: u64,
-    locked_pages: u64,
+    page: Kib,
+    /// Of the lines of [`AMOUNTS`].
+    amounts: [Kib; AMOUNTS.len()],
     oom_kill: u64,
     read_kib: u64,
     written_kib: u64,
 }
 
-/// Keys of `/proc/vmstat` that are an amount of memory, with those of `memory.stat` of cgroup v2 and v1.
-const AMOUNTS: &[(&str, &str, &str)] = &[
-    ("nr_inactive_anon", "inactive_anon", "total_inactive_anon"),
-    ("nr_active_anon", "active_anon", "total_active_anon"),
-    ("nr_inactive_file", "inactive_file", "total_inactive_file"),
-    ("nr_active_file", "active_file", "total_active_file"),
-    ("nr_unevictable", "unevictable", "total_unevictable"),
-    ("nr_anon_pages", "anon", "total_rss"),
-    ("nr_mapped", "file_mapped", "total_mapped_file"),
-    ("nr_file_pages", "file", "total_cache"),
-    ("nr_dirty", "file_dirty", "total_dirty"),
-    ("nr_writeback", "file_writeback", "total_writeback"),
-    ("nr_shmem", "shmem", "total_shmem"),
-    ("nr_slab_reclaimable", "slab_reclaimable", ""),
-    ("nr_slab_unreclaimable", "slab_unreclaimable", ""),
-    ("nr_page_table_pages", "pagetables", ""),
-    ("nr_swapcached", "swapcached", "total_swapcached"),
+/// Keys of `/proc/vmstat` that are an amount of memory, and the lines of `proc/meminfo` that say the same.
+const AMOUNTS: [(&str, Field); 18] = [
+    ("nr_free_pages", Field::MemFree),
+    ("nr_mlock", Field::Mlocked),
+    ("nr_inactive_anon", Field::InactiveAnon),
+    ("nr_active_anon", Field::ActiveAnon),
+    ("nr_inactive_file", Field::InactiveFile),
+    ("nr_active_file", Field::ActiveFile),
+    ("nr_unevictable", Field::Unevictable),
+    ("nr_anon_pages", Field::AnonPages),
+    ("nr_mapped", Field::Mapped),
+    ("nr_file_pages", Field::Cached),
+    ("nr_dirty", Field::Dirty),
+    ("nr_writeback", Field::Writeback),
+    ("nr_shmem", Field::Shmem),
+    ("nr_slab_reclaimable", Field::SReclaimable),
+    ("nr_slab_unreclaimable", Field::SUnreclaim),
+    ("nr_page_table_pages", Field::PageTables),
+    ("nr_swapcached", Field::SwapCached),
+    ("nr_kernel_stack", Field::KernelStack),
 ];
-
-/// The kernel counts its lists of reclaim twice, of nodes and of zones.
-fn amount(key: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
-    let name = key.strip_prefix("nr_zone_").or_else(|| key.strip_prefix("nr_"));
-    AMOUNTS.iter().find(|(known, ..)| known.strip_prefix("nr_") == name)
-}
 
 /// The text of a file of the container's cgroup; empty where there is none.
 fn text(snapshot: &Snapshot, file: CgroupFile) -> Result<&[u8], ViewError> {
@@ -105,15 +102,13 @@ impl<'s> Counts<'s> {
         let Scope::Container(container) = &snapshot.scope else {
             return Err(ViewError::NotLoaded("the container"));
         };
-        let [free, locked] = meminfo::values(snapshot, container, [Field::MemFree, Field::Mlocked])?;
-        let page_kib = snapshot.machine.page.get().max(1);
+        let amounts = meminfo::values(snapshot, container, AMOUNTS.map(|(_, field)| field))?;
         let kib = |bytes: u64| bytes / 1024;
         Ok(Self {
             version,
             stat,
-            page_kib,
-            free_pages: free.get() / page_kib,
-            locked_pages: locked.get() / page_kib,
+            page: snapshot.machine.page,
+            amounts,
             oom_kill: count_of(events, "oom_kill"),
             read_kib: kib(devices.iter().fold(0, |sum, io| sum.saturating_add(io.read_bytes))),
             written_kib: kib(devices.iter().fold(0, |sum, io| sum.saturating_add(io.written_bytes))),
@@ -122,21 +117,13 @@ impl<'s> Counts<'s> {
 
     fn get(&self, key: &str) -> u64 {
         match key {
-            "nr_free_pages" => self.free_pages,
-            "nr_mlock" => self.locked_pages,
             "oom_kill" => self.oom_kill,
             "pgpgin" => self.read_kib,
             "pgpgout" => self.written_kib,
-            // In kibibytes, unlike the rest.
-            "nr_kernel_stack" => self.stat("kernel_stack").unwrap_or(0) / 1024,
-            key => match amount(key) {
-                Some((_, v2, v1)) => {
-                    let key = match self.version {
-                        CgroupVersion::V1 => v1,
-                        CgroupVersion::V2 => v2,
-                    };
-                    self.stat(key).unwrap_or(0) / 1024 / self.page_kib
-                }
+            key => match self.amount(key) {
+                // The kernel counts this one in kibibytes, and the others in pages.
+                Some(amount) if key == "nr_kernel_stack" => amount.get(),
+                Some(amount) => amount.get() / self.page.get().max(1),
                 None if key.starts_with("nr_") => 0,
                 None => match self.version {
                     // What has no `total_` leaves out the cgroups below.
@@ -146,6 +133,13 @@ impl<'s> Counts<'s> {
                 .unwrap_or(0),
             },
         }
+    }
+
+    /// What `proc/meminfo` says of the same. The kernel counts its lists of reclaim twice, of nodes and of zones.
+    fn amount(&self, key: &str) -> Option<Kib> {
+        let name = key.strip_prefix("nr_zone_").or_else(|| key.strip_prefix("nr_"));
+        let line = AMOUNTS.iter().position(|(known, _)| known.strip_prefix("nr_") == name)?;
+        Some(self.amounts[line])
     }
 
     fn stat(&self, key: &str) -> Option<u64> {
@@ -162,16 +156,19 @@ mod tests {
     use crate::snapshot::{Container, Level, RawFile};
     use crate::units::Bytes;
 
-    fn shown(version: CgroupVersion, stat: &str, events: &str, io: &str) -> String {
-        let level = Level {
-            limit: Some(Bytes::new(64 << 20)),
-            usage: Some(Bytes::new(24 << 20)),
-            stat: Some(MemoryStat { unevictable: Some(Bytes::new(12 << 10)), ..MemoryStat::default() }),
-            ..Level::default()
-        };
-        let scope = Scope::Container(Container { levels: vec![level], ..Container::default() });
-        let host = "MemTotal: 1048576 kB\nMemFree: 1048576 kB\nMemAvailable: 1048576 kB\nMlocked: 64 kB\n";
+    fn bytes(bytes: u64) -> Option<Bytes> {
+        Some(Bytes::new(bytes))
+    }
+
+    fn level(limit: u64, usage: u64, stat: MemoryStat) -> Level {
+        Level { limit: bytes(limit), usage: bytes(usage), stat: Some(stat), ..Level::default() }
+    }
+
+    /// Of a container, with `stat` and the other files of its cgroup.
+    fn of(container: Container, version: CgroupVersion, [stat, events, io]: [&str; 3]) -> String {
+        let host = "MemTotal: 1048576 kB\nMemFree: 1048576 kB\nMemAvailable: 1048576 kB\nActive(anon): 0 kB\nMlocked: 64 kB\nAnonPages: 0 kB\nKernelStack: 0 kB\n";
         let host = Meminfo::parse(host.as_bytes().to_vec()).unwrap();
+        let scope = Scope::Container(container);
         let mut snapshot = Snapshot::of_memory(Some(host.into()), Machine::USUAL, scope);
         let native = "nr_free_pages 9\nnr_zone_active_anon 9\nnr_mlock 9\nnr_anon_pages 9\nnr_kernel_stack 9\npgpgin 9\npgpgout 9\npgfault 9\nswpin_zero 9\noom_kill 9\n";
         snapshot.host_files.push((HostFile::Vmstat, native.as_bytes().into()));
@@ -185,14 +182,16 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    fn shown(version: CgroupVersion, amounts: MemoryStat, files: [&str; 3]) -> String {
+        let amounts = MemoryStat { unevictable: bytes(12 << 10), ..amounts };
+        let levels = vec![level(64 << 20, 24 << 20, amounts)];
+        of(Container { levels, ..Container::default() }, version, files)
+    }
+
     #[test]
     fn an_odd_counter_makes_its_own_line_0() {
-        let text = shown(
-            CgroupVersion::V2,
-            "anon 8192\npgfault -70\nactive_anon 18446744073709547520\n",
-            "oom_kill x\n",
-            "8:0 rbytes=-1\n",
-        );
+        let amounts = MemoryStat { anon: bytes(8192), ..MemoryStat::default() };
+        let text = shown(CgroupVersion::V2, amounts, ["pgfault -70\n", "oom_kill x\n", "8:0 rbytes=-1\n"]);
         for line in ["nr_anon_pages 2", "pgfault 0", "nr_zone_active_anon 0", "oom_kill 0", "pgpgin 0"] {
             assert!(text.lines().any(|known| known == line), "{line}: {text}");
         }
@@ -200,26 +199,38 @@ mod tests {
 
     #[test]
     fn the_containers_counts_and_nothing_of_the_host() {
-        let v2 = "anon 8192\nactive_anon 4096\nkernel_stack 16384\npgfault 70\n";
+        let io = "8:0 rbytes=2048 wbytes=1024 rios=1 wios=1\n8:1 rbytes=1024\n";
+        let amounts = MemoryStat {
+            anon: bytes(8192),
+            active_anon: bytes(4096),
+            kernel_stack: bytes(16_384),
+            ..MemoryStat::default()
+        };
         assert_eq!(
-            shown(
-                CgroupVersion::V2,
-                v2,
-                "oom 5\noom_kill 4\n",
-                "8:0 rbytes=2048 wbytes=1024 rios=1 wios=1\n8:1 rbytes=1024\n"
-            ),
+            shown(CgroupVersion::V2, amounts, ["pgfault 70\n", "oom 5\noom_kill 4\n", io]),
             "nr_free_pages 10240\nnr_zone_active_anon 1\nnr_mlock 3\nnr_anon_pages 2\nnr_kernel_stack 16\npgpgin 3\npgpgout 1\npgfault 70\nswpin_zero 0\noom_kill 4\n"
         );
-        let v1 =
-            "rss 4096\ntotal_active_anon 8192\npgfault 3\ntotal_rss 8192\ntotal_pgfault 71\ntotal_pgpgin 5\n";
+        let amounts = MemoryStat { anon: bytes(8192), active_anon: bytes(8192), ..MemoryStat::default() };
+        let files = [
+            "pgfault 3\ntotal_pgfault 71\ntotal_pgpgin 5\n",
+            "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
+            "8:0 Read 2048\nTotal 2048\nTotal 0\n",
+        ];
         assert_eq!(
-            shown(
-                CgroupVersion::V1,
-                v1,
-                "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n",
-                "8:0 Read 2048\nTotal 2048\nTotal 0\n"
-            ),
+            shown(CgroupVersion::V1, amounts, files),
             "nr_free_pages 10240\nnr_zone_active_anon 2\nnr_mlock 3\nnr_anon_pages 2\nnr_kernel_stack 0\npgpgin 2\npgpgout 0\npgfault 71\nswpin_zero 0\noom_kill 2\n"
         );
+    }
+
+    #[test]
+    fn amounts_are_those_of_the_level_that_meminfo_shows() {
+        let anon = |anon| MemoryStat { anon: bytes(anon), ..MemoryStat::default() };
+        let levels = vec![level(8 << 20, 2 << 20, anon(1 << 20)), level(64 << 20, 60 << 20, anon(50 << 20))];
+        let container = Container { levels, index: 1, ..Container::default() };
+        let text = of(container, CgroupVersion::V2, ["anon 52428800\npgfault 70\n", "", ""]);
+        // Events are the container's.
+        for line in ["nr_anon_pages 256", "nr_free_pages 1024", "pgfault 70"] {
+            assert!(text.lines().any(|known| known == line), "{line}: {text}");
+        }
     }
 }

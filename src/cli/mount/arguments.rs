@@ -46,7 +46,7 @@ pub(in crate::cli) struct Arguments {
     /// How the views are laid out in the directory
     #[arg(long, env = LAYOUT, value_enum, default_value_t)]
     pub(super) layout: Layout,
-    /// Where `--layout=lxcfs` has what containers may bind to have the kernel's own files if the daemon is lost
+    /// Directory of the anchors with `--layout=lxcfs`: what containers bind from there falls back to the kernel's files
     #[arg(long, env = RUNTIME_DIR, value_name = "DIRECTORY", default_value = "/run/lxcfs")]
     pub(super) runtime_dir: PathBuf,
     #[command(flatten)]

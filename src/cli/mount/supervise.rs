@@ -16,7 +16,7 @@ pub(super) fn supervise(arguments: &Arguments) -> Result<ExitCode, Failure> {
     forward_signals(block_signals()?, move |signal| signals.send(supervisor::Event::Signal(signal)).is_ok())?;
     let directory = arguments.anchors()?;
     let lock = if arguments.takeover {
-        // Whoever serves what is to be taken over has it.
+        // The daemon that is replaced holds it.
         None
     } else {
         let lock = Lock::take(&directory)?;

@@ -3,9 +3,9 @@
 use super::arguments::Arguments;
 use super::connect::{begin, refuse_deep};
 use crate::cli::failure::Failure;
-use crate::cli::failures::Failures;
 use crate::cli::systemd;
 use crate::diagnosis::status::MountStatus;
+use crate::lifecycle::FailureRecord;
 use crate::lifecycle::daemon;
 use crate::lifecycle::fd_store::FdStore;
 use crate::lifecycle::steward::Steward;
@@ -19,10 +19,9 @@ pub(super) fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -
     if systemd::keeps_connection(unit) {
         return Ok(ExitCode::SUCCESS);
     }
-    // Afterwards there is a mount that somebody keeps.
     let directory = arguments.anchors()?;
     let _lock = Lock::take(&directory)?;
-    if Failures::of(&directory).are_too_many() {
+    if FailureRecord::of(&directory).has_too_many() {
         return Err(Failure::Other(format!(
             "the daemon fails again and again, and its log says why; mend that, then `cgprocfs unmount {}` and start it",
             directory.display()

@@ -155,7 +155,7 @@ mod tests {
             CgroupVersion::V2 => "0::",
         };
         let proc_cgroup = [line.as_bytes(), container, b"\n"].concat();
-        let caller = Caller { proc_cgroup: &proc_cgroup, ..Caller::of_memory(container) };
+        let caller = Caller { proc_cgroup: &proc_cgroup, ..Caller::in_cgroup(container) };
         let online = CpuList::parse(b"0-7\n").unwrap();
         let list = cpus(&hierarchy, None, &caller, &online).unwrap();
         list.map(|list| list.to_string())
@@ -227,7 +227,7 @@ mod tests {
             let caller = Caller {
                 container: scope.as_bytes(),
                 proc_cgroup: proc_cgroup.as_bytes(),
-                ..Caller::of_memory(own.as_bytes())
+                ..Caller::in_cgroup(own.as_bytes())
             };
             let online = CpuList::parse(b"0-3\n").unwrap();
             let list = cpus(&hierarchy, None, &caller, &online).unwrap();

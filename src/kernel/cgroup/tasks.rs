@@ -19,7 +19,7 @@ pub struct TaskLook {
     pub tasks: TaskCounts,
     /// How long they have run and waited, if that was requested.
     pub run_queue: RunQueue,
-    /// Whether all cgroups were read.
+    /// Whether all cgroups and tasks were read.
     pub are_all: bool,
 }
 
@@ -51,8 +51,9 @@ pub(crate) fn tasks(
     let bounds = Bounds { cgroups: depth.cgroups, ids: usize::MAX };
     let listed = listed_ids(&cgroup_mounts.memory, cgroup, file, bounds)?;
     let freezers = Freezers { hierarchy: cgroup_mounts.freezer.as_ref(), known: HashMap::new() };
+    let are_all = listed.are_all && listed.ids.len() <= depth.tasks;
     let (tasks, run_queue) = TaskReader { procfs, freezers, text: Vec::new() }.read(&listed.ids, depth);
-    Ok(TaskLook { tasks, run_queue, are_all: listed.are_all })
+    Ok(TaskLook { tasks, run_queue, are_all })
 }
 
 /// Reads the states of tasks.

@@ -26,8 +26,8 @@ pub struct Reader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller<'t> {
     /// Its own cgroup in the memory controller's hierarchy, `/` for the root.
-    pub memory: &'t [u8],
-    /// Its container in that hierarchy: a prefix of `memory`, which is an ancestor or the cgroup itself.
+    pub cgroup: &'t [u8],
+    /// Its container in that hierarchy: a prefix of `cgroup`, which is an ancestor or the cgroup itself.
     pub container: &'t [u8],
     /// The whole text of `/proc/PID/cgroup`.
     pub proc_cgroup: &'t [u8],
@@ -46,9 +46,9 @@ pub struct Caller<'t> {
 impl<'t> Caller<'t> {
     /// A caller in the container at `path`, for views of its memory alone.
     #[must_use]
-    pub fn of_memory(path: &'t [u8]) -> Self {
+    pub fn in_cgroup(path: &'t [u8]) -> Self {
         Self {
-            memory: path,
+            cgroup: path,
             container: path,
             proc_cgroup: b"",
             pid: 0,
@@ -74,7 +74,7 @@ impl<'t> Caller<'t> {
     /// shares one with others, whose numbers are not its own.
     pub(crate) fn container_in(&self, hierarchy: &Hierarchy) -> Result<Option<&'t [u8]>, Error> {
         let own = self.own_in(hierarchy)?;
-        let (container, inner) = self.memory.split_at(self.container.len().min(self.memory.len()));
+        let (container, inner) = self.cgroup.split_at(self.container.len().min(self.cgroup.len()));
         let Some(there) = own.strip_suffix(inner) else { return Ok(None) };
         let name = last_name(there);
         let is_same = there == container || (!name.is_empty() && name == last_name(container));
@@ -132,7 +132,7 @@ mod tests {
         let caller = Caller {
             container: b"/docker/ab",
             proc_cgroup: hierarchies.as_bytes(),
-            ..Caller::of_memory(memory)
+            ..Caller::in_cgroup(memory)
         };
         let there = |controller| {
             let hierarchy = Hierarchy::for_test(controller);

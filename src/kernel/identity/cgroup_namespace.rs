@@ -32,11 +32,11 @@ impl CgroupNamespace {
         path: &[u8],
         context: ProcContext<'_>,
     ) -> Result<Option<Self>, Error> {
-        let ProcContext { procfs, memory } = context;
+        let ProcContext { procfs, hierarchy } = context;
         let Some(held) = procfs.open_verified(pid, "ns/cgroup", id)? else { return Ok(None) };
         let mut text = Vec::new();
         read_inside(held.as_fd(), pid, procfs, &mut text)?;
-        let inside = match memory.path_in(&text, pid) {
+        let inside = match hierarchy.path_in(&text, pid) {
             Ok(b"/") => &b""[..],
             Ok(inside) => inside,
             // The process was moved out of its namespace's root.
@@ -47,7 +47,7 @@ impl CgroupNamespace {
         let root = if root.is_empty() { b"/" } else { root }.to_vec();
         // A process that was moved between the two readings would leave behind a wrong root for all after it.
         procfs.read_of(pid, "cgroup", &mut text)?;
-        let is_unmoved = memory.path_in(&text, pid)? == path;
+        let is_unmoved = hierarchy.path_in(&text, pid)? == path;
         Ok(is_unmoved.then_some(Self { _held: held, root }))
     }
 

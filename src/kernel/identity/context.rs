@@ -7,5 +7,5 @@ use crate::kernel::procfs::Procfs;
 #[derive(Clone, Copy)]
 pub(crate) struct ProcContext<'k> {
     pub(crate) procfs: &'k Procfs,
-    pub(crate) memory: &'k Hierarchy,
+    pub(crate) hierarchy: &'k Hierarchy,
 }

@@ -35,8 +35,8 @@ pub(crate) fn search_init(
     let own = status(caller.pid, context.procfs).ok_or(Error::ProcessGone(caller.pid))?;
     match eldest_ancestor(caller.pid, own, context.procfs) {
         Some(init) => Ok(Some(init)),
-        None if caller.may_hang => search_all(id, own.nesting, caller.memory, context),
-        None => Err(Error::MayHang(escaped(caller.memory))),
+        None if caller.may_hang => search_all(id, own.nesting, caller.cgroup, context),
+        None => Err(Error::MayHang(escaped(caller.cgroup))),
     }
 }
 
@@ -73,7 +73,7 @@ fn search_all(
     path: &[u8],
     context: ProcContext<'_>,
 ) -> Result<Option<u32>, Error> {
-    let ProcContext { procfs, memory } = context;
+    let ProcContext { procfs, hierarchy } = context;
     let unreadable = |e: rustix::io::Errno| Error::unreadable("/proc", e);
     // A directory that is open for look-ups only can't be listed.
     let listed = openat(&procfs.dir, ".", LIST_DIR, Mode::empty()).map_err(unreadable)?;
@@ -86,7 +86,7 @@ fn search_all(
         if !is_init || procfs.read_of(pid, "cgroup", &mut proc_cgroup).is_err() {
             continue;
         }
-        let init = memory.path_in(&proc_cgroup, pid);
+        let init = hierarchy.path_in(&proc_cgroup, pid);
         if init.is_ok_and(|init| is_at_or_below(path, container_around(init)))
             && procfs.namespace_id(pid, "ns/pid").is_ok_and(|namespace| namespace == id)
         {
@@ -122,8 +122,8 @@ mod tests {
         }
         let (procfs, memory) = (Procfs::open(dir.path()).unwrap(), Hierarchy::for_test("memory"));
         let search = |may_hang| {
-            let caller = Caller { pid: 100, may_take_long: true, may_hang, ..Caller::of_memory(b"/a") };
-            search_init(NamespaceId::new(1), &caller, ProcContext { procfs: &procfs, memory: &memory })
+            let caller = Caller { pid: 100, may_take_long: true, may_hang, ..Caller::in_cgroup(b"/a") };
+            search_init(NamespaceId::new(1), &caller, ProcContext { procfs: &procfs, hierarchy: &memory })
         };
         assert!(matches!(search(false), Err(Error::MayHang(_))));
         assert!(matches!(search(true), Ok(None)));
@@ -144,7 +144,7 @@ mod tests {
         let mut text = Vec::new();
         procfs.read_of(1, "cgroup", &mut text).unwrap();
         let path = cgroup_mounts.memory.path_in(&text, 1).unwrap();
-        let context = ProcContext { procfs: &procfs, memory: &cgroup_mounts.memory };
+        let context = ProcContext { procfs: &procfs, hierarchy: &cgroup_mounts.memory };
         assert_eq!(search_all(id, own.nesting, path, context).unwrap(), Some(1));
     }
 }

@@ -84,10 +84,10 @@ impl NamespaceCache {
     ) -> Result<Option<&'t [u8]>, Error> {
         let Some(namespace) = self.pid_namespace(id, caller, context)? else { return Ok(None) };
         if namespace.init_pid() == caller.pid {
-            return Ok(Some(container_around(caller.memory)));
+            return Ok(Some(container_around(caller.cgroup)));
         }
-        match namespace.init_cgroup(max_age, context.memory) {
-            Ok(cgroup) => Ok(is_at_or_below(caller.memory, &cgroup).then(|| &caller.memory[..cgroup.len()])),
+        match namespace.init_cgroup(max_age, context.hierarchy) {
+            Ok(cgroup) => Ok(is_at_or_below(caller.cgroup, &cgroup).then(|| &caller.cgroup[..cgroup.len()])),
             Err(Error::ProcessGone(_)) => {
                 self.pid.remove(id);
                 Ok(None)
@@ -105,7 +105,7 @@ impl NamespaceCache {
         context: ProcContext<'_>,
     ) -> Result<Option<u32>, Error> {
         let Some(namespace) = self.pid_namespace(id, caller, context)? else { return Ok(None) };
-        match namespace.init_cgroup(Duration::ZERO, context.memory) {
+        match namespace.init_cgroup(Duration::ZERO, context.hierarchy) {
             Ok(cgroup) => Ok(is_at_or_below(&cgroup, container).then_some(namespace.init_pid())),
             Err(Error::ProcessGone(_)) => {
                 self.pid.remove(id);
@@ -144,8 +144,8 @@ impl NamespaceCache {
     }
 
     /// Drops the namespaces whose container is gone: an open cgroup namespace keeps the kernel from freeing its root cgroup.
-    pub(crate) fn sweep(&self, memory: &Hierarchy) {
-        self.cgroup.retain(|namespace| memory.locate(namespace.root()).open_dir().is_ok());
+    pub(crate) fn sweep(&self, hierarchy: &Hierarchy) {
+        self.cgroup.retain(|namespace| hierarchy.locate(namespace.root()).open_dir().is_ok());
         self.pid.retain(PidNamespace::is_alive);
     }
 }

@@ -51,7 +51,7 @@ impl PidNamespace {
         let Some(init_pid) = init_pid else { return Ok(None) };
         match procfs.open_of(init_pid, "cgroup") {
             Ok(init) => {
-                let cgroup = caller.memory.into();
+                let cgroup = caller.cgroup.into();
                 Ok(Some(Self { _held: held, cgroup, init, init_pid, init_cgroup: Mutex::new(None) }))
             }
             Err(Error::ProcessGone(_)) => Ok(None),
@@ -73,14 +73,14 @@ impl PidNamespace {
     ///
     /// # Errors
     /// [`Error::ProcessGone`] if init is dead.
-    pub(crate) fn init_cgroup(&self, max_age: Duration, memory: &Hierarchy) -> Result<Arc<[u8]>, Error> {
+    pub(crate) fn init_cgroup(&self, max_age: Duration, hierarchy: &Hierarchy) -> Result<Arc<[u8]>, Error> {
         if let Some((_, cgroup)) = self.init_cgroup.lock().as_ref().filter(|(at, _)| at.elapsed() < max_age) {
             return Ok(Arc::clone(cgroup));
         }
         // Unlocked meanwhile: this thread may be less important than one that waits.
         let now = Instant::now();
         let found = read_with(&self.init, |text| {
-            memory.path_in(text, self.init_pid).map(|init| Arc::from(container_around(init)))
+            hierarchy.path_in(text, self.init_pid).map(|init| Arc::from(container_around(init)))
         });
         let cgroup: Arc<[u8]> = found.map_err(|e| process_error(self.init_pid, "cgroup", e))??;
         *self.init_cgroup.lock() = Some((now, Arc::clone(&cgroup)));

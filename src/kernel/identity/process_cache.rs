@@ -71,7 +71,7 @@ impl ProcessCache {
         text: &mut Vec<u8>,
         wants_pid: impl Fn(NamespaceId) -> bool,
     ) -> Result<Namespaces, Error> {
-        let ProcContext { procfs, memory } = context;
+        let ProcContext { procfs, hierarchy } = context;
         if let Some(reader) = self.known(pid) {
             match reader.read(procfs, pid, text, &wants_pid) {
                 Err(Error::ProcessGone(_)) => self.forget(pid),
@@ -83,7 +83,7 @@ impl ProcessCache {
         let (pid_namespace, innermost_pid) = (OnceLock::new(), OnceLock::new());
         let mut reader = CachedProcess { proc_cgroup, cgroup, used, pid_namespace, innermost_pid };
         let namespaces = reader.read(procfs, pid, text, &wants_pid)?;
-        reader.cgroup = memory.path_in(text, pid).unwrap_or_default().into();
+        reader.cgroup = hierarchy.path_in(text, pid).unwrap_or_default().into();
         self.remember(pid, reader);
         Ok(namespaces)
     }
@@ -201,7 +201,7 @@ mod tests {
     fn a_dead_reader_is_not_mistaken_for_a_living_one() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
         let memory = Hierarchy::for_test("memory");
-        let context = ProcContext { procfs: &procfs, memory: &memory };
+        let context = ProcContext { procfs: &procfs, hierarchy: &memory };
         let readers = ProcessCache::default();
         let mut text = Vec::new();
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();

@@ -55,7 +55,7 @@ impl CallerResolver {
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
         let Reader { pid, max_age, needs, may_take_long, may_hang } = reader;
-        let ProcContext { procfs, memory: hierarchy } = context;
+        let ProcContext { procfs, hierarchy } = context;
         let is_own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
         // The start of a container is found by way of its init.
         let wants_pid = |number| needs.covers(Needs::START) || is_own_cgroup_namespace(number);
@@ -74,9 +74,9 @@ impl CallerResolver {
             false => 0,
         };
         let text: &'t [u8] = text;
-        let memory = hierarchy.path_in(text, pid)?;
+        let cgroup = hierarchy.path_in(text, pid)?;
         let caller = |container| Caller {
-            memory,
+            cgroup,
             container,
             proc_cgroup: text,
             pid,
@@ -85,22 +85,22 @@ impl CallerResolver {
             may_take_long,
             may_hang,
         };
-        if memory == b"/" {
+        if cgroup == b"/" {
             if hierarchy.version == CgroupVersion::V1 {
                 refuse_exiting(pid, procfs)?;
             }
-            return Ok(caller(memory));
+            return Ok(caller(cgroup));
         }
 
-        let by_boundary = self.boundary.as_ref().filter(|boundary| is_at_or_below(memory, boundary));
+        let by_boundary = self.boundary.as_ref().filter(|boundary| is_at_or_below(cgroup, boundary));
         // A namespace that was made in the root cgroup marks no container: the root is the host.
         let by_cgroup_namespace = root_len.filter(|length| *length > 1);
-        let mut container = by_boundary.map(Vec::len).or(by_cgroup_namespace).map(|length| &memory[..length]);
+        let mut container = by_boundary.map(Vec::len).or(by_cgroup_namespace).map(|length| &cgroup[..length]);
         let other_namespace = namespaces.pid.filter(|&number| Some(number) != self.own_pid_namespace);
         if let (None, Some(number)) = (container, other_namespace) {
-            container = self.namespaces.init_cgroup(number, &caller(memory), max_age, context)?;
+            container = self.namespaces.init_cgroup(number, &caller(cgroup), max_age, context)?;
         }
-        let container = container.filter(|container| container.len() > 1).unwrap_or(memory);
+        let container = container.filter(|container| container.len() > 1).unwrap_or(cgroup);
         Ok(caller(without_crun_subgroup(container)))
     }
 
@@ -148,7 +148,7 @@ impl CallerResolver {
             let _ = search.add(init);
         }
         // Pids are reused once all were used, so the oldest process may have any of them.
-        let listed = listed_ids(context.memory, container, "cgroup.procs", SEARCH_BOUNDS)?;
+        let listed = listed_ids(context.hierarchy, container, "cgroup.procs", SEARCH_BOUNDS)?;
         for pid in listed.ids.into_iter().filter(|pid| !known.contains(pid)) {
             let _ = search.add(pid);
         }
@@ -174,9 +174,9 @@ impl CallerResolver {
     }
 
     /// Closes what belongs to processes and namespaces that are gone.
-    pub(crate) fn sweep(&self, memory: &Hierarchy) {
+    pub(crate) fn sweep(&self, hierarchy: &Hierarchy) {
         self.processes.clear();
-        self.namespaces.sweep(memory);
+        self.namespaces.sweep(hierarchy);
     }
 }
 

@@ -66,7 +66,8 @@ pub(super) fn unmount(connection: &Connection, gate: &Arc<QuiesceGate>, steward:
 /// Cleans up after a connection that is over. It is an error unless somebody has unmounted in order.
 ///
 /// # Errors
-/// [`DaemonError::Connection`], or [`DaemonError::EarlyLoss`] if it has `served` for less than a minute.
+/// [`DaemonError::Connection`], or [`DaemonError::EarlyLoss`] if it has `served` for less than a minute and the service manager would
+/// start another at once.
 pub(super) fn after_loss(
     directory: &Path,
     connection: &Connection,
@@ -91,7 +92,8 @@ pub(super) fn after_loss(
         result => {
             let aborted = || io::Error::from(Errno::CONNABORTED);
             let error = result.err().unwrap_or_else(aborted);
-            Err(if served < EARLY { DaemonError::EarlyLoss(error) } else { DaemonError::Connection(error) })
+            let is_early = served < EARLY && matches!(fd_store, FdStore::ServiceManager);
+            Err(if is_early { DaemonError::EarlyLoss(error) } else { DaemonError::Connection(error) })
         }
     }
 }

@@ -15,8 +15,8 @@ use std::time::Instant;
 
 /// What is cached for the readers in one cgroup.
 pub(in crate::service) struct CachedCgroup {
-    cgroup: Owner,
-    path: CgroupAncestry,
+    path: Owner,
+    ancestry: CgroupAncestry,
     pub(in crate::service) last_used: AtomicU64,
     /// The serving time of readers whose container is this cgroup.
     share: Arc<Share>,
@@ -48,10 +48,15 @@ pub(in crate::service) enum Found<T> {
 
 impl CachedCgroup {
     /// An entry without snapshots for a cgroup that was just opened, last used at `now`.
-    pub(in crate::service) fn new(cgroup: Owner, path: CgroupAncestry, share: Arc<Share>, now: u64) -> Self {
+    pub(in crate::service) fn new(
+        path: Owner,
+        ancestry: CgroupAncestry,
+        share: Arc<Share>,
+        now: u64,
+    ) -> Self {
         Self {
-            cgroup,
             path,
+            ancestry,
             last_used: AtomicU64::new(now),
             share,
             read_cost: ReadCost::default(),
@@ -61,12 +66,12 @@ impl CachedCgroup {
     }
 
     /// The path of the cgroup.
-    pub(in crate::service) fn cgroup(&self) -> &Owner {
-        &self.cgroup
+    pub(in crate::service) fn path(&self) -> &Owner {
+        &self.path
     }
 
-    pub(in crate::service) fn path(&self) -> &CgroupAncestry {
-        &self.path
+    pub(in crate::service) fn ancestry(&self) -> &CgroupAncestry {
+        &self.ancestry
     }
 
     pub(in crate::service) fn share(&self) -> &Arc<Share> {
@@ -119,7 +124,7 @@ pub(in crate::service) struct Reading {
 
 impl Reading {
     /// Caches what was read, and returns what `take` makes of it.
-    pub(in crate::service) fn done<T>(
+    pub(in crate::service) fn publish<T>(
         &mut self,
         caller: &Caller<'_>,
         needs: Needs,
@@ -133,7 +138,7 @@ impl Reading {
             // It stays as old as it is.
             Some(earlier) => earlier.extended(caller, needs, snapshot),
             None => CacheEntry {
-                cgroup: Arc::clone(&self.cached.cgroup),
+                cgroup: Arc::clone(&self.cached.path),
                 container_length: caller.container.len(),
                 proc_cgroup: caller.proc_cgroup.to_vec(),
                 pid_namespace: caller.pid_namespace,

@@ -39,7 +39,7 @@ impl SnapshotCache {
     ///
     /// # Errors
     /// Those of `open`.
-    pub(in crate::service) fn of_cgroup(
+    pub(in crate::service) fn get_or_open(
         &self,
         cgroup: &[u8],
         open: impl FnOnce() -> Result<CgroupAncestry, Error>,
@@ -102,7 +102,7 @@ impl SnapshotCache {
     pub(in crate::service) fn sweep(&self, exists: impl Fn(&CgroupAncestry) -> bool) {
         let all: Vec<_> = self.cache.lock().by_cgroup.values().map(Arc::clone).collect();
         all.iter().for_each(|cached| cached.evict_stale_entries());
-        let gone: Vec<_> = all.into_iter().filter(|cached| !exists(cached.path())).collect();
+        let gone: Vec<_> = all.into_iter().filter(|cached| !exists(cached.ancestry())).collect();
         let mut cache = self.cache.lock();
         let is_gone = |cached: &Arc<CachedCgroup>| gone.iter().any(|gone| Arc::ptr_eq(gone, cached));
         let names: Vec<_> = cache
@@ -126,14 +126,14 @@ const fn scattered(number: u64) -> u64 {
 
 impl Cache {
     fn insert(&mut self, cached: Arc<CachedCgroup>) {
-        self.remove(cached.cgroup());
-        self.open_files += cached.path().open_files();
-        self.by_cgroup.insert(Arc::clone(cached.cgroup()), cached);
+        self.remove(cached.path());
+        self.open_files += cached.ancestry().open_files();
+        self.by_cgroup.insert(Arc::clone(cached.path()), cached);
     }
 
     fn remove(&mut self, cgroup: &[u8]) -> Option<Arc<CachedCgroup>> {
         let removed = self.by_cgroup.remove(cgroup)?;
-        self.open_files = self.open_files.saturating_sub(removed.path().open_files());
+        self.open_files = self.open_files.saturating_sub(removed.ancestry().open_files());
         Some(removed)
     }
 
@@ -151,7 +151,7 @@ impl Cache {
         all.sort_unstable_by_key(|(order, _)| *order);
         let held = all
             .iter()
-            .map(|(_, cached)| (Arc::clone(cached.cgroup()), &**cached.cgroup(), cached.path().open_files()));
+            .map(|(_, cached)| (Arc::clone(cached.path()), &**cached.path(), cached.ancestry().open_files()));
         let excess = excess(held, max_files);
         excess.iter().map(|cgroup| self.remove(cgroup)).collect()
     }
@@ -175,7 +175,7 @@ mod tests {
                 is_opened = true;
                 source.ancestry(b"/docker")
             };
-            cache.of_cgroup(cgroup.as_bytes(), open, Arc::default).unwrap();
+            cache.get_or_open(cgroup.as_bytes(), open, Arc::default).unwrap();
             is_opened
         };
         let others: Vec<_> = (0..5).map(|number| format!("/pods/other/{number}")).collect();

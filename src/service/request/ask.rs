@@ -61,7 +61,7 @@ impl Service {
             Outcome::Done(answer, next) => {
                 reply(answer);
                 drop(request);
-                self.go_on(role, next);
+                self.resume_waiters(role, next);
             }
             Outcome::Queue(lane, owner, next) => {
                 let again = self.again(&owner, request, query, reply);
@@ -70,13 +70,13 @@ impl Service {
             }
             Outcome::BeingRead(cached) => {
                 // The reading may have ended meanwhile.
-                if let Some(again) = cached.park(self.again(cached.cgroup(), request, query, reply)) {
+                if let Some(again) = cached.park(self.again(cached.path(), request, query, reply)) {
                     again(role);
                 }
             }
-            Outcome::MayHang(owner) => self.look(owner, request, query, Box::new(reply)),
+            Outcome::MayHang(owner) => self.attempt_blocking(owner, request, query, Box::new(reply)),
             Outcome::NeedsStart(search) => {
-                let again = self.again(&Owner::from(&*search.memory), request, query, reply);
+                let again = self.again(&Owner::from(&*search.cgroup), request, query, reply);
                 self.seek_start(role, search, again);
             }
         }
@@ -115,7 +115,7 @@ impl Service {
     }
 
     /// Tries on a thread that may hang. If that takes too long, `reply` gets EAGAIN.
-    fn look<Q: Query>(
+    fn attempt_blocking<Q: Query>(
         self: &Arc<Self>,
         owner: Owner,
         request: PendingRequest,

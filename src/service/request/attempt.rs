@@ -33,7 +33,7 @@ impl Service {
         query: &Q,
     ) -> Outcome<Q::Answer> {
         if request.pid == 0 {
-            let found = Outcome::Done(query.of_unseen(self), FollowUp::default());
+            let found = Outcome::Done(query.for_unseen_reader(self), FollowUp::default());
             return self.finish(role, query, found, b"/", None);
         }
         PROC_CGROUP.with_borrow_mut(|proc_cgroup| {
@@ -80,21 +80,21 @@ impl Service {
         };
         let share = self.share_of(&caller, &cached);
         if !is_patient && share.is_slow(began) {
-            let owner = Owner::from(caller.memory);
+            let owner = Owner::from(caller.cgroup);
             self.slow_processes.add(pid, owner.clone());
             return Outcome::Queue(Lane::Slow, owner, FollowUp::default());
         }
-        let attempt = match cached.find(&caller, needs, request.asked, |answer| query.of(answer)) {
+        let attempt = match cached.find(&caller, needs, request.asked, |answer| query.take_from(answer)) {
             Found::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
             Found::BeingRead => return Outcome::BeingRead(cached),
             Found::Stale(reading) => self.read(role, &caller, query, (&cached, &share), reading),
         };
         let of = Some((&*cached, &*share, caller.container));
-        let attempt = self.finish(role, query, attempt, caller.memory, of);
+        let attempt = self.finish(role, query, attempt, caller.cgroup, of);
         share.charge((&self.busyness, self.pace), pid, began, Instant::now());
         match share.is_slow(Instant::now()) {
             // Its next request follows most likely.
-            true if is_patient => self.slow_processes.add(pid, caller.memory.into()),
+            true if is_patient => self.slow_processes.add(pid, caller.cgroup.into()),
             false if is_patient => self.slow_processes.remove(pid),
             _ => {}
         }

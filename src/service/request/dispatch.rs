@@ -73,7 +73,7 @@ impl Service {
     }
 
     /// Tries the requests again that waited for a reading: a serving thread takes a few of them itself.
-    pub(in crate::service) fn go_on(&self, role: ThreadRole, next: FollowUp) {
+    pub(in crate::service) fn resume_waiters(&self, role: ThreadRole, next: FollowUp) {
         let lane = next.lane();
         for (index, again) in next.again.into_iter().enumerate() {
             match role {

@@ -39,11 +39,11 @@ impl FollowUp {
 /// A container whose start has to be found, and a reader in it.
 pub(in crate::service) struct StartSearch {
     /// The id of the container's cgroup.
-    pub(in crate::service) container: CgroupId,
+    pub(in crate::service) container_id: CgroupId,
     /// The reader's cgroup.
-    pub(in crate::service) memory: Owner,
+    pub(in crate::service) cgroup: Owner,
     /// The container's path.
-    pub(in crate::service) place: Owner,
+    pub(in crate::service) container_path: Owner,
     pub(in crate::service) pid: u32,
     pub(in crate::service) pid_namespace: Option<NamespaceId>,
 }
@@ -52,10 +52,10 @@ impl StartSearch {
     /// The caller, as far as the search depends on it.
     pub(in crate::service) fn caller(&self) -> Caller<'_> {
         Caller {
-            container: &self.place,
+            container: &self.container_path,
             pid: self.pid,
             pid_namespace: self.pid_namespace,
-            ..Caller::of_memory(&self.memory)
+            ..Caller::in_cgroup(&self.cgroup)
         }
     }
 }

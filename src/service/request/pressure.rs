@@ -60,7 +60,7 @@ impl Service {
     fn pressure_for(&self, role: ThreadRole, pid: u32, view: ViewId) -> Result<Pressure, Error> {
         let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::Errno(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
-            let path = self.source.ancestry(caller.memory)?;
+            let path = self.source.ancestry(caller.cgroup)?;
             // Whose pressure it is has to be whose text it reads.
             if let Scope::Host(_) = self.source.read_snapshot(&path, caller, Needs::CPUS)?.scope {
                 return Ok(None);

@@ -25,10 +25,10 @@ pub(in crate::service) trait Query: Clone + Send + 'static {
     fn needs(&self) -> Needs;
 
     /// Takes what is needed from the snapshot of the reader's container, or of the host.
-    fn of(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error>;
+    fn take_from(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error>;
 
     /// The same for a reader that can't be seen.
-    fn of_unseen(&self, service: &Service) -> Result<Self::Found, Error>;
+    fn for_unseen_reader(&self, service: &Service) -> Result<Self::Found, Error>;
 
     /// Makes the answer for a reader in `cgroup`.
     fn finish(&self, service: &Service, found: Self::Found, cgroup: &[u8]) -> Result<Self::Answer, Error>;
@@ -47,11 +47,11 @@ impl Query for TextOf {
         self.0.needs()
     }
 
-    fn of(&self, entry: &mut CacheEntry) -> Result<Arc<Rendered>, Error> {
+    fn take_from(&self, entry: &mut CacheEntry) -> Result<Arc<Rendered>, Error> {
         entry.text(self.0)
     }
 
-    fn of_unseen(&self, service: &Service) -> Result<Arc<Rendered>, Error> {
+    fn for_unseen_reader(&self, service: &Service) -> Result<Arc<Rendered>, Error> {
         service.warn_of_unseen();
         let snapshot = service.source.read_host_snapshot(self.needs())?;
         render(self.0, &snapshot, Instant::now(), &Owner::default())
@@ -103,14 +103,14 @@ where
         self.needs
     }
 
-    fn of(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error> {
+    fn take_from(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error> {
         let topology = entry.topology()?;
         let memory = topology.as_deref().filter(|_| self.needs.covers(Needs::NUMA_STAT));
         let memory = memory.map(|topology| MemoryByNode::of(&entry.snapshot, topology)).transpose()?;
         Ok((topology, memory))
     }
 
-    fn of_unseen(&self, _: &Service) -> Result<Self::Found, Error> {
+    fn for_unseen_reader(&self, _: &Service) -> Result<Self::Found, Error> {
         Ok((None, None))
     }
 

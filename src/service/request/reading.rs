@@ -32,15 +32,15 @@ impl Service {
     ) -> Outcome<Q::Found> {
         let end = |reading: Reading| FollowUp {
             is_slow: share.is_slow(Instant::now()),
-            owner: caller.memory.into(),
+            owner: caller.cgroup.into(),
             again: reading.end(),
         };
         let Some(permit) = self.permit(role, caller.container, cached.read_cost.is_quick()) else {
-            return Outcome::Queue(Lane::Fast, caller.memory.into(), end(reading));
+            return Outcome::Queue(Lane::Fast, caller.cgroup.into(), end(reading));
         };
         self.cache.evict_stale();
         let before = cached.read_cost.begin();
-        let read = self.read_snapshot(cached.path(), caller, query.needs(), &mut reading.earlier);
+        let read = self.read_snapshot(cached.ancestry(), caller, query.needs(), &mut reading.earlier);
         crate::failpoint::slow_cgroup();
         let usage = before.map(ThreadUsage::since);
         if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage, self.pace) {
@@ -49,21 +49,22 @@ impl Service {
         drop(permit);
         match read {
             Ok(snapshot) => {
-                let answer = reading.done(caller, query.needs(), snapshot, |answer| query.of(answer));
+                let answer =
+                    reading.publish(caller, query.needs(), snapshot, |answer| query.take_from(answer));
                 Outcome::Done(answer, end(reading))
             }
             Err(NotRead::Start(container)) => {
                 self.defer_all(end(reading));
                 Outcome::NeedsStart(StartSearch {
-                    container,
-                    memory: caller.memory.into(),
-                    place: caller.container.into(),
+                    container_id: container,
+                    cgroup: caller.cgroup.into(),
+                    container_path: caller.container.into(),
                     pid: caller.pid,
                     pid_namespace: caller.pid_namespace,
                 })
             }
             Err(NotRead::Error(Error::TakesLong(_))) if !role.may_take_long() => {
-                Outcome::Queue(Lane::Slow, caller.memory.into(), end(reading))
+                Outcome::Queue(Lane::Slow, caller.cgroup.into(), end(reading))
             }
             Err(NotRead::Error(error)) => {
                 if error.is_race() {

@@ -36,7 +36,7 @@ struct RunningSearch {
 
 impl RunningSearch {
     fn run(mut self) {
-        let container = CgroupRef { id: self.search.container, path: &self.search.place };
+        let container = CgroupRef { id: self.search.container_id, path: &self.search.container_path };
         let life = self.service.source.life(container, &self.search.caller(), &self.so_far);
         self.life = life.ok();
     }
@@ -45,8 +45,8 @@ impl RunningSearch {
 impl Drop for RunningSearch {
     fn drop(&mut self) {
         let Self { service, search, life, .. } = self;
-        for again in service.starts.found(search.container, life.take()) {
-            service.defer(Lane::Fast, search.memory.clone(), again);
+        for again in service.starts.found(search.container_id, life.take()) {
+            service.defer(Lane::Fast, search.cgroup.clone(), again);
         }
     }
 }
@@ -96,8 +96,8 @@ impl Service {
             // The reader is gone, so nobody waits for an answer.
             Err(error) => return self.log(&error),
         };
-        let (container, memory) = (search.container, search.memory.clone());
-        let so_far = match self.starts.wait((container, &search.place), again, own) {
+        let (container, cgroup) = (search.container_id, search.cgroup.clone());
+        let so_far = match self.starts.wait((container, &search.container_path), again, own) {
             SearchWait::Parked => return,
             SearchWait::Finished(again) => return again(role),
             SearchWait::MustSearch(so_far) => so_far,
@@ -105,10 +105,10 @@ impl Service {
         let (service, this_search) = (Arc::clone(self), Arc::clone(&so_far));
         let give_up = move || {
             let waiting = service.starts.give_up(container, &this_search);
-            waiting.into_iter().for_each(|again| service.defer(Lane::Fast, memory.clone(), again));
+            waiting.into_iter().for_each(|again| service.defer(Lane::Fast, cgroup.clone(), again));
         };
         let later = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
-        let owner = search.place.clone();
+        let owner = search.container_path.clone();
         let running = RunningSearch { service: Arc::clone(self), search, so_far, life: None };
         match later {
             Ok(()) => self.enqueue(Lane::Blocking, owner, Box::new(move || running.run())),

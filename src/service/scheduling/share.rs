@@ -5,7 +5,7 @@ use crate::service::clock::{as_micros, microseconds};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// This part of a window many readers of one container may take while the serving threads are busy.
+/// One part in so many of a window is the most that many readers of one container may take while the serving threads are busy.
 const BUSY_PART: u32 = 40;
 /// So many readers are many. Fewer can't have many requests waiting at once.
 const MANY_READERS: u32 = 8;

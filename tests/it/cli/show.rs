@@ -206,11 +206,12 @@ fn captures_that_lack_something() {
         ("v1-processors", "sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.usage"),
         ("v1-processors", "sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.stat"),
         ("v2-swap-taken-by-sibling", "proc/sys/vm/swappiness"),
+        ("v1-swappiness-0", "sys/fs/cgroup/memory/ctr/memory.swappiness"),
     ] {
         let copy = tempfile::tempdir().unwrap();
         output(Command::new("cp").arg("-a").arg(fixture.with_file_name(tree).join(".")).arg(copy.path()));
         let _ = fs::remove_file(copy.path().join("root").join(file));
-        let view = if file.starts_with("proc") { "meminfo" } else { "stat" };
+        let view = if file.ends_with("swappiness") { "meminfo" } else { "stat" };
         let shown = cgprocfs().args(["show", view, "--root"]).arg(copy.path()).output().unwrap();
         let said = String::from_utf8_lossy(&shown.stderr);
         let message =

@@ -30,14 +30,12 @@ fn with(name: &str, table: &str) -> (PathBuf, String, String) {
 }
 
 /// Writes a table.
-#[allow(dead_code, reason = "each test program uses its part")]
 pub fn write(name: &str, table: &str) {
     let (path, _, wanted) = with(name, table);
     fs::write(path, wanted).unwrap();
 }
 
 /// Checks a table, or writes it anew with `UPDATE_DOCS=1`.
-#[allow(dead_code, reason = "each test program uses its part")]
 pub fn check(name: &str, table: &str) {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         return write(name, table);

@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
             report_for_machines,
             numbers_while_it_runs,
             oom_kill_is_counted,
+            oom_kill_in_a_cgroup_below_is_counted,
             nobody_reads_the_report,
         ],
     }
@@ -93,6 +94,19 @@ fn oom_kill_is_counted() {
     let report = report(&output);
     assert_eq!((&report["oom_kills"], &report["signal"]), (&Value::from(1), &Value::from(9)), "{report}");
     assert_eq!(report["peak"], 32 << 20);
+}
+
+/// So is one in a cgroup that the program has made, which the kernel does not count for the one above on cgroup v1.
+fn oom_kill_in_a_cgroup_below_is_counted() {
+    let swap = field(&fs::read_to_string("/proc/meminfo").unwrap(), "SwapTotal") >> 10;
+    let script = "own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); top=/sys/fs/cgroup/memory; \
+                  [ -n \"$own\" ] || { own=$(sed -n 's/^0:://p' /proc/self/cgroup); top=/sys/fs/cgroup; }; \
+                  mkdir $top$own/inner && echo $$ > $top$own/inner/cgroup.procs && exec \"$0\" \"$@\"";
+    let program: Vec<String> = ["sh", "-c", script].map(str::to_string).into();
+    let program = [program, hog(&(64 + swap).to_string())].concat();
+    let output = finish(&with(&["--json", "--memory", "32M"], &program));
+    assert_eq!(output.status.code(), Some(137), "{}", stderr(&output));
+    assert_eq!(report(&output)["oom_kills"], Value::from(1));
 }
 
 /// The exit status is the program's even if stderr is a closed pipe.

@@ -1,5 +1,5 @@
-//! How often the server of a unit has failed lately. systemd counts starts, too, but drops the connection when it gives up, before
-//! anything can give containers the kernel's own files.
+//! How often the server of a systemd unit has failed lately. systemd counts starts, too, but when it gives up it drops the connection
+//! before anything can give containers the kernel's own files.
 
 use cgprocfs_core::parse::{decimal, lines};
 use rustix::fs::{Mode, OFlags, open};
@@ -8,47 +8,49 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// As many within [`PERIOD`] are too many: a few less than `StartLimitBurst=` of the unit.
-const TOO_MANY: usize = 36;
+/// Failures within [`FAILURE_WINDOW`] after which the connection is given up: a few less than `StartLimitBurst=` of the unit.
+const MAX_FAILURES: usize = 36;
 /// `StartLimitIntervalSec=` of the unit, in seconds.
-const PERIOD: u64 = 120;
+const FAILURE_WINDOW: u64 = 120;
 
 /// The failures of the server of one directory, in a file beside it.
-pub(super) struct Failures {
+pub struct FailureRecord {
     path: PathBuf,
 }
 
-impl Failures {
-    /// Those of a directory of anchors, given by its real path.
-    pub(super) fn of(directory: &Path) -> Self {
+impl FailureRecord {
+    /// The record for a directory of anchors, given by its real path.
+    #[must_use]
+    pub fn of(directory: &Path) -> Self {
         let mut path = directory.as_os_str().to_owned();
         path.push(".failures");
         Self { path: path.into() }
     }
 
-    /// Counts one. Where that can't be written systemd's own limit has to do.
-    pub(super) fn count(&self) {
+    /// Adds a failure. If that can't be written, systemd's own limit applies.
+    pub fn add(&self) {
         let now = now();
         let lately = self.lately(now);
-        let lately = lately.into_iter().rev().take(TOO_MANY - 1).rev();
+        let lately = lately.into_iter().rev().take(MAX_FAILURES - 1).rev();
         let text: String = lately.chain([now]).map(|moment| format!("{moment}\n")).collect();
         if let Err(error) = self.write(&text) {
             log::warn!("cannot write {}: {error}; a crash loop ends later", self.path.display());
         }
     }
 
-    /// Whether they are too many.
-    pub(super) fn are_too_many(&self) -> bool {
-        self.lately(now()).len() >= TOO_MANY
+    /// Whether there are so many that the connection is to be given up.
+    #[must_use]
+    pub fn has_too_many(&self) -> bool {
+        self.lately(now()).len() >= MAX_FAILURES
     }
 
-    /// Forgets them.
-    pub(super) fn forget(&self) {
+    /// Removes the record.
+    pub fn clear(&self) {
         // Mostly there are none.
         let _ = fs::remove_file(&self.path);
     }
 
-    /// When they were, in seconds since the boot.
+    /// When the failures in the window were, in seconds since the boot.
     fn lately(&self, now: u64) -> Vec<u64> {
         let mut text = Vec::new();
         // What is not root's, or too long, was not written here.
@@ -57,7 +59,7 @@ impl Failures {
             return Vec::new();
         }
         let moments = lines(&text).into_iter().flatten().filter_map(|line| decimal(line).ok());
-        moments.filter(|moment| (now.saturating_sub(PERIOD)..=now).contains(moment)).collect()
+        moments.filter(|moment| (now.saturating_sub(FAILURE_WINDOW)..=now).contains(moment)).collect()
     }
 
     fn write(&self, text: &str) -> io::Result<()> {
@@ -82,21 +84,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn some_are_too_many_until_they_are_long_ago_or_forgotten() {
+    fn failures_count_until_they_are_long_ago_or_cleared() {
         let directory = tempfile::tempdir().unwrap();
-        let failures = Failures::of(&directory.path().join("anchors"));
-        for _ in 1..TOO_MANY {
-            failures.count();
+        let record = FailureRecord::of(&directory.path().join("anchors"));
+        for _ in 1..MAX_FAILURES {
+            record.add();
         }
-        assert!(!failures.are_too_many());
-        (0..2 * TOO_MANY).for_each(|_| failures.count());
-        assert!(failures.are_too_many());
-        assert_eq!(failures.lately(now()).len(), TOO_MANY);
-        assert!(failures.lately(now() + PERIOD + 60).is_empty());
-        fs::write(&failures.path, "odd\n-1\n99999999999999999999\n").unwrap();
-        assert!(!failures.are_too_many());
-        failures.count();
-        failures.forget();
-        assert!(!failures.path.exists());
+        assert!(!record.has_too_many());
+        (0..2 * MAX_FAILURES).for_each(|_| record.add());
+        assert!(record.has_too_many());
+        assert_eq!(record.lately(now()).len(), MAX_FAILURES);
+        assert!(record.lately(now() + FAILURE_WINDOW + 60).is_empty());
+        fs::write(&record.path, "odd\n-1\n99999999999999999999\n").unwrap();
+        assert!(!record.has_too_many());
+        record.add();
+        record.clear();
+        assert!(!record.path.exists());
     }
 }
