@@ -110,7 +110,7 @@ struct Host<'t> {
     anchors: BTreeSet<&'t [u8]>,
     /// The devices of the file systems that are mounted as a whole in this namespace.
     served_here: BTreeSet<&'t [u8]>,
-    /// Likewise by daemons in others.
+    /// The devices of those that daemons have mounted as a whole in other namespaces.
     served_elsewhere: BTreeSet<&'t [u8]>,
     /// The peer groups of anchors, and of those that get from them and pass on.
     groups: BTreeSet<u64>,

@@ -20,7 +20,7 @@ pub enum CgroupFile {
 }
 
 impl CgroupFile {
-    /// All of them.
+    /// All files that can be asked for.
     pub const ALL: [Self; 6] = [
         Self::PressureCpu,
         Self::PressureMemory,
@@ -82,7 +82,7 @@ pub enum HostFile {
 }
 
 impl HostFile {
-    /// All of them.
+    /// All files that can be asked for.
     pub const ALL: [Self; 18] = [
         Self::Cpuinfo,
         Self::Stat,

@@ -146,8 +146,8 @@ impl Level {
         Some(limit - usage)
     }
 
-    /// Likewise once the caches of this level are reclaimed; swapping gains nothing here. `None` where statistics are not
-    /// known.
+    /// What would be left below the limit on memory and swap together once the caches of this level are reclaimed; swapping gains
+    /// nothing there. `None` without such a limit, and where statistics are not known.
     #[must_use]
     pub fn headroom_with_swap(&self) -> Option<Kib> {
         let (limit, usage) = self.with_swap()?;

@@ -22,7 +22,7 @@ pub struct MemoryByNode {
     page: Kib,
     /// `HugePages_Total` and `HugePages_Free` of the container.
     huge_pages: [u64; 2],
-    /// Likewise for each size of huge pages; `None` where the container has the host's.
+    /// Total and free huge pages of the container for each size; `None` where the container has the host's.
     pools: Option<Vec<(Kib, [u64; 2])>>,
 }
 

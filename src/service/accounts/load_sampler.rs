@@ -30,7 +30,8 @@ const DUTY_CYCLE: u32 = 100;
 /// The longest pause between two samples of a container, however long they took: a tenant that makes its samples expensive
 /// is not to make the others wait.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// The same for all containers together: a tenant may make any number of them expensive.
+/// The part of a processor that sampling all containers takes at most is the inverse of this: a tenant may make any number of them
+/// expensive.
 const TOTAL_DUTY_CYCLE: u32 = 10;
 /// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes some
 /// 10 ms for the tasks, and 50 ms for the cgroups.

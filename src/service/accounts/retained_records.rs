@@ -48,7 +48,7 @@ impl<R: Record> RetainedRecords<R> {
         Ok(displaced)
     }
 
-    /// The same for a record that had no place until now, or has lost it: it takes none that another has.
+    /// Claims a slot for a record that had none until now, or has lost it, unless another record would have to give up its own.
     pub(in crate::service) fn claim_if_free(&mut self, key: u64, path: &[u8]) {
         if self.shares.contains(key) || self.shares.has_room(1) {
             let _ = self.claim(key, path);

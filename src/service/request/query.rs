@@ -27,7 +27,7 @@ pub(in crate::service) trait Query: Clone + Send + 'static {
     /// Takes what is needed from the snapshot of the reader's container, or of the host.
     fn take_from(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error>;
 
-    /// The same for a reader that can't be seen.
+    /// Takes what a reader that can't be seen gets, which is the host's.
     fn for_unseen_reader(&self, service: &Service) -> Result<Self::Found, Error>;
 
     /// Makes the answer for a reader in `cgroup`.

@@ -41,8 +41,8 @@ impl Service {
         self.ask_serving(in_flight, pid, TextOf(view), reply);
     }
 
-    /// Likewise with what `make` makes of files of the host for the reader, after a snapshot with `needs` was read:
-    /// [`Topology::needs`] or more.
+    /// Calls `reply` with what `make` makes of files of the host for the reader, after a snapshot with `needs` was read:
+    /// [`Topology::needs`] or more. As with [`ask_text`](Self::ask_text), that may be later and from another thread.
     pub fn ask_files<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -54,7 +54,7 @@ impl Service {
         self.ask_serving(in_flight, pid, FilesOf::new(needs, make), reply);
     }
 
-    /// Likewise with the file at `path` below `sys/devices/system`; ENOENT where it belongs to a processor or a node that the
+    /// Calls `reply` with the text of the file at `path` below `sys/devices/system`; ENOENT where it belongs to a processor or a node that the
     /// reader's container does not have.
     pub fn ask_system_file(
         self: &Arc<Self>,
@@ -79,7 +79,7 @@ impl Service {
         self.ask_files(in_flight, pid, needs, make, reply);
     }
 
-    /// The same as [`ask_system_file`](Self::ask_system_file), but blocks.
+    /// The text of a file below `sys/devices/system`, as [`ask_system_file`](Self::ask_system_file) gives it. Blocks.
     ///
     /// # Errors
     /// Those of [`text`](Self::text), and ENOENT where the reader has no such file.

@@ -62,7 +62,7 @@ impl InFlightGuard {
         }
     }
 
-    /// Likewise for a request that a predecessor has left, which never has to leave the table.
+    /// Marks a request that a predecessor has left as waiting. It never has to leave the table.
     pub fn wait_orphaned(&self) {
         if let Some(table) = &self.table {
             table.wait(self, None);

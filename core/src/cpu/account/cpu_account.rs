@@ -51,7 +51,7 @@ impl CpuAccount {
         Self { since: start, share, base: vec![CpuTimes::default(); share.count], ..Self::default() }
     }
 
-    /// Likewise in a cgroup that had run for `before` nanoseconds by then. How much of that was spent in programs is not known,
+    /// The account of a container that started at `start` in a cgroup which had run for `before` nanoseconds by then. How much of that was spent in programs is not known,
     /// and taken to be the same part as of all until now.
     #[must_use]
     pub fn after(before: u64, start: BootTime, cpus: &Cpus) -> Self {
