@@ -43,17 +43,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let failures = FailureRecord::of(anchors.directory());
     match &arguments.unless_restarted {
-        Some(unit) if !systemd::stops(unit) => {
-            let keeps_connection = systemd::keeps_connection(unit);
-            if keeps_connection && systemd::has_failed() {
+        Some(unit) if systemd::stops(unit) => failures.clear(),
+        Some(unit) if systemd::keeps_connection(unit) => {
+            if systemd::has_failed() {
                 failures.add();
             }
-            if keeps_connection && !failures.has_too_many() {
+            if !failures.has_too_many() {
                 return Ok(ExitCode::SUCCESS);
             }
-            log::error!("the daemon has lost its connection, or fails again and again; its log says why");
+            log::error!(
+                "the daemon fails again and again, and its log says why; containers have the kernel's own files"
+            );
         }
-        _ => failures.clear(),
+        // The connection is lost.
+        Some(_) => {}
+        None => failures.clear(),
     }
     let failed = |e| Failure::Other(format!("cannot unmount {}: {e}; see `dmesg`", directory.display()));
     let views = anchors.views();

@@ -2,7 +2,8 @@
 //! before anything can give containers the kernel's own files.
 
 use cgprocfs_core::parse::{decimal, lines};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fstat, open};
+use rustix::process::geteuid;
 use rustix::time::{ClockId, clock_gettime};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -53,7 +54,6 @@ impl FailureRecord {
     /// When the failures in the window were, in seconds since the boot.
     fn lately(&self, now: u64) -> Vec<u64> {
         let mut text = Vec::new();
-        // What is not root's, or too long, was not written here.
         let read = self.open(OFlags::RDONLY).and_then(|file| file.take(4096).read_to_end(&mut text));
         if read.is_err() {
             return Vec::new();
@@ -71,7 +71,11 @@ impl FailureRecord {
     fn open(&self, flags: OFlags) -> io::Result<File> {
         let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = open(&self.path, flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(file.into())
+        // In a directory where others may make files, one of theirs would keep the daemon from being started.
+        match fstat(&file)?.st_uid == geteuid().as_raw() {
+            true => Ok(file.into()),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
     }
 }
 

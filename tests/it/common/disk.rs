@@ -4,6 +4,7 @@ use rustix::fs::{Advice, fadvise};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A directory on a disk. In a guest everything but `/disk` is in memory.
@@ -37,5 +38,9 @@ impl Disk {
 
 fn drop_cache(file: File) {
     file.sync_all().unwrap();
-    fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+    // A page that the kernel is looking at just then stays.
+    for _ in 0..5 {
+        fadvise(&file, 0, None, Advice::DontNeed).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -41,6 +41,7 @@ fn a_request_that_hangs_is_answered_once() {
     reader.ends_with(POISONED);
     is_served(&daemon);
     assert!(!faults.path().join("hanging").exists(), "it was tried again");
+    wait_until("it says so", || daemon.log().contains("get EIO"));
     assert_eq!(daemon.log().matches("get EIO").count(), 1, "{}", daemon.log());
 }
 
