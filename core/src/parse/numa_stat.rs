@@ -61,6 +61,8 @@ mod tests {
         let v2 = NumaStat::parse(b"anon N0=4096 N1=8192\nfile N0=0 N1=1\n").unwrap();
         assert_eq!(v2.get("anon"), Some(&[(0, 4096), (1, 8192)][..]));
         assert_eq!((v2.get("an"), v2.get("total")), (None, None));
+        let odd = NumaStat::parse(b"anon N0=99999999999999999 N1=8192\n").unwrap();
+        assert_eq!(odd.get("anon"), Some(&[(0, 0), (1, 8192)][..]), "as in memory.stat, that is no amount");
         let v1 = NumaStat::parse(b"total=7 N0=3 N2=4\nfile=3 N0=1 N2=2\n").unwrap();
         assert_eq!(v1.get("file"), Some(&[(0, 1), (2, 2)][..]));
     }

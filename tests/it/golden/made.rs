@@ -2,8 +2,10 @@
 
 use super::Failed;
 use super::altered::copy_of;
+use cgprocfs::kernel::{CgroupId, CgroupRef, Depth, Source};
 use cgprocfs_core::view::find;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 const CONTAINER: &str = "sys/fs/cgroup/memory/pod/ctr";
 const READER: u32 = 8;
@@ -23,5 +25,13 @@ pub fn tasks_of_seven_hundred_cgroups() -> Result<(), Failed> {
     }
     let text = super::text(tree.path(), find("proc/loadavg").unwrap())?;
     assert!(text.starts_with(&format!("0.00 0.00 0.00 1/{} ", COUNT + 1)), "{text}");
+    // A thread that others wait for reads no more than it may, and knows that these are not all.
+    let id = CgroupId::new(fs::metadata(root.join(CONTAINER))?.ino());
+    let cgroup = CgroupRef { id, path: b"/pod/ctr" };
+    let source = Source::open(&root, None)?;
+    for (tasks, are_all) in [(200, false), (1000, true)] {
+        let depth = Depth { cgroups: 1000, tasks, with_run_queue: false, asker: None };
+        assert_eq!(source.tasks(cgroup, depth)?.are_all, are_all, "{tasks}");
+    }
     Ok(())
 }
