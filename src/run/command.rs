@@ -65,6 +65,7 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let service = Arc::new(Service::new(source, most_files));
 
     let no_thread = |e| RunError::System("cannot start a thread", e);
+    service.spawn_dispatchers().map_err(no_thread)?;
     service.spawn_load_sampler().map_err(no_thread)?;
     service.spawn_sweeper().map_err(no_thread)?;
     let namespace = namespace::with_views(&service, &options.views)?;

@@ -20,7 +20,6 @@ use crate::service::served_since::ServedSince;
 use crate::service::sleeper::Activity;
 use crate::state::{PersistentState, PollWaiter};
 use log::Level;
-use std::io;
 use std::num::NonZero;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -163,22 +162,6 @@ impl Service {
             Level::Warn,
             "a reader is in a pid namespace that cannot be seen from here and gets the host's values; \
              start cgprocfs in the host's pid namespace",
-        );
-    }
-
-    /// Logs that requests were dropped.
-    pub(super) fn warn_of_no_thread(&self, error: &io::Error) {
-        let message =
-            format!("cannot start a thread for a slow container: {error}; raise the limit on tasks");
-        self.log.message("no thread", Level::Error, message);
-    }
-
-    /// Logs that a container's age was not looked up.
-    pub(super) fn warn_of_many_that_hang(&self) {
-        self.log.message(
-            "many hang",
-            Level::Warn,
-            "too many processes of one tenant are blocked in exec; the age of its other containers may be too low",
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Background threads: sampling loads, and closing what belongs to containers that are gone.
+//! Background threads: handing work to workers, sampling loads, and closing what belongs to containers that are gone.
 
 use crate::failpoint::idle;
 use crate::kernel::CgroupRef;
@@ -64,6 +64,16 @@ impl Service {
         let thread = thread::Builder::new().name("sweep".into()).spawn(sweep)?;
         self.activity.sleeper.set(thread.thread());
         Ok(())
+    }
+
+    /// Starts the threads that take in what is left to workers, which end with this service. The first such work does so too.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn spawn_dispatchers(&self) -> io::Result<()> {
+        [&self.fast_pool, &self.slow_pool, &self.blocking_pool]
+            .into_iter()
+            .try_for_each(|pool| pool.start_dispatcher())
     }
 
     /// Closes all files that are kept open for the next request.

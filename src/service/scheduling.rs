@@ -1,6 +1,7 @@
 //! Who is served when, and by which thread.
 
 pub(in crate::service) mod container_shares;
+pub(in crate::service) mod dispatcher;
 pub(in crate::service) mod lane;
 pub(in crate::service) mod owner;
 pub(in crate::service) mod pace;

@@ -1,9 +1,9 @@
 //! Replies with a deadline.
 
 use crate::error::Error;
+use crate::service::scheduling::dispatcher::Job;
 use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::pending_request::Deadline;
-use crate::service::scheduling::worker_pool::Job;
 use crate::state::in_flight::InFlightGuard;
 use parking_lot::Mutex;
 use rustix::io::Errno;

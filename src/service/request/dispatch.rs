@@ -4,10 +4,10 @@ use super::deadline_reply::{DeadlineReply, Reply};
 use super::outcome::FollowUp;
 use crate::service::accounts::start_times::LOOK_TIMEOUT;
 use crate::service::engine::Service;
+use crate::service::scheduling::dispatcher::Job;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::{Owner, of_process};
 use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
-use crate::service::scheduling::worker_pool::{Job, Refused};
 use crate::state::in_flight::InFlightGuard;
 use std::sync::Arc;
 use std::time::Instant;
@@ -44,18 +44,14 @@ impl Service {
         self.enqueue(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
     }
 
-    /// Queues a job in `lane`. One that can't be queued is dropped, which answers its reader with an error or with what is known.
+    /// Queues a job in `lane`.
     pub(in crate::service) fn enqueue(&self, lane: Lane, owner: Owner, job: Job) {
         let pool = match lane {
             Lane::Fast => &self.fast_pool,
             Lane::Slow => &self.slow_pool,
             Lane::Blocking => &self.blocking_pool,
         };
-        match pool.push(lane, owner, job) {
-            Ok(()) => {}
-            Err(Refused::NoThread(error)) => self.warn_of_no_thread(&error),
-            Err(Refused::TooMany) => self.warn_of_many_that_hang(),
-        }
+        pool.push(lane, owner, job);
     }
 
     /// A reply for work that may hang: it is EAGAIN after [`LOOK_TIMEOUT`].
@@ -66,9 +62,7 @@ impl Service {
         reply: Reply<T>,
     ) -> DeadlineReply<T> {
         let (reply, give_up) = DeadlineReply::new(owner, in_flight, reply);
-        if let Err(error) = self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, give_up) {
-            self.warn_of_no_thread(&error);
-        }
+        self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, give_up);
         reply
     }
 

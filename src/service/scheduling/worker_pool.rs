@@ -2,18 +2,22 @@
 //!
 //! An owner, which is a cgroup, has one job running at a time, and owners take [turns](super::turns) with others of their
 //! [`Lane`]. A lane has few threads; another one joins only while one of them seems stuck, because a tenant may keep it in the
-//! kernel for as long as it likes. No serving thread waits for any of them, and an idle pool has no threads.
+//! kernel for as long as it likes. No serving thread waits for any of them, nor for the pool's lock, which is for workers and the
+//! [dispatcher](super::dispatcher). An idle pool has no workers.
 //!
 //! Work that may hang is bounded by tenant: of stuck threads, and of waiting jobs, a cgroup may have half of what the one above
 //! it may have.
 
+use super::dispatcher::{Dispatcher, Job};
 use super::lane::{LANES, Lane, STUCK_TIMEOUT};
 use super::owner::Owner;
 use super::priority::LessImportant;
 use super::tenant_bound::are_too_many;
 use super::turns::Turns;
+use crate::rate_limited_log::RateLimitedLog;
+use log::Level;
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,24 +35,14 @@ const MIN_WAITING: usize = 16;
 /// How long a thread stays idle before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why a job was not accepted; it was dropped.
-#[derive(Debug)]
-pub(in crate::service) enum Refused {
-    /// No thread could be started.
-    NoThread(io::Error),
-    /// The tenant has as many stuck threads, or waiting jobs, as it may have.
-    TooMany,
-}
-
-/// A unit of work.
-pub(in crate::service) type Job = Box<dyn FnOnce() + Send>;
-
 /// Threads, and the jobs that wait for them.
 pub(in crate::service) struct WorkerPool {
     max_threads: usize,
     priority: Option<LessImportant>,
+    dispatcher: Dispatcher,
     state: Mutex<State>,
     changed: Condvar,
+    log: RateLimitedLog,
 }
 
 #[derive(Default)]
@@ -58,10 +52,8 @@ struct State {
     waiting: HashMap<(Lane, Owner), VecDeque<Job>>,
     /// The owners that have a running job, and since when.
     working: HashMap<(Lane, Owner), Instant>,
-    /// Jobs that run at a given time, in their order.
-    later: BTreeMap<(Instant, u64), Job>,
-    next_number: u64,
     threads: usize,
+    /// Those that are being started among them.
     idle: usize,
 }
 
@@ -84,6 +76,15 @@ impl State {
                 (MAX_WAITING, MIN_WAITING),
                 waiting.map(|((_, owner), jobs)| (owner, jobs.len())),
             )
+    }
+
+    /// Counts a worker that is to be started; false where one is idle or there are enough.
+    fn reserve_worker(&mut self, max_threads: usize) -> bool {
+        let is_needed = self.idle == 0 && self.threads < max_threads;
+        if is_needed {
+            (self.threads, self.idle) = (self.threads + 1, self.idle + 1);
+        }
+        is_needed
     }
 
     fn has_waiting(&self) -> bool {
@@ -111,7 +112,14 @@ impl State {
 impl WorkerPool {
     /// A pool for [`Lane::Fast`].
     pub(in crate::service) fn fast() -> Self {
-        Self { max_threads: MAX_THREADS, priority: None, state: Mutex::default(), changed: Condvar::new() }
+        Self {
+            max_threads: MAX_THREADS,
+            priority: None,
+            dispatcher: Dispatcher::default(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            log: RateLimitedLog::new(),
+        }
     }
 
     /// A pool for [`Lane::Slow`], whose threads are less important than others of this process.
@@ -124,24 +132,46 @@ impl WorkerPool {
         Self { max_threads: MAX_BLOCKING_THREADS, ..Self::slow(priority) }
     }
 
-    /// Queues `job`, which runs when it is the owner's turn. A job of [`Lane::Blocking`] is dropped instead if the tenant has too many
-    /// stuck threads by then.
+    /// Starts the thread that takes jobs in; it ends with the pool. The first job does so too.
     ///
     /// # Errors
-    /// Where no thread can be started, or the tenant has too many jobs.
-    pub(in crate::service) fn push(
-        self: &Arc<Self>,
-        lane: Lane,
-        owner: Owner,
-        job: Job,
-    ) -> Result<(), Refused> {
+    /// Where no thread can be started.
+    pub(in crate::service) fn start_dispatcher(&self) -> io::Result<()> {
+        self.dispatcher.start().map(drop)
+    }
+
+    /// Queues `job`, which runs when it is the owner's turn. It is dropped instead where no thread can be started, or, in
+    /// [`Lane::Blocking`], where the tenant has too many stuck threads or waiting jobs.
+    pub(in crate::service) fn push(self: &Arc<Self>, lane: Lane, owner: Owner, job: Job) {
+        self.dispatch(move |pool| pool.accept(lane, owner, job));
+    }
+
+    /// Runs `job`, which has to be short, at `at`, or at once where no thread can be started.
+    pub(in crate::service) fn push_later(&self, at: Instant, job: Job) {
+        if let Err((error, job)) = self.dispatcher.send(Some(at), job) {
+            self.warn_of_no_thread(&error);
+            job();
+        }
+    }
+
+    /// Has the dispatcher do something with this pool, if it is there by then.
+    fn dispatch(self: &Arc<Self>, errand: impl FnOnce(&Arc<Self>) + Send + 'static) {
+        let pool = Arc::downgrade(self);
+        let errand = move || pool.upgrade().as_ref().map_or((), errand);
+        if let Err((error, _)) = self.dispatcher.send(None, Box::new(errand)) {
+            self.warn_of_no_thread(&error);
+        }
+    }
+
+    /// Queues a job on behalf of a serving thread.
+    fn accept(self: &Arc<Self>, lane: Lane, owner: Owner, job: Job) {
         let owner = (lane, owner);
         // Declared after the job, so that it is unlocked before the job is dropped.
         let mut state = self.state.lock();
         if state.has_too_many_stuck(&owner, Instant::now()) || state.has_too_many_waiting(&owner) {
-            return Err(Refused::TooMany);
+            drop(state);
+            return self.warn_of_many_that_hang();
         }
-        self.ensure_thread(&mut state).map_err(Refused::NoThread)?;
         let is_worked_for = state.working.contains_key(&owner);
         let jobs = state.waiting.entry(owner.clone()).or_default();
         let is_first = jobs.is_empty();
@@ -149,29 +179,16 @@ impl WorkerPool {
         if is_first && !is_worked_for {
             state.enqueue(owner);
         }
+        let needs_worker = state.reserve_worker(self.max_threads);
+        drop(state);
         self.changed.notify_one();
-        Ok(())
-    }
-
-    /// Runs `job`, which has to be short, at `at`.
-    ///
-    /// # Errors
-    /// Where no thread can be started; the job is dropped.
-    pub(in crate::service) fn push_later(self: &Arc<Self>, at: Instant, job: Job) -> io::Result<()> {
-        let mut state = self.state.lock();
-        self.ensure_thread(&mut state)?;
-        state.next_number += 1;
-        let key = (at, state.next_number);
-        state.later.insert(key, job);
-        self.changed.notify_one();
-        Ok(())
-    }
-
-    /// Starts a thread unless one is idle or there are enough.
-    fn ensure_thread(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if state.idle > 0 || state.threads >= self.max_threads {
-            return Ok(());
+        if needs_worker {
+            self.start_worker();
         }
+    }
+
+    /// Starts a worker that was counted before. Where that fails, the others will come to what waits; without others it is dropped.
+    fn start_worker(self: &Arc<Self>) {
         let pool = Arc::clone(self);
         let work = move || {
             if let Some(priority) = pool.priority {
@@ -179,28 +196,39 @@ impl WorkerPool {
             }
             pool.work();
         };
-        match thread::Builder::new().name("deferred".into()).spawn(work) {
-            Ok(_) => {
-                state.threads += 1;
-                state.idle += 1;
-                Ok(())
-            }
-            // The running threads will come to it.
-            Err(_) if state.threads > 0 => Ok(()),
-            Err(error) => Err(error),
+        let Err(error) = thread::Builder::new().name("deferred".into()).spawn(work) else { return };
+        let mut state = self.state.lock();
+        (state.threads, state.idle) = (state.threads - 1, state.idle - 1);
+        if state.threads > 0 {
+            return;
         }
+        state.turns = Default::default();
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        self.warn_of_no_thread(&error);
+        drop(waiting);
+    }
+
+    /// Logs that requests were dropped.
+    fn warn_of_no_thread(&self, error: &io::Error) {
+        let message =
+            format_args!("cannot start a thread for a slow container: {error}; raise the limit on tasks");
+        self.log.message("no thread", Level::Error, message);
+    }
+
+    /// Logs that a container's age was not looked up.
+    fn warn_of_many_that_hang(&self) {
+        self.log.message(
+            "many hang",
+            Level::Warn,
+            "too many processes of one tenant are blocked in exec; the age of its other containers may be too low",
+        );
     }
 
     fn work(self: &Arc<Self>) {
         let mut state = self.state.lock();
         loop {
             let now = Instant::now();
-            if state.later.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
-                if let Some((_, job)) = state.later.pop_first() {
-                    state = self.unlocked(state, job);
-                }
-                continue;
-            }
             if let Some(owner) = state.next(now) {
                 if let Some(job) = state.waiting.get_mut(&owner).and_then(VecDeque::pop_front) {
                     let job = match state.has_too_many_stuck(&owner, now) {
@@ -218,11 +246,9 @@ impl WorkerPool {
                 }
                 continue;
             }
-            let next = state.later.first_key_value().map(|((at, _), _)| *at - now);
-            let stuck = state.has_waiting().then_some(STUCK_TIMEOUT);
-            let wait = next.into_iter().chain(stuck).min();
-            let timed_out = self.changed.wait_for(&mut state, wait.unwrap_or(IDLE_TIMEOUT)).timed_out();
-            if timed_out && !state.has_waiting() && state.later.is_empty() {
+            let wait = if state.has_waiting() { STUCK_TIMEOUT } else { IDLE_TIMEOUT };
+            let timed_out = self.changed.wait_for(&mut state, wait).timed_out();
+            if timed_out && !state.has_waiting() {
                 state.threads -= 1;
                 state.idle -= 1;
                 return;
@@ -237,11 +263,12 @@ impl WorkerPool {
         job: Job,
     ) -> MutexGuard<'s, State> {
         state.idle -= 1;
-        if state.has_waiting() || !state.later.is_empty() {
-            // This thread may get stuck with the job. If no other can be started, what waits is run afterwards.
-            let _ = self.ensure_thread(&mut state);
-        }
+        // This thread may get stuck with the job.
+        let needs_other = state.has_waiting() && state.reserve_worker(self.max_threads);
         drop(state);
+        if needs_other {
+            self.dispatch(Self::start_worker);
+        }
         let _ = catch_unwind(AssertUnwindSafe(job));
         let mut state = self.state.lock();
         state.idle += 1;

@@ -12,10 +12,10 @@ fn owner(number: u64) -> Owner {
 fn owners_take_turns_and_each_keeps_its_order() {
     let (pool, (sender, done)) = (Arc::new(WorkerPool::fast()), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
-    pool.push(Lane::Slow, owner(0), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+    pool.accept(Lane::Slow, owner(0), Box::new(move || gate.recv().unwrap_or(())));
     for (owner, what) in [(1, "1a"), (1, "1b"), (1, "1c"), (2, "2a"), (2, "2b")] {
         let sender = sender.clone();
-        pool.push(Lane::Slow, self::owner(owner), Box::new(move || sender.send(what).unwrap())).unwrap();
+        pool.accept(Lane::Slow, self::owner(owner), Box::new(move || sender.send(what).unwrap()));
     }
     go.send(()).unwrap();
     let order: Vec<_> = (0..5).map(|_| done.recv_timeout(LONG).unwrap()).collect();
@@ -26,10 +26,10 @@ fn owners_take_turns_and_each_keeps_its_order() {
 fn one_that_is_stuck_holds_up_its_owner_alone() {
     let (pool, (sender, done)) = (Arc::new(WorkerPool::fast()), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
-    pool.push(Lane::Slow, owner(1), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+    pool.accept(Lane::Slow, owner(1), Box::new(move || gate.recv().unwrap_or(())));
     for owner in [1, 2] {
         let sender = sender.clone();
-        pool.push(Lane::Slow, self::owner(owner), Box::new(move || sender.send(owner).unwrap())).unwrap();
+        pool.accept(Lane::Slow, self::owner(owner), Box::new(move || sender.send(owner).unwrap()));
     }
     assert_eq!(done.recv_timeout(LONG), Ok(2));
     assert!(done.recv_timeout(2 * STUCK_TIMEOUT).is_err());
@@ -42,11 +42,11 @@ fn lanes_do_not_wait_for_each_other() {
     let (pool, (sender, done)) = (Arc::new(WorkerPool::fast()), mpsc::channel());
     let (go, gate) = mpsc::channel::<()>();
     for lane in [Lane::Slow, Lane::Blocking] {
-        pool.push(lane, owner(1), Box::new(|| thread::sleep(STUCK_TIMEOUT / 2))).unwrap();
+        pool.accept(lane, owner(1), Box::new(|| thread::sleep(STUCK_TIMEOUT / 2)));
     }
-    pool.push(Lane::Slow, owner(2), Box::new(move || gate.recv().unwrap_or(()))).unwrap();
+    pool.accept(Lane::Slow, owner(2), Box::new(move || gate.recv().unwrap_or(())));
     let began = Instant::now();
-    pool.push(Lane::Fast, owner(1), Box::new(move || sender.send(()).unwrap())).unwrap();
+    pool.accept(Lane::Fast, owner(1), Box::new(move || sender.send(()).unwrap()));
     done.recv_timeout(LONG).unwrap();
     assert!(began.elapsed() < LONG / 2);
     drop(go);
@@ -56,20 +56,40 @@ fn lanes_do_not_wait_for_each_other() {
 fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
     let (pool, (sender, done)) = (Arc::new(WorkerPool::fast()), mpsc::channel());
     let at = Instant::now() + Duration::from_millis(30);
-    pool.push(Lane::Slow, owner(1), Box::new(|| panic!("on purpose"))).unwrap();
-    pool.push_later(at, Box::new(move || sender.send(Instant::now()).unwrap())).unwrap();
+    pool.accept(Lane::Slow, owner(1), Box::new(|| panic!("on purpose")));
+    pool.push_later(at, Box::new(move || sender.send(Instant::now()).unwrap()));
     assert!(done.recv_timeout(LONG).unwrap() >= at);
+}
+
+/// Whoever has the pool's lock may be less important than everybody else, and may have to wait for a processor.
+#[test]
+fn a_serving_thread_does_not_wait_for_the_lock() {
+    let (pool, (sender, done)) =
+        (Arc::new(WorkerPool::slow(LessImportant::than_this_process())), mpsc::channel());
+    let (later, locked) = (sender.clone(), pool.state.lock());
+    pool.push(Lane::Slow, owner(1), Box::new(move || sender.send("job").unwrap()));
+    pool.push_later(Instant::now(), Box::new(move || later.send("later").unwrap()));
+    assert!(done.recv_timeout(STUCK_TIMEOUT).is_err(), "it was not queued without the lock");
+    drop(locked);
+    let mut said = [(); 2].map(|()| done.recv_timeout(LONG).unwrap());
+    said.sort();
+    assert_eq!(said, ["job", "later"]);
 }
 
 /// Submits jobs that hang until `gate` is dropped, of `count` owners below the cgroup. Returns how many were refused.
 fn hang(pool: &Arc<WorkerPool>, gate: &Arc<Mutex<mpsc::Receiver<()>>>, cgroup: &str, count: usize) -> usize {
     let push = |number| {
-        let gate = Arc::clone(gate);
+        let (gate, kept) = (Arc::clone(gate), Arc::new(()));
+        let in_job = Arc::clone(&kept);
         // One by one, as threads that wait in the kernel are.
-        let job = Box::new(move || gate.lock().recv().unwrap_or_default());
-        pool.push(Lane::Blocking, format!("{cgroup}/{number}").into_bytes().into(), job)
+        let job = Box::new(move || {
+            gate.lock().recv().unwrap_or_default();
+            drop(in_job);
+        });
+        pool.accept(Lane::Blocking, format!("{cgroup}/{number}").into_bytes().into(), job);
+        Arc::strong_count(&kept) == 1
     };
-    (0..count).filter(|number| push(*number).is_err()).count()
+    (0..count).filter(|number| push(*number)).count()
 }
 
 #[test]
@@ -93,8 +113,7 @@ fn a_tenant_whose_looks_hang_leaves_threads_to_others() {
     let began = Instant::now();
     for name in ["/other", "/another/1/2"] {
         let sender = sender.clone();
-        pool.push(Lane::Blocking, name.as_bytes().into(), Box::new(move || sender.send(()).unwrap()))
-            .unwrap();
+        pool.accept(Lane::Blocking, name.as_bytes().into(), Box::new(move || sender.send(()).unwrap()));
         done.recv_timeout(LONG).unwrap();
     }
     assert!(began.elapsed() < LONG / 2);
@@ -108,8 +127,8 @@ fn a_job_that_is_not_done_is_dropped() {
     let (go, gate) = mpsc::channel::<()>();
     // At that depth one may hang.
     let push =
-        |name: &str, job| pool.push(Lane::Blocking, format!("/1/2/3/4/5/6/{name}").as_bytes().into(), job);
-    push("a", Box::new(move || gate.recv().unwrap_or_default())).unwrap();
+        |name: &str, job| pool.accept(Lane::Blocking, format!("/1/2/3/4/5/6/{name}").as_bytes().into(), job);
+    push("a", Box::new(move || gate.recv().unwrap_or_default()));
     struct Told(mpsc::Sender<bool>, bool);
     impl Told {
         fn done(mut self) {
@@ -122,7 +141,7 @@ fn a_job_that_is_not_done_is_dropped() {
         }
     }
     let told = Told(sender, false);
-    push("b", Box::new(move || told.done())).unwrap();
+    push("b", Box::new(move || told.done()));
     assert_eq!(done.recv_timeout(LONG), Ok(false));
     drop(go);
 }
@@ -159,8 +178,7 @@ fn there_are_no_more_threads_than_may_be() {
     let gate = Arc::new(Mutex::new(gate));
     for owner in 0..2 * MAX_THREADS as u64 {
         let gate = Arc::clone(&gate);
-        pool.push(Lane::Slow, self::owner(owner), Box::new(move || gate.lock().recv().unwrap_or_default()))
-            .unwrap();
+        pool.accept(Lane::Slow, self::owner(owner), Box::new(move || gate.lock().recv().unwrap_or_default()));
         assert!(pool.state.lock().threads <= MAX_THREADS);
     }
     drop(go);
