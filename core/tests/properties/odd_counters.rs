@@ -44,7 +44,18 @@ proptest! {
             prop_assert!(line == other || is_its_own || is_as_much, "{key}: {line} instead of {other}");
         }
         prop_assert!(with_odd[1] == without[1] || key.ends_with("inactive_file"), "{}", key);
-        prop_assert_eq!(&with_odd[2], &shown("0")[2], "{}", key);
+        // An amount is that of meminfo, and a count that is odd is 0.
+        for (line, of_zero) in with_odd[2].lines().zip(shown("0")[2].lines()) {
+            let (name, pages) = line.split_once(' ').unwrap();
+            match AMOUNTS_OF_VMSTAT.iter().find(|(amount, _)| *amount == name) {
+                Some((_, field)) => {
+                    let page = Machine::USUAL.page.get();
+                    let amount = kib_of(field, &with_odd[0]);
+                    prop_assert_eq!(pages.parse::<u64>().unwrap(), amount / page, "{}: {}", key, name);
+                }
+                None => prop_assert_eq!(line, of_zero, "{}", key),
+            }
+        }
         prop_assert_eq!(all_views(version, &format!("{whole}unused {odd}\n")), all_views(version, &whole));
     }
 
@@ -135,6 +146,20 @@ fn all_views(version: CgroupVersion, statistics: &str) -> Vec<String> {
     let keys = "nr_free_pages 1\nnr_inactive_file 1\nnr_anon_pages 1\nnr_slab_reclaimable 1\nnr_dirty 1\npgfault 1\npgscan_kswapd 1\n";
     snapshot.host_files.push((HostFile::Vmstat, keys.as_bytes().into()));
     ["proc/meminfo", "working_set", "proc/vmstat"].map(|view| render(view, &snapshot)).to_vec()
+}
+
+/// Keys of `proc/vmstat` that are amounts, and the lines of `proc/meminfo` with the same.
+const AMOUNTS_OF_VMSTAT: [(&str, &str); 5] = [
+    ("nr_free_pages", "MemFree:"),
+    ("nr_inactive_file", "Inactive(file):"),
+    ("nr_anon_pages", "AnonPages:"),
+    ("nr_slab_reclaimable", "SReclaimable:"),
+    ("nr_dirty", "Dirty:"),
+];
+
+fn kib_of(field: &str, meminfo: &str) -> u64 {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
 /// The lines of `proc/meminfo` that say what a counter says, or a sum that it is in, or what it leaves of something.
