@@ -9,13 +9,12 @@ use crate::service::accounts::start_times::StartTimes;
 use crate::service::cache::cached_cgroup::CachedCgroup;
 use crate::service::cache::snapshot_cache::SnapshotCache;
 use crate::service::psi_monitor::PsiMonitor;
-use crate::service::scheduling::container_shares::ContainerShares;
+use crate::service::scheduling::fairness::Fairness;
 use crate::service::scheduling::pace::Pace;
 use crate::service::scheduling::permits::ReadPermits;
 use crate::service::scheduling::priority::LessImportant;
-use crate::service::scheduling::share::{Busyness, Share};
-use crate::service::scheduling::slow_processes::SlowProcesses;
-use crate::service::scheduling::worker_pool::WorkerPool;
+use crate::service::scheduling::share::Share;
+use crate::service::scheduling::workers::Workers;
 use crate::service::served_since::ServedSince;
 use crate::service::sleeper::Activity;
 use crate::state::{PersistentState, PollWaiter};
@@ -42,16 +41,8 @@ pub struct Service {
     pub(super) load_sampler: LoadSampler,
     pub(super) psi_monitor: Arc<PsiMonitor>,
     pub(super) starts: StartTimes,
-    /// Workers for containers that are not known to be slow.
-    pub(super) fast_pool: Arc<WorkerPool>,
-    /// Workers for containers that are.
-    pub(super) slow_pool: Arc<WorkerPool>,
-    /// Threads that may hang.
-    pub(super) blocking_pool: Arc<WorkerPool>,
-    pub(super) slow_processes: SlowProcesses,
-    pub(super) pace: Pace,
-    pub(super) busyness: Busyness,
-    pub(super) shares: ContainerShares,
+    pub(super) workers: Workers,
+    pub(super) fairness: Fairness,
     /// Which serving threads are reading a cgroup: one is always left for requests that need none to be read.
     pub(super) read_permits: ReadPermits,
     pub(super) log: RateLimitedLog,
@@ -85,13 +76,8 @@ impl Service {
             load_sampler: LoadSampler::new(),
             psi_monitor: Arc::new(PsiMonitor::new(part(8))),
             starts: StartTimes::new(part(1)),
-            fast_pool: Arc::new(WorkerPool::fast()),
-            slow_pool: Arc::new(WorkerPool::slow(less_important)),
-            blocking_pool: Arc::new(WorkerPool::blocking(less_important)),
-            slow_processes: SlowProcesses::default(),
-            pace,
-            busyness: Busyness::default(),
-            shares: ContainerShares::default(),
+            workers: Workers::new(less_important),
+            fairness: Fairness::new(pace),
             read_permits: ReadPermits::new(serving_threads() - 1),
             log: RateLimitedLog::new(),
             less_important,
@@ -127,7 +113,7 @@ impl Service {
     /// [`Error::CgroupGone`] where the path leads to another cgroup by now; the entry is evicted then.
     pub(super) fn cached_cgroup(&self, caller: &Caller<'_>) -> Result<Arc<CachedCgroup>, Error> {
         let open = || self.source.ancestry_of(caller);
-        let share = || self.shares.of(caller.cgroup);
+        let share = || self.fairness.shares.of(caller.cgroup);
         let cached = self.cache.get_or_open(caller.cgroup, open, share)?;
         self.source.verify(cached.ancestry()).inspect_err(|_| self.forget(caller))?;
         Ok(cached)
@@ -136,7 +122,7 @@ impl Service {
     /// The share of a caller's container.
     pub(super) fn share_of(&self, caller: &Caller<'_>, cached: &CachedCgroup) -> Arc<Share> {
         match caller.container {
-            container if container.len() < caller.cgroup.len() => self.shares.of(container),
+            container if container.len() < caller.cgroup.len() => self.fairness.shares.of(container),
             _ => Arc::clone(cached.share()),
         }
     }

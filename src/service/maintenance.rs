@@ -71,9 +71,7 @@ impl Service {
     /// # Errors
     /// Where no thread can be started.
     pub fn spawn_dispatchers(&self) -> io::Result<()> {
-        [&self.fast_pool, &self.slow_pool, &self.blocking_pool]
-            .into_iter()
-            .try_for_each(|pool| pool.start_dispatcher())
+        self.workers.start_dispatchers()
     }
 
     /// Closes all files that are kept open for the next request.
@@ -92,8 +90,8 @@ impl Service {
         self.load_sampler.sweep(exists);
         self.starts.sweep(exists, |container, at| self.cpu_accounts.mark_seen(container, at));
         self.source.sweep();
-        self.slow_processes.clear();
-        self.shares.sweep();
+        self.fairness.slow_processes.clear();
+        self.fairness.shares.sweep();
         sys::release_free_memory();
     }
 }

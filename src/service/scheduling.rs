@@ -2,6 +2,7 @@
 
 pub(in crate::service) mod container_shares;
 pub(in crate::service) mod dispatcher;
+pub(in crate::service) mod fairness;
 pub(in crate::service) mod lane;
 pub(in crate::service) mod owner;
 pub(in crate::service) mod pace;
@@ -15,3 +16,4 @@ pub(in crate::service) mod tenant_bound;
 pub(in crate::service) mod thread_usage;
 pub(in crate::service) mod turns;
 pub(in crate::service) mod worker_pool;
+pub(in crate::service) mod workers;

@@ -76,7 +76,7 @@ impl Service {
 
     fn status(&self) -> ServiceStatus {
         let now = Instant::now();
-        let mut slow = self.shares.slow(now);
+        let mut slow = self.fairness.shares.slow(now);
         slow.sort_unstable();
         slow.truncate(MAX_NAMED);
         // As a terminal can show it.

@@ -1,7 +1,6 @@
 //! Asks until there is an answer: a request is tried, and tried again by another thread where it would make readers of other
 //! containers wait.
 
-use super::attempt::MAX_ATTEMPTS;
 use super::deadline_reply::Reply;
 use super::outcome::Outcome;
 use super::query::Query;
@@ -32,7 +31,7 @@ impl Service {
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
         let request = PendingRequest::new(pid, in_flight);
-        match self.slow_processes.owner(pid) {
+        match self.fairness.slow_processes.owner(pid) {
             Some(owner) => {
                 let again = self.again(&owner, request, query, reply);
                 self.defer(Lane::Slow, owner, again);
@@ -109,7 +108,7 @@ impl Service {
             ThreadRole::Blocking => ask(&service),
             _ => {
                 let asking = Arc::clone(&service);
-                service.enqueue(Lane::Blocking, owner, Box::new(move || ask(&asking)));
+                service.workers.enqueue(Lane::Blocking, owner, Box::new(move || ask(&asking)));
             }
         })
     }
@@ -132,7 +131,7 @@ impl Service {
                 service.ask(ThreadRole::Blocking, request, query, reply);
             }
         };
-        self.enqueue(Lane::Blocking, owner, Box::new(look));
+        self.workers.enqueue(Lane::Blocking, owner, Box::new(look));
     }
 
     /// Calls `then` with what `look` finds out about a process, from a worker, or from a thread that may hang where `look` may. If
@@ -156,7 +155,7 @@ impl Service {
                             reply.send(look(&looking, ThreadRole::Blocking));
                         }
                     };
-                    service.enqueue(Lane::Blocking, owner, Box::new(look));
+                    service.workers.enqueue(Lane::Blocking, owner, Box::new(look));
                 }
                 found => then(service, found),
             }
@@ -177,12 +176,10 @@ impl Service {
             let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang };
             let caller = self.source.caller(reader, &mut proc_cgroup)?;
             match make(&caller) {
-                Err(error) if error.is_race() && attempt < MAX_ATTEMPTS => {
-                    self.forget(&caller);
-                    attempt += 1;
-                }
-                Err(error) if error.is_fd_exhaustion() && attempt < MAX_ATTEMPTS => {
-                    self.close_half();
+                Err(error) if self.may_do_better(attempt, &error) => {
+                    if error.is_race() {
+                        self.forget(&caller);
+                    }
                     attempt += 1;
                 }
                 made => return made,
@@ -203,7 +200,7 @@ impl Service {
                 service.log(&error);
             }
         };
-        self.enqueue(Lane::Blocking, self.owner_of(pid), Box::new(leave));
+        self.workers.enqueue(Lane::Blocking, self.owner_of(pid), Box::new(leave));
     }
 }
 

@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::time::Instant;
 
 /// How often the caller is identified anew because its cgroup went away in the middle of an attempt.
-pub(in crate::service) const MAX_ATTEMPTS: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 thread_local! {
     /// The reader's `/proc/PID/cgroup`; the buffer is reused.
@@ -40,15 +40,22 @@ impl Service {
             let mut attempt = 1;
             loop {
                 match self.attempt_once(role, request, query, proc_cgroup) {
-                    Outcome::Done(Err(error), _) if attempt < MAX_ATTEMPTS && error.is_race() => attempt += 1,
-                    Outcome::Done(Err(error), _) if attempt < MAX_ATTEMPTS && error.is_fd_exhaustion() => {
-                        self.close_half();
-                        attempt += 1;
-                    }
+                    Outcome::Done(Err(error), _) if self.may_do_better(attempt, &error) => attempt += 1,
                     done => return done,
                 }
             }
         })
+    }
+
+    /// Whether what failed the time that `attempt` counts is to be tried again: because a cgroup went away meanwhile, or because
+    /// there were too many open files, of which half are closed now.
+    pub(in crate::service) fn may_do_better(&self, attempt: usize, error: &Error) -> bool {
+        let is_for_files = error.is_fd_exhaustion();
+        let is_worth_it = attempt < MAX_ATTEMPTS && (is_for_files || error.is_race());
+        if is_worth_it && is_for_files {
+            self.close_half();
+        }
+        is_worth_it
     }
 
     fn attempt_once<Q: Query>(
@@ -81,7 +88,7 @@ impl Service {
         let share = self.share_of(&caller, &cached);
         if !is_patient && share.is_slow(began) {
             let owner = Owner::from(caller.cgroup);
-            self.slow_processes.add(pid, owner.clone());
+            self.fairness.slow_processes.add(pid, owner.clone());
             return Outcome::Queue(Lane::Slow, owner, FollowUp::default());
         }
         let attempt = match cached.find(&caller, needs, request.asked, |answer| query.take_from(answer)) {
@@ -91,11 +98,11 @@ impl Service {
         };
         let of = Some((&*cached, &*share, caller.container));
         let attempt = self.finish(role, query, attempt, caller.cgroup, of);
-        share.charge((&self.busyness, self.pace), pid, began, Instant::now());
+        self.fairness.charge(&share, pid, began);
         match share.is_slow(Instant::now()) {
             // Its next request follows most likely.
-            true if is_patient => self.slow_processes.add(pid, caller.cgroup.into()),
-            false if is_patient => self.slow_processes.remove(pid),
+            true if is_patient => self.fairness.slow_processes.add(pid, caller.cgroup.into()),
+            false if is_patient => self.fairness.slow_processes.remove(pid),
             _ => {}
         }
         attempt
@@ -111,13 +118,9 @@ impl Service {
         cgroup: &[u8],
         of: Option<(&CachedCgroup, &Share, &[u8])>,
     ) -> Outcome<Q::Answer> {
-        let (found, next) = match attempt {
-            Outcome::Done(Ok(found), next) => (found, next),
-            Outcome::Done(Err(error), next) => return Outcome::Done(Err(error), next),
-            Outcome::BeingRead(cached) => return Outcome::BeingRead(cached),
-            Outcome::Queue(lane, owner, next) => return Outcome::Queue(lane, owner, next),
-            Outcome::MayHang(owner) => return Outcome::MayHang(owner),
-            Outcome::NeedsStart(search) => return Outcome::NeedsStart(search),
+        let (found, next) = match attempt.answer() {
+            Ok(answer) => answer,
+            Err(other) => return other,
         };
         if !Q::READS_FILES {
             return Outcome::Done(query.finish(self, found, cgroup), next);
@@ -132,7 +135,7 @@ impl Service {
         let usage = before.map(ThreadUsage::since);
         drop(permit);
         if let Some((cached, share, _)) = of {
-            if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage, self.pace) {
+            if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage, self.fairness.pace) {
                 share.make_slow(Instant::now() + pause);
             }
         }

@@ -4,7 +4,6 @@ use super::deadline_reply::{DeadlineReply, Reply};
 use super::outcome::FollowUp;
 use crate::service::accounts::start_times::LOOK_TIMEOUT;
 use crate::service::engine::Service;
-use crate::service::scheduling::dispatcher::Job;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::{Owner, of_process};
 use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
@@ -30,7 +29,7 @@ impl Service {
             in_flight.begin();
             work(&service, in_flight);
         };
-        self.enqueue(lane, owner, Box::new(job));
+        self.workers.enqueue(lane, owner, Box::new(job));
     }
 
     /// On whose behalf work for a process is done.
@@ -41,17 +40,7 @@ impl Service {
 
     /// Tries a request again in `lane`.
     pub(in crate::service) fn defer(&self, lane: Lane, owner: Owner, again: Continuation) {
-        self.enqueue(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
-    }
-
-    /// Queues a job in `lane`.
-    pub(in crate::service) fn enqueue(&self, lane: Lane, owner: Owner, job: Job) {
-        let pool = match lane {
-            Lane::Fast => &self.fast_pool,
-            Lane::Slow => &self.slow_pool,
-            Lane::Blocking => &self.blocking_pool,
-        };
-        pool.push(lane, owner, job);
+        self.workers.enqueue(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
     }
 
     /// A reply for work that may hang: it is EAGAIN after [`LOOK_TIMEOUT`].
@@ -62,7 +51,7 @@ impl Service {
         reply: Reply<T>,
     ) -> DeadlineReply<T> {
         let (reply, give_up) = DeadlineReply::new(owner, in_flight, reply);
-        self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, give_up);
+        self.workers.enqueue_at(Instant::now() + LOOK_TIMEOUT, give_up);
         reply
     }
 

@@ -22,6 +22,20 @@ pub(in crate::service) enum Outcome<T> {
     NeedsStart(StartSearch),
 }
 
+impl<T> Outcome<T> {
+    /// The answer, and what waited for the same reading; else what came of the attempt, which is the same whatever was asked.
+    pub(in crate::service) fn answer<U>(self) -> Result<(T, FollowUp), Outcome<U>> {
+        Err(match self {
+            Self::Done(Ok(answer), next) => return Ok((answer, next)),
+            Self::Done(Err(error), next) => Outcome::Done(Err(error), next),
+            Self::BeingRead(cached) => Outcome::BeingRead(cached),
+            Self::Queue(lane, owner, next) => Outcome::Queue(lane, owner, next),
+            Self::MayHang(owner) => Outcome::MayHang(owner),
+            Self::NeedsStart(search) => Outcome::NeedsStart(search),
+        })
+    }
+}
+
 /// The requests that waited for the same reading, and for whom they are tried again.
 #[derive(Default)]
 pub(in crate::service) struct FollowUp {

@@ -43,7 +43,7 @@ impl Service {
         let read = self.read_snapshot(cached.ancestry(), caller, query.needs(), &mut reading.earlier);
         crate::failpoint::slow_cgroup();
         let usage = before.map(ThreadUsage::since);
-        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage, self.pace) {
+        if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage, self.fairness.pace) {
             share.make_slow(Instant::now() + pause);
         }
         drop(permit);

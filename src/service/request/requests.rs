@@ -95,12 +95,12 @@ impl Service {
     /// Whether the requests of a process go to the slow lane, as far as that is known without a look at it.
     #[must_use]
     pub fn is_in_slow_lane(&self, pid: u32) -> bool {
-        self.slow_processes.owner(pid).is_some()
+        self.fairness.slow_processes.owner(pid).is_some()
     }
 
     /// Counts a request that a serving thread has fetched, while many of the other threads were busy, or few.
     pub fn fetched(&self, are_many: bool) {
-        self.busyness.note(are_many);
+        self.fairness.busyness.note(are_many);
         self.activity.note();
     }
 }

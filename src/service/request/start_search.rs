@@ -107,9 +107,9 @@ impl Service {
             let waiting = service.starts.give_up(container, &this_search);
             waiting.into_iter().for_each(|again| service.defer(Lane::Fast, cgroup.clone(), again));
         };
-        self.fast_pool.push_later(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
+        self.workers.enqueue_at(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
         let owner = search.container_path.clone();
         let running = RunningSearch { service: Arc::clone(self), search, so_far, life: None };
-        self.enqueue(Lane::Blocking, owner, Box::new(move || running.run()));
+        self.workers.enqueue(Lane::Blocking, owner, Box::new(move || running.run()));
     }
 }

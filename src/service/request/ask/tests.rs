@@ -82,7 +82,7 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
         let (sender, done) = mpsc::channel();
         let owner = service.owner_of(READER);
         let wait = if is_hanging { 4 * LOOK_TIMEOUT / 10 } else { LONG };
-        service.enqueue(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
+        service.workers.enqueue(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
         assert_eq!(done.recv_timeout(wait).is_err(), is_hanging, "{lane:?}");
     }
 }
