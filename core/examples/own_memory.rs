@@ -3,43 +3,26 @@
 //! `cargo run -p cgprocfs-core --example own_memory`
 
 use cgprocfs_core::machine::Machine;
-use cgprocfs_core::parse::meminfo::Meminfo;
-use cgprocfs_core::parse::proc_cgroup::memberships;
-use cgprocfs_core::parse::{CgroupVersion, counter, memory_stat::MemoryStat};
+use cgprocfs_core::parse::{meminfo::Meminfo, memory_files::MemoryFileNames, proc_cgroup::Membership};
 use cgprocfs_core::snapshot::{Container, Level, Scope, Snapshot};
-use cgprocfs_core::view::find;
-use std::error::Error;
-use std::ffi::OsStr;
-use std::fs;
+use cgprocfs_core::view::{View, meminfo};
 use std::io::{Write, stdout};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::{error::Error, fs, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let text = fs::read("/proc/self/cgroup")?;
-    let all: Vec<_> = memberships(&text)?.collect::<Result<_, _>>()?;
-    let of_memory = all.iter().find(|own| own.has_controller("memory"));
-    let own = of_memory.or(all.iter().find(|own| own.is_v2())).ok_or("this process is in no cgroup")?;
-    let (version, mount, limit, usage) = match own.is_v2() {
-        true => (CgroupVersion::V2, "/sys/fs/cgroup", "memory.max", "memory.current"),
-        false => {
-            (CgroupVersion::V1, "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes")
-        }
-    };
-    let cgroup = Path::new(mount).join(Path::new(OsStr::from_bytes(own.path)).strip_prefix("/")?);
+    let text = fs::read_to_string("/proc/self/cgroup")?;
+    let own = Membership::of_memory(text.as_bytes())?.ok_or("this process is in no cgroup")?;
+    let (version, mount) =
+        (own.version(), if own.is_v2() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/memory" });
+    let cgroup = format!("{mount}{}", std::str::from_utf8(own.path)?);
+    let above = Path::new(&cgroup).ancestors().take_while(|level| level.starts_with(mount));
+    let levels = above.filter(|level| level.join(MemoryFileNames::of(version).limit).exists());
     let read =
-        |name: &str| fs::read(cgroup.join(name)).map_err(|e| format!("{}: {e}", cgroup.join(name).display()));
-
-    let level = Level {
-        limit: counter::limit(&read(limit)?)?,
-        usage: Some(counter::usage(&read(usage)?)?),
-        stat: Some(MemoryStat::parse(version, &read("memory.stat")?)?),
-        ..Level::default()
-    };
-    let container = Scope::Container(Container { levels: vec![level], ..Container::default() });
+        |level: &Path| Level::parse(version, |file| Ok::<_, Box<dyn Error>>(fs::read(level.join(file))?));
+    let container = Container { levels: levels.map(read).collect::<Result<_, _>>()?, ..Container::default() };
     let host = Meminfo::parse(fs::read("/proc/meminfo")?)?;
-    let snapshot = Snapshot::of_memory(Some(host.into()), Machine::USUAL, container);
-    let mut meminfo = Vec::new();
-    find("meminfo").ok_or("no such view")?.text(&snapshot, &mut meminfo)?;
-    Ok(stdout().write_all(&meminfo)?)
+    let snapshot = Snapshot::of_memory(Some(host.into()), Machine::USUAL, Scope::Container(container));
+    let mut out = Vec::new();
+    meminfo::Meminfo.text(&snapshot, &mut out)?;
+    Ok(stdout().write_all(&out)?)
 }

@@ -11,6 +11,7 @@ pub mod cpu_time;
 pub mod flat_keyed;
 pub mod io_stat;
 pub mod meminfo;
+pub mod memory_files;
 pub mod memory_stat;
 pub mod mountinfo;
 pub mod node_meminfo;

@@ -1,6 +1,6 @@
 //! `/proc/PID/cgroup` (cgroups(7)): where a process is in each hierarchy.
 
-use super::{ParseError, lines};
+use super::{CgroupVersion, ParseError, lines};
 
 /// One line, `ID:CONTROLLERS:PATH`.
 ///
@@ -15,7 +15,29 @@ pub struct Membership<'a> {
     pub path: &'a [u8],
 }
 
-impl Membership<'_> {
+impl<'a> Membership<'a> {
+    /// The line of the hierarchy that has the memory controller: of v1 if there is one, or else of v2.
+    ///
+    /// # Errors
+    /// Those of [`memberships`].
+    pub fn of_memory(text: &'a [u8]) -> Result<Option<Self>, ParseError> {
+        let mut found = None;
+        for membership in memberships(text)? {
+            let membership = membership?;
+            if membership.has_controller("memory") {
+                return Ok(Some(membership));
+            }
+            found = found.or(membership.is_v2().then_some(membership));
+        }
+        Ok(found)
+    }
+
+    /// Which version the hierarchy is of.
+    #[must_use]
+    pub fn version(&self) -> CgroupVersion {
+        if self.is_v2() { CgroupVersion::V2 } else { CgroupVersion::V1 }
+    }
+
     /// Whether this is the line of the v1 hierarchy that has `controller`.
     #[must_use]
     pub fn has_controller(&self, controller: &str) -> bool {
@@ -62,6 +84,16 @@ mod tests {
         assert_eq!(path_of(text, |m| m.has_controller("memory")), Some(&b"/docker/56f8"[..]));
         assert_eq!(path_of(text, |m| m.has_controller("hugetlb")), Some(&b"/docker/56f8"[..]));
         assert_eq!(path_of(text, |m| m.is_v2()), Some(&b"/u"[..]));
+    }
+
+    #[test]
+    fn memory_is_in_the_hierarchy_that_has_its_controller() {
+        let of_memory =
+            |text| Membership::of_memory(text).map(|found| found.map(|own| (own.version(), own.path)));
+        assert_eq!(of_memory(b"0::/u\n4:memory:/m\n"), Ok(Some((CgroupVersion::V1, &b"/m"[..]))));
+        assert_eq!(of_memory(b"4:hugetlb:/m\n0::/u\n"), Ok(Some((CgroupVersion::V2, &b"/u"[..]))));
+        assert_eq!(of_memory(b"4:hugetlb:/m\n"), Ok(None));
+        assert_eq!(of_memory(b"garbage\n"), Err(ParseError::MalformedLine));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::id::CgroupId;
 use super::location::CgroupLocation;
-use super::memory_files::{MemoryFiles, SwapFiles, file_names, open_file};
+use super::memory_files::{MemoryFiles, SwapFiles, open_file};
 use super::mounts::Hierarchy;
 use super::protection::Protected;
 use crate::error::{Error, escaped};
@@ -11,6 +11,7 @@ use crate::rate_limited_log::{odd_counter, odd_value};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::{limit, number, usage};
+use cgprocfs_core::parse::memory_files::MemoryFileNames;
 use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::snapshot::{Level, Swap};
 use cgprocfs_core::units::Bytes;
@@ -69,7 +70,7 @@ impl CgroupFiles {
     /// Whether the controller has any file here. The kernel makes and removes them together; in a copied tree one may be missing,
     /// and the level's numbers are still not those of the level above.
     fn has_file_of_controller(&self) -> bool {
-        let names = file_names(self.version);
+        let names = MemoryFileNames::of(self.version);
         let exists = |name| accessat(&self.dir, name, Access::EXISTS, AtFlags::empty()).is_ok();
         exists(names.usage) || exists(names.limit)
     }
@@ -93,7 +94,7 @@ impl CgroupFiles {
     /// Reads the memory limit; `None` if there is none.
     pub(crate) fn limit(&self) -> Result<Option<Bytes>, Error> {
         match self.memory.as_ref().and_then(|memory| memory.limit.as_ref()) {
-            Some(file) => self.read(file, file_names(self.version).limit, limit),
+            Some(file) => self.read(file, MemoryFileNames::of(self.version).limit, limit),
             None => Ok(None),
         }
     }
@@ -101,7 +102,7 @@ impl CgroupFiles {
     /// Reads how much memory is charged to the cgroup; `None` if it has no such file.
     pub(crate) fn usage(&self) -> Result<Option<Bytes>, Error> {
         match self.memory.as_ref().and_then(|memory| memory.usage.as_ref()) {
-            Some(file) => self.read(file, file_names(self.version).usage, usage).map(Some),
+            Some(file) => self.read(file, MemoryFileNames::of(self.version).usage, usage).map(Some),
             None => Ok(None),
         }
     }
@@ -111,7 +112,7 @@ impl CgroupFiles {
     pub(crate) fn usage_below(&self, limit: Option<Bytes>) -> Result<Option<Bytes>, Error> {
         match self.usage() {
             Err(Error::Malformed { .. }) => {
-                odd_value(&self.path, file_names(self.version).usage);
+                odd_value(&self.path, MemoryFileNames::of(self.version).usage);
                 Ok(limit)
             }
             usage => usage,
@@ -174,7 +175,7 @@ impl CgroupFiles {
     /// Reads limit and usage of swap. Nothing but swap depends on them, so a malformed file is logged and is no error.
     pub(crate) fn swap(&self) -> Result<Swap, Error> {
         let Some(memory) = &self.memory else { return Ok(Swap::Unaccounted) };
-        let names = file_names(self.version).swap;
+        let names = MemoryFileNames::of(self.version).swap;
         let files = match memory.swap.get() {
             Some(files) => files,
             None => {

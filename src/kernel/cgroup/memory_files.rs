@@ -1,8 +1,9 @@
-//! The memory controller's files in one cgroup, by their names in both versions.
+//! The memory controller's files in one cgroup.
 
 use crate::error::{Error, escaped};
 use crate::kernel::read::READ;
 use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::memory_files::MemoryFileNames;
 use rustix::fs::{Mode, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
@@ -25,29 +26,6 @@ pub(crate) struct SwapFiles {
     pub(crate) usage: Option<OwnedFd>,
 }
 
-/// The names of the memory controller's files in one version.
-pub(crate) struct FileNames {
-    pub(crate) usage: &'static str,
-    pub(crate) limit: &'static str,
-    pub(crate) swap: [&'static str; 2],
-}
-
-/// The names in a version.
-pub(crate) const fn file_names(version: CgroupVersion) -> FileNames {
-    match version {
-        CgroupVersion::V1 => FileNames {
-            usage: "memory.usage_in_bytes",
-            limit: "memory.limit_in_bytes",
-            swap: ["memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"],
-        },
-        CgroupVersion::V2 => FileNames {
-            usage: "memory.current",
-            limit: "memory.max",
-            swap: ["memory.swap.max", "memory.swap.current"],
-        },
-    }
-}
-
 impl MemoryFiles {
     /// Opens the files; `None` where the controller is not enabled. It is enabled if both usage and statistics are there: a cgroup
     /// of v2 has `memory.pressure` without it.
@@ -57,7 +35,7 @@ impl MemoryFiles {
         dir: &OwnedFd,
         path: &[u8],
     ) -> Result<Option<Self>, Error> {
-        let names = file_names(version);
+        let names = MemoryFileNames::of(version);
         let Some(stat) = open_file(dir, "memory.stat", path)? else { return Ok(None) };
         let usage = open_file(dir, names.usage, path)?;
         let limit = open_file(dir, names.limit, path)?;
