@@ -39,6 +39,19 @@ impl Capture {
             let of_container = names.iter().filter(|_| container != b"/");
             files.extend(of_container.map(|name| path_of(cpuacct, container).join(name)));
         }
+        if needs.covers(Needs::CPUS) {
+            let limits =
+                [(&mounts.cpu, "cpu", "cpu.max"), (&mounts.cpuset, "cpuset", "cpuset.cpus.effective")];
+            for (hierarchy, controller, file) in limits {
+                let Some(hierarchy) = hierarchy.as_ref() else { continue };
+                let limited = caller.limited_in(hierarchy).ok()?;
+                let cgroup = path_of(hierarchy, limited);
+                // Its root has limits on nothing. With v1 no file says which others there have to be.
+                if limited != b"/" && self.has_controller(&cgroup, controller) {
+                    files.push(cgroup.join(file));
+                }
+            }
+        }
         let has_swap = || {
             let meminfo = Meminfo::parse(fs::read(self.root.join("proc/meminfo")).ok()?).ok()?;
             Some(meminfo.kib(Field::SwapTotal) > Kib::ZERO)
@@ -80,6 +93,12 @@ impl Capture {
             }
             error => CaptureError::Read(error),
         }
+    }
+
+    /// Whether a cgroup of v2 has the files of a controller.
+    fn has_controller(&self, cgroup: &Path, controller: &str) -> bool {
+        let controllers = fs::read_to_string(self.root.join(cgroup).join("cgroup.controllers"));
+        controllers.is_ok_and(|names| names.split_whitespace().any(|name| name == controller))
     }
 
     /// The file of a process that is missing.

@@ -218,6 +218,22 @@ fn captures_that_lack_something() {
             format!("{view} is wrong perhaps, for the capture lacks {file}; add it, or capture it again\n");
         assert!(shown.status.success() && said.ends_with(&message), "{said}");
     }
+    let cgroup = "root/sys/fs/cgroup/ctr";
+    for (controller, file) in [("cpu", "cpu.max"), ("cpuset", "cpuset.cpus.effective")] {
+        let copy = tempfile::tempdir().unwrap();
+        let tree = fixture.with_file_name("v2-processors-given-to-partition");
+        output(Command::new("cp").arg("-a").arg(tree.join(".")).arg(copy.path()));
+        let shown = || {
+            let shown = cgprocfs().args(["show", "cpuinfo", "--root"]).arg(copy.path()).output().unwrap();
+            String::from_utf8(shown.stderr).unwrap()
+        };
+        let _ = fs::remove_file(copy.path().join(cgroup).join(file));
+        assert_eq!(shown(), "", "the container may have no such controller");
+        fs::write(copy.path().join(cgroup).join("cgroup.controllers"), format!("{controller} memory\n"))
+            .unwrap();
+        let lacks = format!("the capture lacks {}/{file};", cgroup.trim_start_matches("root/"));
+        assert!(shown().contains(&lacks), "{}", shown());
+    }
     for level in ["pod", "pod/ctr"] {
         let at = format!("sys/fs/cgroup/{level}");
         for (file, message) in [
