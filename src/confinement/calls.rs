@@ -108,6 +108,9 @@ impl Calls {
         // For its own threads; without a capability that can only lower their priority.
         calls.allow_if(libc::SYS_setpriority, &[Argument::is(0, 0), Argument::is(1, 0)])?;
         calls.allow_if(libc::SYS_ioctl, &[Argument::is(1, NS_GET_PID_FROM_PIDNS)])?;
+        // To clear the memory that requests are read into. It opens no file for writing, so that no other can be meant.
+        let hole = Argument::is(1, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE);
+        calls.allow_if(libc::SYS_fallocate, &[hole])?;
         // Only if a service manager wants to be notified: as root this process could otherwise have the owners of other
         // sockets do what it can't.
         if std::env::var_os("NOTIFY_SOCKET").is_some() {

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::fd_store::FdStore;
 use super::server;
 use super::steward::Steward;
-use crate::confinement::sandbox;
+use crate::confinement::sandbox::{self, SandboxError};
 use crate::fuse::QuiesceGate;
 use crate::mount::MAX_DEPTH;
 use crate::service::Service;
@@ -23,7 +23,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-/// Starts to serve `connection`, shows `views` at the anchors, and has the connection stored.
+/// Starts to serve `connection`, shows `views` at the anchors, and has the connection stored. Nobody is answered before `confine` has
+/// been called.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing is mounted then, unless the connection is stored already.
@@ -32,15 +33,20 @@ pub fn start(
     service: &Arc<Service>,
     views: &[ViewId],
     (fd_store, steward): (&FdStore, &Steward),
+    confine: impl FnOnce() -> Result<(), SandboxError>,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> Result<Arc<QuiesceGate>, DaemonError> {
     let gate = Arc::new(QuiesceGate::default());
-    let failed = |error| {
+    let failed = |error: io::Error| {
         // Best effort: the failure to serve is what has to be reported.
         let _ = shutdown::unmount(connection, &gate, steward);
-        DaemonError::Serve(connection.directory(), error)
+        match error.downcast::<SandboxError>() {
+            Ok(error) => error.into(),
+            Err(error) => DaemonError::Serve(connection.directory(), error),
+        }
     };
-    server::serve(connection, service, &ViewId::ALL, &gate, ended).map_err(failed)?;
+    let confine = || confine().map_err(io::Error::other);
+    server::serve(connection, service, &ViewId::ALL, &gate, confine, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
         match steward.stack(&anchors, views) {
             Ok(()) => {}
@@ -81,10 +87,7 @@ pub fn serve(
 ) -> Result<(), DaemonError> {
     // The anchors may be gone once the connection is.
     let directory = connection.directory();
-    let ended = sender.clone();
-    let gate = start(connection, service, views, (&fd_store, steward), move |result| {
-        drop(ended.send(Event::Ended(result)))
-    })?;
+    // Before this process may not make a socket any more.
     let listens = match fd_store {
         FdStore::ServiceManager => Ok(()),
         _ => takeover::listen(&directory, connection, sender),
@@ -93,13 +96,10 @@ pub fn serve(
         // Serving is what matters.
         log::warn!("no other daemon can take over: {error}");
     }
+    let ended = sender.clone();
+    let ended = move |result| drop(ended.send(Event::Ended(result)));
+    let gate = start(connection, service, views, (&fd_store, steward), sandbox::restrict_server, ended)?;
     start_background_threads(service);
-    // Before anybody is told that it serves: all that it does from here on needs no more.
-    if let Err(error) = sandbox::restrict_server() {
-        // Best effort: the reason why it does not serve has to be reported.
-        let _ = shutdown::unmount(connection, &gate, steward);
-        return Err(error.into());
-    }
     match connection.generation() {
         0 => log::info!("serving {}", directory.display()),
         generation => log::info!("serving {}, resumed by server {generation}", directory.display()),

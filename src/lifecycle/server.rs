@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 /// Starts to serve a connection, be it new or a predecessor's. The thread ends when the file system is unmounted everywhere,
-/// or the connection is aborted, and calls `ended` then.
+/// or the connection is aborted, and calls `ended` then. Nobody is answered before `confine` has been called.
 ///
 /// # Errors
 /// Where the kernel's INIT request is not understood, or no thread can be made.
@@ -22,6 +22,7 @@ pub fn serve(
     service: &Arc<Service>,
     views: &[ViewId],
     gate: &Arc<QuiesceGate>,
+    confine: impl FnOnce() -> io::Result<()>,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     crate::failpoint::start();
@@ -32,6 +33,7 @@ pub fn serve(
     };
     let fs = ViewFs::new(Arc::clone(service), views, served, Arc::clone(gate));
     let session = replay_init(fs, connection.device(), &connection.init_request(), gate.threads())?;
+    confine()?;
     // Before anything is answered from it.
     let waiters = service.attach(connection.state());
     let poisoned = recover_in_flight(connection, gate.threads(), |fetched, in_flight, reply| {

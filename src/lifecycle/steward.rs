@@ -1,10 +1,11 @@
 //! A process that keeps the right to mount, so that the one that serves need not have it.
 //!
-//! It does seven things when it is asked to, all to the one directory that it was started for.
+//! It does seven things when it is asked to, all to the one directory that it was started for. If the one that serves is gone and
+//! nobody has kept its connection, it gives containers the kernel's own files.
 
 use super::handover::socket_path;
 use crate::confinement::sandbox;
-use crate::mount::{AnchorUse, Anchors, lock_path, unmount};
+use crate::mount::{AnchorUse, Anchors, Lock, lock_path, unmount};
 use cgprocfs_core::view::ViewId;
 use nix::sys::signal::SigSet;
 use rustix::io::Errno;
@@ -42,7 +43,7 @@ pub enum Steward {
     Itself,
     /// None: the service manager has the mounts made.
     Nobody,
-    /// A process of its own, which ends with this one.
+    /// A process of its own, which ends after this one.
     Process(UnixStream, Child),
 }
 
@@ -171,6 +172,8 @@ fn answer(mut socket: &UnixStream) -> io::Result<i32> {
 pub fn serve_stdin(directory: &Path, views: &[ViewId]) -> io::Result<()> {
     // A service manager sends signals to all processes of a unit, and the server may still have to ask.
     SigSet::all().thread_block()?;
+    // Among them may be the supervisor's lock, which is to be free once that and the server are gone.
+    crate::sys::close_inherited();
     sandbox::keep_only(CapabilitySet::SYS_ADMIN).map_err(io::Error::other)?;
     let mut socket = UnixStream::from(stdin().as_fd().try_clone_to_owned()?);
     socket.write_all(&0_i32.to_ne_bytes())?;
@@ -179,6 +182,25 @@ pub fn serve_stdin(directory: &Path, views: &[ViewId]) -> io::Result<()> {
         let done = do_task(tag[0], directory, views);
         let answer = done.unwrap_or_else(|error| error.raw_os_error().unwrap_or(Errno::IO.raw_os_error()));
         socket.write_all(&answer.to_ne_bytes())?;
+    }
+    after_the_server(directory)
+}
+
+/// The server has ended. If it was killed, and whoever kept its connection as well, containers would be left with ENOTCONN.
+fn after_the_server(directory: &Path) -> io::Result<()> {
+    let Some(anchors) = Anchors::at(directory) else { return Ok(()) };
+    // Where nothing is mounted no path is looked up, which would keep busy what somebody unmounts just now.
+    if !anchors.is_mounted() || !anchors.is_lost() {
+        return Ok(());
+    }
+    // A daemon that was started meanwhile has the lock, and mounts anew.
+    let Ok(_lock) = Lock::take_after_predecessor(directory) else { return Ok(()) };
+    if anchors.is_lost() {
+        log::error!(
+            "the server of {} was killed, and nobody has kept its connection: containers have the kernel's files until the next start",
+            directory.display()
+        );
+        anchors.fall_back_and_abort()?;
     }
     Ok(())
 }

@@ -47,7 +47,7 @@ fn make(service: &Arc<Service>, views: &[ViewId]) -> Result<Namespace, Namespace
     fs::create_dir_all(MOUNT_POINT).map_err(failed(MOUNT_POINT))?;
     let device = crate::mount::attach(Path::new(MOUNT_POINT), Writes::Triggers)?;
     let connection = Connection::begin(device, Path::new(MOUNT_POINT), Writes::Triggers)?;
-    crate::lifecycle::serve(&connection, service, &ViewId::ALL, &Arc::default(), drop)
+    crate::lifecycle::serve(&connection, service, &ViewId::ALL, &Arc::default(), || Ok(()), drop)
         .map_err(NamespaceError::Serve)?;
     for view in bound(views) {
         let (from, over) = (format!("{MOUNT_POINT}/{view}"), format!("/{view}"));

@@ -30,7 +30,7 @@ pub(super) fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -
     refuse_deep(&directory)?;
     let connection = begin(arguments, &directory)?;
     let keeping = (&FdStore::ServiceManager, &Steward::Itself);
-    let gate = daemon::start(&connection, service, &arguments.views.get(), keeping, drop)?;
+    let gate = daemon::start(&connection, service, &arguments.views.get(), keeping, || Ok(()), drop)?;
     daemon::leave(&connection, &gate);
     Ok(ExitCode::SUCCESS)
 }

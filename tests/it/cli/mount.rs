@@ -69,9 +69,19 @@ fn stopped_daemon() {
     drop(stopped);
 }
 
-/// A daemon that was killed leaves a mount that nobody can serve: another takes its place.
+/// A daemon that was killed with all that it has started leaves a mount that nobody can serve: another takes its place.
 fn dead_mount() {
     let mut daemon = Daemon::start();
+    // It does not miss the one that mounts before it is asked for something.
+    let is_steward = |pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline"))
+            .unwrap()
+            .split(|&byte| byte == 0)
+            .any(|word| word == b"mount-for-stdin")
+    };
+    let steward = daemon.children().into_iter().find(is_steward).unwrap();
+    let steward = rustix::process::Pid::from_raw(steward.try_into().unwrap()).unwrap();
+    rustix::process::kill_process(steward, rustix::process::Signal::KILL).unwrap();
     daemon.signal(rustix::process::Signal::KILL);
     daemon.wait();
     assert_eq!(fs::read(daemon.meminfo()).unwrap_err().raw_os_error(), Some(libc::ENOTCONN));

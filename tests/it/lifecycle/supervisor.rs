@@ -24,6 +24,7 @@ pub fn tests() -> Vec<Trial> {
             everybody_told_to_end,
             supervisor_killed,
             supervisor_killed_and_daemon_told_to_end,
+            killed_with_whoever_keeps_the_connection,
             supervisor_gone_at_once,
             signals_of_lxcfs,
         ],
@@ -141,6 +142,25 @@ fn supervisor_killed_and_daemon_told_to_end() {
     wait_until("the daemon has ended", || !Path::new(&format!("/proc/{orphan}")).exists());
     assert!(container.has_the_kernels());
     assert!(!daemon.is_mounted());
+}
+
+/// Nobody has the connection any more, and nobody is left who could be asked: containers have the kernel's files, and what the next
+/// daemon lays over them.
+fn killed_with_whoever_keeps_the_connection() {
+    for options in [&["--supervise"][..], &[]] {
+        let mut daemon = Daemon::start_with(&[], options, &[]);
+        let mut container = Container::start(&daemon.meminfo());
+        assert!(container.has_its_own());
+        let servers = if options.is_empty() { Vec::new() } else { vec![server(&daemon, &[])] };
+        daemon.signal(Signal::KILL);
+        servers.iter().for_each(|&server| signal(server, Signal::KILL));
+        daemon.wait();
+        wait_until("containers have the kernel's files", || container.has_the_kernels());
+        wait_until("it is said", || daemon.log().contains("nobody has kept its connection"));
+        let successor = daemon.again();
+        assert!(container.has_its_own());
+        drop(successor);
+    }
 }
 
 /// There is nobody who could be given the connection.
