@@ -30,7 +30,7 @@ const GUESTS: [[&str; 4]; 10] = [
 /// kernel, and some of those that have one thing to show.
 const BY_DEFAULT: usize = 1;
 const TESTS_BY_DEFAULT: [&str; 3] = ["oracle", "response", "identity"];
-const OTHERS_BY_DEFAULT: usize = 1;
+const OTHERS_BY_DEFAULT: usize = 3;
 /// One test, with nothing beside it.
 const LOAD: &[&str] = &["guest.filter=load_is_the_kernels", "guest.alone=yes"];
 
@@ -61,8 +61,10 @@ pub fn tests() -> Vec<Trial> {
     // Four processors make some boots crash, so that few guests have them, and are booted once more. The last ones are not run by default.
     const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
     const ZSWAP: &[&str] = &["zswap.enabled=1", "guest.swap=yes", "guest.filter=zswap"];
-    let others: [(_, _, _, &[&str], &[&str]); 14] = [
+    let others: [(_, _, _, &[&str], &[&str]); 16] = [
         ("vm::linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
+        ("vm::linux_6.12_v2_protected", "6.12", "v2", &["isolation"], &["guest.filter=protected"]),
+        ("vm::linux_6.1_v2_mount", "6.1", "v2", &["mount"], &[]),
         (
             "vm::linux_6.12_v2_topology",
             "6.12",

@@ -26,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         alone(SPEED) => [
             readers_1000 = || readers("1,000 readers", 1, 1000),
             readers_spread_thinly,
+            readers_in_namespaces_of_their_own,
             nested_1900 = || nested("readers in 1,900", 1900),
             more_namespaces_than_descriptors,
         ],
@@ -72,6 +73,18 @@ fn readers_spread_thinly() {
     hold("4 readers in each of 100 cgroups of one container", &daemon, || {
         cgroups.iter().map(start).collect::<Vec<_>>()
     });
+    cgroups.into_iter().for_each(Cgroup::remove);
+}
+
+/// The same, but that each of them is a container to whoever looks, by a cgroup namespace of its own. So none of them takes more than
+/// its part, and the kernel hands out one request after the other.
+fn readers_in_namespaces_of_their_own() {
+    let (daemon, tenant) = (Daemon::start(), Cgroup::new().limit(512));
+    let cgroups: Vec<_> = (0..100).map(|index| tenant.child(index.to_string())).collect();
+    let poll = ["poll", &daemon.meminfo(), "4", "0"];
+    let start = |cgroup: &Cgroup| tenant::start_by(cgroup, &["unshare", "--cgroup"], poll[0], &poll[1..]);
+    let row = "4 readers in each of 100 cgroup namespaces";
+    hold_to(5 * BOUND_OF_MOST, row, &daemon, || cgroups.iter().map(start).collect::<Vec<_>>());
     cgroups.into_iter().for_each(Cgroup::remove);
 }
 

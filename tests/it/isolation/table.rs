@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Its rows: what goes on in one container.
-pub static ROWS: [&str; 16] = [
+pub static ROWS: [&str; 17] = [
     "nothing",
     "64 readers",
     "1,000 readers",
@@ -23,6 +23,7 @@ pub static ROWS: [&str; 16] = [
     "360 namespaces, and a daemon that may have 256 files open",
     "64 readers in each of 8 containers",
     "4 readers in each of 100 cgroups of one container",
+    "4 readers in each of 100 cgroup namespaces",
 ];
 
 static SEEN: Mutex<[Option<[Seen; 2]>; ROWS.len()]> = Mutex::new([const { None }; ROWS.len()]);
