@@ -58,6 +58,7 @@ fn of_pid(status: &Value, pid: u32) -> Option<Value> {
     bindings.iter().find(|binding| binding["pid"] == pid).cloned()
 }
 
+/// `status` says how the daemon is, and which processes have which of its files.
 fn status_of_a_daemon() {
     let (daemon, cgroup) = (supervised(), Cgroup::new().limit(64));
     let container =
@@ -130,6 +131,7 @@ fn status_is_for_the_host() {
     assert!(!nobody.status.success());
 }
 
+/// `doctor` finds files that users may not read, a bind that does not follow and one that is dead, and nothing where all is well.
 fn doctor_names_what_is_wrong() {
     let daemon = supervised();
     let cgroup = Cgroup::new().limit(64);

@@ -238,6 +238,7 @@ fn variables_are_no_options_of_the_child() {
     assert!(lxcfs.end().success());
 }
 
+/// What `lxcfs` can't do it says in one line, with the exit code that scripts expect.
 fn refused() {
     let lxcfs = |words: &[&OsStr]| {
         let said = finish(Command::new(cgprocfs_path()).arg("lxcfs").args(words));

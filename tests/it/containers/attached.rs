@@ -231,6 +231,7 @@ fn what_is_dead_is_covered() {
     assert!(attach(&again, &pid).contains(" 0 files attached"));
 }
 
+/// What is no container is left alone, and an error says which name or number was wrong.
 fn nothing_to_attach_to() {
     let daemon = Daemon::start();
     let (own, directory) = (std::process::id().to_string(), daemon.directory().to_str().unwrap());

@@ -184,12 +184,14 @@ fn is_right_and_follows(lxcfs: &mut Lxcfs, container: &Container) {
     container.sees(host_total());
 }
 
+/// A privileged container of LXC has its own numbers, and keeps them when the daemon restarts.
 fn privileged() {
     let mut lxcfs = Lxcfs::start(&["-f"]);
     let container = Container::start(&lxcfs, "privileged", "", None);
     is_right_and_follows(&mut lxcfs, &container);
 }
 
+/// So has one with mapped user ids.
 fn unprivileged() {
     let mut lxcfs = Lxcfs::start(&["-f"]);
     let map = format!("lxc.idmap = u 0 {MAPPED} 65536\nlxc.idmap = g 0 {MAPPED} 65536\n");

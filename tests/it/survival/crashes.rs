@@ -27,6 +27,7 @@ pub fn tests() -> Vec<Trial> {
     tests
 }
 
+/// A server that is killed again and again loses no read, and makes none wait long.
 fn killed(count: usize) {
     let daemon = supervised();
     let load = Load::start(&[], &daemon.meminfo());
