@@ -3,7 +3,7 @@
 use super::signal;
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
-use crate::common::{MOUNT, Stopped, field, finish, load, output, test, wait_until};
+use crate::common::{MOUNT, Need, Stopped, field, finish, load, output, test, wait_until};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use std::fs;
@@ -18,6 +18,9 @@ pub fn tests() -> Vec<Trial> {
             namespace_reader_killed,
             namespace_reader_killed_without_a_keeper,
             namespace_reader_hangs,
+        ],
+        test(&[Need::Root, Need::Fuse, Need::Program("strace")]) => [
+            confined_before_anybody_is_answered,
         ],
     }
 }
@@ -60,6 +63,19 @@ fn all_threads_are_confined() {
         let helper = |seccomp: &str| ([0, ADMIN, ADMIN, 0, ADMIN], ["1", seccomp].map(str::to_string));
         assert_eq!(helpers, [helper("0"), helper("2")], "{options:?}");
     }
+}
+
+/// Its calls are restricted before there is a thread that answers.
+fn confined_before_anybody_is_answered() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let trace = ["strace", "--follow-forks", "--quiet=all", "--trace=seccomp,prctl", "--output"];
+    let daemon = Daemon::start_by(&[&trace[..], &[log.path().to_str().unwrap()]].concat());
+    fs::read(daemon.meminfo()).unwrap();
+    let trace = fs::read_to_string(log.path()).unwrap();
+    let restricted =
+        trace.lines().collect::<Vec<_>>().iter().rposition(|line| line.contains("SECCOMP_SET_MODE_FILTER"));
+    let serving = trace.lines().position(|line| line.contains("\"session\"") || line.contains("\"fuser-"));
+    assert!(restricted.is_some() && restricted < serving, "{trace}");
 }
 
 /// The process that serves: the daemon, or its child.

@@ -66,9 +66,14 @@ fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
 fn a_serving_thread_does_not_wait_for_the_lock() {
     let (pool, (sender, done)) =
         (Arc::new(WorkerPool::slow(LessImportant::than_this_process())), mpsc::channel());
-    let (later, locked) = (sender.clone(), pool.state.lock());
-    pool.push(Lane::Slow, owner(1), Box::new(move || sender.send("job").unwrap()));
-    pool.push_later(Instant::now(), Box::new(move || later.send("later").unwrap()));
+    let (serving, locked) = (Arc::clone(&pool), pool.state.lock());
+    thread::spawn(move || {
+        let (job, later) = (sender.clone(), sender.clone());
+        serving.push(Lane::Slow, owner(1), Box::new(move || job.send("job").unwrap()));
+        serving.push_later(Instant::now(), Box::new(move || later.send("later").unwrap()));
+        sender.send("goes on").unwrap();
+    });
+    assert_eq!(done.recv_timeout(LONG), Ok("goes on"));
     assert!(done.recv_timeout(STUCK_TIMEOUT).is_err(), "it was not queued without the lock");
     drop(locked);
     let mut said = [(); 2].map(|()| done.recv_timeout(LONG).unwrap());
