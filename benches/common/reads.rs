@@ -9,6 +9,9 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+/// How many processes are known at most: each keeps some ten files open.
+const MAX_KNOWN: usize = 64;
+
 /// Reads for each process that asks what its answer would be made from.
 pub struct Reads {
     memory: Hierarchy,
@@ -33,7 +36,12 @@ impl Reads {
         let known = self.known.lock().unwrap().get(&pid).map(Arc::clone);
         let files = known.unwrap_or_else(|| {
             let files = Arc::new(self.open(pid));
-            self.known.lock().unwrap().insert(pid, Arc::clone(&files));
+            let mut known = self.known.lock().unwrap();
+            if known.len() >= MAX_KNOWN {
+                known.clear();
+            }
+            known.insert(pid, Arc::clone(&files));
+            drop(known);
             files
         });
         std::fs::read_link(format!("/proc/{pid}/ns/cgroup")).unwrap();
