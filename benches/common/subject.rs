@@ -65,8 +65,9 @@ pub fn subjects() -> Vec<Subject> {
         None => eprintln!("{name} is not measured: it cannot be started here"),
     };
     let command = |program: &OsStr, words: &[&str], dir: &Path| {
-        let mut command = Command::new(program);
-        command.args(words).arg(dir);
+        // It ends when this process does, in whatever way.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM"]).arg(program).args(words).arg(dir);
         command
     };
     let this = std::env::current_exe().unwrap();

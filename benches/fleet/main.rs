@@ -14,6 +14,8 @@ mod attributes;
 mod containers;
 #[path = "../common/floor.rs"]
 mod floor;
+#[path = "../common/janitor.rs"]
+mod janitor;
 mod poller;
 #[path = "../common/reads.rs"]
 mod reads;
@@ -22,6 +24,7 @@ mod server;
 mod subject;
 
 use containers::{Containers, FILES};
+use janitor::Janitor;
 use poller::{Figures, Manner, Plan};
 use serde::Serialize;
 use server::Meter;
@@ -41,6 +44,7 @@ struct Cell<'a> {
 
 struct Bench {
     containers: Containers,
+    _janitor: Janitor,
     most: usize,
     seconds: f64,
     json: bool,
@@ -65,8 +69,11 @@ fn main() {
         return println!("nothing measured: run `cargo bench --bench fleet` as root");
     }
     let most = after("--containers").map_or(1000, |rest| rest[0].parse().unwrap());
+    janitor::keep_mounts_apart();
+    let containers = Containers::new(&format!("cgprocfs-bench-{}", std::process::id()), most);
     let bench = Bench {
-        containers: Containers::new(&format!("cgprocfs-bench-{}", std::process::id()), most),
+        _janitor: Janitor::start(&containers.tops),
+        containers,
         most,
         seconds: after("--seconds").map_or(5.0, |rest| rest[0].parse().unwrap()),
         json: after("--json").is_some(),

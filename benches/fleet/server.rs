@@ -1,5 +1,6 @@
 //! What a daemon has run, and what it has.
 
+use crate::janitor::Janitor;
 use crate::subject::Subject;
 use cgprocfs::kernel::{CgroupMounts, Hierarchy};
 use cgprocfs_core::parse::CgroupVersion;
@@ -14,6 +15,7 @@ pub struct Meter {
     version: CgroupVersion,
     directory: PathBuf,
     top: PathBuf,
+    _janitor: Janitor,
 }
 
 impl Meter {
@@ -21,12 +23,13 @@ impl Meter {
         let mounts = CgroupMounts::detect(Path::new("/")).unwrap();
         let Hierarchy { version, mount_point, .. } = mounts.cpuacct.unwrap();
         let directory = mount_point.join(format!("cgprocfs-bench-{}-server", std::process::id()));
+        let janitor = Janitor::start(std::slice::from_ref(&directory));
         fs::create_dir(&directory).unwrap();
         let pid = subject.server.as_ref().map(|server| server.process.id());
         if let Some(pid) = pid {
             fs::write(directory.join("cgroup.procs"), pid.to_string()).unwrap();
         }
-        Self { pid, version, directory, top: mount_point }
+        Self { pid, version, directory, top: mount_point, _janitor: janitor }
     }
 
     /// How long it has run.

@@ -12,6 +12,8 @@
 mod attributes;
 #[path = "../common/floor.rs"]
 mod floor;
+#[path = "../common/janitor.rs"]
+mod janitor;
 mod reader;
 #[path = "../common/reads.rs"]
 mod reads;
@@ -59,6 +61,7 @@ fn main() {
         println!("nothing measured: run `cargo bench --bench read` as root");
         return;
     }
+    janitor::keep_mounts_apart();
     let seconds = after("--seconds").map_or(1.0, |rest| rest[0].parse().unwrap());
     let output = Output { json: after("--json").is_some() };
     let (subjects, container) = (subject::subjects(), Container::new());

@@ -1,5 +1,6 @@
 //! Who reads: a process in a container, whose threads open, read to the end and close.
 
+use crate::janitor::Janitor;
 use crate::subject::Subject;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -33,6 +34,7 @@ pub struct Figures {
 /// The cgroup of the readers in each hierarchy: a limited container.
 pub struct Container {
     dirs: Vec<PathBuf>,
+    _janitor: Janitor,
 }
 
 impl Container {
@@ -43,6 +45,7 @@ impl Container {
         let tops = std::iter::once(&mounts.memory).chain(others).map(|hierarchy| &hierarchy.mount_point);
         let mut dirs: Vec<_> = tops.map(|top| top.join(&name)).collect();
         dirs.dedup();
+        let janitor = Janitor::start(&dirs);
         dirs.iter().for_each(|dir| fs::create_dir(dir).unwrap());
         let dir = &dirs[0];
         let limit = ["memory.max", "memory.limit_in_bytes"]
@@ -50,18 +53,7 @@ impl Container {
             .into_iter()
             .find(|f| f.exists());
         fs::write(limit.unwrap(), "268435456").unwrap();
-        Self { dirs }
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        for _ in 0..100 {
-            if self.dirs.iter().all(|dir| cgprocfs::run::remove_cgroup(dir).is_ok()) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        Self { dirs, _janitor: janitor }
     }
 }
 
