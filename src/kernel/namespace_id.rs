@@ -1,6 +1,8 @@
 //! What identifies a namespace.
 
+use rustix::fs::readlinkat_raw;
 use std::fmt;
+use std::os::fd::OwnedFd;
 
 /// The number of a namespace, as in `ls -l /proc/PID/ns`. The kernel reuses a number as soon as nobody holds the first namespace any
 /// more.
@@ -12,6 +14,13 @@ impl NamespaceId {
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
+    }
+
+    /// The namespace that an open link leads to, as long as its process lives.
+    pub(crate) fn of_open_link(link: &OwnedFd) -> Option<Self> {
+        let mut target = [0u8; 64];
+        let length = readlinkat_raw(link, c"", &mut target[..]).ok()?;
+        Self::of_link(&target[..length])
     }
 
     /// The namespace that a link leads to: `cgroup:[4026531835]`.

@@ -1,7 +1,7 @@
 //! A procfs to read from.
 
 use super::namespace_id::NamespaceId;
-use super::read::{PATH_DIR, READ, read_whole};
+use super::read::{LINK, PATH_DIR, READ, read_whole};
 use crate::confinement::namespace_reader::NamespaceReader;
 use crate::error::Error;
 use rustix::fs::{Mode, fstat, openat, readlinkat};
@@ -42,6 +42,12 @@ impl Procfs {
     /// Opens `/proc/PID/FILE`.
     pub(crate) fn open_of(&self, pid: u32, file: &str) -> Result<OwnedFd, Error> {
         with_pid_path(pid, file, |path| openat(&self.dir, path, READ, Mode::empty()))
+            .map_err(|e| process_error(pid, file, e.into()))
+    }
+
+    /// Opens the link `/proc/PID/FILE` itself, not what it leads to.
+    pub(crate) fn open_link_of(&self, pid: u32, file: &str) -> Result<OwnedFd, Error> {
+        with_pid_path(pid, file, |path| openat(&self.dir, path, LINK, Mode::empty()))
             .map_err(|e| process_error(pid, file, e.into()))
     }
 

@@ -10,6 +10,8 @@ use std::os::fd::AsFd;
 pub(crate) const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
 /// Opens a directory that is only a starting point for look-ups.
 pub(crate) const PATH_DIR: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Opens a symbolic link itself.
+pub(crate) const LINK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// Opens a directory to list it.
 pub(crate) const LIST_DIR: OFlags = READ.union(OFlags::DIRECTORY);
 

@@ -133,9 +133,6 @@ pub fn leave(connection: &Connection, gate: &Arc<QuiesceGate>) {
 }
 
 fn start_background_threads(service: &Arc<Service>) {
-    if let Err(error) = service.spawn_dispatchers() {
-        log::warn!("cannot start the threads that hand out work: {error}; tried again once there is some");
-    }
     if let Err(error) = service.spawn_sweeper() {
         log::warn!("cannot start the clean-up thread: {error}; files of removed containers stay open");
     }

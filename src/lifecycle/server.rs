@@ -34,6 +34,10 @@ pub fn serve(
     let fs = ViewFs::new(Arc::clone(service), views, served, Arc::clone(gate));
     let session = replay_init(fs, connection.device(), &connection.init_request(), gate.threads())?;
     confine()?;
+    // These, and all that they start, are confined as this thread is; and no thread that serves is to start one.
+    if let Err(error) = service.spawn_dispatchers() {
+        log::warn!("cannot start the threads that hand out work: {error}; tried again once there is some");
+    }
     // Before anything is answered from it.
     let waiters = service.attach(connection.state());
     let poisoned = recover_in_flight(connection, gate.threads(), |fetched, in_flight, reply| {

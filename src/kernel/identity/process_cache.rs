@@ -1,6 +1,6 @@
 //! The processes that read recently, each by an open `/proc/PID/cgroup`.
 //!
-//! A program that polls is recognised by one `pread`. That is no look-up by a pid, which another process may have got meanwhile:
+//! A program that polls is recognised by one `readlink` and one `pread`. That is no look-up by a pid, which another process may have got meanwhile:
 //! the open file belongs to one process and answers ESRCH once that is dead. As long as it answers, the pid is that process's.
 
 use super::context::ProcContext;
@@ -18,6 +18,8 @@ use std::sync::{Arc, OnceLock};
 
 /// How many processes are remembered at most.
 const CAPACITY: usize = 4096;
+/// How many files are open for each.
+const FILES_EACH: usize = 2;
 
 /// The open files, by process id. If there are too many, an eighth is closed: of the processes in the heaviest branch of the
 /// hierarchy, those that have not read for the longest time. Closing many at once takes as few system calls as their descriptors
@@ -43,6 +45,8 @@ impl Default for ProcessCache {
 /// A process that has read a view.
 struct CachedProcess {
     proc_cgroup: OwnedFd,
+    /// The link to its cgroup namespace, once it has read again: to go there by the names of directories takes longer.
+    namespace_link: OnceLock<OwnedFd>,
     /// The cgroup that it was in when it read first.
     cgroup: Box<[u8]>,
     /// When it read last, by [`Recent::clock`].
@@ -73,6 +77,7 @@ impl ProcessCache {
     ) -> Result<Namespaces, Error> {
         let ProcContext { procfs, hierarchy } = context;
         if let Some(reader) = self.known(pid) {
+            reader.keep_link(procfs, pid);
             match reader.read(procfs, pid, text, &wants_pid) {
                 Err(Error::ProcessGone(_)) => self.forget(pid),
                 answer => return answer,
@@ -81,7 +86,9 @@ impl ProcessCache {
         let proc_cgroup = procfs.open_of(pid, "cgroup")?;
         let (cgroup, used) = (Box::default(), AtomicU64::new(0));
         let (pid_namespace, innermost_pid) = (OnceLock::new(), OnceLock::new());
-        let mut reader = CachedProcess { proc_cgroup, cgroup, used, pid_namespace, innermost_pid };
+        let namespace_link = OnceLock::new();
+        let mut reader =
+            CachedProcess { proc_cgroup, namespace_link, cgroup, used, pid_namespace, innermost_pid };
         let namespaces = reader.read(procfs, pid, text, &wants_pid)?;
         reader.cgroup = hierarchy.path_in(text, pid).unwrap_or_default().into();
         self.remember(pid, reader);
@@ -114,7 +121,7 @@ impl ProcessCache {
 
     /// Keeps no more than about `max_files` files open.
     pub(crate) fn bound(&mut self, max_files: usize) {
-        self.capacity = max_files.clamp(2, CAPACITY);
+        self.capacity = (max_files / FILES_EACH).clamp(2, CAPACITY);
     }
 
     fn remember(&self, pid: u32, reader: CachedProcess) {
@@ -164,7 +171,8 @@ impl Recent {
 /// Closes the files of processes. One that another thread reads from right now is closed by that thread.
 fn close(readers: impl IntoIterator<Item = Arc<CachedProcess>>) {
     let readers = readers.into_iter().filter_map(Arc::into_inner);
-    sys::close_all(readers.map(|reader| reader.proc_cgroup));
+    let files = |reader: CachedProcess| [Some(reader.proc_cgroup), reader.namespace_link.into_inner()];
+    sys::close_all(readers.flat_map(files).flatten());
 }
 
 impl CachedProcess {
@@ -177,7 +185,10 @@ impl CachedProcess {
         text: &mut Vec<u8>,
         wants_pid: impl Fn(NamespaceId) -> bool,
     ) -> Result<Namespaces, Error> {
-        let cgroup = procfs.namespace_id(pid, "ns/cgroup")?;
+        let cgroup = match self.namespace_link.get().and_then(NamespaceId::of_open_link) {
+            Some(number) => number,
+            None => procfs.namespace_id(pid, "ns/cgroup")?,
+        };
         let pid_namespace = match self.pid_namespace.get() {
             None if wants_pid(cgroup) => Some(procfs.namespace_id(pid, "ns/pid")?),
             known => known.copied(),
@@ -188,79 +199,16 @@ impl CachedProcess {
         }
         Ok(Namespaces { cgroup, pid: pid_namespace })
     }
+
+    /// Opens the link to its cgroup namespace. If the process is gone, the next [reading](Self::read) finds that out.
+    fn keep_link(&self, procfs: &Procfs, pid: u32) {
+        if self.namespace_link.get().is_none() {
+            if let Ok(link) = procfs.open_link_of(pid, "ns/cgroup") {
+                self.namespace_link.get_or_init(|| link);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::cgroup::mounts::Hierarchy;
-    use std::path::Path;
-    use std::process::Command;
-
-    #[test]
-    fn a_dead_reader_is_not_mistaken_for_a_living_one() {
-        let procfs = Procfs::open(Path::new("/")).unwrap();
-        let memory = Hierarchy::for_test("memory");
-        let context = ProcContext { procfs: &procfs, hierarchy: &memory };
-        let readers = ProcessCache::default();
-        let mut text = Vec::new();
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        readers.read(context, child.id(), &mut text, |_| true).unwrap();
-        readers.read(context, child.id(), &mut text, |_| true).unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(matches!(readers.read(context, child.id(), &mut text, |_| true), Err(Error::ProcessGone(_))));
-        assert!(readers.recent.lock().by_pid.is_empty());
-    }
-
-    fn reader(procfs: &Procfs, cgroup: &str) -> CachedProcess {
-        CachedProcess {
-            proc_cgroup: procfs.open_of(std::process::id(), "cgroup").unwrap(),
-            cgroup: cgroup.as_bytes().into(),
-            used: AtomicU64::new(0),
-            pid_namespace: OnceLock::new(),
-            innermost_pid: OnceLock::new(),
-        }
-    }
-
-    #[test]
-    fn descriptors_are_bounded() {
-        let procfs = Procfs::open(Path::new("/")).unwrap();
-        for capacity in [2, 7, CAPACITY] {
-            let readers = ProcessCache { capacity, recent: Mutex::default() };
-            for pid in 0..3 * u32::try_from(CAPACITY).unwrap() {
-                readers.remember(pid, reader(&procfs, "/"));
-                assert!(readers.recent.lock().by_pid.len() <= capacity);
-            }
-        }
-    }
-
-    #[test]
-    fn as_many_pollers_as_there_is_room_for_stay() {
-        let procfs = Procfs::open(Path::new("/")).unwrap();
-        let readers = ProcessCache::default();
-        let capacity = u32::try_from(CAPACITY).unwrap();
-        for poller in 0..capacity / 2 {
-            readers.remember(poller, reader(&procfs, "/"));
-        }
-        for other in 0..10 * capacity {
-            readers.remember(20_000_000 + other, reader(&procfs, "/"));
-            if other % (capacity / 4) == 0 {
-                assert!((0..capacity / 2).all(|poller| readers.known(poller).is_some()), "{other}");
-            }
-        }
-    }
-
-    #[test]
-    fn whoever_starts_many_leaves_room_for_others() {
-        let procfs = Procfs::open(Path::new("/")).unwrap();
-        let readers = ProcessCache::default();
-        for other in 0..100 {
-            readers.remember(other, reader(&procfs, "/pods/other"));
-        }
-        for pid in 1000..1000 + 3 * u32::try_from(CAPACITY).unwrap() {
-            readers.remember(pid, reader(&procfs, &format!("/pods/tenant/{}", pid % 500)));
-        }
-        assert!((0..100).all(|other| readers.known(other).is_some()));
-    }
-}
+mod tests;

@@ -30,20 +30,30 @@ pub(in crate::service) struct CacheEntry {
 }
 
 impl CacheEntry {
-    pub(in crate::service) fn is_fresh(&self) -> bool {
-        self.sampled_at.elapsed() < MAX_AGE
+    pub(in crate::service) fn is_fresh(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.sampled_at) < MAX_AGE
     }
 
     /// Whether this entry answers `caller`, who asked at `asked` for what `needs` covers, and is fresh enough for it.
-    pub(in crate::service) fn is_for(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
-        self.needs.covers(needs) && self.can_serve(caller, needs, asked)
+    pub(in crate::service) fn is_for(
+        &self,
+        caller: &Caller<'_>,
+        needs: Needs,
+        (asked, now): (Instant, Instant),
+    ) -> bool {
+        self.needs.covers(needs) && self.can_serve(caller, needs, (asked, now))
     }
 
     /// Whether it would answer `caller` if it had what `needs` covers. Where the answer does not depend on the pid namespace, or on
     /// the boot, the caller's is not known.
-    pub(in crate::service) fn can_serve(&self, caller: &Caller<'_>, needs: Needs, asked: Instant) -> bool {
+    pub(in crate::service) fn can_serve(
+        &self,
+        caller: &Caller<'_>,
+        needs: Needs,
+        (asked, now): (Instant, Instant),
+    ) -> bool {
         let depends_on = |need: Needs| needs.touches(need) && self.needs.touches(need);
-        (self.began >= asked || self.began.elapsed() < MAX_AGE)
+        (self.began >= asked || now.saturating_duration_since(self.began) < MAX_AGE)
             && self.container_length == caller.container.len()
             && self.proc_cgroup == caller.proc_cgroup
             && (self.pid_namespace == caller.pid_namespace || !depends_on(Needs::START))

@@ -79,7 +79,8 @@ impl CachedCgroup {
     }
 
     pub(in crate::service) fn evict_stale_entries(&self) {
-        self.state.lock().entries.retain(CacheEntry::is_fresh);
+        let now = Instant::now();
+        self.state.lock().entries.retain(|entry| entry.is_fresh(now));
     }
 
     /// What `take` makes of a fresh entry for `caller`. Where there is none, one of those who ask reads the cgroup for all.
@@ -91,14 +92,17 @@ impl CachedCgroup {
         take: impl FnOnce(&mut CacheEntry) -> T,
     ) -> Found<T> {
         let mut state = self.state.lock();
-        state.entries.retain(CacheEntry::is_fresh);
-        if let Some(entry) = state.entries.iter_mut().find(|entry| entry.is_for(caller, needs, asked)) {
+        let now = Instant::now();
+        state.entries.retain(|entry| entry.is_fresh(now));
+        let is_for = |entry: &&mut CacheEntry| entry.is_for(caller, needs, (asked, now));
+        if let Some(entry) = state.entries.iter_mut().find(is_for) {
             return Found::Answer(take(entry));
         }
         if std::mem::replace(&mut state.is_being_read, true) {
             return Found::BeingRead;
         }
-        let earlier = state.entries.iter().find(|entry| entry.can_serve(caller, needs, asked)).cloned();
+        let earlier =
+            state.entries.iter().find(|entry| entry.can_serve(caller, needs, (asked, now))).cloned();
         Found::Stale(Reading { cached: Arc::clone(self), began: Instant::now(), earlier, has_ended: false })
     }
 

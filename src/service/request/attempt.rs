@@ -65,7 +65,8 @@ impl Service {
         query: &Q,
         proc_cgroup: &mut Vec<u8>,
     ) -> Outcome<Q::Answer> {
-        let (pid, began) = (request.pid, Instant::now());
+        let pid = request.pid;
+        let began = if request.rounds == 0 { request.asked } else { Instant::now() };
         let (needs, is_patient) = (query.needs(), role.may_take_long());
         let may_hang = role == ThreadRole::Blocking;
         let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
@@ -98,12 +99,14 @@ impl Service {
         };
         let of = Some((&*cached, &*share, caller.container));
         let attempt = self.finish(role, query, attempt, caller.cgroup, of);
-        self.fairness.charge(&share, pid, began);
-        match share.is_slow(Instant::now()) {
-            // Its next request follows most likely.
-            true if is_patient => self.fairness.slow_processes.add(pid, caller.cgroup.into()),
-            false if is_patient => self.fairness.slow_processes.remove(pid),
-            _ => {}
+        let ended = Instant::now();
+        self.fairness.charge(&share, pid, began, ended);
+        if is_patient {
+            match share.is_slow(ended) {
+                // Its next request follows most likely.
+                true => self.fairness.slow_processes.add(pid, caller.cgroup.into()),
+                false => self.fairness.slow_processes.remove(pid),
+            }
         }
         attempt
     }

@@ -25,8 +25,8 @@ impl Fairness {
         Self { pace, busyness: Busyness::default(), shares, slow_processes }
     }
 
-    /// Charges a reader of a container for a serving thread from `began` until now.
-    pub(in crate::service) fn charge(&self, share: &Share, pid: u32, began: Instant) {
-        share.charge((&self.busyness, self.pace), pid, began, Instant::now());
+    /// Charges a reader of a container for a serving thread from `began` until `ended`.
+    pub(in crate::service) fn charge(&self, share: &Share, pid: u32, began: Instant, ended: Instant) {
+        share.charge((&self.busyness, self.pace), pid, began, ended);
     }
 }
