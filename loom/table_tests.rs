@@ -23,6 +23,24 @@ fn a_record_is_never_taken_for_another() {
 }
 
 #[test]
+fn a_word_that_is_replaced_is_the_old_one_or_the_new() {
+    loom::model(|| {
+        let table: Table<Twins> = Twins::table(1);
+        table.put(0, 1, &Twins(1, 1));
+        let writer = thread::spawn(move || {
+            table.replace(0, 1, 2);
+            table.remove(0);
+            table.put(0, 3, &Twins(3, 3));
+        });
+        let seen = table.get(0);
+        let can_be_seen = [(1, Twins(1, 1)), (1, Twins(1, 2)), (3, Twins(3, 3))];
+        assert!(seen.is_none_or(|record| can_be_seen.contains(&record)), "{seen:?}");
+        writer.join().unwrap();
+        assert_eq!(table.get(0), Some((3, Twins(3, 3))));
+    });
+}
+
+#[test]
 fn two_writers_have_a_slot_each() {
     loom::model(|| {
         let table = Twins::table(2);

@@ -5,6 +5,7 @@
 //! only captured ones have `left-out` and `page-size`.
 
 mod error;
+mod expected;
 mod missing;
 mod stored;
 mod take;

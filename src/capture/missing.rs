@@ -1,14 +1,11 @@
 //! Which file a capture lacks: one for want of which there is no answer, or a wrong one.
 
 use super::error::CaptureError;
+use super::expected::{Expected, relative};
 use super::stored::Capture;
 use crate::error::{Error, escaped};
-use crate::kernel::{Hierarchy, Reader};
-use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::meminfo::{Field, Meminfo};
+use crate::kernel::Reader;
 use cgprocfs_core::parse::mountinfo::Mount;
-use cgprocfs_core::snapshot::Needs;
-use cgprocfs_core::units::Kib;
 use cgprocfs_core::view::ViewId;
 use std::ffi::OsStr;
 use std::fs;
@@ -18,50 +15,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 impl Capture {
-    /// A file that every kernel has, and without which the text of a view looks right and is wrong.
+    /// A file that is not there, and without which the text of a view looks right and is wrong.
     #[must_use]
     pub fn missing_for(&self, view: ViewId) -> Option<String> {
         let source = self.source().ok()?;
-        let mounts = source.cgroup_mounts();
-        let mut proc_cgroup = Vec::new();
-        let needs = view.needs();
+        let (mut proc_cgroup, needs) = (Vec::new(), view.needs());
         let reader =
             Reader { pid: self.pid, max_age: Duration::ZERO, needs, may_take_long: true, may_hang: true };
         let caller = source.caller(reader, &mut proc_cgroup).ok()?;
-        let mut files = Vec::new();
-        if let (true, Some(cpuacct)) = (needs.covers(Needs::COUNTERS), &mounts.cpuacct) {
-            let names = match cpuacct.version {
-                CgroupVersion::V1 => &["cpuacct.usage", "cpuacct.stat"][..],
-                CgroupVersion::V2 => &["cpu.stat"],
-            };
-            // The root's time is the host's.
-            let container = source.accounting_cgroup(&caller).ok()??;
-            let of_container = names.iter().filter(|_| container != b"/");
-            files.extend(of_container.map(|name| path_of(cpuacct, container).join(name)));
-        }
-        if needs.covers(Needs::CPUS) {
-            let limits =
-                [(&mounts.cpu, "cpu", "cpu.max"), (&mounts.cpuset, "cpuset", "cpuset.cpus.effective")];
-            for (hierarchy, controller, file) in limits {
-                let Some(hierarchy) = hierarchy.as_ref() else { continue };
-                let limited = caller.limited_in(hierarchy).ok()?;
-                let cgroup = path_of(hierarchy, limited);
-                // Its root has limits on nothing. With v1 no file says which others there have to be.
-                if limited != b"/" && self.has_controller(&cgroup, controller) {
-                    files.push(cgroup.join(file));
-                }
-            }
-        }
-        let has_swap = || {
-            let meminfo = Meminfo::parse(fs::read(self.root.join("proc/meminfo")).ok()?).ok()?;
-            Some(meminfo.kib(Field::SwapTotal) > Kib::ZERO)
-        };
-        if needs.covers(Needs::LEVELS) && has_swap()? {
-            files.push(match mounts.memory.version {
-                CgroupVersion::V1 => path_of(&mounts.memory, caller.container).join("memory.swappiness"),
-                CgroupVersion::V2 => "proc/sys/vm/swappiness".into(),
-            });
-        }
+        let files = Expected::of(self, &source, &caller, needs).ok()?;
         let missing = files.into_iter().find(|file| self.root.join(file).symlink_metadata().is_err())?;
         Some(escaped(missing.as_os_str().as_bytes()))
     }
@@ -93,12 +55,6 @@ impl Capture {
             }
             error => CaptureError::Read(error),
         }
-    }
-
-    /// Whether a cgroup of v2 has the files of a controller.
-    fn has_controller(&self, cgroup: &Path, controller: &str) -> bool {
-        let controllers = fs::read_to_string(self.root.join(cgroup).join("cgroup.controllers"));
-        controllers.is_ok_and(|names| names.split_whitespace().any(|name| name == controller))
     }
 
     /// The file of a process that is missing.
@@ -146,15 +102,4 @@ impl Capture {
         });
         of_memory.collect()
     }
-}
-
-/// Where a cgroup of a hierarchy lies below the root.
-fn path_of(hierarchy: &Hierarchy, cgroup: &[u8]) -> PathBuf {
-    let cgroup = Path::new(OsStr::from_bytes(cgroup));
-    relative(&hierarchy.mount_point).join(relative(cgroup))
-}
-
-/// A path without the slash that it begins with.
-fn relative(path: &Path) -> &Path {
-    path.strip_prefix("/").unwrap_or(path)
 }

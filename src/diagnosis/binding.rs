@@ -2,6 +2,7 @@
 
 use crate::containers::inventory::Aliases;
 use crate::containers::name::ContainerName;
+use crate::error::escaped;
 use crate::mount::{MountTables, is_view, mount_tables, receivers};
 use cgprocfs_core::parse::mountinfo::{Mount, uppermost};
 use serde::Serialize;
@@ -49,9 +50,9 @@ impl Binding {
         Self {
             pid,
             runtime: name.as_ref().map(|name| name.runtime),
-            id: name.as_ref().map(|name| printable(name.id.as_bytes())),
-            alias: name.as_ref().and_then(|name| aliases.of(name)).map(|alias| printable(alias.as_bytes())),
-            name: name.map_or_else(|| process_name(pid), |name| printable(name.to_string().as_bytes())),
+            id: name.as_ref().map(|name| escaped(name.id.as_bytes())),
+            alias: name.as_ref().and_then(|name| aliases.of(name)).map(|alias| escaped(alias.as_bytes())),
+            name: name.map_or_else(|| process_name(pid), |name| escaped(name.to_string().as_bytes())),
             files,
             of_lxcfs,
         }
@@ -155,7 +156,7 @@ impl<'t> Host<'t> {
             let top = uppermost(table, place)?;
             // Something else that lies on top is that container's business.
             (is_view(top) || self.gets(top)).then(|| BoundFile {
-                path: printable(place),
+                path: escaped(place),
                 follows: table.iter().any(|mount| mount.mount_point == place && self.gets(mount)),
                 is_lost: is_view(top)
                     && !self.served_here.contains(&*top.device)
@@ -194,13 +195,7 @@ fn is_below(mount: &Mount, directories: &[&Path]) -> bool {
 fn files_of_lxcfs(table: &[Mount]) -> Vec<String> {
     let is_of_lxcfs =
         |mount: &&Mount| mount.fs_type == b"fuse.lxcfs" && !is_view(mount) && mount.root != b"/";
-    table.iter().filter(is_of_lxcfs).map(|mount| printable(&mount.mount_point)).collect()
-}
-
-/// A name as a terminal can show it: containers choose these.
-fn printable(name: &[u8]) -> String {
-    let name = String::from_utf8_lossy(name);
-    name.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    table.iter().filter(is_of_lxcfs).map(|mount| escaped(&mount.mount_point)).collect()
 }
 
 fn path(bytes: &[u8]) -> &Path {
@@ -214,7 +209,7 @@ fn container_of(pid: u32) -> Option<ContainerName> {
 
 fn process_name(pid: u32) -> String {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    format!("process {pid} ({})", printable(name.trim_ascii_end()))
+    format!("process {pid} ({})", escaped(name.trim_ascii_end()))
 }
 
 #[cfg(test)]
@@ -263,7 +258,7 @@ mod tests {
         assert_eq!(files(&copy), file(false, true));
         // A service of the host's, which has a copy of all its mounts.
         assert_eq!(files(&OWN.replace("shared:", "master:")), []);
-        assert_eq!(printable(b"/a\n\x1b[2Jb"), "/a\\n\\u{1b}[2Jb");
+        assert_eq!(escaped(b"/a\n\x1b[2Jb"), "/a\\n\\u{1b}[2Jb");
         let lxcfs = "72 71 0:80 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n";
         assert_eq!(of(lxcfs), []);
         let table = Mount::parse_table(lxcfs.as_bytes()).unwrap();

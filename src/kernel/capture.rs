@@ -13,6 +13,7 @@ mod host;
 mod lists;
 mod namespaces;
 mod processes;
+mod processors;
 mod tree;
 
 pub use self::copy::Copied;

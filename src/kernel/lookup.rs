@@ -64,7 +64,7 @@ impl Source {
         ancestry.verify(&self.cgroup_mounts)
     }
 
-    /// Has the cgroup at `memory`, and all its ancestors, opened anew by the next [`ancestry`](Self::ancestry).
+    /// Has a cgroup, and all its ancestors, opened anew by the next [`ancestry`](Self::ancestry).
     pub fn forget(&self, cgroup: &[u8]) {
         self.cgroups.forget(cgroup);
     }

@@ -3,7 +3,7 @@
 use super::cache::rendered::Rendered;
 use super::engine::Service;
 use super::scheduling::lane::Lane;
-use crate::error::Error;
+use crate::error::{Error, escaped};
 use crate::kernel::CpuView;
 use crate::state::in_flight::InFlightGuard;
 use rustix::io::Errno;
@@ -79,11 +79,7 @@ impl Service {
         let mut slow = self.fairness.shares.slow(now);
         slow.sort_unstable();
         slow.truncate(MAX_NAMED);
-        // As a terminal can show it.
-        let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-        let shown = |path: &Arc<[u8]>| {
-            String::from_utf8_lossy(path).chars().take(MAX_NAME_CHARACTERS).map(plain).collect()
-        };
+        let shown = |path: &Arc<[u8]>| escaped(path).chars().take(MAX_NAME_CHARACTERS).collect();
         let connection = self.served.get();
         ServiceStatus {
             version: env!("CARGO_PKG_VERSION").into(),

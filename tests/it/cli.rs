@@ -1,5 +1,6 @@
 //! What a person is told: one line that says what is wrong and what to do, and a telling exit code.
 
+mod lacking;
 mod mount;
 mod show;
 mod usage;
@@ -10,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 pub fn tests() -> Vec<Trial> {
-    [usage::tests(), show::tests(), mount::tests()].into_iter().flatten().collect()
+    [usage::tests(), show::tests(), lacking::tests(), mount::tests()].into_iter().flatten().collect()
 }
 
 /// Runs it and expects one line on stderr that begins with the program's name.

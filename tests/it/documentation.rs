@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
             links_lead_somewhere,
             every_page_is_linked,
             table_of_lines_is_the_codes,
+            table_of_attacks_has_all,
             patience_is_the_codes,
             commands_are_understood,
             commands_are_run_or_say_why_not,
@@ -28,6 +29,14 @@ pub fn tests() -> Vec<Trial> {
             show_needs_no_daemon,
         ],
     }
+}
+
+/// What a container is beside is in the README, in the order of the tests.
+fn table_of_attacks_has_all() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
+    let table = page.split("<!-- isolation: ").nth(1).unwrap().split("<!-- /isolation -->").next().unwrap();
+    let loads = table.lines().skip(3).filter_map(|row| Some(row.strip_prefix("| ")?.split_once(" |")?.0));
+    assert_eq!(loads.collect::<Vec<_>>(), crate::isolation::ROWS);
 }
 
 /// `UPDATE_DOCS=1 cargo test documentation::` writes the table anew.

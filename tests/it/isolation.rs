@@ -13,6 +13,8 @@ mod protection;
 mod table;
 pub mod tenant;
 
+pub use self::table::ROWS;
+
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::{Daemon, supervised};
 use crate::common::helper::{self, Running};

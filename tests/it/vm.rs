@@ -1,8 +1,11 @@
 //! The tests of the real kernel once more, on other kernels: cgroup v2, v1 and hybrid, in guests under software
 //! emulation. `CGPROCFS_VM=all` runs all of them; by default it is one that most hosts are like, and some with one thing to show. With
 //! `UPDATE_DOCS=1` the documentation's table of what they proved is written anew.
+
+mod guests;
 mod table;
 
+use self::guests::Guest;
 use libtest_mimic::{Completion, Conclusion, Failed, Trial};
 use std::path::Path;
 use std::process::Command;
@@ -30,9 +33,6 @@ const GUESTS: [[&str; 4]; 10] = [
 /// kernel, and some of those that have one thing to show.
 const BY_DEFAULT: usize = 1;
 const TESTS_BY_DEFAULT: [&str; 3] = ["oracle", "response", "identity"];
-const OTHERS_BY_DEFAULT: usize = 3;
-/// One test, with nothing beside it.
-const LOAD: &[&str] = &["guest.filter=load_is_the_kernels", "guest.alone=yes"];
 
 pub fn tests() -> Vec<Trial> {
     let all = runs_all();
@@ -44,80 +44,50 @@ pub fn tests() -> Vec<Trial> {
         );
         Trial::ignorable_test(name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => boot(kernel, modules(all, kernel, swap, lru), &options(layout, swap, lru)).map(|said| {
+            None => {
+                let said = boot(kernel, modules(all, kernel, swap, lru), &options(layout, swap, lru))?;
+                hold_to(&said, guests::of_matrix(swap == "yes"))?;
                 table::note(place, said);
-                Completion::Completed
-            }),
+                Ok(Completion::Completed)
+            }
         })
     };
-    let mut trials: Vec<Trial> = guests.iter().enumerate().map(trial).collect();
-    // It takes the longest, so that it comes first.
-    let survival = Trial::ignorable_test("vm::linux_6.1_survival", || match missing() {
-        Some(reason) => Ok(Completion::ignored_with(reason)),
-        // Before 6.9 the kernel does not give a request out again.
-        None => boot("6.1", &["survival"], &options("v2", "no", "0")).map(|_| Completion::Completed),
-    });
-    trials.insert(0, survival.with_ignored_flag(!all));
-    // Four processors make some boots crash, so that few guests have them, and are booted once more. The last ones are not run by default.
-    const NODES: &[&str] = &["qemu.nodes=2", "guest.filter=one_memory_node"];
-    const ZSWAP: &[&str] = &["zswap.enabled=1", "guest.swap=yes", "guest.filter=zswap"];
-    let others: [(_, _, _, &[&str], &[&str]); 16] = [
-        ("vm::linux_6.12_v2_cpusets", "6.12", "v2", &["cpusets"], &["qemu.smp=4"]),
-        ("vm::linux_6.12_v2_protected", "6.12", "v2", &["isolation"], &["guest.filter=protected"]),
-        ("vm::linux_6.1_v2_mount", "6.1", "v2", &["mount"], &[]),
-        (
-            "vm::linux_6.12_v2_topology",
-            "6.12",
-            "v2",
-            &["topology"],
-            &["qemu.smp=4,sockets=2", "qemu.nodes=2"],
-        ),
-        ("vm::linux_6.12_v2_processors", "6.12", "v2", &["processors", "topology"], &[]),
-        ("vm::linux_6.1_hybrid_processors", "6.1", "hybrid", &["processors", "topology"], &[]),
-        ("vm::linux_6.12_v2_isolation", "6.12", "v2", &["isolation"], &[]),
-        ("vm::linux_6.1_hybrid_load", "6.1", "hybrid", &["processors"], LOAD),
-        ("vm::linux_6.12_v2_load", "6.12", "v2", &["processors"], LOAD),
-        ("vm::linux_6.1_v2_cpusets", "6.1", "v2", &["cpusets"], &["qemu.smp=4"]),
-        ("vm::linux_6.12_v2_nodes", "6.12", "v2", &["oracle"], NODES),
-        ("vm::linux_6.1_v1_nodes", "6.1", "v1", &["oracle"], NODES),
-        ("vm::linux_6.1_v1_topology", "6.1", "v1", &["topology"], &["qemu.smp=4,sockets=2", "qemu.nodes=2"]),
-        ("vm::linux_6.1_v2_zswap", "6.1-full", "v2", &["oracle"], ZSWAP),
-        (
-            "vm::linux_6.12_v2_smt_off",
-            "6.12",
-            "v2",
-            &["topology"],
-            &["qemu.smp=4,cores=2,threads=2", "guest.smt=off"],
-        ),
-        // A kernel that can't be asked for the init of a namespace.
-        ("vm::linux_6.1_hybrid_hanging", "6.1", "hybrid", &["isolation"], &["guest.filter=hanging"]),
-    ];
-    for (place, (name, kernel, layout, tests, more)) in others.into_iter().enumerate() {
-        let guest = Trial::ignorable_test(name, move || match missing() {
+    let of_matrix = guests.iter().enumerate().map(trial);
+    let others = guests::GUESTS.iter().enumerate().map(|(place, guest)| {
+        let trial = Trial::ignorable_test(guest.name, move || match missing() {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => {
-                let more = more.iter().map(|option| (*option).to_string());
-                let options: Vec<_> = options(layout, "no", "0").into_iter().chain(more).collect();
-                let crashed =
-                    |failed: &Failed| failed.message().is_some_and(|said| said.contains("Kernel panic"));
-                let booted = match boot(kernel, tests, &options) {
-                    Err(failed) if crashed(&failed) => boot(kernel, tests, &options),
-                    booted => booted,
-                };
-                booted.map(|_| Completion::Completed)
-            }
+            None => boot_other(guest).map(|()| Completion::Completed),
         });
-        trials.push(guest.with_ignored_flag(!all && place >= OTHERS_BY_DEFAULT));
-    }
-    trials.push(Trial::ignorable_test("vm::linux_6.1_no_memory_controller", || match missing() {
-        Some(reason) => Ok(Completion::ignored_with(reason)),
-        None => {
-            let options = ["guest.layout=v2", "guest.filter=no_memory_controller", "cgroup_disable=memory"];
-            boot("6.1", &["cli"], &options.map(str::to_string)).map(|_| Completion::Completed)
-        }
-    }));
+        trial.with_ignored_flag(!all && place >= guests::BY_DEFAULT)
+    });
+    let mut trials: Vec<Trial> = others.chain(of_matrix).collect();
     trials.push(Trial::test("vm::a_failed_guest_counts_once", a_failed_guest_counts_once));
     trials
+}
+
+fn boot_other(guest: &Guest) -> Result<(), Failed> {
+    let more = guest.options.iter().map(|option| (*option).to_string());
+    let options: Vec<_> = options(guest.layout, "no", "0").into_iter().chain(more).collect();
+    let crashed = |failed: &Failed| failed.message().is_some_and(|said| said.contains("Kernel panic"));
+    let said = match boot(guest.kernel, guest.tests, &options) {
+        Err(failed) if crashed(&failed) => boot(guest.kernel, guest.tests, &options)?,
+        booted => booted?,
+    };
+    hold_to(&said, guest.shows)
+}
+
+/// That these tests have passed in a guest: one that was left out there has shown nothing.
+fn hold_to(said: &str, shows: &[&str]) -> Result<(), Failed> {
+    let passed = |name: &str| {
+        said.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some("test") && words.next() == Some(name) && words.next_back() == Some("ok")
+        })
+    };
+    match shows.iter().find(|name| !passed(name)) {
+        Some(name) => Err(format!("{name} has not passed in the guest that is to show it").into()),
+        None => Ok(()),
+    }
 }
 
 fn runs_all() -> bool {
@@ -241,6 +211,8 @@ fn a_failed_guest_counts_once() -> Result<(), Failed> {
         passed_in("test result: ok. 12 passed; 0 failed\nx\ntest result: ok. 3 passed; 1 failed\n"),
         15
     );
+    assert!(hold_to("test a::b ... ok\ntest c ... ignored", &["a::b"]).is_ok());
+    assert!(hold_to("test a::b ... ok\ntest c ... ignored", &["a::b", "c"]).is_err());
     assert_eq!(passed_in("running 0 tests\ntest result: ok. 0 passed; 0 failed; 7 ignored\n"), 0);
     Ok(())
 }

@@ -69,12 +69,16 @@ impl Topology {
         let (all, own) = (CpuList::first(self.count()), CpuList::from_iter([number]));
         match names.as_slice() {
             [b"topology", name] => match *name {
-                b"core_id" => format!("{number}\n").into_bytes(),
-                b"physical_package_id" | b"die_id" => b"0\n".to_vec(),
+                // A cluster is of one core here.
+                b"core_id" | b"cluster_id" => format!("{number}\n").into_bytes(),
+                b"physical_package_id" | b"die_id" | b"book_id" | b"drawer_id" => b"0\n".to_vec(),
                 b"thread_siblings_list" | b"core_cpus_list" | b"cluster_cpus_list" => list(&own),
                 b"thread_siblings" | b"core_cpus" | b"cluster_cpus" => mask(&own),
                 b"core_siblings_list" | b"package_cpus_list" | b"die_cpus_list" => list(&all),
                 b"core_siblings" | b"package_cpus" | b"die_cpus" => mask(&all),
+                // Those of s390x.
+                b"book_siblings_list" | b"drawer_siblings_list" => list(&all),
+                b"book_siblings" | b"drawer_siblings" => mask(&all),
                 _ => native,
             },
             [b"cache", _, b"shared_cpu_list"] => {
@@ -133,6 +137,10 @@ mod tests {
                 ("cpu/cpu1/topology/thread_siblings", "00000000,0000000a\n", "00000000,00000002\n"),
                 ("cpu/cpu1/topology/core_cpus_list", "1,3\n", "1\n"),
                 ("cpu/cpu1/topology/package_cpus", "aa\n", "07\n"),
+                ("cpu/cpu1/topology/cluster_id", "4\n", "1\n"),
+                ("cpu/cpu1/topology/book_id", "2\n", "0\n"),
+                ("cpu/cpu1/topology/drawer_siblings_list", "0-7\n", "0-2\n"),
+                ("cpu/cpu1/topology/book_siblings", "aa\n", "07\n"),
                 ("cpu/cpu2/topology/core_siblings_list", "1,3,5,7\n", "0-2\n"),
                 ("cpu/cpu0/cache/index0/shared_cpu_list", "1,3\n", "0-1\n"),
                 ("cpu/cpu0/cache/index0/shared_cpu_map", "0,0000000a\n", "0,00000003\n"),

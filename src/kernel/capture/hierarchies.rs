@@ -22,6 +22,17 @@ use std::path::Path;
 /// How deep below the container cgroups are copied: no answer looks deeper.
 const MAX_DEPTH: usize = 64;
 
+/// A cgroup whose children are copied.
+struct Parent<'p> {
+    hierarchy: &'p Hierarchy,
+    from: &'p OwnedFd,
+    to: &'p Directory,
+    /// Whether it is the reader's container, or below that.
+    in_container: bool,
+    /// How far below the reader's path it is.
+    depth: usize,
+}
+
 impl TreeCopy<'_> {
     /// Copies the cgroups from each hierarchy's root down to the reader's own, and what answers read of cgroups beside and below
     /// them.
@@ -76,22 +87,16 @@ impl TreeCopy<'_> {
             }
             if is_of_memory && !(*level == b"/" && hierarchy.is_hierarchy_root) {
                 let next = levels.get(index + 1).map_or(&b""[..], |next| last_name(next));
-                self.copy_children(hierarchy, &from, &to, next, in_container, 0)?;
+                let parent = Parent { hierarchy, from: &from, to: &to, in_container, depth: 0 };
+                self.copy_children(&parent, next)?;
             }
         }
         Ok(())
     }
 
     /// Copies the children of a cgroup under other names, except `next`, which is on the reader's path.
-    fn copy_children(
-        &mut self,
-        hierarchy: &Hierarchy,
-        from: &OwnedFd,
-        to: &Directory,
-        next: &[u8],
-        in_container: bool,
-        depth: usize,
-    ) -> Result<(), CopyError> {
+    fn copy_children(&mut self, parent: &Parent<'_>, next: &[u8]) -> Result<(), CopyError> {
+        let &Parent { hierarchy, from, to, in_container, depth } = parent;
         let is_v2 = hierarchy.version == CgroupVersion::V2;
         if depth == MAX_DEPTH || !(in_container || is_v2) {
             return Ok(());
@@ -125,7 +130,8 @@ impl TreeCopy<'_> {
                     to.write("cgroup.procs", &listed)?;
                 }
                 self.copy_tasks(hierarchy, &child, &to)?;
-                self.copy_children(hierarchy, &child, &to, b"", true, depth + 1)?;
+                let child = Parent { hierarchy, from: &child, to: &to, in_container, depth: depth + 1 };
+                self.copy_children(&child, b"")?;
             }
         }
         Ok(())

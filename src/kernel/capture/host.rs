@@ -13,7 +13,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 
 impl TreeCopy<'_> {
-    /// Copies files of `/proc`, and of `/sys` those of huge pages and memory nodes.
+    /// Copies files of `/proc`, and of `/sys` those of huge pages, processors and memory nodes.
     pub(crate) fn copy_host(&mut self) -> Result<(), CopyError> {
         let host = &self.source.host;
         let proc = self.root.below("proc")?;
@@ -41,6 +41,7 @@ impl TreeCopy<'_> {
         if let Ok(pools) = openat(sys, "kernel/mm/hugepages", LIST_DIR, Mode::empty()) {
             self.huge_page_sizes = copy_pools(&pools, &to.below("kernel/mm/hugepages")?)?;
         }
+        Self::copy_processors(sys, &to)?;
         let Ok(nodes) = openat(sys, "devices/system/node", LIST_DIR, Mode::empty()) else { return Ok(()) };
         let to = to.below("devices/system/node")?;
         copy_files(&nodes, &to, NODE_LISTS)?;

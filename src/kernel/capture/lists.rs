@@ -62,5 +62,43 @@ pub(crate) const PROC_FILES: &[&str] = &["meminfo", "spl/kstat/zfs/arcstats", "s
 pub(crate) const NODE_LISTS: &[&str] = &["has_cpu", "has_memory", "has_normal_memory", "online", "possible"];
 /// Files of each memory node.
 pub(crate) const NODE_FILES: &[&str] = &["cpulist", "cpumap", "distance", "meminfo", "numastat", "vmstat"];
+/// Files of a processor's `topology` (include/linux/topology.h, drivers/base/topology.c).
+pub(crate) const TOPOLOGY_FILES: &[&str] = &[
+    "book_id",
+    "book_siblings",
+    "book_siblings_list",
+    "cluster_cpus",
+    "cluster_cpus_list",
+    "cluster_id",
+    "core_cpus",
+    "core_cpus_list",
+    "core_id",
+    "core_siblings",
+    "core_siblings_list",
+    "die_cpus",
+    "die_cpus_list",
+    "die_id",
+    "drawer_id",
+    "drawer_siblings",
+    "drawer_siblings_list",
+    "package_cpus",
+    "package_cpus_list",
+    "physical_package_id",
+    "thread_siblings",
+    "thread_siblings_list",
+];
+/// Files of each of its caches (drivers/base/cacheinfo.c).
+pub(crate) const CACHE_FILES: &[&str] = &[
+    "coherency_line_size",
+    "id",
+    "level",
+    "number_of_sets",
+    "physical_line_partition",
+    "shared_cpu_list",
+    "shared_cpu_map",
+    "size",
+    "type",
+    "ways_of_associativity",
+];
 /// Links to time namespaces, which are copied as they are.
 pub(crate) const TIME_NAMESPACES: &[&str] = &["ns/time", "ns/time_for_children"];

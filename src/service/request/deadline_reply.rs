@@ -47,7 +47,7 @@ impl<T: Send + 'static> DeadlineReply<T> {
         self.0.send(answer);
     }
 
-    /// Whether the answer was sent.
+    /// When the reader stops waiting.
     pub(in crate::service) fn deadline(&self) -> Deadline {
         self.0.deadline.clone()
     }

@@ -14,7 +14,6 @@ pub fn tests() -> Vec<Trial> {
             show_own_view,
             show_errors,
             capture_errors,
-            captures_that_lack_something,
         ],
         test(&[Need::Root]) => [
             capture_says_what_show_says,
@@ -172,93 +171,6 @@ fn capture_errors() {
 fn fail_to_capture(directory: &Path, arguments: &[&str], message: &str) {
     fails(cgprocfs().arg("capture").arg(directory).args(arguments), 1, message);
 }
-
-/// Of a capture that lacks a file, `show` says which.
-fn captures_that_lack_something() {
-    let empty = tempfile::tempdir().unwrap();
-    fails(
-        cgprocfs().args(["show", "--root"]).arg(empty.path()),
-        1,
-        "has no directory `proc`, nor one `root`",
-    );
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1-processors");
-    let pid = fs::read_to_string(fixture.join("reader")).unwrap().trim().to_string();
-    for (file, message) in [
-        ("reader", "does not say which process reads; name one with --pid"),
-        ("root/proc/meminfo", "lacks proc/meminfo; add it, or capture it again"),
-        ("root/proc/self/mountinfo", "lacks proc/self/mountinfo"),
-        ("root/proc/PID/cgroup", "lacks proc/PID/cgroup"),
-        ("root/proc/PID/ns/pid", "lacks proc/PID/ns/pid"),
-        ("root/proc/stat", "lacks proc/stat"),
-        ("root/proc/PID/stat", "lacks proc/PID/stat"),
-        ("root/sys/fs/cgroup/memory/cgroup.procs", "lacks sys/fs/cgroup/memory/cgroup.procs"),
-        ("root/sys/devices/system/cpu/online", "lacks sys/devices/system/cpu/online"),
-    ] {
-        let copy = tempfile::tempdir().unwrap();
-        output(Command::new("cp").arg("-a").arg(fixture.join(".")).arg(copy.path()));
-        output(cgprocfs().args(["show", "stat", "--root"]).arg(copy.path()));
-        fs::remove_file(copy.path().join(file.replace("PID", &pid))).unwrap();
-        let message = message.replace("PID", &pid);
-        fails(cgprocfs().args(["show", "stat", "--root"]).arg(copy.path()), 1, &message);
-    }
-    let swap = fixture.parent().unwrap().join("v2-swap-taken-by-sibling");
-    for (tree, file) in [
-        ("v1-processors", "sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.usage"),
-        ("v1-processors", "sys/fs/cgroup/cpu,cpuacct/pod/ctr/cpuacct.stat"),
-        ("v2-swap-taken-by-sibling", "proc/sys/vm/swappiness"),
-        ("v1-swappiness-0", "sys/fs/cgroup/memory/ctr/memory.swappiness"),
-    ] {
-        let copy = tempfile::tempdir().unwrap();
-        output(Command::new("cp").arg("-a").arg(fixture.with_file_name(tree).join(".")).arg(copy.path()));
-        let _ = fs::remove_file(copy.path().join("root").join(file));
-        let view = if file.ends_with("swappiness") { "meminfo" } else { "stat" };
-        let shown = cgprocfs().args(["show", view, "--root"]).arg(copy.path()).output().unwrap();
-        let said = String::from_utf8_lossy(&shown.stderr);
-        let message =
-            format!("{view} is wrong perhaps, for the capture lacks {file}; add it, or capture it again\n");
-        assert!(shown.status.success() && said.ends_with(&message), "{said}");
-    }
-    let cgroup = "root/sys/fs/cgroup/ctr";
-    for (controller, file) in [("cpu", "cpu.max"), ("cpuset", "cpuset.cpus.effective")] {
-        let copy = tempfile::tempdir().unwrap();
-        let tree = fixture.with_file_name("v2-processors-given-to-partition");
-        output(Command::new("cp").arg("-a").arg(tree.join(".")).arg(copy.path()));
-        let shown = || {
-            let shown = cgprocfs().args(["show", "cpuinfo", "--root"]).arg(copy.path()).output().unwrap();
-            String::from_utf8(shown.stderr).unwrap()
-        };
-        let _ = fs::remove_file(copy.path().join(cgroup).join(file));
-        assert_eq!(shown(), "", "the container may have no such controller");
-        fs::write(copy.path().join(cgroup).join("cgroup.controllers"), format!("{controller} memory\n"))
-            .unwrap();
-        let lacks = format!("the capture lacks {}/{file};", cgroup.trim_start_matches("root/"));
-        assert!(shown().contains(&lacks), "{}", shown());
-    }
-    for level in ["pod", "pod/ctr"] {
-        let at = format!("sys/fs/cgroup/{level}");
-        for (file, message) in [
-            ("memory.current", format!("lacks {at}/memory.current; add it, or capture it again")),
-            ("memory.max", format!("lacks {at}/memory.max")),
-            ("memory.stat", format!("lacks {at}/memory.stat")),
-            ("memory.swap.current", format!("lacks the cgroup's file {level}/memory.swap.current")),
-            ("memory.swap.max", format!("lacks the cgroup's file {level}/memory.swap.max")),
-        ] {
-            let copy = tempfile::tempdir().unwrap();
-            output(Command::new("cp").arg("-a").arg(swap.join(".")).arg(copy.path()));
-            fs::remove_file(copy.path().join("root").join(&at).join(file)).unwrap();
-            fails(cgprocfs().args(["show", "meminfo", "--root"]).arg(copy.path()), 1, &message);
-        }
-    }
-    let copy = tempfile::tempdir().unwrap();
-    output(Command::new("cp").arg("-a").arg(fixture.join(".")).arg(copy.path()));
-    fs::write(copy.path().join("page-size"), "12345\n").unwrap();
-    fails(
-        cgprocfs().args(["show", "--root"]).arg(copy.path()),
-        1,
-        "is of a machine with pages of 12345 bytes",
-    );
-}
-
 /// Without root one's own process can be captured, and of others' it says why not.
 fn capture_without_root() {
     let (dir, mut command) = as_nobody();

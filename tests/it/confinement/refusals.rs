@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
     tests! {
         test(CONFINED) => [
             server_is_refused,
+            server_under_a_service_manager_is_refused,
             server_can_do_its_work,
             namespace_reader_is_refused,
         ],
@@ -79,6 +80,8 @@ struct Target {
     /// Words that whoever tries begins with.
     by: Vec<String>,
     is_release: bool,
+    /// Whether a service manager wants to be notified by whoever tries.
+    is_notified: bool,
 }
 
 impl Target {
@@ -108,7 +111,15 @@ impl Target {
             .unwrap();
         let mut address = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self { process, address: address.trim().to_string(), directory, program, by, is_release: false }
+        Self {
+            process,
+            address: address.trim().to_string(),
+            directory,
+            program,
+            by,
+            is_release: false,
+            is_notified: false,
+        }
     }
 
     /// What became of it: `done`, an error, or the signal that it died of.
@@ -123,6 +134,9 @@ impl Target {
             .args([TRY, how, what, &pid, &self.address])
             .arg(self.directory.path())
             .env_remove("NOTIFY_SOCKET");
+        if self.is_notified {
+            command.env("NOTIFY_SOCKET", self.directory.path().join("nobody"));
+        }
         let ended = finish(&mut command);
         let _ = fs::remove_file(self.directory.path().join("new"));
         match ended.status.signal() {
@@ -151,6 +165,16 @@ impl Drop for Target {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Nor can it as a service, but for a socket by which it notifies.
+fn server_under_a_service_manager_is_refused() {
+    let mut target = Target::new();
+    target.is_notified = true;
+    for what in FORBIDDEN.iter().filter(|what| **what != "unix socket") {
+        target.refuses("server", what);
+    }
+    assert_eq!(target.tried("server", "unix socket"), "done");
 }
 
 /// The server can do nothing of what it is not to do, run as root.

@@ -29,6 +29,9 @@ pub fn tests() -> Vec<Trial> {
         test(&[Need::Root, Need::Fuse, Need::Program("busybox")]) => [
             inside_a_chroot,
         ],
+        test(&[Need::Root, Need::Fuse, Need::Program("setpriv"), Need::TimeNamespaces]) => [
+            without_a_time_namespace,
+        ],
     }
 }
 
@@ -41,6 +44,19 @@ fn free_tells_the_limit() {
     let text = output(&mut run_command(&["--memory", "256M", "--", "free", "-m"]));
     let total = text.lines().find(|line| line.starts_with("Mem:")).unwrap().split_whitespace().nth(1);
     assert_eq!(total, Some("256"), "{text}");
+}
+
+/// Who may not set a clock gets no time namespace; that is said once, and the program runs.
+fn without_a_time_namespace() {
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set", "-sys_time"]).arg(crate::common::cgprocfs_path());
+    let output = crate::common::finish(command.args(["run", "--", "cat", "/proc/uptime"]));
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.matches("cannot make a time namespace").count(), 1, "{said}");
+    let uptime = String::from_utf8(output.stdout).unwrap();
+    let age: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    assert!(age < 60.0, "the view's own age: {uptime}");
 }
 
 /// Without a limit the program has the host's memory.

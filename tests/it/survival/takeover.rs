@@ -18,6 +18,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+/// For how long a successor says nothing.
+const SILENCE: Duration = Duration::from_secs(4);
+
 pub fn tests() -> Vec<Trial> {
     tests! {
         test(MOUNT) => [
@@ -204,17 +207,17 @@ fn taken_over_only_where_root_alone_may_listen() {
     daemon.taken_over();
 }
 
-/// Root connects and says nothing, or asks and says no more.
+/// Root connects and says nothing, or asks and says no more: for longer than a read may take, however busy the machine is.
 fn silent_successors() {
     let daemon = Daemon::start();
     let load = Load::start(&[], &daemon.meminfo());
     let connect = || UnixStream::connect(socket_path(daemon.directory())).unwrap();
     let (silent, slow) = (connect(), connect());
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(SILENCE);
     drop(silent);
     control::send(&slow, &Message::Ask).unwrap();
     assert!(matches!(control::receive(&slow), Ok(Message::Connection(..))));
-    std::thread::sleep(Duration::from_secs(1));
+    std::thread::sleep(SILENCE);
     drop(slow);
     // One takes it and is gone.
     let fickle = connect();

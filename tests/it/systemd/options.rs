@@ -6,6 +6,7 @@ use crate::common::load::LIMIT;
 use crate::common::{output, test, wait_until};
 use libtest_mimic::Trial;
 use std::fs;
+use std::time::Duration;
 
 pub fn tests() -> Vec<Trial> {
     tests! {
@@ -70,7 +71,9 @@ fn reload_applies_options() {
         assert_eq!(early.ask(), total(LIMIT));
     }
     assert!(!devices(&system).contains("proc/stat"));
+    let busy = load.busy;
     let (reads, longest) = load.end();
+    assert!(longest < busy.stretches(Duration::from_secs(2)), "{longest:?}");
     println!("systemd: options applied 9 times: {reads} reads, none failed, the longest took {longest:?}");
 
     // A word that is not understood stops nobody who reads.
