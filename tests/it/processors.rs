@@ -98,10 +98,17 @@ fn watch(spinners: usize, cpus: Option<&str>, program: &str, idle: impl Fn(&str)
     let counted = counted.lines().next().unwrap_or_default();
     let numbers: Vec<f64> = counted.split_whitespace().map(|number| number.parse().unwrap()).collect();
     let capacity = cpus.map_or(host_count() as f64, |cpus| cpus.parse().unwrap());
-    // Each number was read between two looks at the clock, which may be far from each other on a busy machine.
-    let [before, from, after, then_before, to, then_after] = numbers[..] else { panic!("{said}") };
-    let busy_in = |elapsed: f64| (to - from) / unit / (elapsed / 1e9) / capacity * 100.0;
-    let (least, most) = (busy_in(then_after - before), busy_in(then_before - after));
+    // Each number was read between two looks at the clock, which may be far from each other on a busy machine. Some programs are looked at
+    // from both sides when they look, the others before the first time and after the last.
+    let looks: Vec<[f64; 3]> = numbers.chunks_exact(3).map(|look| look.try_into().unwrap()).collect();
+    let [first, begun, ended, last] = match looks[..] {
+        [first, begun, ended, last] => [first, begun, ended, last],
+        [first, last] => [first, first, last, last],
+        _ => panic!("{said}"),
+    };
+    let busy_in = |ran: f64, elapsed: f64| ran / unit / (elapsed / 1e9) / capacity * 100.0;
+    let least = busy_in(ended[1] - begun[1], last[2] - first[0]);
+    let most = busy_in(last[1] - first[1], ended[0] - begun[2]);
     let shown_busy = 100.0 - idle(shown);
     println!(
         "processors: {program}, {spinners} spin, limit {cpus:?}: shows {shown_busy:.1} % busy, counted {least:.1} to {most:.1} %"

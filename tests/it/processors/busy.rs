@@ -56,11 +56,13 @@ fn mpstat() {
 
 /// So does psutil.
 fn psutil() {
-    // It takes a while until it looks, and on a busy machine what it runs meanwhile is another share: so it counts itself.
-    let count = "lambda: open(sys.argv[1]).readline().split()[-1]";
-    let look = "look = lambda: (time.time_ns(), n(), time.time_ns()); a = look(); p = psutil.cpu_percent(3); b = look()";
-    let script =
-        format!("import psutil, sys, time; n = {count}; {look}; print(p); print(\"counted\", *a, *b)");
+    // It takes a while until it looks, and on a busy machine what runs meanwhile is another share: so it counts itself.
+    let count = "n = lambda: open(sys.argv[1]).readline().split()[-1]";
+    let look = "look = lambda: (time.time_ns(), n(), time.time_ns())";
+    let watch = "a = look(); psutil.cpu_percent(); b = look(); time.sleep(3); c = look(); p = psutil.cpu_percent(); d = look()";
+    let script = format!(
+        "import psutil, sys, time; {count}; {look}; {watch}; print(p); print(\"counted\", *a, *b, *c, *d)"
+    );
     let program = format!("{PYTHON} -c '{script}' {}", counter().0);
     watch_all(&program, |said| 100.0 - said.trim().parse::<f64>().unwrap());
 }
