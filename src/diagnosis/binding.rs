@@ -258,7 +258,6 @@ mod tests {
         assert_eq!(files(&copy), file(false, true));
         // A service of the host's, which has a copy of all its mounts.
         assert_eq!(files(&OWN.replace("shared:", "master:")), []);
-        assert_eq!(escaped(b"/a\n\x1b[2Jb"), "/a\\n\\u{1b}[2Jb");
         let lxcfs = "72 71 0:80 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n";
         assert_eq!(of(lxcfs), []);
         let table = Mount::parse_table(lxcfs.as_bytes()).unwrap();
