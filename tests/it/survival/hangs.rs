@@ -36,6 +36,11 @@ fn a_request_that_hangs_is_answered_once() {
     // The daemon writes down once a second that it runs.
     std::thread::sleep(Duration::from_millis(4500));
     is_served(&daemon);
+    // It writes this file again and again as long as it runs.
+    signal(pid, Signal::STOP);
+    wait_until("it is stopped", || {
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") T "))
+    });
     fs::remove_file(faults.path().join("hanging")).unwrap();
     signal(pid, Signal::KILL);
     reader.ends_with(POISONED);
