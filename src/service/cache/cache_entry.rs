@@ -34,23 +34,14 @@ impl CacheEntry {
         now.saturating_duration_since(self.sampled_at) < MAX_AGE
     }
 
-    /// Whether this entry answers `caller`, who asked at `asked` for what `needs` covers, and is fresh enough for it.
-    pub(in crate::service) fn is_for(
-        &self,
-        caller: &Caller<'_>,
-        needs: Needs,
-        (asked, now): (Instant, Instant),
-    ) -> bool {
-        self.needs.covers(needs) && self.can_serve(caller, needs, (asked, now))
-    }
-
-    /// Whether it would answer `caller` if it had what `needs` covers. Where the answer does not depend on the pid namespace, or on
+    /// Whether it would answer `caller`, who asked at `asked`, if it had what `needs` covers. Where the answer does not depend on the pid namespace, or on
     /// the boot, the caller's is not known.
     pub(in crate::service) fn can_serve(
         &self,
         caller: &Caller<'_>,
         needs: Needs,
-        (asked, now): (Instant, Instant),
+        asked: Instant,
+        now: Instant,
     ) -> bool {
         let depends_on = |need: Needs| needs.touches(need) && self.needs.touches(need);
         (self.began >= asked || now.saturating_duration_since(self.began) < MAX_AGE)

@@ -94,15 +94,15 @@ impl CachedCgroup {
         let mut state = self.state.lock();
         let now = Instant::now();
         state.entries.retain(|entry| entry.is_fresh(now));
-        let is_for = |entry: &&mut CacheEntry| entry.is_for(caller, needs, (asked, now));
-        if let Some(entry) = state.entries.iter_mut().find(is_for) {
+        let serves = |entry: &CacheEntry| entry.can_serve(caller, needs, asked, now);
+        let answers = |entry: &&mut CacheEntry| entry.needs.covers(needs) && serves(entry);
+        if let Some(entry) = state.entries.iter_mut().find(answers) {
             return Found::Answer(take(entry));
         }
         if std::mem::replace(&mut state.is_being_read, true) {
             return Found::BeingRead;
         }
-        let earlier =
-            state.entries.iter().find(|entry| entry.can_serve(caller, needs, (asked, now))).cloned();
+        let earlier = state.entries.iter().find(|entry| serves(entry)).cloned();
         Found::Stale(Reading { cached: Arc::clone(self), began: Instant::now(), earlier, has_ended: false })
     }
 

@@ -111,6 +111,15 @@ fn capture_says_what_show_says() {
     let tasks = |text: &str| text.split(' ').nth(3).map(str::to_string);
     let load = show(&["--root", root, "loadavg"]);
     assert_eq!(tasks(&load), tasks(&show(&["loadavg", "--pid", &pid])), "{load}");
+    for file in ["cpu/cpu0/topology/core_id", "cpu/cpu0/topology/thread_siblings", "node/online"] {
+        let path = format!("sys/devices/system/{file}");
+        if Path::new("/").join(&path).exists() {
+            assert_eq!(show(&["--root", root, &path]), show(&[&path, "--pid", &pid]), "{file}");
+        }
+    }
+    let said = finish(cgprocfs().args(["show", "--root", root])).stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(!said.contains("wrong perhaps"), "it has all that an answer is made from: {said}");
     let all = show(&["--root", root]);
     assert!(all.starts_with("==> proc/meminfo <==\nMemTotal:"), "{all}");
     assert!(all.contains(&format!("\n==> working_set <==\n{working_set}")), "{all}");
