@@ -86,9 +86,9 @@ fn protected_children() {
     let pair = Pair::start(&daemon);
     std::thread::sleep(2 * LOAD);
     let beside = pair.end(&daemon);
-    drop(load);
     println!("isolation: beside {COUNT} children with memory.min: {beside}");
     beside.check();
+    tenant::end(vec![load]).check("children with memory.min");
 }
 
 /// The work for one answer does not grow with what a tenant has made.

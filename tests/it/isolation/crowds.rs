@@ -4,6 +4,7 @@ use super::nest::Nest;
 use super::{LOAD, alone, assert_is_the_same, table, tenant};
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::{Daemon, Deadline, supervised};
+use crate::common::helper::Running;
 use crate::common::victim::{BOUND_OF_MOST, Pair};
 use crate::common::{MOUNT, Need, output};
 use libtest_mimic::Trial;
@@ -34,23 +35,25 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// Has another container read beside the load that `start` starts: none of its reads may fail, or take long.
-fn hold<T>(row: &str, daemon: &Daemon, start: impl FnOnce() -> T) {
+fn hold(row: &str, daemon: &Daemon, start: impl FnOnce() -> Vec<Running>) {
     hold_to(BOUND_OF_MOST, row, daemon, start);
 }
 
-fn hold_to<T>(of_most: Duration, row: &str, daemon: &Daemon, start: impl FnOnce() -> T) {
+fn hold_to(of_most: Duration, row: &str, daemon: &Daemon, start: impl FnOnce() -> Vec<Running>) {
     let pair = Pair::start(daemon);
     let load = start();
     std::thread::sleep(LOAD);
     let beside = pair.end(daemon);
-    drop(load);
     table::note(row, &beside);
     beside.check_to(of_most);
+    if !load.is_empty() {
+        tenant::end(load).check(row);
+    }
 }
 
 /// Beside a container that does nothing.
 fn nothing() {
-    hold("nothing", &Daemon::start(), || ());
+    hold("nothing", &Daemon::start(), Vec::new);
 }
 
 /// A number of containers, each with a number of threads that read as fast as they can.
@@ -58,7 +61,7 @@ fn readers(row: &str, containers: usize, threads: usize) {
     let (daemon, cgroups) = (Daemon::start(), (0..containers).map(|_| Cgroup::new().limit(256)));
     let cgroups: Vec<_> = cgroups.collect();
     let start = |cgroup| tenant::start(cgroup, "poll", &[&daemon.meminfo(), &threads.to_string(), "0"]);
-    hold(row, &daemon, || cgroups.iter().map(start).collect::<Vec<_>>());
+    hold(row, &daemon, || cgroups.iter().map(start).collect());
 }
 
 /// Of one tenant, who has made cgroups of its own: none of them is a crowd.
@@ -70,9 +73,8 @@ fn readers_spread_thinly() {
         let launcher = ["unshare", "--cgroup", "sh", "-c", &move_to];
         tenant::start_by(&tenant, &launcher, "poll", &[&daemon.meminfo(), "4", "0"])
     };
-    hold("4 readers in each of 100 cgroups of one container", &daemon, || {
-        cgroups.iter().map(start).collect::<Vec<_>>()
-    });
+    let row = "4 readers in each of 100 cgroups of one container";
+    hold(row, &daemon, || cgroups.iter().map(start).collect());
     cgroups.into_iter().for_each(Cgroup::remove);
 }
 
@@ -84,7 +86,7 @@ fn readers_in_namespaces_of_their_own() {
     let poll = ["poll", &daemon.meminfo(), "4", "0"];
     let start = |cgroup: &Cgroup| tenant::start_by(cgroup, &["unshare", "--cgroup"], poll[0], &poll[1..]);
     let row = "4 readers in each of 100 cgroup namespaces";
-    hold_to(5 * BOUND_OF_MOST, row, &daemon, || cgroups.iter().map(start).collect::<Vec<_>>());
+    hold_to(5 * BOUND_OF_MOST, row, &daemon, || cgroups.iter().map(start).collect());
     cgroups.into_iter().for_each(Cgroup::remove);
 }
 
@@ -92,7 +94,7 @@ fn readers_in_namespaces_of_their_own() {
 fn listings_in_small_pieces() {
     let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(256));
     let directory = daemon.path("sys/devices/system/cpu");
-    let load = || tenant::start(&cgroup, "list", &[directory.to_str().unwrap(), "16"]);
+    let load = || vec![tenant::start(&cgroup, "list", &[directory.to_str().unwrap(), "16"])];
     hold("lists the directory of processors, 512 bytes at a time", &daemon, load);
 }
 
@@ -100,7 +102,7 @@ fn listings_in_small_pieces() {
 fn missing_names() {
     let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(256));
     let directory = daemon.path("sys/devices/system/cpu");
-    let load = || tenant::start(&cgroup, "miss", &[directory.to_str().unwrap(), "16"]);
+    let load = || vec![tenant::start(&cgroup, "miss", &[directory.to_str().unwrap(), "16"])];
     hold("looks for files that are missing", &daemon, load);
 }
 
@@ -111,7 +113,7 @@ fn slow_files() {
     let daemon = Daemon::start_with(&[], &[], &[("CGPROCFS_FAULTS", faults.path().to_str().unwrap())]);
     let cgroup = Cgroup::new().limit(256);
     let file = daemon.path("sys/devices/system/cpu/cpu0/topology/core_id");
-    let load = || tenant::start(&cgroup, "poll", &[file.to_str().unwrap(), "64", "0"]);
+    let load = || vec![tenant::start(&cgroup, "poll", &[file.to_str().unwrap(), "64", "0"])];
     hold("64 readers of files that take the kernel 20 ms each", &daemon, load);
 }
 
@@ -124,7 +126,7 @@ fn nested(row: &str, depth: usize) {
     let start = |cgroup| tenant::start(cgroup, "poll", &[&daemon.meminfo(), "1", "51"]);
     // What that many levels take of both processors leaves others less than the rest does.
     let of_most = if depth > 1000 { 5 * BOUND_OF_MOST } else { BOUND_OF_MOST };
-    hold_to(of_most, row, &daemon, || nest.readers.iter().map(start).collect::<Vec<_>>());
+    hold_to(of_most, row, &daemon, || nest.readers.iter().map(start).collect());
     assert_is_the_same(&daemon, &server);
 }
 
@@ -143,7 +145,7 @@ fn more_namespaces_than_descriptors() {
                 output(&mut fresh.command(&["cat", daemon.path(view).to_str().unwrap()]));
             }
         }
-        load
+        vec![load]
     };
     hold("360 namespaces, and a daemon that may have 256 files open", &daemon, load);
 }

@@ -1,4 +1,5 @@
-//! What a tenant does: helpers that go on until their stdin ends, whatever they are answered.
+//! What a tenant does: helpers that go on until their stdin ends, whatever they are answered, and then say how often they asked and
+//! how often they were given what they asked for.
 
 use super::hang;
 use crate::common::cgroup::Cgroup;
@@ -6,8 +7,10 @@ use crate::common::helper::{self, Running};
 use crate::common::storm::{begin, goes_on};
 use nix::mount::{MntFlags, umount2};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom, openat, seek, stat};
+use rustix::io::Errno;
 use std::fs::{self, File};
 use std::hint::spin_loop;
+use std::iter::Sum;
 use std::mem::MaybeUninit;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -19,14 +22,18 @@ pub fn ran(name: &str, rest: &[&str]) -> bool {
     let number = |place: usize| rest[place].parse().unwrap();
     match name {
         "poll" => many(number(1), |_| {
-            let _ = fs::read(rest[0]);
+            let is_answered = fs::read(rest[0]).is_ok_and(|text| !text.is_empty());
             std::thread::sleep(Duration::from_millis(rest[2].parse().unwrap()));
+            is_answered
         }),
         "list" => list(rest[0].as_ref(), number(1)),
         "miss" => many(number(1), |time| {
-            let _ = stat(&*Path::new(rest[0]).join(format!("missing-{time}")));
+            stat(&*Path::new(rest[0]).join(format!("missing-{time}"))).err() == Some(Errno::NOENT)
         }),
-        "spin" => many(number(0), |_| spin_loop()),
+        "spin" => many(number(0), |_| {
+            spin_loop();
+            true
+        }),
         "abort" => many(1, |_| abort(rest[0])),
         "namespaces" => namespaces(rest[0], number(1)),
         "hang" => hang::serve(rest[0].as_ref()),
@@ -48,41 +55,88 @@ pub fn start_by(cgroup: &Cgroup, launcher: &[&str], name: &str, arguments: &[&st
     helper::start(&mut cgroup.command(&words))
 }
 
-/// So many threads do something again and again; they are told how often it was done.
-fn many(threads: usize, what: impl Fn(u64) + Sync) {
+/// How often something was asked for, and how often it was given.
+#[derive(Default)]
+pub struct Answered {
+    asked: u64,
+    answered: u64,
+}
+
+impl Answered {
+    fn parse(said: &str) -> Self {
+        let (asked, answered) = said.trim().rsplit('\n').next().unwrap().split_once(' ').unwrap();
+        Self { asked: asked.parse().unwrap(), answered: answered.parse().unwrap() }
+    }
+
+    fn say(&self) {
+        println!("{} {}", self.asked, self.answered);
+    }
+
+    /// An attack that is refused is none: most of what they ask for they have been given.
+    pub fn check(&self, row: &str) {
+        let Self { asked, answered } = self;
+        println!("isolation: {row}: asked {asked} times, answered {answered}");
+        assert!(*asked > 0 && answered * 2 > *asked, "{row}: asked {asked} times, answered {answered}");
+    }
+}
+
+impl Sum for Answered {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            asked: sum.asked + one.asked,
+            answered: sum.answered + one.answered,
+        })
+    }
+}
+
+/// Ends helpers.
+pub fn end(mut load: Vec<Running>) -> Answered {
+    load.iter_mut().for_each(|helper| drop(helper.process.stdin.take()));
+    load.iter_mut().map(|helper| Answered::parse(&helper.line())).sum()
+}
+
+/// So many threads do something again and again; they are told how often it was done, and tell whether it worked.
+fn many(threads: usize, what: impl Fn(u64) -> bool + Sync) {
     begin();
-    let count = AtomicU64::new(0);
+    let [asked, answered] = [const { AtomicU64::new(0) }; 2];
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while goes_on() {
-                    what(count.fetch_add(1, Ordering::Relaxed));
+                    let is_answered = what(asked.fetch_add(1, Ordering::Relaxed));
+                    answered.fetch_add(is_answered.into(), Ordering::Relaxed);
                 }
             });
         }
     });
+    Answered { asked: asked.into_inner(), answered: answered.into_inner() }.say();
 }
 
 /// Aborts the connection of the view at a path. The mount stays, for a file there is open, so that whatever is laid on top
 /// of it the next time comes to lie there, too.
-fn abort(path: &str) {
+fn abort(path: &str) -> bool {
     let open = File::open(path);
-    let _ = umount2(path, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
+    let aborted = umount2(path, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);
     drop(open);
     std::thread::sleep(Duration::from_millis(20));
+    aborted.is_ok()
 }
 
 /// So many threads list a directory, a few names at a time.
 fn list(directory: &Path, threads: usize) {
     many(threads, |_| {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(open) = openat(CWD, directory, flags, Mode::empty()) else { return };
+        let Ok(open) = openat(CWD, directory, flags, Mode::empty()) else { return false };
         let mut buffer = [const { MaybeUninit::uninit() }; 512];
-        for _ in 0..16 {
-            let mut entries = RawDir::new(&open, &mut buffer);
-            while entries.next().is_some_and(|entry| entry.is_ok()) {}
-            let _ = seek(&open, SeekFrom::Start(0));
-        }
+        let list = |_| {
+            let (mut entries, mut count) = (RawDir::new(&open, &mut buffer), 0);
+            while entries.next().is_some_and(|entry| entry.is_ok()) {
+                count += 1;
+            }
+            // Its own name, and that of the directory above, are not all.
+            seek(&open, SeekFrom::Start(0)).is_ok() && count > 2
+        };
+        (0..16).map(list).filter(|is_listed| *is_listed).count() == 16
     });
 }
 
@@ -93,9 +147,10 @@ fn namespaces(path: &str, count: usize) {
     let start = |_| {
         let mut unshare = Command::new("unshare");
         unshare.args(["--cgroup", "--pid", "--fork", "--kill-child"]).args(&words);
-        unshare.stdin(Stdio::inherit()).stdout(Stdio::null()).spawn().unwrap()
+        unshare.stdin(Stdio::inherit()).stdout(Stdio::piped()).spawn().unwrap()
     };
     let all: Vec<_> = (0..count).map(start).collect();
     // They end as this one does, when the stdin of all has ended.
-    all.into_iter().for_each(|mut process| drop(process.wait()));
+    let said = all.into_iter().map(|process| process.wait_with_output().unwrap().stdout);
+    said.map(|said| Answered::parse(std::str::from_utf8(&said).unwrap())).sum::<Answered>().say();
 }
