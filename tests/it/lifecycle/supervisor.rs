@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Instant;
 
@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
         test(MOUNT) => [
             supervised_twice,
             program_gone,
+            no_process_to_be_had,
             nothing_to_supervise,
             supervisor_panics,
             everybody_told_to_end,
@@ -66,6 +67,70 @@ fn program_gone() {
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success(), "{}", daemon.log());
     assert!(container.has_the_kernels());
+}
+
+/// A host that is out of processes: neither a thread nor a process can be made, or a thread but no process.
+fn no_process_to_be_had() {
+    for room in [0, 1] {
+        let daemon = supervised();
+        let mut container = Container::start(&daemon.meminfo());
+        let bounded = BoundedTasks::holding(daemon.pid());
+        // The thread that listens to the one that is killed ends with it.
+        bounded.set(bounded.current() - 1 + room);
+        signal(server(&daemon, &[]), Signal::KILL);
+        wait_until("the container has the kernel's file", || container.has_the_kernels());
+        assert!(daemon.log().contains("Resource temporarily unavailable"), "{}", daemon.log());
+        drop(bounded);
+        wait_until("it has its own numbers", || container.has_its_own());
+    }
+}
+
+/// A cgroup that bounds how many tasks a process and its children may be. Once it is dropped they are where they were.
+struct BoundedTasks {
+    directory: PathBuf,
+    pid: u32,
+}
+
+impl BoundedTasks {
+    fn holding(pid: u32) -> Self {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let words = || mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let v1 =
+            words().find(|words| words[2] == "cgroup" && words[3].split(',').any(|option| option == "pids"));
+        let top = match v1 {
+            Some(words) => PathBuf::from(words[1]),
+            None => {
+                let top =
+                    words().find(|words| words[2] == "cgroup2").map(|words| PathBuf::from(words[1])).unwrap();
+                fs::write(top.join("cgroup.subtree_control"), "+pids").unwrap();
+                top
+            }
+        };
+        let directory = top.join(format!("cgprocfs-test-tasks-{pid}"));
+        fs::create_dir(&directory).unwrap();
+        let bounded = Self { directory, pid };
+        bounded.move_to(&bounded.directory);
+        bounded
+    }
+
+    fn move_to(&self, cgroup: &Path) {
+        fs::write(cgroup.join("cgroup.procs"), self.pid.to_string()).unwrap();
+    }
+
+    fn current(&self) -> u32 {
+        fs::read_to_string(self.directory.join("pids.current")).unwrap().trim().parse().unwrap()
+    }
+
+    fn set(&self, most: u32) {
+        fs::write(self.directory.join("pids.max"), most.to_string()).unwrap();
+    }
+}
+
+impl Drop for BoundedTasks {
+    fn drop(&mut self) {
+        self.move_to(self.directory.parent().unwrap());
+        wait_until("a cgroup can be removed", || fs::remove_dir(&self.directory).is_ok());
+    }
 }
 
 /// A mistake on the command line is said once, and not tried again.
