@@ -9,7 +9,7 @@ use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::disk::Disk;
 use crate::common::helper::Actor;
-use crate::common::{field, finish};
+use crate::common::{field, finish, output, wait_until};
 use libtest_mimic::Trial;
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -57,6 +57,12 @@ impl Container {
         actor.tell(&format!("anon {}", ANON / MIB));
         actor.tell(&format!("write {}/file {}", shm.path().display(), SHMEM / MIB));
         actor.tell(&format!("read {file}"));
+        // A count of another processor may be left out of the sum until the next one is made there (`css_rstat_updated()`,
+        // kernel/cgroup/rstat.c).
+        wait_until("the kernel has counted what was read", || {
+            output(&mut cgroup.command(&["true"]));
+            cgroup.stat("total_cache", "file") >= (SHMEM + FILE) << 10
+        });
         Self { actor, cgroup, daemon, home, _shm: shm, _disk: disk }
     }
 
