@@ -8,7 +8,7 @@ mod load;
 
 pub use self::load::read_load;
 
-use crate::common::{Need, cgprocfs, output, test};
+use crate::common::{MOUNT, Need, cgprocfs, output, test};
 use cgprocfs::kernel::CgroupMounts;
 use cgprocfs_core::parse::CgroupVersion;
 use libtest_mimic::Trial;
@@ -19,6 +19,8 @@ pub fn tests() -> Vec<Trial> {
     let own = tests! {
         test(TOP) => [
             load_average = load::average,
+        ],
+        test(MOUNT) => [
             load_of_a_young_container = load::of_a_young_container,
             load_of_seven_hundred_cgroups = load::of_seven_hundred_cgroups,
         ],

@@ -216,7 +216,7 @@ pub fn time_under_contention() {
         let script = format!(
             "file=$(echo {directory}/{file}); n() {{ read -r n <$file; n=${{n#usage_usec }}; }}; \
              ({program}) & p=$!; sleep 6; for try in 1 2 3 4 5 6 7 8 9; do sleep 0.2; \
-             n; a=$n; read -r cpu </proc/stat; n; b=$n; [ $((100 * (b - a))) -lt $a ] && break; done; \
+             n; a=$n; read -r cpu </proc/stat; n; b=$n; [ $((200 * (b - a))) -lt $a ] && break; done; \
              read -r stat </proc/$p/stat; kill -9 $p; echo $a $b $cpu; echo $stat"
         );
         let said = in_container(None, &script);
@@ -233,8 +233,8 @@ pub fn time_under_contention() {
              {:.1} % in the kernel, {:.1} % by the program itself",
             shares[0], shares[1]
         );
-        // Each part is cut off to whole ticks.
-        assert!((before * 0.99 - 2.0..=after * 1.01).contains(&(user + system)), "{name}: {said}");
+        // The two readings of the counter are up to half a hundredth apart. Each part is cut off to whole ticks.
+        assert!((before * 0.995 - 2.0..=after * 1.005).contains(&(user + system)), "{name}: {said}");
         // Of short runs most is what the shell does for a program that sleeps; on an emulated processor the shell beside has a
         // part in all of them. It is about 11 % there.
         let differ_by = if crate::common::is_native() { 5.0 } else { 20.0 };

@@ -60,7 +60,9 @@ pub fn of_five_hundred_containers() {
     let took = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - began).unwrap();
     let least = took.as_secs_f64() / 5.0;
     let [shown, least_shown] = [share, least].map(|share| share * 100.0);
-    println!("processors: loads of 500 containers: {shown:.2} % of one processor, readings alone {least_shown:.2} %");
+    println!(
+        "processors: loads of 500 containers: {shown:.2} % of one processor, readings alone {least_shown:.2} %"
+    );
     for (container, mut child) in containers {
         child.kill().unwrap();
         child.wait().unwrap();

@@ -20,6 +20,8 @@ const TWO_NODES: &[&str] = &["qemu.smp=4,sockets=2", "qemu.nodes=2"];
 const OF_TOPOLOGY: &[&str] =
     &["topology::programs_agree", "topology::one_topology", "topology::a_cpuset_with_one_node"];
 const OF_TIME: &[&str] = &[
+    "processors::load_of_a_young_container",
+    "processors::load_of_seven_hundred_cgroups",
     "processors::load_without_frozen_tasks",
     "processors::time_namespaces",
     "processors::time_under_contention",
