@@ -6,10 +6,12 @@
 //! A tenant may hold everything that nobody else wants, and whoever holds nothing yet is admitted at once.
 
 mod admission;
+mod dominant;
 mod excess;
 mod path;
 mod tree;
 
 pub use self::admission::{Full, Policy, Shares};
+pub use self::dominant::dominant;
 pub use self::excess::excess;
 pub(crate) use self::path::components;

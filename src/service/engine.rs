@@ -77,7 +77,7 @@ impl Service {
             psi_monitor: Arc::new(PsiMonitor::new(part(8))),
             starts: StartTimes::new(part(1)),
             workers: Workers::new(less_important),
-            fairness: Fairness::new(pace),
+            fairness: Fairness::new(pace, serving_threads()),
             read_permits: ReadPermits::new(serving_threads() - 1),
             log: RateLimitedLog::new(),
             less_important,

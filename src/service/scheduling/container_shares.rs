@@ -1,8 +1,8 @@
 //! The shares of containers, which outlive what is cached for them.
 
 use super::owner::Owner;
-use super::share::Share;
-use crate::shares::excess;
+use super::share::{MANY_READERS, Share};
+use crate::shares::{components, dominant, excess};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -36,6 +36,27 @@ impl ContainerShares {
         Arc::clone(shares.entry(container.into()).or_default())
     }
 
+    /// The shares of those who made a crowd together in a window: nearly all of at least `least` microseconds is that of many readers in
+    /// containers of one branch, beside which somebody else has read, too. None of these containers need be a crowd by itself.
+    pub(in crate::service) fn crowd(&self, window: u64, least: u64) -> Vec<Arc<Share>> {
+        let shares = self.shares.lock();
+        let taken: Vec<_> =
+            shares.iter().map(|(path, share)| (&**path, share, share.in_window(window))).collect();
+        let sum = taken.iter().fold(0_u64, |sum, (.., (used, _))| sum.saturating_add(*used));
+        let branch = (sum >= least)
+            .then(|| dominant(taken.iter().map(|(path, _, (used, _))| (*path, *used))))
+            .flatten();
+        let Some(branch) = branch else { return Vec::new() };
+        let is_in_branch = |path: &[u8]| components(path).take(branch.len()).eq(branch.iter().copied());
+        let members: Vec<_> =
+            taken.iter().filter(|(path, _, (used, _))| *used > 0 && is_in_branch(path)).collect();
+        let readers = members.iter().fold(0_u32, |sum, (.., (_, readers))| sum.saturating_add(*readers));
+        match readers >= MANY_READERS {
+            true => members.into_iter().map(|(_, share, _)| Arc::clone(share)).collect(),
+            false => Vec::new(),
+        }
+    }
+
     /// The containers that are in the slow lane.
     pub(in crate::service) fn slow(&self, now: Instant) -> Vec<Owner> {
         let shares = self.shares.lock();
@@ -60,6 +81,9 @@ fn retain_needed(shares: &mut HashMap<Box<[u8]>, Arc<Share>>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::service::clock::{as_micros, microseconds};
+    use crate::service::scheduling::pace::Pace;
+    use crate::service::scheduling::share::Busyness;
     use std::time::Duration;
 
     const ASIDE: Duration = Duration::from_secs(1);
@@ -86,6 +110,40 @@ mod tests {
         shares.sweep();
         assert!(Arc::ptr_eq(&shares.of(b"/cached"), &cached) && shares.of(b"/punish").is_slow(now));
         assert_eq!(shares.shares.lock().len(), 2);
+    }
+
+    #[test]
+    fn many_containers_of_one_tenant_are_a_crowd() {
+        let (pace, busyness) = (Pace::default(), Busyness::default());
+        let window = pace.window;
+        // In the middle of a window, and in one that follows.
+        let now = Instant::now() + window;
+        let charge = |shares: &ContainerShares, path: &str, readers: u32| {
+            let share = shares.of(path.as_bytes());
+            for pid in 0..readers {
+                share.charge((&busyness, pace), pid, now, now + Duration::from_micros(200));
+            }
+        };
+        let number = microseconds(now) / as_micros(window);
+        let crowd = |held: &[(&str, u32)], least| {
+            let shares = ContainerShares::default();
+            held.iter().for_each(|(path, readers)| charge(&shares, path, *readers));
+            shares.crowd(number, least).len()
+        };
+        let tenant: Vec<_> = (0..20).map(|number| format!("/tenant/{number}")).collect();
+        let tenant: Vec<_> = tenant.iter().map(|path| (path.as_str(), 4)).collect();
+        let beside = [&tenant[..], &[("/other", 1)]].concat();
+        assert_eq!(crowd(&beside, 1000), 20);
+        assert_eq!(crowd(&beside, 100_000), 0, "there is time for all");
+        assert_eq!(crowd(&tenant, 1000), 0, "there is nobody else");
+        assert_eq!(crowd(&[("/tenant/a", 3), ("/tenant/b", 4), ("/other", 1)], 100), 0, "few readers");
+        let shares = ContainerShares::default();
+        charge(&shares, "/a", 9);
+        shares.of(b"/a").charge((&busyness, pace), 1, now + window, now + window);
+        assert_eq!(
+            [number, number + 1, number + 2].map(|window| shares.of(b"/a").in_window(window).1),
+            [9, 1, 0]
+        );
     }
 
     #[test]

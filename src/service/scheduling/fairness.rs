@@ -4,7 +4,14 @@ use super::container_shares::ContainerShares;
 use super::pace::Pace;
 use super::share::{Busyness, Share};
 use super::slow_processes::SlowProcesses;
+use crate::service::clock::{as_micros, microseconds};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+
+/// How often in a window somebody looks for a crowd.
+const LOOKS: u32 = 4;
+/// The threads have hardly any time left where this part of it was taken.
+const BUSY_PART: u32 = 8;
 
 /// Who has taken how much of the serving threads, and who waits for itself for that.
 pub(in crate::service) struct Fairness {
@@ -16,17 +23,43 @@ pub(in crate::service) struct Fairness {
     pub(in crate::service) shares: ContainerShares,
     /// The processes whose next request goes to the slow lane.
     pub(in crate::service) slow_processes: SlowProcesses,
+    /// How many threads serve.
+    threads: u32,
+    /// The part of a window in which somebody has looked for a crowd, by its number.
+    looked_in: AtomicU64,
 }
 
 impl Fairness {
-    /// Nobody has taken anything yet.
-    pub(in crate::service) fn new(pace: Pace) -> Self {
+    /// Nobody has taken anything yet of so many threads.
+    pub(in crate::service) fn new(pace: Pace, threads: usize) -> Self {
         let (shares, slow_processes) = (ContainerShares::default(), SlowProcesses::default());
-        Self { pace, busyness: Busyness::default(), shares, slow_processes }
+        let (threads, looked_in) = (u32::try_from(threads).unwrap_or(u32::MAX), AtomicU64::new(0));
+        Self { pace, busyness: Busyness::default(), shares, slow_processes, threads, looked_in }
     }
 
     /// Charges a reader of a container for a serving thread from `began` until `ended`.
     pub(in crate::service) fn charge(&self, share: &Share, pid: u32, began: Instant, ended: Instant) {
         share.charge((&self.busyness, self.pace), pid, began, ended);
+        if self.busyness.is_busy() {
+            self.look_for_crowd(ended);
+        }
+    }
+
+    /// Where a tenant has taken most of the threads in this window or the last, with whatever number of containers, all of these go to
+    /// the slow lane. Somebody looks a few times in a window.
+    fn look_for_crowd(&self, now: Instant) {
+        let look = microseconds(now) / as_micros(self.pace.window / LOOKS);
+        if self.looked_in.swap(look, Ordering::Relaxed) == look {
+            return;
+        }
+        let window = microseconds(now) / as_micros(self.pace.window);
+        let least = as_micros(self.pace.window * self.threads / BUSY_PART);
+        let crowds = [window, window.wrapping_sub(1)].map(|window| self.shares.crowd(window, least));
+        for crowd in crowds {
+            let size = crowd.len() as f64;
+            for (place, share) in crowd.iter().enumerate() {
+                share.is_of_crowd(self.pace, place as f64 / size, now);
+            }
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// One part in so many of a window is the most that many readers of one container may take while the serving threads are busy.
 const BUSY_PART: u32 = 40;
 /// So many readers are many. Fewer can't have many requests waiting at once.
-const MANY_READERS: u32 = 8;
+pub(super) const MANY_READERS: u32 = 8;
 /// What is charged for fetching a request, sending its answer, and the reads and the close that follow.
 const REQUEST_OVERHEAD: Duration = Duration::from_micros(30);
 
@@ -18,6 +18,8 @@ const BUSY_PERCENT: usize = 40;
 /// How long a container stays in the slow lane for that, in windows: a second, where the processor is not a slow one. One that begins
 /// again as soon as it is out stays twice as long.
 const SLOW_LANE_WINDOWS: u32 = 10;
+/// So many times as long it may be for one of many containers that are a crowd together.
+const MAX_SPREAD: f64 = 4.0;
 /// The longest time for that.
 const MAX_SLOW_LANE_TIME: Duration = Duration::from_secs(16);
 
@@ -41,7 +43,7 @@ impl Busyness {
         self.average.store(now, Ordering::Relaxed);
     }
 
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         self.average.load(Ordering::Relaxed) * 100 >= BUSY_PERCENT * Self::ONE
     }
 }
@@ -55,6 +57,8 @@ pub(in crate::service) struct Share {
     used: AtomicU64,
     /// A bit for each reader of this window, by its process id.
     readers: AtomicU64,
+    /// The same of the last window before that in which there was a charge: its number, the time, and how many readers.
+    before: [AtomicU64; 3],
     /// The end of the container's time in the slow lane, in microseconds since the start of this process.
     slow_until: AtomicU64,
     /// The end of the last time that it was there for its many readers, likewise.
@@ -75,9 +79,13 @@ impl Share {
         let took = (now.saturating_duration_since(began)).min(pace.max_charge) + REQUEST_OVERHEAD;
         let window = microseconds(now) / as_micros(pace.window);
         // A charge at the same moment may be lost, which makes no difference over a window.
-        if self.window.swap(window, Ordering::Relaxed) != window {
-            self.used.store(0, Ordering::Relaxed);
-            self.readers.store(0, Ordering::Relaxed);
+        let last = self.window.swap(window, Ordering::Relaxed);
+        if last != window {
+            let used = self.used.swap(0, Ordering::Relaxed);
+            let readers = self.readers.swap(0, Ordering::Relaxed).count_ones();
+            for (place, value) in self.before.iter().zip([last, used, readers.into()]) {
+                place.store(value, Ordering::Relaxed);
+            }
         }
         let reader = 1 << (pid % u64::BITS);
         let readers = self.readers.fetch_or(reader, Ordering::Relaxed) | reader;
@@ -86,12 +94,29 @@ impl Share {
             && readers.count_ones() >= MANY_READERS
             && busyness.is_busy()
         {
-            self.punish(pace.window * SLOW_LANE_WINDOWS, now);
+            self.punish(pace.window * SLOW_LANE_WINDOWS, 1.0, now);
         }
     }
 
+    /// What was taken in a window, in microseconds, and by how many readers; of those before the last one nothing is known.
+    pub(in crate::service) fn in_window(&self, window: u64) -> (u64, u32) {
+        let load = |place: &AtomicU64| place.load(Ordering::Relaxed);
+        let [before, used, readers] = self.before.each_ref().map(load);
+        match load(&self.window) == window {
+            true => (load(&self.used), load(&self.readers).count_ones()),
+            false if before == window => (used, u32::try_from(readers).unwrap_or(u32::MAX)),
+            false => (0, 0),
+        }
+    }
+
+    /// Keeps the container in the slow lane for its part in a crowd, unless it is there for that already. Of many containers each has
+    /// another `part` of the whole, so that they do not come back all at once.
+    pub(in crate::service) fn is_of_crowd(&self, pace: Pace, part: f64, now: Instant) {
+        self.punish(pace.window * SLOW_LANE_WINDOWS, 1.0 + part * (MAX_SPREAD - 1.0), now);
+    }
+
     /// Keeps the container in the slow lane for its many readers, unless it is there for them already.
-    fn punish(&self, least: Duration, now: Instant) {
+    fn punish(&self, least: Duration, times: f64, now: Instant) {
         let (until, now_at) = (self.crowd_until.load(Ordering::Relaxed), microseconds(now));
         if until > now_at {
             return;
@@ -99,12 +124,13 @@ impl Share {
         let was_just_there = until != 0 && now_at - until < as_micros(least);
         let before = if was_just_there { self.crowd_time.load(Ordering::Relaxed) } else { 0 };
         let time = (2 * before).clamp(as_micros(least), as_micros(MAX_SLOW_LANE_TIME));
+        let stay = as_micros(Duration::from_micros(time).mul_f64(times));
         // Of threads that come here at once, one.
         let done =
-            self.crowd_until.compare_exchange(until, now_at + time, Ordering::Relaxed, Ordering::Relaxed);
+            self.crowd_until.compare_exchange(until, now_at + stay, Ordering::Relaxed, Ordering::Relaxed);
         if done.is_ok() {
             self.crowd_time.store(time, Ordering::Relaxed);
-            self.slow_until.fetch_max(now_at + time, Ordering::Relaxed);
+            self.slow_until.fetch_max(now_at + stay, Ordering::Relaxed);
         }
     }
 

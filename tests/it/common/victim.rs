@@ -161,8 +161,8 @@ impl Beside {
         let kernels = &self.kernels;
         let longest = (seen.longest, BOUND, kernels.longest);
         let late = (seen.late, of_most, kernels.late);
-        // Of few reads the longest is among the 99 of 100.
-        let of_many = (seen.reads >= 500).then_some(late);
+        // Of fewer reads the longest is among the 99 of 100.
+        let of_many = (seen.reads >= 100).then_some(late);
         for (took, bound, theirs) in [longest].into_iter().chain(of_many) {
             let bound = allowed(bound).max(theirs * TIMES_THE_KERNELS);
             assert!(

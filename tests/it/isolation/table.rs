@@ -23,7 +23,7 @@ pub static ROWS: [&str; 17] = [
     "360 namespaces, and a daemon that may have 256 files open",
     "64 readers in each of 8 containers",
     "4 readers in each of 100 cgroups of one container",
-    "4 readers in each of 100 cgroup namespaces",
+    "4 readers in each of 400 cgroup namespaces",
 ];
 
 static SEEN: Mutex<[Option<[Seen; 2]>; ROWS.len()]> = Mutex::new([const { None }; ROWS.len()]);
