@@ -23,3 +23,5 @@ pub use self::filesystem::ViewFs;
 pub use self::quiesce_gate::QuiesceGate;
 pub(crate) use self::replay::replay_request;
 pub use self::served::ServedConnection;
+pub(crate) use self::trigger_requests::waker;
+pub(crate) use fuser::Errno;

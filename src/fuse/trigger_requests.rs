@@ -6,7 +6,7 @@ use super::served::Served;
 use crate::service::PollState;
 use crate::state::{OpenFile, PollWaiter};
 use cgprocfs_core::psi::Trigger;
-use fuser::{Errno, INodeNo, PollEvents, ReplyAttr, ReplyPoll};
+use fuser::{Errno, INodeNo, Notifier, PollEvents, PollHandle, ReplyAttr, ReplyPoll};
 use std::sync::Arc;
 
 /// What procfs says of a file that can always be read and written (`DEFAULT_POLLMASK`, include/linux/poll.h).
@@ -56,4 +56,9 @@ impl Served {
             _ => reply.error(Errno::EROFS),
         }
     }
+}
+
+/// Tells programs that wait for events that there is one. A program that does not wait any more needs no notice.
+pub(crate) fn waker(notifier: Notifier) -> impl Fn(PollWaiter) + Send + 'static {
+    move |waiter| drop(notifier.poll(PollHandle(waiter.get())))
 }

@@ -1,9 +1,9 @@
 //! Requests that a predecessor had fetched and not answered.
 
 use super::connection::Connection;
+use crate::fuse::Errno;
 use crate::fuse::seams::device_messages::{reply, request_resend};
 use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, OrphanedRequest};
-use fuser::Errno;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;

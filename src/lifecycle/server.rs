@@ -3,11 +3,9 @@
 use super::connection::Connection;
 use super::recovery::recover_in_flight;
 use crate::fuse::seams::init_replay::replay_init;
-use crate::fuse::{QuiesceGate, ServedConnection, ViewFs, replay_request};
+use crate::fuse::{QuiesceGate, ServedConnection, ViewFs, replay_request, waker};
 use crate::service::Service;
-use crate::state::PollWaiter;
 use cgprocfs_core::view::ViewId;
-use fuser::PollHandle;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -49,9 +47,7 @@ pub fn serve(
             "requests of processes {poisoned:?} get EIO: earlier servers have ended, or hung, over them"
         );
     }
-    let notifier = session.notifier();
-    // A process that does not wait any more needs no notice.
-    let wake = move |waiter: PollWaiter| drop(notifier.poll(PollHandle(waiter.get())));
+    let wake = waker(session.notifier());
     waiters.into_iter().for_each(&wake);
     service.follow_triggers(wake)?;
     thread::Builder::new().name("session".into()).spawn(move || ended(session.run()))
