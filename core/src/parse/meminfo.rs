@@ -1,5 +1,6 @@
 //! `/proc/meminfo` of the host (`fs/proc/meminfo.c`, `mm/hugetlb.c`, `arch/*/mm`).
 
+use super::node_meminfo::{Line as NodeLine, node_meminfo};
 use super::{ParseError, decimal, lines};
 use crate::units::{Kib, MAX};
 
@@ -119,6 +120,12 @@ pub enum Key {
     Unknown(Box<[u8]>),
 }
 
+impl Key {
+    fn of(key: &[u8]) -> Self {
+        Field::from_key(key).map_or_else(|| Self::Unknown(key.into()), Self::Known)
+    }
+}
+
 /// The parsed file: its lines in their order, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Meminfo {
@@ -145,15 +152,9 @@ impl Meminfo {
     /// # Errors
     /// Where the text is cut short, or `MemTotal` is missing or above 2^53.
     pub fn parse_of_node(text: &[u8]) -> Result<Self, ParseError> {
-        let plain = |line: &[u8]| {
-            let mut words = line.splitn(3, |&b| b == b' ');
-            let (node, _number, rest) = (words.next()?, words.next()?, words.next()?);
-            (node == b"Node").then(|| rest.to_vec())
-        };
-        let plain: Vec<Vec<u8>> = lines(text)?.filter_map(plain).collect();
-        let text = [plain.join(&b'\n'), b"\n".to_vec()].concat();
-        let lines = self::lines(&text)?.filter_map(line).collect();
-        let meminfo = Self { text, lines };
+        let plain =
+            |line: NodeLine<'_>| Line { key: Key::of(line.key), value: line.value, in_kib: line.in_kib };
+        let meminfo = Self { text: text.to_vec(), lines: node_meminfo(text)?.map(plain).collect() };
         meminfo.count(Field::MemTotal).ok_or(ParseError::Missing(Field::MemTotal.key()))?;
         Ok(meminfo)
     }
@@ -213,11 +214,7 @@ fn line(line: &[u8]) -> Option<Line> {
         None => (rest, false),
     };
     let value = decimal(number).ok().filter(|value| *value <= MAX);
-    let key = match Field::from_key(key) {
-        Some(field) => Key::Known(field),
-        None => Key::Unknown(key.into()),
-    };
-    Some(Line { key, value, in_kib })
+    Some(Line { key: Key::of(key), value, in_kib })
 }
 
 #[cfg(test)]

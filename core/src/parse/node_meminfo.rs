@@ -27,7 +27,7 @@ pub fn node_meminfo(text: &[u8]) -> Result<impl Iterator<Item = Line<'_>>, Parse
 }
 
 fn line(line: &[u8]) -> Option<Line<'_>> {
-    let colon = line.iter().position(|&b| b == b':')?;
+    let colon = line.strip_prefix(b"Node ").and(line.iter().position(|&b| b == b':'))?;
     let space = line[..colon].iter().rposition(|&b| b == b' ')?;
     let rest = line[colon + 1..].trim_ascii_end();
     let (field, in_kib) = match rest.strip_suffix(b" kB") {
