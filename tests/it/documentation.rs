@@ -155,11 +155,8 @@ fn commands_are_understood() {
 
 /// Above the commands of a console stands which test runs them, or why none does.
 fn commands_are_run_or_say_why_not() {
-    let names: Vec<String> = crate::MODULES
-        .iter()
-        .flat_map(|module| (module.tests)())
-        .map(|trial| trial.name().to_string())
-        .collect();
+    let trials = crate::GROUPS.iter().flat_map(|group| group.tests.iter().flat_map(|tests| tests()));
+    let names: Vec<String> = trials.map(|trial| trial.name().to_string()).collect();
     let mut run = 0;
     for (path, page) in pages() {
         let lines: Vec<&str> = page.lines().collect();

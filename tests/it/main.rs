@@ -1,6 +1,6 @@
 //! All tests that need a mount, a container, another program or a kernel, in one program: a module for each subject.
 //!
-//! Modules run one after the other, for some load the machine and others measure. A filter is a part of a name, such as
+//! Groups of them run one after the other, for some load the machine and others measure. A filter is a part of a name, such as
 //! `oracle::` or `mount::cat`.
 #![allow(clippy::unwrap_used)]
 
@@ -38,51 +38,58 @@ mod vm;
 use libtest_mimic::{Arguments, Conclusion, Trial};
 use std::process::ExitCode;
 
-struct Module {
-    tests: fn() -> Vec<Trial>,
+/// Tests that run beside each other.
+struct Group {
+    /// Modules.
+    tests: &'static [fn() -> Vec<Trial>],
     /// So many at a time; `None` is one for each processor.
     threads: Option<usize>,
     /// What is done once all have run.
     end: fn(&Conclusion),
 }
 
-impl Module {
-    const fn new(tests: fn() -> Vec<Trial>) -> Self {
+impl Group {
+    const fn new(tests: &'static [fn() -> Vec<Trial>]) -> Self {
         Self { tests, threads: None, end: |_| () }
     }
 }
 
+/// What waits more than it works, for clocks and for processes: it neither loads the machine nor measures it. The longest begin.
+const PATIENT: &[fn() -> Vec<Trial>] = &[
+    identity::tests,
+    containers::tests,
+    mount::tests,
+    run::tests,
+    lifecycle::tests,
+    diagnosis::tests,
+    confinement::tests,
+    consumers::tests,
+    cli::tests,
+    programs::tests,
+    golden::tests,
+    lxcfs::tests,
+    topology::tests,
+    architecture::tests,
+    documentation::tests,
+    runtimes::tests,
+];
+
 /// The quick ones first.
-static MODULES: [Module; 28] = [
-    Module::new(golden::tests),
-    Module::new(architecture::tests),
-    Module::new(documentation::tests),
-    Module::new(diagnosis::tests),
-    Module::new(cli::tests),
-    Module::new(mount::tests),
-    Module::new(identity::tests),
-    Module::new(run::tests),
-    Module::new(topology::tests),
-    Module::new(confinement::tests),
-    Module::new(programs::tests),
-    Module::new(consumers::tests),
-    Module::new(containers::tests),
-    Module::new(runtimes::tests),
-    Module::new(triggers::tests),
-    Module::new(response::tests),
-    Module::new(oracle::tests),
-    Module::new(cpusets::tests),
-    Module::new(lifecycle::tests),
-    Module::new(lxcfs::tests),
-    Module::new(fleet::tests),
-    Module::new(survival::tests),
-    Module::new(systemd::tests),
-    Module::new(hostile::tests),
-    Module::new(processors::tests),
-    Module { threads: Some(1), ..Module::new(processors::tests_that_run_alone) },
-    Module { end: isolation::end, ..Module::new(isolation::tests) },
+static GROUPS: [Group; 13] = [
+    Group { threads: Some(4), ..Group::new(PATIENT) },
+    Group::new(&[triggers::tests]),
+    Group::new(&[response::tests]),
+    Group::new(&[oracle::tests]),
+    Group::new(&[cpusets::tests]),
+    Group::new(&[fleet::tests]),
+    Group::new(&[survival::tests]),
+    Group::new(&[systemd::tests]),
+    Group::new(&[hostile::tests]),
+    Group::new(&[processors::tests]),
+    Group { threads: Some(1), ..Group::new(&[processors::tests_that_run_alone]) },
+    Group { end: isolation::end, ..Group::new(&[isolation::tests]) },
     // A guest keeps one processor busy, but waits now and then, and at the end some should not run alone.
-    Module { threads: Some(4), end: vm::end, ..Module::new(vm::tests) },
+    Group { threads: Some(4), end: vm::end, ..Group::new(&[vm::tests]) },
 ];
 
 fn main() -> ExitCode {
@@ -92,18 +99,18 @@ fn main() -> ExitCode {
     common::raise_file_limit();
     let arguments = Arguments::from_args();
     let mut status = ExitCode::SUCCESS;
-    for module in &MODULES {
-        let tests = (module.tests)();
+    for group in &GROUPS {
+        let tests: Vec<_> = group.tests.iter().flat_map(|tests| tests()).collect();
         if !tests.iter().any(|test| is_wanted(test, &arguments)) {
             continue;
         }
         let mut arguments = arguments.clone();
-        arguments.test_threads = arguments.test_threads.or(module.threads);
+        arguments.test_threads = arguments.test_threads.or(group.threads);
         let conclusion = libtest_mimic::run(&arguments, tests);
         if conclusion.has_failed() {
             status = ExitCode::FAILURE;
         }
-        (module.end)(&conclusion);
+        (group.end)(&conclusion);
     }
     status
 }

@@ -49,7 +49,7 @@ pub static GUESTS: [Guest; 18] = [
         kernel: "6.12",
         layout: "v2",
         tests: &["isolation"],
-        options: &["guest.filter=protected"],
+        options: &["guest.filter=isolation::protected"],
         shows: &["isolation::protected_children"],
     },
     Guest {
