@@ -84,7 +84,8 @@ impl Bundle {
 
     fn of(runtime: Runtime, daemon: &Daemon, memory: u64, cgroup_namespace: bool, script: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let id = format!("cgprocfs-test-oci-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let id =
+            format!("cgprocfs-test-oci-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::tempdir().unwrap();
         // The container's root file system is for its users to enter.
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();

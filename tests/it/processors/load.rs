@@ -35,6 +35,16 @@ pub fn average() {
     assert!(running.parse::<u32>().unwrap() >= 3 && total.parse::<u32>().unwrap() >= 5, "{said}");
 }
 
+/// How long it takes to read what tells the load of containers, in seconds of a processor.
+fn readings(containers: &[(Cgroup, Child)]) -> f64 {
+    let began = clock_gettime(ClockId::ThreadCPUTime);
+    for (container, child) in containers {
+        fs::read(container.dir.join("cgroup.procs")).unwrap();
+        fs::read(format!("/proc/{}/status", child.id())).unwrap();
+    }
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - began).unwrap().as_secs_f64()
+}
+
 /// What it costs to follow five hundred containers: less than a hundredth of one processor, or than twice what it takes here to
 /// read the same files every five seconds, if that is more.
 pub fn of_five_hundred_containers() {
@@ -49,16 +59,11 @@ pub fn of_five_hundred_containers() {
         (container, child)
     };
     let containers: Vec<_> = (0..500).map(start).collect();
+    let readings_before = readings(&containers);
     let (before, started) = (daemon.processor_time(), Instant::now());
     std::thread::sleep(Duration::from_secs(20));
     let share = (daemon.processor_time() - before) / started.elapsed().as_secs_f64();
-    let began = clock_gettime(ClockId::ThreadCPUTime);
-    for (container, child) in &containers {
-        fs::read(container.dir.join("cgroup.procs")).unwrap();
-        fs::read(format!("/proc/{}/status", child.id())).unwrap();
-    }
-    let took = Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - began).unwrap();
-    let least = took.as_secs_f64() / 5.0;
+    let least = readings_before.max(readings(&containers)) / 5.0;
     let [shown, least_shown] = [share, least].map(|share| share * 100.0);
     println!(
         "processors: loads of 500 containers: {shown:.2} % of one processor, readings alone {least_shown:.2} %"
