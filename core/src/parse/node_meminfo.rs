@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_left_out() {
-        for odd in ["MemTotal: 1 kB\n", "Node 0 MemTotal 1 kB\n", "odd\n"] {
+        for odd in ["MemTotal: 1 kB\n", "Node 0 MemTotal 1 kB\n", "CPU 0 MemTotal: 1 kB\n", "odd\n"] {
             assert_eq!(count(format!("{odd}Node 0 MemTotal: 2 kB\n").as_bytes(), "MemTotal"), Ok(2), "{odd}");
         }
         assert_eq!(count(b"Node 0 MemTotal: 1 kB", "MemTotal"), Err(ParseError::Truncated));

@@ -115,16 +115,13 @@ mod tests {
     #[test]
     fn many_containers_of_one_tenant_are_a_crowd() {
         let (pace, busyness) = (Pace::default(), Busyness::default());
-        let window = pace.window;
-        // In the middle of a window, and in one that follows.
-        let now = Instant::now() + window;
+        let began = Instant::now();
+        let ended = began + Duration::from_micros(200);
         let charge = |shares: &ContainerShares, path: &str, readers: u32| {
             let share = shares.of(path.as_bytes());
-            for pid in 0..readers {
-                share.charge((&busyness, pace), pid, now, now + Duration::from_micros(200));
-            }
+            (0..readers).for_each(|pid| share.charge((&busyness, pace), pid, began, ended));
         };
-        let number = microseconds(now) / as_micros(window);
+        let number = microseconds(ended) / as_micros(pace.window);
         let crowd = |held: &[(&str, u32)], least| {
             let shares = ContainerShares::default();
             held.iter().for_each(|(path, readers)| charge(&shares, path, *readers));
@@ -139,7 +136,7 @@ mod tests {
         assert_eq!(crowd(&[("/tenant/a", 3), ("/tenant/b", 4), ("/other", 1)], 100), 0, "few readers");
         let shares = ContainerShares::default();
         charge(&shares, "/a", 9);
-        shares.of(b"/a").charge((&busyness, pace), 1, now + window, now + window);
+        shares.of(b"/a").charge((&busyness, pace), 1, ended + pace.window, ended + pace.window);
         assert_eq!(
             [number, number + 1, number + 2].map(|window| shares.of(b"/a").in_window(window).1),
             [9, 1, 0]

@@ -18,10 +18,10 @@ const BUSY_PERCENT: usize = 40;
 /// How long a container stays in the slow lane for that, in windows: a second, where the processor is not a slow one. One that begins
 /// again as soon as it is out stays twice as long.
 const SLOW_LANE_WINDOWS: u32 = 10;
-/// So many times as long it may be for one of many containers that are a crowd together.
-const MAX_SPREAD: f64 = 4.0;
 /// The longest time for that.
 const MAX_SLOW_LANE_TIME: Duration = Duration::from_secs(16);
+/// So many times as long as one that is a crowd by itself a container may stay there that is one of many.
+const MAX_SPREAD: f64 = 4.0;
 
 /// How busy the serving threads are.
 #[derive(Default)]
@@ -48,17 +48,24 @@ impl Busyness {
     }
 }
 
+/// What the readers of a container took in a window.
+#[derive(Default)]
+struct Window {
+    /// Its number since the start of this process.
+    number: AtomicU64,
+    /// The time, in microseconds.
+    used: AtomicU64,
+    /// A bit for each reader, by its process id.
+    readers: AtomicU64,
+}
+
 /// The serving time of one container's readers.
 #[derive(Default)]
 pub(in crate::service) struct Share {
-    /// The window in which `used` and `readers` were counted, by its number since the start of this process.
-    window: AtomicU64,
-    /// Time taken in this window, in microseconds.
-    used: AtomicU64,
-    /// A bit for each reader of this window, by its process id.
-    readers: AtomicU64,
-    /// The same of the last window before that in which there was a charge: its number, the time, and how many readers.
-    before: [AtomicU64; 3],
+    /// The last window in which there was a charge.
+    window: Window,
+    /// The one before that.
+    before: Window,
     /// The end of the container's time in the slow lane, in microseconds since the start of this process.
     slow_until: AtomicU64,
     /// The end of the last time that it was there for its many readers, likewise.
@@ -79,17 +86,16 @@ impl Share {
         let took = (now.saturating_duration_since(began)).min(pace.max_charge) + REQUEST_OVERHEAD;
         let window = microseconds(now) / as_micros(pace.window);
         // A charge at the same moment may be lost, which makes no difference over a window.
-        let last = self.window.swap(window, Ordering::Relaxed);
+        let last = self.window.number.swap(window, Ordering::Relaxed);
         if last != window {
-            let used = self.used.swap(0, Ordering::Relaxed);
-            let readers = self.readers.swap(0, Ordering::Relaxed).count_ones();
-            for (place, value) in self.before.iter().zip([last, used, readers.into()]) {
-                place.store(value, Ordering::Relaxed);
-            }
+            self.before.number.store(last, Ordering::Relaxed);
+            self.before.used.store(self.window.used.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+            self.before.readers.store(self.window.readers.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
         let reader = 1 << (pid % u64::BITS);
-        let readers = self.readers.fetch_or(reader, Ordering::Relaxed) | reader;
-        let used = self.used.fetch_add(as_micros(took), Ordering::Relaxed).saturating_add(as_micros(took));
+        let readers = self.window.readers.fetch_or(reader, Ordering::Relaxed) | reader;
+        let used =
+            self.window.used.fetch_add(as_micros(took), Ordering::Relaxed).saturating_add(as_micros(took));
         if used >= as_micros(pace.window / BUSY_PART)
             && readers.count_ones() >= MANY_READERS
             && busyness.is_busy()
@@ -100,13 +106,9 @@ impl Share {
 
     /// What was taken in a window, in microseconds, and by how many readers; of those before the last one nothing is known.
     pub(in crate::service) fn in_window(&self, window: u64) -> (u64, u32) {
-        let load = |place: &AtomicU64| place.load(Ordering::Relaxed);
-        let [before, used, readers] = self.before.each_ref().map(load);
-        match load(&self.window) == window {
-            true => (load(&self.used), load(&self.readers).count_ones()),
-            false if before == window => (used, u32::try_from(readers).unwrap_or(u32::MAX)),
-            false => (0, 0),
-        }
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let known = [&self.window, &self.before].into_iter().find(|known| load(&known.number) == window);
+        known.map_or((0, 0), |known| (load(&known.used), load(&known.readers).count_ones()))
     }
 
     /// Keeps the container in the slow lane for its part in a crowd, unless it is there for that already. Of many containers each has
