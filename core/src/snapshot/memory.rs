@@ -51,20 +51,32 @@ impl Container {
     /// than every level from the container up. That limit is the total then, and only that cgroup's own usage counts against it.
     #[must_use]
     pub fn effective_level(&self) -> usize {
+        // A limit above the host's memory binds nothing, and its level was not read further.
+        let binds = |index: &usize| self.levels[*index].stat.is_some();
+        self.tightest_below(|level| level.limit).filter(binds).unwrap_or(self.index)
+    }
+
+    /// The level whose swap is shown, by the same rule for limits on swap: unless one below the container has the smallest, it is the
+    /// level whose memory is shown.
+    #[must_use]
+    pub fn swap_level(&self) -> usize {
+        let is_known = |index: &usize| match self.levels[*index].swap {
+            Swap::V2 { .. } => true,
+            Swap::V1 { .. } => self.levels[*index].stat.is_some(),
+            Swap::Unaccounted | Swap::Odd => false,
+        };
+        let below = self.tightest_below(|level| level.swap.limit()).filter(is_known);
+        below.unwrap_or_else(|| self.effective_level())
+    }
+
+    /// The level below the container that has a smaller limit than every level from the container up.
+    fn tightest_below(&self, limit: impl Fn(&Level) -> Option<Bytes>) -> Option<usize> {
         let least = |levels: &[Level]| {
-            levels.iter().enumerate().filter_map(|(index, level)| Some((level.limit?, index))).min()
+            levels.iter().enumerate().filter_map(|(index, level)| Some((limit(level)?, index))).min()
         };
         let (inner, outer) = self.levels.split_at(self.index.min(self.levels.len()));
-        match (least(inner), least(outer)) {
-            (Some((limit, index)), outer) if outer.is_none_or(|(outer, _)| limit < outer) => {
-                match self.levels[index].stat {
-                    Some(_) => index,
-                    // A limit above the host's memory: it binds nothing, and was not read further.
-                    None => self.index,
-                }
-            }
-            _ => self.index,
-        }
+        let (limit, index) = least(inner)?;
+        least(outer).is_none_or(|(outer, _)| limit < outer).then_some(index)
     }
 
     /// How much memory the machine has for this container: the host's, or that of the nodes that it may use.
@@ -207,6 +219,15 @@ pub enum Swap {
 }
 
 impl Swap {
+    /// The limit; `None` where there is none, or it made no sense.
+    #[must_use]
+    pub const fn limit(self) -> Option<Bytes> {
+        match self {
+            Self::V1 { limit, .. } | Self::V2 { limit, .. } => limit,
+            Self::Unaccounted | Self::Odd => None,
+        }
+    }
+
     /// `None` is what made no sense: of such a limit nothing is promised, and of such a usage nothing is left. It has drifted
     /// below 0, and the kernel compares it without a sign (`page_counter_try_charge()`, mm/page_counter.c): until something is
     /// given back it refuses all.

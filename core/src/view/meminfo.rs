@@ -10,7 +10,7 @@ use self::values::Values;
 use super::contract::View;
 use crate::error::ViewError;
 use crate::parse::meminfo::{Field, Key, Meminfo as HostMeminfo};
-use crate::snapshot::{Container, HugePool, Needs, Scope, Snapshot};
+use crate::snapshot::{Container, HugePool, Level, Needs, Scope, Snapshot};
 use crate::units::Kib;
 use std::io::Write;
 
@@ -68,9 +68,7 @@ pub(crate) fn huge_pages(pool: &HugePool) -> [u64; 2] {
 /// As [`values()`].
 pub(super) fn swapped(snapshot: &Snapshot, container: &Container) -> Result<Kib, ViewError> {
     let host = snapshot.meminfo.as_ref().ok_or(ViewError::NotLoaded("the host's meminfo"))?;
-    let level =
-        container.levels.get(container.effective_level()).ok_or(ViewError::NotLoaded("the container"))?;
-    Ok(swap::used(host, level))
+    Ok(swap::used(host, level(container, container.swap_level())?))
 }
 
 fn compute(host: &HostMeminfo, container: &Container, page: Kib) -> Result<Values, ViewError> {
@@ -80,12 +78,15 @@ fn compute(host: &HostMeminfo, container: &Container, page: Kib) -> Result<Value
     for field in provenance::HOST_WIDE {
         values.set_count(*field, host.count(*field).unwrap_or(0));
     }
-    let shown =
-        container.levels.get(container.effective_level()).ok_or(ViewError::NotLoaded("the container"))?;
+    let shown = level(container, container.effective_level())?;
     let left = memory::fill(&mut values, host, container, shown, page)?;
-    swap::fill(&mut values, host, container, shown, left)?;
+    swap::fill(&mut values, host, container, [shown, level(container, container.swap_level())?], left)?;
     huge_pages::fill(&mut values, host, container);
     Ok(values)
+}
+
+fn level(container: &Container, index: usize) -> Result<&Level, ViewError> {
+    container.levels.get(index).ok_or(ViewError::NotLoaded("the container"))
 }
 
 /// `show_val_kb()` of `fs/proc/meminfo.c`: key and colon padded to 16, the number to 8; what a longer key takes, its number

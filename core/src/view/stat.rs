@@ -38,9 +38,7 @@ impl View for Stat {
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let native = snapshot.host_file(HostFile::Stat)?;
-        let counters = snapshot.counters.as_ref();
-        let counters = counters.ok_or(ViewError::NotLoaded("the processors' counters"))?;
-        print(native, counters, snapshot.machine.tick_rate, snapshot.boot, out)
+        print(native, snapshot.counters()?, snapshot.machine.tick_rate, snapshot.boot, out)
     }
 
     fn host_text(&self, native: &[u8], snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {

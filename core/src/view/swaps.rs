@@ -57,18 +57,19 @@ mod tests {
     use crate::snapshot::{Container, Level, Swap};
     use crate::units::Bytes;
 
-    /// Others have filled the host's swap, of which the container has 2 MiB.
-    #[test]
-    fn what_others_have_swapped_is_not_the_containers() {
-        let level = Level {
+    fn level(limit: Option<u64>, usage: u64) -> Level {
+        Level {
             usage: Some(Bytes::ZERO),
             stat: Some(MemoryStat::default()),
-            swap: Swap::V2 { limit: Some(Bytes::new(50 << 20)), usage: Bytes::new(2 << 20) },
+            swap: Swap::V2 { limit: limit.map(|mib| Bytes::new(mib << 20)), usage: Bytes::new(usage << 20) },
             ..Level::default()
-        };
-        let container = Container { levels: vec![level], ..Container::default() };
-        let host = "MemTotal: 1048576 kB\nSwapTotal: 1048576 kB\nSwapFree: 1024 kB\n";
-        let host = HostMeminfo::parse(host.as_bytes().to_vec()).unwrap();
+        }
+    }
+
+    /// Total and used.
+    fn shown(container: Container, host_free: &str) -> [String; 2] {
+        let host = format!("MemTotal: 1048576 kB\nSwapTotal: 1048576 kB\nSwapFree: {host_free} kB\n");
+        let host = HostMeminfo::parse(host.into_bytes()).unwrap();
         let mut snapshot =
             Snapshot::of_memory(Some(host.into()), Machine::USUAL, Scope::Container(container));
         snapshot.host_files.push((HostFile::Swaps, b"Filename\n/swap\n".as_slice().into()));
@@ -76,6 +77,26 @@ mod tests {
         Swaps.render(&snapshot, &mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let words: Vec<&str> = text.split_whitespace().collect();
-        assert_eq!(words, ["Filename", "none", "partition", "51200", "2048", "-1"]);
+        assert_eq!((words.len(), words[1]), (6, "none"), "{text}");
+        [words[3], words[4]].map(String::from)
+    }
+
+    /// A cgroup below the container with a smaller limit has what it has used itself.
+    #[test]
+    fn a_smaller_limit_below_the_container() {
+        let container = |inner: Option<u64>| {
+            let levels = vec![level(inner, 3), level(Some(500), 300)];
+            Container { levels, index: 1, ..Container::default() }
+        };
+        assert_eq!(shown(container(Some(200)), "1048576"), ["204800", "3072"]);
+        assert_eq!(shown(container(Some(600)), "1048576"), ["512000", "307200"]);
+        assert_eq!(shown(container(None), "1048576"), ["512000", "307200"]);
+    }
+
+    /// Others have filled the host's swap, of which the container has 2 MiB.
+    #[test]
+    fn what_others_have_swapped_is_not_the_containers() {
+        let container = Container { levels: vec![level(Some(50), 2)], ..Container::default() };
+        assert_eq!(shown(container, "1024"), ["51200", "2048"]);
     }
 }

@@ -27,7 +27,7 @@ impl View for Uptime {
     }
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
-        let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
+        let counters = snapshot.counters()?;
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
         let now = snapshot.uptime()?;
         let age = match snapshot.boot.offset {

@@ -47,23 +47,59 @@ fn pages_total(pool: &HugePool) -> u64 {
 /// into use since; its line for the host does not.
 fn pages_reserved(pool: &HugePool) -> u64 {
     let container = pool.container.and_then(|index| pool.levels.get(index));
-    let reserved = container.and_then(|level| Some(level.reserved? - level.usage?));
-    reserved.map_or(0, |reserved| pages(reserved, pool.size))
+    container.map_or(0, |level| promised(level, pool.size))
+}
+
+fn promised(level: &HugeLevel, size: Kib) -> u64 {
+    let promised = level.reserved.zip(level.usage).map(|(reserved, usage)| reserved - usage);
+    promised.map_or(0, |promised| pages(promised, size))
 }
 
 /// Pages that the container could take now, including those that are promised to it, within its limits.
 fn pages_free(pool: &HugePool, total: u64) -> u64 {
     let reserved = pages_reserved(pool);
-    let left = |level: &HugeLevel| {
+    let left = |(index, level): (usize, &HugeLevel)| {
+        // Below the container, what is promised to others in it is not to be had.
+        let is_below = pool.container.is_some_and(|container| index < container);
+        let reserved = if is_below { promised(level, pool.size) } else { reserved };
         let below =
             |limit: Bytes, usage: Option<Bytes>| usage.map_or(0, |usage| pages(limit - usage, pool.size));
         let in_use = level.limit.map(|limit| below(limit, level.usage));
-        let promised = level.reserved_limit.map(|limit| below(limit, level.reserved) + reserved);
-        in_use.into_iter().chain(promised).min()
+        let reservable = level.reserved_limit.map(|limit| below(limit, level.reserved) + reserved);
+        in_use.into_iter().chain(reservable).min()
     };
-    pool.levels.iter().filter_map(left).fold(total, u64::min)
+    pool.levels.iter().enumerate().filter_map(left).fold(total, u64::min)
 }
 
 fn pages(bytes: Bytes, size: Kib) -> u64 {
     bytes.to_kib().get().checked_div(size.get()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is promised to others in the container is not to be had below a limit of the reader's own.
+    #[test]
+    fn a_reservation_limit_below_the_container() {
+        let bytes = |pages: u64| Some(Bytes::new(pages << 21));
+        let sub = HugeLevel {
+            reserved_limit: bytes(32),
+            reserved: bytes(20),
+            usage: bytes(20),
+            ..HugeLevel::default()
+        };
+        let container = HugeLevel { reserved: bytes(38), usage: bytes(20), ..HugeLevel::default() };
+        let pool = |levels: Vec<HugeLevel>, container| HugePool {
+            size: Kib::new(2048),
+            host_total: 100,
+            nodes_free: None,
+            levels,
+            container: Some(container),
+        };
+        assert_eq!(of_pool(&pool(vec![sub, container], 1)), [32, 12]);
+        // The same limit of the container's, with all that is promised to it.
+        let limited = HugeLevel { reserved_limit: bytes(40), ..container };
+        assert_eq!(of_pool(&pool(vec![limited], 0)), [40, 20]);
+    }
 }

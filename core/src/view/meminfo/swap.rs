@@ -7,14 +7,15 @@ use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{Container, Level, Swap};
 use crate::units::{Bytes, Kib};
 
+/// Of `shown`, statistics are; `level` is the one whose swap is.
 pub(super) fn fill(
     values: &mut Values,
     host: &Meminfo,
     container: &Container,
-    level: &Level,
+    [shown, level]: [&Level; 2],
     left: Left,
 ) -> Result<(), ViewError> {
-    let stat = level.stat.as_ref().ok_or(ViewError::NotLoaded("the container's memory.stat"))?;
+    let stat = shown.stat.as_ref().ok_or(ViewError::NotLoaded("the container's memory.stat"))?;
     let host_total = host.kib(Field::SwapTotal);
     let host_free = host.kib(Field::SwapFree).min(host_total);
 
