@@ -76,9 +76,11 @@ impl RateLimitedLog {
     }
 }
 
-/// Warns that a counter in a cgroup's file makes no sense, once for each counter.
+/// Warns that a counter in a cgroup's file makes no sense, once for each counter of each kind of file.
 pub(crate) fn odd_counter(cgroup: &[u8], file: &str, key: &[u8]) {
-    warn_once(key, || format!("{}: {}", path(cgroup, file), key.escape_ascii()));
+    warn_once(&[file.as_bytes(), key].join(&b' '), || {
+        format!("{}: {}", path(cgroup, file), key.escape_ascii())
+    });
 }
 
 /// Warns that the value of a cgroup's file makes no sense, once for each kind of file.
@@ -86,9 +88,9 @@ pub(crate) fn odd_value(cgroup: &[u8], file: &str) {
     warn_once(file.as_bytes(), || path(cgroup, file));
 }
 
-/// Warns that the value of a file of the host makes no sense, once for each file.
-pub(crate) fn odd_host_value(path: &str) {
-    warn_once(path.as_bytes(), || path.to_string());
+/// Warns that a value in a file of the host makes no sense, once for each.
+pub(crate) fn odd_host_value(path: &str, key: &[u8]) {
+    warn_once(&[path.as_bytes(), key].join(&b' '), || format!("{path}: {}", key.escape_ascii()));
 }
 
 fn path(cgroup: &[u8], file: &str) -> String {
@@ -105,7 +107,7 @@ fn warn_once(key: &[u8], what: impl FnOnce() -> String) {
 /// Whether a key is new. There are no more keys than a kernel has counters: a tenant that finds a key to vary must not be able
 /// to fill the log.
 fn is_new(said: &mut BTreeSet<Vec<u8>>, key: &[u8]) -> bool {
-    const MAX_KEYS: usize = 64;
+    const MAX_KEYS: usize = 512;
     said.len() < MAX_KEYS && said.insert(key.to_vec())
 }
 
@@ -137,6 +139,6 @@ mod tests {
         let mut said = BTreeSet::new();
         assert_eq!(["a", "b", "a"].map(|key| is_new(&mut said, key.as_bytes())), [true, true, false]);
         let news = (0..1000).filter(|key| is_new(&mut said, format!("{key}").as_bytes())).count();
-        assert_eq!(news, 62);
+        assert_eq!(news, 510);
     }
 }

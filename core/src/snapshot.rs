@@ -2,20 +2,25 @@
 //! by [`view`](crate::view).
 
 mod files;
+mod huge_pages;
 mod memory;
 mod needs;
 mod nodes;
+mod swap;
 
 pub use self::files::{CgroupFile, HostFile, RawFile};
-pub use self::memory::{Container, HugeLevel, HugePool, Level, NodeMemory, Room, Swap};
+pub use self::huge_pages::{HugeLevel, HugePool};
+pub use self::memory::{Container, Level, NodeMemory, Room};
 pub use self::needs::Needs;
 pub use self::nodes::{HostNode, Nodes};
+pub use self::swap::Swap;
 
 use crate::cpu::Cpus;
 use crate::cpu::account::CpuCounters;
 use crate::error::ViewError;
 use crate::load_average::LoadAvg;
 use crate::machine::{BootTime, Machine, Ticks};
+use crate::parse::ParseError;
 use crate::parse::meminfo::Meminfo;
 use crate::parse::numa_stat::NumaStat;
 use std::sync::Arc;
@@ -87,6 +92,18 @@ impl Snapshot {
     /// Where it was not loaded.
     pub fn uptime(&self) -> Result<BootTime, ViewError> {
         self.uptime.ok_or(ViewError::NotLoaded("the host's uptime"))
+    }
+
+    /// What the container's processors have counted.
+    ///
+    /// # Errors
+    /// Where it was not loaded, or the time that the container has run is malformed.
+    pub fn counters(&self) -> Result<&CpuCounters, ViewError> {
+        let has_odd_time = self.cpus.as_ref().is_some_and(|cpus| cpus.has_odd_time);
+        self.counters.as_ref().ok_or(match has_odd_time {
+            true => ViewError::Malformed("the cgroup's CPU time", ParseError::NotANumber),
+            false => ViewError::NotLoaded("the processors' counters"),
+        })
     }
 
     /// Replaces all that comes from the memory controller.

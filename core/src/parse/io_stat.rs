@@ -110,19 +110,27 @@ fn device(word: &[u8]) -> Option<(u32, u32)> {
     Some((number(&word[..colon])?, number(&word[colon + 1..])?))
 }
 
-/// The words of either version's file that have a malformed counter.
-pub fn odd_words(text: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let is_odd = |word: &&[u8]| {
-        let value = word.iter().position(|&b| b == b'=').map(|equals| &word[equals + 1..]);
-        // Controllers that are set up for it print more than numbers.
-        let is_known = [&b"rbytes="[..], b"wbytes=", b"dbytes=", b"rios=", b"wios=", b"dios="];
-        match value {
-            Some(value) => is_known.iter().any(|key| word.starts_with(key)) && count(value).is_none(),
-            // The numbers of v1, and not a device, `8:0`.
-            None => word.iter().all(|b| b.is_ascii_digit() || *b == b'-') && count(word).is_none(),
-        }
-    };
-    text.split(|&b| b == b' ' || b == b'\n').filter(|word| !word.is_empty()).filter(is_odd)
+/// The names of the malformed counters in either version's file: keys, or kinds of requests.
+pub fn odd_counters(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    // Controllers that are set up for it print more than numbers.
+    const KNOWN: [&[u8]; 6] = [b"rbytes", b"wbytes", b"dbytes", b"rios", b"wios", b"dios"];
+    fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+        line.split(|&b| b == b' ').filter(|word| !word.is_empty())
+    }
+    let is_number = |word: &[u8]| word.iter().all(|b| b.is_ascii_digit() || *b == b'-');
+    text.split(|&b| b == b'\n').flat_map(move |line| {
+        let before = std::iter::once(&b""[..]).chain(words(line));
+        words(line).zip(before).filter_map(move |(word, before)| {
+            let (name, value) = match word.iter().position(|&b| b == b'=') {
+                Some(equals) => (&word[..equals], &word[equals + 1..]),
+                // The numbers of v1, and not a device, `8:0`.
+                None => (before, word),
+            };
+            let is_counter =
+                KNOWN.contains(&name) || name == before && !before.is_empty() && is_number(value);
+            (is_counter && count(value).is_none()).then_some(name)
+        })
+    })
 }
 
 #[cfg(test)]
@@ -160,11 +168,11 @@ mod tests {
         let none = DeviceIo { device: (8, 0), ..DeviceIo::default() };
         let odd = b"8:0 rbytes=-4096 wbytes=18446744073709551615 rios=x wios=3\n";
         assert_eq!(v2(odd).unwrap(), [DeviceIo { writes: 3, ..none }]);
-        assert!(odd_words(odd).eq([&b"rbytes=-4096"[..], b"wbytes=18446744073709551615", b"rios=x"]));
+        assert!(odd_counters(odd).eq([&b"rbytes"[..], b"wbytes", b"rios"]));
         let odd = b"8:0 Read -1\n8:0 Write 7\n8:0\nTotal 6\nTotal 0\n";
         assert_eq!(v1(odd).unwrap(), [DeviceIo { written_bytes: 7, ..none }]);
-        assert!(odd_words(odd).eq([&b"-1"[..]]));
-        assert_eq!(odd_words(b"8:0 rbytes=1 cost.usage=x\n").count(), 0);
+        assert!(odd_counters(odd).eq([&b"Read"[..]]));
+        assert_eq!(odd_counters(b"8:0 rbytes=1 cost.usage=x\n").count(), 0);
     }
 
     #[test]

@@ -183,6 +183,14 @@ impl Meminfo {
         self.lines.iter().any(|line| line.key == Key::Known(field) && line.value.is_none())
     }
 
+    /// The keys of the lines that are malformed.
+    pub fn odd_keys(&self) -> impl Iterator<Item = &[u8]> {
+        self.lines.iter().filter(|line| line.value.is_none()).map(|line| match &line.key {
+            Key::Known(field) => field.key().as_bytes(),
+            Key::Unknown(key) => key,
+        })
+    }
+
     /// A line in kibibytes; 0 if this kernel does not have it.
     #[must_use]
     pub fn kib(&self, field: Field) -> Kib {

@@ -1,10 +1,12 @@
-//! The memory of a container: its levels, its swap, its huge pages, and what the machine has for it.
+//! The memory of a container: its levels, and what the machine has for it.
 
+use super::huge_pages::HugePool;
+use super::swap::Swap;
 use crate::parse::meminfo::{Field, Meminfo};
 use crate::parse::memory_files::MemoryFileNames;
 use crate::parse::memory_stat::MemoryStat;
 use crate::parse::{CgroupVersion, ParseError, counter};
-use crate::units::{Bytes, Kib, MAX};
+use crate::units::{Bytes, Kib};
 
 /// A container and every level above it.
 #[derive(Debug, Clone, Default)]
@@ -192,83 +194,6 @@ impl Level {
     fn obtainable_caches(&self) -> Option<Kib> {
         Some((self.stat.as_ref()?.reclaimable() - self.protected).to_kib())
     }
-}
-
-/// Limits on swap.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Swap {
-    /// The kernel does not account for swap, or the host has none: only the host's figures bind.
-    #[default]
-    Unaccounted,
-    /// cgroup v1, where limit and usage are of memory and swap together.
-    V1 {
-        /// `memory.memsw.limit_in_bytes`.
-        limit: Option<Bytes>,
-        /// `memory.memsw.usage_in_bytes`.
-        usage: Bytes,
-    },
-    /// cgroup v2.
-    V2 {
-        /// `memory.swap.max`.
-        limit: Option<Bytes>,
-        /// `memory.swap.current`.
-        usage: Bytes,
-    },
-    /// The kernel's limit is malformed: nothing is promised.
-    Odd,
-}
-
-impl Swap {
-    /// The limit; `None` where there is none, or it made no sense.
-    #[must_use]
-    pub const fn limit(self) -> Option<Bytes> {
-        match self {
-            Self::V1 { limit, .. } | Self::V2 { limit, .. } => limit,
-            Self::Unaccounted | Self::Odd => None,
-        }
-    }
-
-    /// `None` is what made no sense: of such a limit nothing is promised, and of such a usage nothing is left. It has drifted
-    /// below 0, and the kernel compares it without a sign (`page_counter_try_charge()`, mm/page_counter.c): until something is
-    /// given back it refuses all.
-    #[must_use]
-    pub fn of(version: CgroupVersion, limit: Option<Option<Bytes>>, usage: Option<Bytes>) -> Self {
-        let Some(limit) = limit else { return Self::Odd };
-        let usage = usage.or(limit).unwrap_or(Bytes::new(MAX));
-        match version {
-            CgroupVersion::V1 => Self::V1 { limit, usage },
-            CgroupVersion::V2 => Self::V2 { limit, usage },
-        }
-    }
-}
-
-/// The huge pages of one size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HugePool {
-    /// Size of a page.
-    pub size: Kib,
-    /// Pages in the host's pool, or in those of the nodes that the reader may use.
-    pub host_total: u64,
-    /// How many of them nobody has taken, where that is another number than the host's.
-    pub nodes_free: Option<u64>,
-    /// The reader's cgroups in the hugetlb controller's hierarchy, leaf first, without the root.
-    pub levels: Vec<HugeLevel>,
-    /// Which of `levels` is the container; `None` where it has no cgroup of its own there.
-    pub container: Option<usize>,
-}
-
-/// Huge pages of one size in one cgroup.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct HugeLevel {
-    /// `hugetlb.SIZE.max` or `.limit_in_bytes`: of pages that are in use.
-    pub limit: Option<Bytes>,
-    /// `hugetlb.SIZE.current` or `.usage_in_bytes`; `None` where it made no sense, and nothing is left of a limit.
-    pub usage: Option<Bytes>,
-    /// `hugetlb.SIZE.rsvd.max` or `.rsvd.limit_in_bytes`: of pages that were promised to a mapping, whether or not they
-    /// are in use by now.
-    pub reserved_limit: Option<Bytes>,
-    /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`, 0 on kernels without it; `None` likewise.
-    pub reserved: Option<Bytes>,
 }
 
 #[cfg(test)]

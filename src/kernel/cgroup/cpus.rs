@@ -26,7 +26,7 @@ pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus,
     let (time, has_odd_time) = match time {
         // Only those views are without an answer that show it.
         Err(Error::Malformed { path, .. }) => {
-            odd_value(caller.container, &path);
+            odd_value(caller.container, path.rsplit('/').next().unwrap_or_default());
             (None, true)
         }
         time => (time?, false),

@@ -3,11 +3,11 @@
 use super::context::ReadContext;
 use super::events;
 use super::mounts::Hierarchy;
-use crate::error::{Error, escaped};
+use crate::error::Error;
 use crate::rate_limited_log::odd_counter;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::flat_keyed::{count_of, odd_keys};
-use cgprocfs_core::parse::io_stat::odd_words;
+use cgprocfs_core::parse::io_stat::odd_counters;
 use cgprocfs_core::snapshot::{CgroupFile, RawFile};
 use rustix::io::Errno;
 
@@ -51,7 +51,7 @@ pub(crate) fn read_raw(context: ReadContext<'_>, file: CgroupFile) -> Result<Opt
             };
         }
     }
-    log_odd(file, container, &text);
+    log_odd(file, hierarchy.version, container, &text);
     if file == CgroupFile::MemoryEvents && hierarchy.events_are_local {
         add_kills_below(hierarchy, container, caller.may_take_long, &mut text)?;
     }
@@ -59,13 +59,14 @@ pub(crate) fn read_raw(context: ReadContext<'_>, file: CgroupFile) -> Result<Opt
 }
 
 /// Logs the malformed counters of a file.
-pub(crate) fn log_odd(file: CgroupFile, container: &[u8], text: &[u8]) {
-    let log = |name: &str, odd: &[u8]| odd_counter(container, name, odd);
-    let of_io = |word: &[u8]| if word.contains(&b'=') { "io.stat" } else { "blkio.throttle.*" };
+pub(crate) fn log_odd(file: CgroupFile, version: CgroupVersion, container: &[u8], text: &[u8]) {
+    let log = |name: &str, key: &[u8]| odd_counter(container, name, key);
+    let of_events = if version == CgroupVersion::V1 { "memory.oom_control" } else { "memory.events" };
+    let of_io = if version == CgroupVersion::V1 { "blkio.throttle.*" } else { "io.stat" };
     match file {
         CgroupFile::MemoryStat => odd_keys(text).for_each(|key| log("memory.stat", key)),
-        CgroupFile::MemoryEvents => odd_keys(text).for_each(|key| log("memory.events", key)),
-        CgroupFile::Io => odd_words(text).for_each(|word| log(of_io(word), word)),
+        CgroupFile::MemoryEvents => odd_keys(text).for_each(|key| log(of_events, key)),
+        CgroupFile::Io => odd_counters(text).for_each(|key| log(of_io, key)),
         CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => {}
     }
 }
@@ -80,7 +81,7 @@ fn add_kills_below(
     let directory = hierarchy.locate(container).open_dir()?;
     let below = events::kills_below(hierarchy.version, &directory, may_take_long);
     let Some(below) = below.map_err(|e| Error::of_cgroup(container, e))? else {
-        return Err(Error::TakesLong(escaped(container)));
+        return Err(Error::TakesLong(container.into()));
     };
     if below > 0 {
         let own = count_of(text, "oom_kill");

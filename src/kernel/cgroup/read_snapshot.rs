@@ -79,7 +79,7 @@ impl CgroupAncestry {
             // If the container has no statistics of its own, those of the level above are not the container's.
             let is_own =
                 self.levels.iter().any(|level| level.has_controller && level.path_len == container_len);
-            log_odd(CgroupFile::MemoryStat, &self.path, &read.raw_stat);
+            log_odd(CgroupFile::MemoryStat, memory.version, &self.path, &read.raw_stat);
             snapshot.cgroup_files.push((
                 CgroupFile::MemoryStat,
                 is_own.then_some(RawFile { version: memory.version, text: read.raw_stat }),

@@ -12,6 +12,7 @@ use crate::kernel::identity::caller::Caller;
 use crate::kernel::kernel_dir::KernelDir;
 use crate::kernel::procfs::{Procfs, private_instance};
 use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
+use crate::rate_limited_log::odd_host_value;
 use cgprocfs_core::machine::{BootTime, Machine, TickRate};
 use cgprocfs_core::parse::arcstats;
 use cgprocfs_core::parse::counter::number;
@@ -114,7 +115,9 @@ impl HostFiles {
         self.latest_meminfo.get(|| {
             let parsed = read_with(&self.meminfo, |text| Meminfo::parse(text.to_vec()));
             let parsed = parsed.map_err(|e| Error::unreadable("/proc/meminfo", e))?;
-            parsed.map(Arc::new).map_err(|e| Error::malformed("/proc/meminfo", e))
+            let meminfo = parsed.map_err(|e| Error::malformed("/proc/meminfo", e))?;
+            meminfo.odd_keys().for_each(|key| odd_host_value("/proc/meminfo", key));
+            Ok(Arc::new(meminfo))
         })
     }
 

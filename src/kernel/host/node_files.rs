@@ -34,7 +34,7 @@ impl NodeFiles {
         let Some(meminfo) = self.read(&file, Meminfo::parse_of_node)? else { return Ok(None) };
         let meminfo = meminfo.map_err(|e| Error::malformed(path_of(&file), e))?;
         for field in SUMMED.into_iter().filter(|field| meminfo.is_odd(*field)) {
-            odd_host_value(&format!("{}: {}", path_of(&file), field.key()));
+            odd_host_value(&path_of(&file), field.key().as_bytes());
         }
         Ok(Some(meminfo))
     }

@@ -33,7 +33,6 @@ pub(in crate::service) fn estimate(
     snapshot: &Snapshot,
     since_sample: Duration,
 ) -> Result<(LoadState, [f64; 3]), ViewError> {
-    let counters = snapshot.counters.as_ref().ok_or(ViewError::NotLoaded("the processors' counters"))?;
     let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
     let (now, usage) = (snapshot.uptime()?, cpu_usage(snapshot)?);
     let sampled = now.before(since_sample);
@@ -48,7 +47,12 @@ pub(in crate::service) fn estimate(
         }
         None => {
             let since = snapshot.machine.tick_rate.boot_time(start);
-            let ran = counters.all.user.saturating_add(counters.all.system);
+            let has_odd_time = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_odd_time);
+            let ran = match snapshot.counters() {
+                // What is not known is left out, as where there is no controller that counts it.
+                Err(_) if has_odd_time => 0,
+                counters => counters.map(|counters| counters.all.user.saturating_add(counters.all.system))?,
+            };
             (zero, since, Some((ran, now.nanos_since(since))))
         }
     };

@@ -15,7 +15,6 @@ use crate::service::scheduling::pending_request::ThreadRole;
 use crate::service::scheduling::permits::Permit;
 use crate::service::scheduling::share::Share;
 use crate::service::scheduling::thread_usage::ThreadUsage;
-use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
 use std::sync::Arc;
 use std::time::Instant;
@@ -83,9 +82,10 @@ impl Service {
         container: &[u8],
         is_quick: bool,
     ) -> Option<Permit<'_>> {
-        match role.may_take_long() {
-            true => Some(Permit::default()),
-            false => self.read_permits.permit(container, is_quick),
+        match role {
+            ThreadRole::Helping => None,
+            _ if role.may_take_long() => Some(Permit::default()),
+            _ => self.read_permits.permit(container, is_quick),
         }
     }
 
@@ -129,15 +129,15 @@ impl Service {
         }
         let start_is_certain = snapshot.start_is_certain;
         if lacks(Needs::COUNTERS) {
-            if snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_odd_time) {
-                return Err(Error::malformed("the cgroup's CPU time", ParseError::NotANumber).into());
-            }
+            let has_odd_time = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_odd_time);
             let seen = started.as_ref().and_then(|started| started.seen.as_ref());
             let counters = match start_is_certain {
-                true => self.cpu_accounts.counters(container, &snapshot, seen),
-                false => CpuAccounts::provisional_counters(&snapshot),
+                // Views that show no time do without.
+                _ if has_odd_time => Ok(None),
+                true => self.cpu_accounts.counters(container, &snapshot, seen).map(Some),
+                false => CpuAccounts::provisional_counters(&snapshot).map(Some),
             };
-            snapshot.counters = Some(counters.map_err(Error::from)?);
+            snapshot.counters = counters.map_err(Error::from)?;
         }
         if lacks(Needs::LOAD) {
             let request = LoadRequest { container, caller, snapshot: &snapshot, start_is_certain };

@@ -21,7 +21,7 @@ type Change = (&'static str, Option<&'static str>);
 const WRAPPED: Option<&str> = Some("18446744073709551615\n");
 const OF_CPUS: &[&str] =
     &["proc/stat", "proc/uptime", "proc/loadavg", "proc/cpuinfo", "sys/devices/system/cpu/online"];
-const WITHOUT_TIME: &[&str] = &["proc/cpuinfo", "sys/devices/system/cpu/online"];
+const WITHOUT_TIME: &[&str] = &["proc/cpuinfo", "proc/loadavg", "sys/devices/system/cpu/online"];
 const MEMINFO: &[&str] = &["proc/meminfo"];
 const OF_MEMORY: &[&str] = &["proc/meminfo", "working_set"];
 const OF_SWAP: &[&str] = &["proc/meminfo", "proc/swaps"];
