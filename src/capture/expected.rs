@@ -2,6 +2,7 @@
 
 use super::stored::Capture;
 use crate::error::Error;
+use crate::kernel::cgroup::ancestors::ancestors;
 use crate::kernel::cgroup::huge_pages::size_name;
 use crate::kernel::{Caller, Hierarchy, Source};
 use cgprocfs_core::parse::CgroupVersion;
@@ -40,12 +41,12 @@ impl<'a> Expected<'a> {
             expected.add_swap();
             expected.add_huge_pages()?;
         }
-        let has_nodes = || capture.root.join("sys/devices/system/node/node1").exists();
-        if needs.covers(Needs::NUMA_STAT) && has_nodes() {
+        let has_nodes = capture.root.join("sys/devices/system/node/node1").exists();
+        if needs.covers(Needs::NUMA_STAT) && has_nodes {
             expected.add_of_memory(["memory.numa_stat"; 2]);
         }
-        if needs.covers(Needs::NODES) {
-            expected.add_limits_on_nodes()?;
+        if has_nodes && (needs.covers(Needs::NODES) || needs.covers(Needs::LEVELS)) {
+            expected.add_nodes()?;
         }
         if needs.covers(Needs::LOAD) {
             expected.add_of_memory(["tasks", "cgroup.threads"]);
@@ -72,15 +73,28 @@ impl<'a> Expected<'a> {
 
     fn add_limits_on_processors(&mut self) -> Result<(), Error> {
         let mounts = self.source.cgroup_mounts();
-        self.add_limit(mounts.cpu.as_ref(), ["cpu.cfs_quota_us", "cpu.max"])?;
-        self.add_limit(mounts.cpuset.as_ref(), ["cpuset.cpus", "cpuset.cpus.effective"])
+        if let Some(cpu) = &mounts.cpu {
+            for cgroup in ancestors(self.caller.limited_in(cpu)?) {
+                self.add(cpu, cgroup, ["cpu.cfs_quota_us", "cpu.max"]);
+            }
+        }
+        self.add_limit(mounts.cpuset.as_ref(), ["cpuset.effective_cpus", "cpuset.cpus.effective"])
     }
 
-    fn add_limits_on_nodes(&mut self) -> Result<(), Error> {
-        self.add_limit(
-            self.source.cgroup_mounts().cpuset.as_ref(),
-            ["cpuset.effective_mems", "cpuset.mems.effective"],
-        )
+    /// Which memory nodes the reader's own cgroup may use, and what is on each.
+    fn add_nodes(&mut self) -> Result<(), Error> {
+        if let Some(cpuset) = &self.source.cgroup_mounts().cpuset {
+            let names = ["cpuset.effective_mems", "cpuset.mems.effective"];
+            self.add(cpuset, self.caller.own_in(cpuset)?, names);
+        }
+        let nodes = Path::new("sys/devices/system/node");
+        let names = fs::read_dir(self.capture.root.join(nodes)).into_iter().flatten().flatten();
+        let is_node = |name: &[u8]| {
+            name.strip_prefix(b"node").is_some_and(|number| number.iter().all(u8::is_ascii_digit))
+        };
+        let names = names.map(|entry| entry.file_name()).filter(|name| is_node(name.as_bytes()));
+        self.files.extend(names.map(|name| nodes.join(name).join("meminfo")));
+        Ok(())
     }
 
     /// A file of the cgroup whose limits are the caller's, by the version of its hierarchy.
@@ -115,7 +129,9 @@ impl<'a> Expected<'a> {
             return;
         }
         match self.source.cgroup_mounts().memory.version {
-            CgroupVersion::V1 => self.add_of_memory(["memory.swappiness"; 2]),
+            CgroupVersion::V1 => {
+                self.add(&self.source.cgroup_mounts().memory, self.caller.cgroup, ["memory.swappiness"; 2]);
+            }
             CgroupVersion::V2 => {
                 self.files.push("proc/sys/vm/swappiness".into());
                 self.add_of_memory(["memory.swap.max"; 2]);
@@ -133,8 +149,10 @@ impl<'a> Expected<'a> {
         });
         for size in sizes {
             let size = size_name(size);
-            let names = ["limit_in_bytes", "max"].map(|name| format!("hugetlb.{size}.{name}"));
-            self.add_limit(Some(hugetlb), [&names[0], &names[1]])?;
+            for names in [["limit_in_bytes", "max"], ["usage_in_bytes", "current"]] {
+                let names = names.map(|name| format!("hugetlb.{size}.{name}"));
+                self.add_limit(Some(hugetlb), [&names[0], &names[1]])?;
+            }
         }
         Ok(())
     }

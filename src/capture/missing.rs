@@ -6,7 +6,7 @@ use super::stored::Capture;
 use crate::error::{Error, escaped};
 use crate::kernel::Reader;
 use cgprocfs_core::parse::mountinfo::Mount;
-use cgprocfs_core::view::ViewId;
+use cgprocfs_core::snapshot::Needs;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -15,11 +15,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 impl Capture {
-    /// A file that is not there, and without which the text of a view looks right and is wrong.
+    /// A file that is not there, and without which a text that needs this looks right and is wrong.
     #[must_use]
-    pub fn missing_for(&self, view: ViewId) -> Option<String> {
+    pub fn missing_for(&self, needs: Needs) -> Option<String> {
         let source = self.source().ok()?;
-        let (mut proc_cgroup, needs) = (Vec::new(), view.needs());
+        let mut proc_cgroup = Vec::new();
         let reader =
             Reader { pid: self.pid, max_age: Duration::ZERO, needs, may_take_long: true, may_hang: true };
         let caller = source.caller(reader, &mut proc_cgroup).ok()?;

@@ -6,6 +6,8 @@ use super::{hint, views};
 use crate::capture::{Capture, CaptureError, SYSTEM};
 use crate::kernel::Source;
 use crate::service::Service;
+use cgprocfs_core::snapshot::Needs;
+use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -37,7 +39,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let service = service(capture.source()?);
         return match shown {
             Some(Shown::View(view)) => print(&text_of(&capture, &service, view)?),
-            Some(Shown::SystemFile(path)) => print(&capture.system_text(&service, path)?),
+            Some(Shown::SystemFile(path)) => {
+                let text = capture.system_text(&service, path)?;
+                say_missing(&capture, path, Topology::needs(path.as_bytes()));
+                print(&text)
+            }
             None => print_all(|view| text_of(&capture, &service, view)),
         };
     }
@@ -54,13 +60,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 /// The text of a view of a capture. What that is wrong without is said.
 fn text_of(capture: &Capture, service: &Arc<Service>, view: ViewId) -> Result<Vec<u8>, CaptureError> {
     let text = capture.text(service, view)?;
-    if let Some(path) = capture.missing_for(view) {
-        eprintln!(
-            "cgprocfs: {} is wrong perhaps, for the capture lacks {path}; add it, or capture it again",
-            view.path()
-        );
-    }
+    say_missing(capture, view.path(), view.needs());
     Ok(text)
+}
+
+fn say_missing(capture: &Capture, shown: &str, needs: Needs) {
+    if let Some(path) = capture.missing_for(needs) {
+        eprintln!("cgprocfs: {shown} may be wrong: the capture lacks {path}; add it, or capture it again");
+    }
 }
 
 /// What is to be shown.
