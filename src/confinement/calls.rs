@@ -115,7 +115,7 @@ impl Calls {
         // sockets do what it can't.
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
             calls.allow_if(libc::SYS_socket, &[Argument::is(0, libc::AF_UNIX)])?;
-            calls.allow(&[libc::SYS_connect]);
+            calls.allow(&[libc::SYS_connect, libc::SYS_pipe2]);
         }
         Ok(calls)
     }

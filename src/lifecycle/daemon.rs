@@ -23,17 +23,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-/// Starts to serve `connection`, shows `views` at the anchors, and has the connection stored. Nobody is answered before `confine` has
-/// been called.
+/// Starts to serve `connection`, shows views at the anchors, and has the connection stored. The process is confined before it answers
+/// anybody.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing is mounted then, unless the connection is stored already.
 pub fn start(
     connection: &Connection,
     service: &Arc<Service>,
-    views: &[ViewId],
     (fd_store, steward): (&FdStore, &Steward),
-    confine: impl FnOnce() -> Result<(), SandboxError>,
     ended: impl FnOnce(io::Result<()>) + Send + 'static,
 ) -> Result<Arc<QuiesceGate>, DaemonError> {
     let gate = Arc::new(QuiesceGate::default());
@@ -45,10 +43,10 @@ pub fn start(
             Err(error) => DaemonError::Serve(connection.directory(), error),
         }
     };
-    let confine = || confine().map_err(io::Error::other);
+    let confine = || sandbox::restrict_server().map_err(io::Error::other);
     server::serve(connection, service, &ViewId::ALL, &gate, confine, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
-        match steward.stack(&anchors, views) {
+        match steward.stack() {
             Ok(()) => {}
             Err(error) if connection.generation() == 0 => return Err(failed(error)),
             // The views that the first daemon has mounted are still there, and a process that only serves may not mount.
@@ -80,7 +78,6 @@ pub fn start(
 pub fn serve(
     connection: &Connection,
     service: &Arc<Service>,
-    views: &[ViewId],
     (mut fd_store, steward): (FdStore, &Steward),
     events: &Receiver<Event>,
     sender: &Sender<Event>,
@@ -98,7 +95,7 @@ pub fn serve(
     }
     let ended = sender.clone();
     let ended = move |result| drop(ended.send(Event::Ended(result)));
-    let gate = start(connection, service, views, (&fd_store, steward), sandbox::restrict_server, ended)?;
+    let gate = start(connection, service, (&fd_store, steward), ended)?;
     start_background_threads(service);
     match connection.generation() {
         0 => log::info!("serving {}", directory.display()),

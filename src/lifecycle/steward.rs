@@ -39,8 +39,6 @@ enum Task {
 
 /// The process that mounts for this one.
 pub enum Steward {
-    /// This process itself, which serves nobody.
-    Itself,
     /// None: the service manager has the mounts made.
     Nobody,
     /// A process of its own, which ends after this one.
@@ -72,22 +70,21 @@ impl Steward {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn stack(&self, anchors: &Anchors, views: &[ViewId]) -> io::Result<()> {
-        self.have_done(Task::Stack, || anchors.stack(views))
+    pub fn stack(&self) -> io::Result<()> {
+        self.have_done(Task::Stack)
     }
 
     /// Has [`Anchors::withdraw`] done.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn withdraw(&self, anchors: &Anchors) -> io::Result<AnchorUse> {
+    pub fn withdraw(&self) -> io::Result<AnchorUse> {
         match self {
             Self::Process(socket, _) => {
                 let mut to = socket;
                 to.write_all(&[Task::Withdraw as u8])?;
                 Ok(if answer(socket)? == UNBOUND { AnchorUse::Unbound } else { AnchorUse::Bound })
             }
-            Self::Itself => anchors.withdraw(),
             Self::Nobody => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
@@ -96,53 +93,52 @@ impl Steward {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn fall_back_and_abort(&self, anchors: &Anchors) -> io::Result<()> {
-        self.have_done(Task::FallBackAndAbort, || anchors.fall_back_and_abort())
+    pub fn fall_back_and_abort(&self) -> io::Result<()> {
+        self.have_done(Task::FallBackAndAbort)
     }
 
     /// Has [`Anchors::remove`] done.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn remove(&self, anchors: &Anchors) -> io::Result<()> {
-        self.have_done(Task::Remove, || anchors.remove())
+    pub fn remove(&self) -> io::Result<()> {
+        self.have_done(Task::Remove)
     }
 
     /// Has [`Anchors::abort`] done.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn abort(&self, anchors: &Anchors) -> io::Result<()> {
-        self.have_done(Task::Abort, || anchors.abort())
+    pub fn abort(&self) -> io::Result<()> {
+        self.have_done(Task::Abort)
     }
 
     /// Unmounts a file system that was mounted without anchors.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn unmount(&self, mount_point: &Path) -> io::Result<()> {
-        self.have_done(Task::Abort, || unmount(mount_point))
+    pub fn unmount(&self) -> io::Result<()> {
+        self.have_done(Task::Abort)
     }
 
     /// Removes the socket by which another daemon could take over.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn remove_socket(&self, directory: &Path) -> io::Result<()> {
-        self.have_done(Task::RemoveSocket, || std::fs::remove_file(socket_path(directory)))
+    pub fn remove_socket(&self) -> io::Result<()> {
+        self.have_done(Task::RemoveSocket)
     }
 
     /// Removes the file by which others are kept out.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn remove_lock(&self, directory: &Path) -> io::Result<()> {
-        self.have_done(Task::RemoveLock, || std::fs::remove_file(lock_path(directory)))
+    pub fn remove_lock(&self) -> io::Result<()> {
+        self.have_done(Task::RemoveLock)
     }
 
-    fn have_done(&self, task: Task, itself: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    fn have_done(&self, task: Task) -> io::Result<()> {
         match self {
-            Self::Itself => itself(),
             Self::Nobody => Err(io::ErrorKind::PermissionDenied.into()),
             Self::Process(socket, _) => {
                 let mut to = socket;

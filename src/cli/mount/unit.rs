@@ -2,25 +2,32 @@
 
 use super::arguments::Arguments;
 use super::connect::{begin, refuse_deep};
+use super::helpers::{start_namespace_reader, start_steward};
 use crate::cli::failure::Failure;
 use crate::cli::systemd;
+use crate::confinement::sandbox;
 use crate::diagnosis::status::MountStatus;
+use crate::kernel::Source;
 use crate::lifecycle::FailureRecord;
-use crate::lifecycle::daemon;
+use crate::lifecycle::daemon::{self, DaemonError};
 use crate::lifecycle::fd_store::FdStore;
-use crate::lifecycle::steward::Steward;
 use crate::mount::{Anchors, Lock, MountError};
 use crate::service::Service;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 /// Mounts and leaves the connection to the unit's descriptor store, before the unit starts the server.
-pub(super) fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -> Result<ExitCode, Failure> {
+pub(super) fn leave(
+    arguments: &Arguments,
+    source: Source,
+    most_files: usize,
+    unit: &str,
+) -> Result<ExitCode, Failure> {
     if systemd::keeps_connection(unit) {
         return Ok(ExitCode::SUCCESS);
     }
     let directory = arguments.anchors()?;
-    let _lock = Lock::take(&directory)?;
+    let lock = Lock::take(&directory)?;
     if FailureRecord::of(&directory).has_too_many() {
         return Err(Failure::Other(format!(
             "the daemon fails again and again, and its log says why; mend that, then `cgprocfs unmount {}` and start it",
@@ -29,9 +36,15 @@ pub(super) fn leave(arguments: &Arguments, service: &Arc<Service>, unit: &str) -
     }
     refuse_deep(&directory)?;
     let connection = begin(arguments, &directory)?;
-    let keeping = (&FdStore::ServiceManager, &Steward::Itself);
-    let gate = daemon::start(&connection, service, &arguments.views.get(), keeping, || Ok(()), drop)?;
+    let fd_store = FdStore::ServiceManager;
+    // Containers are answered meanwhile, as by the server that follows.
+    let namespace_reader = start_namespace_reader(&fd_store, mpsc::channel().0)?;
+    let steward = start_steward(arguments)?;
+    sandbox::keep_only(sandbox::SERVER_CAPABILITIES).map_err(DaemonError::from)?;
+    let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files));
+    let gate = daemon::start(&connection, &service, (&fd_store, &steward), drop)?;
     daemon::leave(&connection, &gate);
+    lock.release_by(|| steward.remove_lock());
     Ok(ExitCode::SUCCESS)
 }
 

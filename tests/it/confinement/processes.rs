@@ -3,11 +3,16 @@
 use super::signal;
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
-use crate::common::{MOUNT, Need, Stopped, field, finish, load, output, test, wait_until};
+use crate::common::foreground::Foreground;
+use crate::common::{
+    MOUNT, Need, Stopped, cgprocfs_path, field, finish, load, output, test, wait_for, wait_until,
+};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use std::fs;
 use std::io::{self};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -21,6 +26,7 @@ pub fn tests() -> Vec<Trial> {
         ],
         test(&[Need::Root, Need::Fuse, Need::Program("strace")]) => [
             confined_before_anybody_is_answered,
+            confined_while_the_unit_starts,
         ],
     }
 }
@@ -68,14 +74,38 @@ fn all_threads_are_confined() {
 /// Its calls are restricted before there is a thread that answers.
 fn confined_before_anybody_is_answered() {
     let log = tempfile::NamedTempFile::new().unwrap();
-    let trace = ["strace", "--follow-forks", "--quiet=all", "--trace=seccomp,prctl", "--output"];
-    let daemon = Daemon::start_by(&[&trace[..], &[log.path().to_str().unwrap()]].concat());
+    let daemon = Daemon::start_by(&[&TRACE[..], &[log.path().to_str().unwrap()]].concat());
     fs::read(daemon.meminfo()).unwrap();
-    let trace = fs::read_to_string(log.path()).unwrap();
+    is_confined_first(log.path());
+}
+
+const TRACE: [&str; 5] = ["strace", "--follow-forks", "--quiet=all", "--trace=seccomp,prctl", "--output"];
+
+fn is_confined_first(trace: &Path) {
+    let trace = fs::read_to_string(trace).unwrap();
     let restricted =
         trace.lines().collect::<Vec<_>>().iter().rposition(|line| line.contains("SECCOMP_SET_MODE_FILTER"));
     let serving = trace.lines().position(|line| line.contains("\"session\"") || line.contains("\"fuser-"));
-    assert!(restricted.is_some() && restricted < serving, "{trace}");
+    assert!(restricted.is_some() && serving.is_some() && restricted < serving, "{trace}");
+}
+
+/// So are those of the process that mounts for the unit, which answers until the unit's server has started.
+fn confined_while_the_unit_starts() {
+    let (directory, log) = (tempfile::tempdir().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    // A service manager that keeps nothing.
+    let socket = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    std::thread::spawn(move || while manager.recv(&mut [0; 4096]).is_ok_and(|length| length != 4) {});
+    let anchors = directory.path().join("anchors");
+    fs::create_dir(&anchors).unwrap();
+    let mut command = Command::new(TRACE[0]);
+    command.args(&TRACE[1..]).arg(log.path()).arg(cgprocfs_path());
+    command.args(["mount", "--leave", "no-such-unit.service"]).arg(&anchors).env("NOTIFY_SOCKET", &socket);
+    let mut leaving = Foreground::start(&mut command, &anchors);
+    let ended = wait_for(&mut leaving.process);
+    UnixDatagram::unbound().unwrap().send_to(b"stop", &socket).unwrap();
+    assert!(ended.success(), "{ended}");
+    is_confined_first(log.path());
 }
 
 /// The process that serves: the daemon, or its child.
