@@ -34,11 +34,11 @@ pub enum Error {
         source: ParseError,
     },
     /// The work takes too long for a serving thread, which others need. Another thread does it; no reader sees this error.
-    #[error("cgroup {0} takes long to read; this is a defect, please report it")]
-    TakesLong(String),
+    #[error("reading cgroup {} takes long; this is a defect, please report it", escaped(.0))]
+    TakesLong(Box<[u8]>),
     /// The work may block in the kernel for as long as a tenant chooses. A thread that may hang does it; no reader sees this error.
-    #[error("to look at cgroup {0} may hang; this is a defect, please report it")]
-    MayHang(String),
+    #[error("looking at cgroup {} may block; this is a defect, please report it", escaped(.0))]
+    MayHang(Box<[u8]>),
     /// The reader is in a time namespace, and only the offsets of the next, which its children are to be in, can be seen.
     #[error(
         "process {0} has made a time namespace for its children; its own clocks cannot be seen meanwhile"

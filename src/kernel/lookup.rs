@@ -12,7 +12,7 @@ use super::identity::resolver;
 use super::procfs::process_error;
 use super::read::read_with;
 use super::source::Source;
-use crate::error::{Error, escaped};
+use crate::error::Error;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::proc_status::Status;
 use cgprocfs_core::snapshot::{CgroupFile, HostFile};
@@ -170,7 +170,7 @@ impl Source {
 /// Refuses a caller with so many ancestors that to read them takes long, unless it may.
 pub(crate) fn refuse_deep(caller: &Caller<'_>) -> Result<(), Error> {
     match caller.is_deep() && !caller.may_take_long {
-        true => Err(Error::TakesLong(escaped(caller.cgroup))),
+        true => Err(Error::TakesLong(caller.cgroup.into())),
         false => Ok(()),
     }
 }

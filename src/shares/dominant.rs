@@ -3,68 +3,104 @@
 use super::path::components;
 use std::collections::HashMap;
 
-/// So many quarters of what is held at a level are nearly all.
-const QUARTERS: u64 = 3;
+/// Where nearly all of what is held at a level is held by few, these have more than a quarter each.
+const PARTS: u64 = 4;
 
-/// The deepest branch that holds nearly all of what is held at its level, and so does each above it, while somebody else holds something,
-/// too; by the names on the way down to it. `held` are holders, by their paths, and how much each holds.
+/// The deepest branches, at most three at a level, that together hold nearly all of what is held at theirs, and so do those above them,
+/// while somebody else holds something, too; each by the names on the way down to it. `held` are holders, by their paths, and how much
+/// each holds.
 ///
-/// It tells a tenant with many cgroups, beside which others get little, from many containers that have equal parts.
-pub fn dominant<'p>(held: impl Iterator<Item = (&'p [u8], u64)>) -> Option<Vec<&'p [u8]>> {
-    let mut members: Vec<(Vec<&[u8]>, u64)> = held
-        .filter(|(_, amount)| *amount > 0)
-        .map(|(path, amount)| (components(path).collect(), amount))
-        .collect();
-    let (mut depth, mut others_hold) = (0, false);
-    loop {
-        let (mut sum, mut by_child) = (0_u64, HashMap::<Option<&[u8]>, u64>::new());
-        for (path, amount) in &members {
-            let child = by_child.entry(path.get(depth).copied()).or_default();
-            *child = child.saturating_add(*amount);
-            sum = sum.saturating_add(*amount);
-        }
-        let most = by_child.iter().max_by_key(|(_, amount)| **amount);
-        // One that holds something itself has no branch for that.
-        let Some((Some(name), amount)) = most.map(|(name, amount)| (*name, *amount)) else { break };
-        if amount < sum / 4 * QUARTERS {
-            break;
-        }
-        others_hold |= by_child.len() > 1;
-        members.retain(|(path, _)| path.get(depth) == Some(&name));
-        depth += 1;
+/// It tells tenants with many cgroups, beside which others get little, from many containers that have equal parts.
+pub fn dominant<'p>(held: impl Iterator<Item = (&'p [u8], u64)>) -> Vec<Vec<&'p [u8]>> {
+    let holders =
+        held.filter(|(_, amount)| *amount > 0).map(|(path, amount)| (components(path).collect(), amount));
+    let mut found = Vec::new();
+    descend(holders.collect(), 0, false, &mut found);
+    found
+}
+
+/// A holder's path, as names, and how much it holds.
+type Holder<'p> = (Vec<&'p [u8]>, u64);
+
+fn descend<'p>(
+    holders: Vec<Holder<'p>>,
+    depth: usize,
+    mut others_hold: bool,
+    found: &mut Vec<Vec<&'p [u8]>>,
+) {
+    let (mut sum, mut children) = (0_u64, HashMap::<Option<&[u8]>, (u64, Vec<Holder<'p>>)>::new());
+    for (path, amount) in holders {
+        let (of_child, members) = children.entry(path.get(depth).copied()).or_default();
+        *of_child = of_child.saturating_add(amount);
+        sum = sum.saturating_add(amount);
+        members.push((path, amount));
     }
-    others_hold.then(|| members.swap_remove(0).0[..depth].to_vec())
+    // One that holds something itself has no branch for that.
+    let is_heavy = |name: &Option<&[u8]>, amount: u64| name.is_some() && amount > sum / PARTS;
+    let heavy = || children.iter().filter(|(name, (amount, _))| is_heavy(name, *amount));
+    let of_heavy = heavy().fold(0_u64, |all, (_, (amount, _))| all.saturating_add(*amount));
+    let is_dominated = sum > 0 && sum - of_heavy.min(sum) <= sum / PARTS;
+    if !is_dominated {
+        if let (true, Some((_, members))) = (others_hold, children.into_values().next()) {
+            found.extend(members.into_iter().next().map(|(path, _)| path[..depth].to_vec()));
+        }
+        return;
+    }
+    others_hold |= heavy().count() < children.len();
+    for (name, (amount, members)) in children {
+        if is_heavy(&name, amount) {
+            descend(members, depth + 1, others_hold, found);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn branch(held: &[(&str, u64)]) -> Option<String> {
-        let branch = dominant(held.iter().map(|(path, amount)| (path.as_bytes(), *amount)));
-        branch.map(|names| String::from_utf8(names.join(&b'/')).unwrap())
+    fn branches(held: &[(&str, u64)]) -> Vec<String> {
+        let branches = dominant(held.iter().map(|(path, amount)| (path.as_bytes(), *amount)));
+        let mut branches: Vec<_> =
+            branches.into_iter().map(|names| String::from_utf8(names.join(&b'/')).unwrap()).collect();
+        branches.sort();
+        branches
     }
 
     #[test]
     fn a_tenant_beside_others() {
-        assert_eq!(branch(&[("/tenant/a", 50), ("/tenant/b", 50), ("/other", 1)]).as_deref(), Some("tenant"));
         assert_eq!(
-            branch(&[("/pods/x/a", 50), ("/pods/x/b", 50), ("/pods/y", 1)]).as_deref(),
-            Some("pods/x")
+            branches(&[("/tenant/a", 50), ("/tenant/b", 50), ("/other", 1)]),
+            ["tenant/a", "tenant/b"]
         );
-        assert_eq!(branch(&[("/pods/x/a", 99), ("/pods/x/b", 1), ("/z", 1)]).as_deref(), Some("pods/x/a"));
-        assert_eq!(branch(&[("/tenant", 3), ("/other", 1)]).as_deref(), Some("tenant"));
+        let of_tenant: Vec<_> = (0..40).map(|number| format!("/pods/x/{number}")).collect();
+        let mut held: Vec<_> = of_tenant.iter().map(|path| (path.as_str(), 2)).collect();
+        held.push(("/pods/y", 1));
+        assert_eq!(branches(&held), ["pods/x"]);
+        assert_eq!(branches(&[("/pods/x/a", 99), ("/pods/x/b", 1), ("/z", 1)]), ["pods/x/a"]);
+        assert_eq!(branches(&[("/tenant", 3), ("/other", 1)]), ["tenant"]);
+    }
+
+    /// Neither hides behind the other, and a third one is not taken for one of them.
+    #[test]
+    fn two_tenants_beside_others() {
+        let of_tenants: Vec<_> = (0..80).map(|number| format!("/pods/{}/{number}", number % 2)).collect();
+        let mut held: Vec<_> = of_tenants.iter().map(|path| (path.as_str(), 2)).collect();
+        assert_eq!(branches(&held), [""; 0], "there is nobody else");
+        held.push(("/pods/other", 1));
+        assert_eq!(branches(&held), ["pods/0", "pods/1"]);
+        held.push(("/outside", 1));
+        assert_eq!(branches(&held), ["pods/0", "pods/1"]);
     }
 
     #[test]
     fn nobody_where_parts_are_equal_or_nobody_else_is_there() {
         let pods: Vec<_> = (0..100).map(|number| format!("/pods/{number}")).collect();
         let pods: Vec<_> = pods.iter().map(|pod| (pod.as_str(), 10)).collect();
-        assert_eq!(branch(&pods), None);
-        assert_eq!(branch(&[("/tenant/a", 50), ("/tenant/b", 50)]), None);
-        assert_eq!(branch(&[("/a", 70), ("/b", 30)]), None);
-        assert_eq!(branch(&[("/a", 9), ("/b", 0)]), None);
-        assert_eq!(branch(&[("/", 9), ("/b", 1)]), None, "the root has no siblings");
-        assert_eq!(branch(&[]), None);
+        assert_eq!(branches(&pods), [""; 0]);
+        assert_eq!(branches(&[("/tenant/a", 50), ("/tenant/b", 50)]), [""; 0]);
+        assert_eq!(branches(&[("/a", 70), ("/b", 30)]), [""; 0]);
+        assert_eq!(branches(&[("/a", 9), ("/b", 0)]), [""; 0]);
+        assert_eq!(branches(&[("/", 9), ("/b", 1)]), [""; 0], "the root has no siblings");
+        assert_eq!(branches(&[]), [""; 0]);
     }
 }

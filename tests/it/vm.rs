@@ -47,6 +47,9 @@ pub fn tests() -> Vec<Trial> {
             None => {
                 let said = boot(kernel, modules(all, kernel, swap, lru), &options(layout, swap, lru))?;
                 hold_to(&said, guests::of_matrix(swap == "yes"))?;
+                if swap == "yes" && layout != "v2" {
+                    hold_to(&said, guests::WITH_SWAP_ON_V1)?;
+                }
                 table::note(place, said);
                 Ok(Completion::Completed)
             }

@@ -88,7 +88,7 @@ impl Protected {
             scanned.as_ref().map(|(scan, until)| (Arc::clone(scan), Instant::now() < *until + longer))
         };
         let known = || known_for(Duration::ZERO);
-        let takes_long = || Error::TakesLong(escaped(path));
+        let takes_long = || Error::TakesLong(path.into());
         match known() {
             Some((scan, true)) => return Ok(scan),
             // Directories of kernfs have a link for each child.

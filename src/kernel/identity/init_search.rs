@@ -2,7 +2,7 @@
 
 use super::caller::Caller;
 use super::context::ProcContext;
-use crate::error::{Error, escaped};
+use crate::error::Error;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
@@ -36,7 +36,7 @@ pub(crate) fn search_init(
     match eldest_ancestor(caller.pid, own, context.procfs) {
         Some(init) => Ok(Some(init)),
         None if caller.may_hang => search_all(id, own.nesting, caller.cgroup, context),
-        None => Err(Error::MayHang(escaped(caller.cgroup))),
+        None => Err(Error::MayHang(caller.cgroup.into())),
     }
 }
 

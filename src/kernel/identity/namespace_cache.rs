@@ -9,7 +9,7 @@ use super::context::ProcContext;
 use super::init_search::container_around;
 use super::namespace_map::NamespaceMap;
 use super::pid_namespace::PidNamespace;
-use crate::error::{Error, escaped};
+use crate::error::Error;
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::namespace_id::NamespaceId;
@@ -56,7 +56,7 @@ impl NamespaceCache {
         let namespace = match self.cgroup.get(id) {
             Some(namespace) => namespace,
             // A tenant may make any number of them.
-            None if !may_take_long => return Err(Error::TakesLong(escaped(path))),
+            None if !may_take_long => return Err(Error::TakesLong(path.into())),
             None => match CgroupNamespace::resolve(id, pid, path, context)? {
                 Some(namespace) => {
                     let namespace = Arc::new(namespace);

@@ -126,7 +126,7 @@ impl LoadSampler {
         };
         let look = match source.tasks(container, depth) {
             Ok(look) if !look.are_all && !request.caller.may_take_long => {
-                return Err(Error::TakesLong(crate::error::escaped(container.path)));
+                return Err(Error::TakesLong(container.path.into()));
             }
             // A container that goes away meanwhile still has its reader.
             look => look.unwrap_or_default(),

@@ -7,7 +7,7 @@ use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::share::Share;
 use crate::shares::excess;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -104,7 +104,8 @@ impl SnapshotCache {
         all.iter().for_each(|cached| cached.evict_stale_entries());
         let gone: Vec<_> = all.into_iter().filter(|cached| !exists(cached.ancestry())).collect();
         let mut cache = self.cache.lock();
-        let is_gone = |cached: &Arc<CachedCgroup>| gone.iter().any(|gone| Arc::ptr_eq(gone, cached));
+        let pointers: HashSet<_> = gone.iter().map(Arc::as_ptr).collect();
+        let is_gone = |cached: &Arc<CachedCgroup>| pointers.contains(&Arc::as_ptr(cached));
         let names: Vec<_> = cache
             .by_cgroup
             .iter()

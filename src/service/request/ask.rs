@@ -9,7 +9,7 @@ use crate::kernel::{Caller, Reader};
 use crate::service::cache::rendered::MAX_AGE;
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
-use crate::service::scheduling::owner::{Owner, of_path};
+use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::pending_request::{Continuation, MAX_ROUNDS, PendingRequest, ThreadRole};
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::snapshot::Needs;
@@ -147,7 +147,7 @@ impl Service {
             match look(service, ThreadRole::Worker) {
                 Err(Error::MayHang(path)) => {
                     let (told, looking) = (Arc::clone(service), Arc::clone(service));
-                    let owner = of_path(&path);
+                    let owner = Owner::from(path);
                     let reply =
                         service.deadline_reply(&owner, in_flight, Box::new(move |found| then(&told, found)));
                     let look = move || {

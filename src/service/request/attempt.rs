@@ -8,7 +8,7 @@ use crate::service::cache::cached_cgroup::{CachedCgroup, Found};
 use crate::service::cache::rendered::MAX_AGE;
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
-use crate::service::scheduling::owner::{Owner, of_path};
+use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::service::scheduling::read_cost::ReadCost;
 use crate::service::scheduling::share::Share;
@@ -74,20 +74,24 @@ impl Service {
         let caller = match self.source.caller(reader, proc_cgroup) {
             Ok(caller) => caller,
             Err(Error::TakesLong(path)) => {
-                return Outcome::Queue(Lane::Fast, of_path(&path), FollowUp::default());
+                return Outcome::Queue(Lane::Fast, Owner::from(path), FollowUp::default());
             }
-            Err(Error::MayHang(path)) => return Outcome::MayHang(of_path(&path)),
+            Err(Error::MayHang(path)) => return Outcome::MayHang(Owner::from(path)),
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
+        let is_fast = role == ThreadRole::FastWorker;
+        if is_fast && caller.is_deep() {
+            return Outcome::Queue(Lane::Slow, caller.cgroup.into(), FollowUp::default());
+        }
         let cached = match self.cached_cgroup(&caller) {
             Ok(cached) => cached,
             Err(Error::TakesLong(path)) => {
-                return Outcome::Queue(Lane::Slow, of_path(&path), FollowUp::default());
+                return Outcome::Queue(Lane::Slow, Owner::from(path), FollowUp::default());
             }
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
         let share = self.share_of(&caller, &cached);
-        if !is_patient && share.is_slow(began) {
+        if (is_fast || !is_patient) && share.is_slow(began) {
             let owner = Owner::from(caller.cgroup);
             self.fairness.slow_processes.add(pid, owner.clone());
             return Outcome::Queue(Lane::Slow, owner, FollowUp::default());

@@ -37,24 +37,26 @@ impl ContainerShares {
     }
 
     /// The shares of those who made a crowd together in a window: nearly all of at least `least` microseconds is that of many readers in
-    /// containers of one branch, beside which somebody else has read, too. None of these containers need be a crowd by itself.
+    /// containers of one branch, or of a few, beside which somebody else has read, too. None of these containers need be a crowd by itself.
     pub(in crate::service) fn crowd(&self, window: u64, least: u64) -> Vec<Arc<Share>> {
         let shares = self.shares.lock();
         let taken: Vec<_> =
             shares.iter().map(|(path, share)| (&**path, share, share.in_window(window))).collect();
         let sum = taken.iter().fold(0_u64, |sum, (.., (used, _))| sum.saturating_add(*used));
-        let branch = (sum >= least)
-            .then(|| dominant(taken.iter().map(|(path, _, (used, _))| (*path, *used))))
-            .flatten();
-        let Some(branch) = branch else { return Vec::new() };
-        let is_in_branch = |path: &[u8]| components(path).take(branch.len()).eq(branch.iter().copied());
-        let members: Vec<_> =
-            taken.iter().filter(|(path, _, (used, _))| *used > 0 && is_in_branch(path)).collect();
-        let readers = members.iter().fold(0_u32, |sum, (.., (_, readers))| sum.saturating_add(*readers));
-        match readers >= MANY_READERS {
-            true => members.into_iter().map(|(_, share, _)| Arc::clone(share)).collect(),
-            false => Vec::new(),
+        if sum < least {
+            return Vec::new();
         }
+        let mut crowd = Vec::new();
+        for branch in dominant(taken.iter().map(|(path, _, (used, _))| (*path, *used))) {
+            let is_in_branch = |path: &[u8]| components(path).take(branch.len()).eq(branch.iter().copied());
+            let members: Vec<_> =
+                taken.iter().filter(|(path, _, (used, _))| *used > 0 && is_in_branch(path)).collect();
+            let readers = members.iter().fold(0_u32, |sum, (.., (_, readers))| sum.saturating_add(*readers));
+            if readers >= MANY_READERS {
+                crowd.extend(members.into_iter().map(|(_, share, _)| Arc::clone(share)));
+            }
+        }
+        crowd
     }
 
     /// The containers that are in the slow lane.

@@ -5,11 +5,6 @@ use std::sync::Arc;
 /// The path of the cgroup on whose behalf work is done, or a name that no cgroup has where only a process is known.
 pub(in crate::service) type Owner = Arc<[u8]>;
 
-/// The owner that an error names by its path.
-pub(in crate::service) fn of_path(path: &str) -> Owner {
-    path.as_bytes().into()
-}
-
 /// An owner of which no cgroup is known. No cgroup has such a name.
 pub(in crate::service) fn of_process(pid: u32) -> Owner {
     format!("\0/{pid}").into_bytes().into()

@@ -16,6 +16,8 @@ pub(crate) enum ThreadRole {
     Serving,
     /// Serves all containers, and has spent its time for this one: what it can't answer at once is for others.
     Helping,
+    /// Works for containers that are not known to be slow: it may look for what a serving thread has no time for, once.
+    FastWorker,
     /// Works for one container: it may take long.
     Worker,
     /// Nobody waits for it: it may even hang in the kernel.
@@ -26,13 +28,14 @@ impl ThreadRole {
     /// The role of a worker of `lane`.
     pub(in crate::service) const fn of(lane: Lane) -> Self {
         match lane {
-            Lane::Fast | Lane::Slow => Self::Worker,
+            Lane::Fast => Self::FastWorker,
+            Lane::Slow => Self::Worker,
             Lane::Blocking => Self::Blocking,
         }
     }
 
     pub(in crate::service) const fn may_take_long(self) -> bool {
-        matches!(self, Self::Worker | Self::Blocking)
+        matches!(self, Self::FastWorker | Self::Worker | Self::Blocking)
     }
 }
 

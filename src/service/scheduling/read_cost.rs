@@ -15,7 +15,7 @@ const MAX_SLOW_LANE: Duration = Duration::from_secs(10);
 pub(in crate::service) struct ReadCost {
     /// Whether the last reading that was measured was not slow.
     is_known: AtomicBool,
-    /// Whether the last reading took long.
+    /// Whether the last reading took long, as far as it is known by itself.
     is_suspect: AtomicBool,
 }
 
@@ -43,7 +43,12 @@ impl ReadCost {
         pace: Pace,
     ) -> Option<Duration> {
         let is_long = took >= pace.long_reading;
-        let was_suspect = self.is_suspect.swap(took >= pace.slow_reading, Ordering::Relaxed);
+        // A quarter is enough to keep others waiting, where there are many such readings. That it only had to wait for a processor is
+        // known where it was measured.
+        let costly = pace.slow_reading / 4;
+        let waited_only = matches!(thread, Some(ThreadUsage { ran, waits: Some(0) }) if ran < costly);
+        let is_suspect = took >= costly && !waited_only;
+        let was_suspect = self.is_suspect.swap(is_suspect, Ordering::Relaxed);
         let slow = match thread {
             Some(ThreadUsage { ran, .. }) if ran >= pace.slow_reading => Some(ran),
             Some(ThreadUsage { waits: Some(1..), .. }) if is_long && was_suspect => Some(took),
@@ -67,9 +72,9 @@ mod tests {
         let read = |cost: &ReadCost, took, thread| cost.was_read(took, thread, Pace::default());
         let cost = ReadCost::default();
         assert!(!cost.is_quick());
-        assert_eq!(read(&cost, SLOW / 2, ran(SLOW / 2)), None);
+        assert_eq!(read(&cost, SLOW / 8, ran(SLOW / 8)), None);
         assert!(cost.is_quick());
-        let slower = Pace { slow_reading: 2 * SLOW, ..Pace::default() };
+        let slower = Pace { slow_reading: 8 * SLOW, ..Pace::default() };
         assert_eq!(cost.was_read(SLOW, ran(SLOW), slower), None, "every reading takes that long here");
         assert!(cost.is_quick());
         assert_eq!(read(&cost, LONG, None), None);
@@ -81,6 +86,7 @@ mod tests {
         let cost = ReadCost::default();
         let again = |usage| [(); 2].map(|()| read(&cost, LONG, Some(usage)));
         assert_eq!(again(ThreadUsage { ran: Duration::ZERO, waits: Some(0) }), [None; 2], "it could not run");
+        assert_eq!(read(&cost, LONG, None), None);
         let slow = read(&cost, LONG, Some(ThreadUsage { ran: Duration::ZERO, waits: Some(1) }));
         assert_eq!(slow, Some(LONG * SLOW_LANE_FACTOR), "it waits again and again, whatever for");
     }

@@ -2,6 +2,8 @@
 
 use super::pace::Pace;
 use crate::service::clock::{as_micros, microseconds};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -55,7 +57,7 @@ struct Window {
     number: AtomicU64,
     /// The time, in microseconds.
     used: AtomicU64,
-    /// A bit for each reader, by its process id.
+    /// A bit for each reader, by its [scattered] process id.
     readers: AtomicU64,
 }
 
@@ -92,7 +94,7 @@ impl Share {
             self.before.used.store(self.window.used.swap(0, Ordering::Relaxed), Ordering::Relaxed);
             self.before.readers.store(self.window.readers.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
-        let reader = 1 << (pid % u64::BITS);
+        let reader = 1 << (scattered(pid) >> 58);
         let readers = self.window.readers.fetch_or(reader, Ordering::Relaxed) | reader;
         let used =
             self.window.used.fetch_add(as_micros(took), Ordering::Relaxed).saturating_add(as_micros(took));
@@ -151,6 +153,13 @@ impl Share {
     pub(in crate::service) fn is_slow(&self, now: Instant) -> bool {
         self.slow_until.load(Ordering::Relaxed) > microseconds(now)
     }
+}
+
+/// A number in which only this process knows the process id again: nobody can choose ids so that many readers look like few.
+fn scattered(pid: u32) -> u64 {
+    static KEY: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish() | 1);
+    // Of a product, the upper bits depend on all bits.
+    (u64::from(pid) + 1).wrapping_mul(*KEY)
 }
 
 #[cfg(test)]

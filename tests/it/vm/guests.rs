@@ -193,6 +193,9 @@ pub static GUESTS: [Guest; 18] = [
 /// So many of them are run without `CGPROCFS_VM=all`.
 pub const BY_DEFAULT: usize = 4;
 
+/// Tests that have to pass in a guest with swap whose memory controller is of v1.
+pub const WITH_SWAP_ON_V1: &[&str] = &["oracle::memory_of_a_pod_whose_swap_a_sibling_fills"];
+
 /// Tests that have to pass in a guest of the matrix with swap, or without.
 pub const fn of_matrix(has_swap: bool) -> &'static [&'static str] {
     if has_swap {
