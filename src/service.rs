@@ -15,7 +15,7 @@ mod served_since;
 mod sleeper;
 mod status;
 
-pub use self::accounts::start_times::LOOK_TIMEOUT as START_TIMEOUT;
+pub use self::accounts::start_times::START_SEARCH_TIMEOUT;
 pub use self::cache::rendered::{MAX_AGE, Rendered};
 #[cfg(test)]
 pub(crate) use self::engine::MAX_SERVING_THREADS;

@@ -65,7 +65,6 @@ impl RunQueue {
     /// in it; how long others waited is not known.
     #[must_use]
     pub fn active(self, ran: u64, passed: u64) -> f64 {
-        #[allow(clippy::cast_precision_loss)]
         let [ran, passed, of_those, waited] = [ran, passed, self.ran, self.waited].map(|time| time as f64);
         let part = if of_those > ran { ran / of_those } else { 1.0 };
         if passed > 0.0 { (ran + waited * part) / passed } else { 0.0 }

@@ -44,7 +44,7 @@ pub fn capture(source: &Source, pid: u32, directory: &Path) -> Result<Vec<String
         }
     }
     for path in capture.of_nodes() {
-        // Some are of nodes that the reader has not.
+        // Some are of nodes that the reader may not use.
         if let Ok(text) = capture.system_text(&service, &path) {
             write(&format!("expected/{SYSTEM}{path}"), &text)?;
         }

@@ -35,8 +35,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let started = thread::Builder::new().name("capture".into()).spawn(work);
     started.map_err(|e| Failure::Other(format!("cannot start a thread: {e}; raise the limit on tasks")))?;
     let left_out = answer.recv_timeout(CAPTURE_TIMEOUT).map_err(|_| {
-        let message = "process {} cannot be captured: its container keeps whoever looks at it; try again, or name another process of it";
-        Failure::Other(message.replace("{}", &pid.to_string()))
+        Failure::Other(format!(
+            "process {pid} cannot be captured: its container keeps whoever looks at it; try again, or name another process of it"
+        ))
     })??;
     super::show::say_left_out(&left_out);
     eprintln!(

@@ -1,7 +1,7 @@
 //! A specification for the Container Device Interface, by which docker, podman and containerd take the files for a device.
 //!
-//! An engine refuses a specification of a later version than its own, or with a field that it does not know, so there is nothing
-//! in this one that version 0.3.0 has not.
+//! An engine refuses a specification of a later version than its own, or with a field that it does not know, so this one has
+//! nothing that version 0.3.0 lacks.
 
 use super::bind::Bind;
 use cgprocfs_core::view::ViewId;

@@ -66,7 +66,7 @@ fn of_daemon(status: &MountStatus) -> Vec<Finding> {
         ),
     };
     if status.state == State::Serving && status.service.is_none() {
-        let what = "the daemon does not say how it is: it is of an older version, or has too much to do";
+        let what = "the daemon gave no status: it is of an older version, or has too much to do";
         let finding = Finding::new(Severity::Warning, "no-status", what);
         findings.push(finding.action("`systemctl restart cgprocfs` starts the version that is installed"));
     }
@@ -154,7 +154,7 @@ fn of_container(binding: &Binding, directory: &Path) -> Vec<Finding> {
     let attach = format!("`cgprocfs attach {}{}`", binding.pid, elsewhere.unwrap_or_default());
     if let Some(paths) = paths(&|file| file.is_lost) {
         let what = format!(
-            "{name} gets errors from {paths}: the daemon that served them is gone, and they are no slaves"
+            "{name} gets errors from {paths}: the daemon that served them is gone, and the mounts do not follow it (rslave)"
         );
         findings.push(Finding::new(Severity::Error, "dead", what).action(attach));
     }

@@ -23,7 +23,7 @@ pub(super) const MOUNT_FLAGS: MountFlags =
 /// Where the kernel's files are prepared.
 pub(super) struct KernelFiles {
     /// A directory, a private mount of its own, where something may be mounted for a moment.
-    pub(super) workplace: PathBuf,
+    pub(super) staging: PathBuf,
     /// An empty directory, a private mount of its own.
     pub(super) empty_directory: PathBuf,
 }
@@ -56,12 +56,12 @@ impl KernelFiles {
         let masked = masked_in(path, &tree)?;
         if !masked.is_empty() {
             // Nothing can be mounted in a tree that is attached nowhere.
-            attach(&tree, &self.workplace)?;
-            let masked_tree = self.mask(&self.workplace, &masked).and_then(|()| {
-                let workplace = openat(CWD, &self.workplace, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-                clone(&workplace, OpenTreeFlags::AT_RECURSIVE)
+            attach(&tree, &self.staging)?;
+            let masked_tree = self.mask(&self.staging, &masked).and_then(|()| {
+                let staging = openat(CWD, &self.staging, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                clone(&staging, OpenTreeFlags::AT_RECURSIVE)
             });
-            unmount(&self.workplace)?;
+            unmount(&self.staging)?;
             tree = masked_tree?;
             make_private_and_read_only(&tree)?;
         }
@@ -72,14 +72,14 @@ impl KernelFiles {
     fn mount_fresh(&self, path: &str, anchor: &Path) -> io::Result<()> {
         let Some((top, rest)) = path.split_once('/') else { return Err(Errno::NOENT.into()) };
         let fs_type = if top == "sys" { "sysfs" } else { top };
-        mount(fs_type, &self.workplace, fs_type, MountFlags::RDONLY | MOUNT_FLAGS, None)?;
+        mount(fs_type, &self.staging, fs_type, MountFlags::RDONLY | MOUNT_FLAGS, None)?;
         let bind = || -> io::Result<()> {
-            let file = open_below(&self.workplace, rest)?;
-            self.mask(&self.workplace.join(rest), &masked_in(path, &file)?)?;
+            let file = open_below(&self.staging, rest)?;
+            self.mask(&self.staging.join(rest), &masked_in(path, &file)?)?;
             Ok(mount_bind_recursive(format!("/proc/self/fd/{}", file.as_raw_fd()), anchor)?)
         };
         let mounted = bind();
-        unmount(&self.workplace).and(mounted)
+        unmount(&self.staging).and(mounted)
     }
 
     /// Hides some directories below another behind empty ones.

@@ -101,7 +101,7 @@ fn patience_is_the_codes() {
     let text = text();
     let (_, after) = text.split_once("looked at by a thread of the blocking lane. After ").unwrap();
     let (seconds, _) = after.split_once(" s").unwrap();
-    assert_eq!(seconds.parse(), Ok(cgprocfs::service::START_TIMEOUT.as_secs_f64()));
+    assert_eq!(seconds.parse(), Ok(cgprocfs::service::START_SEARCH_TIMEOUT.as_secs_f64()));
 }
 
 /// What is written as code within a line, and each command of a console.

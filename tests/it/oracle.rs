@@ -66,7 +66,6 @@ fn hold(case: &str, (predicted, reached): (u64, u64), about: std::ops::RangeIncl
     assert!(about.contains(&(predicted / MIB)), "{case}: {predicted} kB is not about {about:?} MiB");
 }
 
-#[allow(clippy::cast_precision_loss)]
 fn in_mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }

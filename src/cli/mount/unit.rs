@@ -55,7 +55,7 @@ pub(super) fn lay(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let is_served = |anchors: &Anchors| anchors.is_mounted() && MountStatus::is_answered(&anchors.live());
     let not_served = || {
         let directory = directory.display();
-        Failure::Other(format!("no cgprocfs serves {directory}; start it there, then say this again"))
+        Failure::Other(format!("no cgprocfs serves {directory}; start it there, then run this again"))
     };
     let anchors = Anchors::at(directory).filter(is_served).ok_or_else(not_served)?;
     if anchors.writes() != Some(arguments.writes()) {

@@ -20,7 +20,7 @@ pub(super) const EMPTY_FILE: &str = "empty";
 /// The name of an empty directory, a mount of its own for the same reason. It hides directories of the kernel's.
 pub(super) const EMPTY_DIRECTORY: &str = "nothing";
 /// The name of a directory where something may be mounted for a moment.
-const WORKPLACE: &str = "fresh";
+const STAGING: &str = "fresh";
 
 impl Anchors {
     /// Sets up the anchors in a directory, as far as they are not there yet, with the kernel's files on them, and notes where
@@ -58,7 +58,7 @@ impl Anchors {
         // The whole tmpfs, because a container that binds an anchor must not change what others read there.
         mount_remount(&self.directory, MountFlags::RDONLY | MOUNT_FLAGS, c"")?;
         let table = mount_table::own()?;
-        for private in [EMPTY_FILE, EMPTY_DIRECTORY, WORKPLACE].map(|name| self.directory.join(name)) {
+        for private in [EMPTY_FILE, EMPTY_DIRECTORY, STAGING].map(|name| self.directory.join(name)) {
             if top(&table, &private).is_none() {
                 mount_bind(&private, &private)?;
             }
@@ -75,14 +75,14 @@ impl Anchors {
 
     pub(super) fn kernel_files(&self) -> KernelFiles {
         KernelFiles {
-            workplace: self.directory.join(WORKPLACE),
+            staging: self.directory.join(STAGING),
             empty_directory: self.directory.join(EMPTY_DIRECTORY),
         }
     }
 
     fn make_files(&self, tree: Option<&Path>) -> io::Result<()> {
         self.note_tree(tree)?;
-        for name in [LIVE, EMPTY_DIRECTORY, WORKPLACE] {
+        for name in [LIVE, EMPTY_DIRECTORY, STAGING] {
             make_directory(&self.directory.join(name))?;
         }
         make_file(&self.directory.join(EMPTY_FILE))?;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// How long readers wait for the search of their container's start. It takes a millisecond, but its thread may have to wait for a
 /// processor.
-pub const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
+pub const START_SEARCH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most containers that are remembered, with an open file each.
 const MAX_KNOWN: usize = 4096;
 /// The least, however few files there may be.

@@ -4,7 +4,7 @@
 use super::outcome::StartSearch;
 use crate::error::Error;
 use crate::kernel::{CgroupId, CgroupRef, Life};
-use crate::service::accounts::start_times::{LOOK_TIMEOUT, SearchWait, Seen, StartLookup};
+use crate::service::accounts::start_times::{START_SEARCH_TIMEOUT, SearchWait, Seen, StartLookup};
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
@@ -107,7 +107,7 @@ impl Service {
             let waiting = service.starts.give_up(container, &this_search);
             waiting.into_iter().for_each(|again| service.defer(Lane::Fast, cgroup.clone(), again));
         };
-        self.workers.enqueue_at(Instant::now() + LOOK_TIMEOUT, Box::new(give_up));
+        self.workers.enqueue_at(Instant::now() + START_SEARCH_TIMEOUT, Box::new(give_up));
         let owner = search.container_path.clone();
         let running = RunningSearch { service: Arc::clone(self), search, so_far, life: None };
         self.workers.enqueue(Lane::Blocking, owner, Box::new(move || running.run()));

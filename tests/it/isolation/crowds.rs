@@ -28,6 +28,8 @@ pub fn tests() -> Vec<Trial> {
             readers_1000 = || readers("1,000 readers", 1, 1000),
             readers_spread_thinly,
             readers_in_namespaces_of_their_own,
+            readers_of_two_tenants_in_namespaces_of_their_own,
+            readers_with_chosen_ids,
             nested_1900 = || nested("readers in 1,900", 1900),
             more_namespaces_than_descriptors,
         ],
@@ -88,6 +90,27 @@ fn readers_in_namespaces_of_their_own() {
     let row = "4 readers in each of 400 cgroup namespaces";
     hold(row, &daemon, || cgroups.iter().map(start).collect());
     cgroups.into_iter().for_each(Cgroup::remove);
+}
+
+/// Neither of two such tenants has most of what the threads do.
+fn readers_of_two_tenants_in_namespaces_of_their_own() {
+    let daemon = Daemon::start();
+    let tenants = [(); 2].map(|()| Cgroup::new().limit(2048));
+    let of_tenant =
+        |tenant: &Cgroup| (0..200).map(|index| tenant.child(index.to_string())).collect::<Vec<_>>();
+    let cgroups: Vec<_> = tenants.iter().flat_map(of_tenant).collect();
+    let poll = ["poll", &daemon.meminfo(), "4", "0"];
+    let start = |cgroup: &Cgroup| tenant::start_by(cgroup, &["unshare", "--cgroup"], poll[0], &poll[1..]);
+    let row = "4 readers in each of 200 cgroup namespaces of each of two tenants";
+    hold(row, &daemon, || cgroups.iter().map(start).collect());
+    cgroups.into_iter().for_each(Cgroup::remove);
+}
+
+/// Readers are counted by their thread ids, as far as these differ.
+fn readers_with_chosen_ids() {
+    let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(2048));
+    let load = || vec![tenant::start(&cgroup, "poll-with-few-ids", &[&daemon.meminfo(), "1000"])];
+    hold("1,000 readers whose ids have few last bits", &daemon, load);
 }
 
 /// Beside one that lists directories in as small pieces as it can.

@@ -26,11 +26,20 @@ pub static ROWS: [&str; 17] = [
     "4 readers in each of 400 cgroup namespaces",
 ];
 
+/// What is tried besides, as ways around what holds in the rows above.
+static NOT_IN_THE_TABLE: [&str; 2] = [
+    "1,000 readers whose ids have few last bits",
+    "4 readers in each of 200 cgroup namespaces of each of two tenants",
+];
+
 static SEEN: Mutex<[Option<[Seen; 2]>; ROWS.len()]> = Mutex::new([const { None }; ROWS.len()]);
 
 /// Notes what a container has seen beside the load of a row.
 pub fn note(load: &str, beside: &Beside) {
     println!("isolation: beside {load}: {beside}");
+    if NOT_IN_THE_TABLE.contains(&load) {
+        return;
+    }
     let place = ROWS.iter().position(|row| *row == load).expect("a row of the table");
     let seen = [beside.ours.clone(), beside.kernels.clone()];
     SEEN.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(seen);

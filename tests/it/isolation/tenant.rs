@@ -8,6 +8,7 @@ use crate::common::storm::{begin, goes_on};
 use nix::mount::{MntFlags, umount2};
 use rustix::fs::{CWD, Mode, OFlags, RawDir, SeekFrom, openat, seek, stat};
 use rustix::io::Errno;
+use rustix::thread::gettid;
 use std::fs::{self, File};
 use std::hint::spin_loop;
 use std::iter::Sum;
@@ -15,6 +16,7 @@ use std::mem::MaybeUninit;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// Runs the helper of that name, if it is one of these.
@@ -26,6 +28,9 @@ pub fn ran(name: &str, rest: &[&str]) -> bool {
             std::thread::sleep(Duration::from_millis(rest[2].parse().unwrap()));
             is_answered
         }),
+        "poll-with-few-ids" => {
+            many_by(number(1), |id| id % 64 < 7, |_| fs::read(rest[0]).is_ok_and(|text| !text.is_empty()))
+        }
         "list" => list(rest[0].as_ref(), number(1)),
         "miss" => many(number(1), |time| {
             stat(&*Path::new(rest[0]).join(format!("missing-{time}"))).err() == Some(Errno::NOENT)
@@ -97,16 +102,27 @@ pub fn end(mut load: Vec<Running>) -> Answered {
 
 /// So many threads do something again and again; they are told how often it was done, and tell whether it worked.
 fn many(threads: usize, what: impl Fn(u64) -> bool + Sync) {
+    many_by(threads, |_| true, what);
+}
+
+/// The same by threads that have ids of some kind: others end at once.
+fn many_by(threads: usize, is_wanted: impl Fn(i32) -> bool + Sync, what: impl Fn(u64) -> bool + Sync) {
     begin();
     let [asked, answered] = [const { AtomicU64::new(0) }; 2];
     std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                while goes_on() {
+        let mut started = 0;
+        while started < threads {
+            let (sender, is_started) = mpsc::channel();
+            let (is_wanted, what, asked, answered) = (&is_wanted, &what, &asked, &answered);
+            scope.spawn(move || {
+                let is_wanted = is_wanted(gettid().as_raw_nonzero().get());
+                let _ = sender.send(is_wanted);
+                while is_wanted && goes_on() {
                     let is_answered = what(asked.fetch_add(1, Ordering::Relaxed));
                     answered.fetch_add(is_answered.into(), Ordering::Relaxed);
                 }
             });
+            started += usize::from(is_started.recv().unwrap());
         }
     });
     Answered { asked: asked.into_inner(), answered: answered.into_inner() }.say();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::kernel::Source;
-use crate::service::accounts::start_times::LOOK_TIMEOUT;
+use crate::service::accounts::start_times::START_SEARCH_TIMEOUT;
 use crate::service::request::query::TextOf;
 use crate::service::scheduling::pending_request::Deadline;
 use crate::state::OpenFile;
@@ -81,7 +81,7 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
     for (lane, is_hanging) in [(Lane::Fast, false), (Lane::Slow, false), (Lane::Blocking, true)] {
         let (sender, done) = mpsc::channel();
         let owner = service.owner_of(READER);
-        let wait = if is_hanging { 4 * LOOK_TIMEOUT / 10 } else { LONG };
+        let wait = if is_hanging { 4 * START_SEARCH_TIMEOUT / 10 } else { LONG };
         service.workers.enqueue(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
         assert_eq!(done.recv_timeout(wait).is_err(), is_hanging, "{lane:?}");
     }
