@@ -59,6 +59,9 @@ impl ViewFs {
                 drop(handler);
             } else if operation == Operation::Release || self.served.knows(ino) {
                 handler(&self.served, in_flight);
+                if !matches!(operation, Operation::Read { .. }) {
+                    self.served.service.charge_small_request(request.pid());
+                }
             } else {
                 let served = Arc::clone(&self.served);
                 self.served.service.dispatch(

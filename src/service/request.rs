@@ -9,4 +9,5 @@ pub(in crate::service) mod pressure;
 pub(in crate::service) mod query;
 pub(in crate::service) mod reading;
 pub(in crate::service) mod requests;
-pub(in crate::service) mod start_search;
+mod small_requests;
+mod start_search;

@@ -5,13 +5,18 @@ use super::pace::Pace;
 use super::share::{Busyness, Share};
 use super::slow_processes::SlowProcesses;
 use crate::service::clock::{as_micros, microseconds};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// How often in a window somebody looks for a crowd.
 const LOOKS: u32 = 4;
 /// The threads have hardly any time left where this part of it was taken.
 const BUSY_PART: u32 = 8;
+
+/// Of requests that read nothing, which take less than to find out whose they are, one in so many is charged.
+const SAMPLED: u32 = 16;
+/// What one of them takes of a serving thread, about.
+const SMALL_REQUEST: Duration = Duration::from_micros(8);
 
 /// Who has taken how much of the serving threads, and who waits for itself for that.
 pub(in crate::service) struct Fairness {
@@ -25,6 +30,10 @@ pub(in crate::service) struct Fairness {
     pub(in crate::service) slow_processes: SlowProcesses,
     /// How many threads serve.
     threads: u32,
+    /// How many requests that read nothing there were while the threads were busy.
+    small_requests: AtomicU32,
+    /// Whether the container of the last one that was charged is in the slow lane.
+    last_was_slow: AtomicBool,
     /// The part of a window in which somebody has looked for a crowd, by its number.
     looked_in: AtomicU64,
 }
@@ -34,7 +43,17 @@ impl Fairness {
     pub(in crate::service) fn new(pace: Pace, threads: usize) -> Self {
         let (shares, slow_processes) = (ContainerShares::default(), SlowProcesses::default());
         let (threads, looked_in) = (u32::try_from(threads).unwrap_or(u32::MAX), AtomicU64::new(0));
-        Self { pace, busyness: Busyness::default(), shares, slow_processes, threads, looked_in }
+        let small_requests = AtomicU32::new(0);
+        Self {
+            pace,
+            busyness: Busyness::default(),
+            shares,
+            slow_processes,
+            threads,
+            small_requests,
+            last_was_slow: AtomicBool::new(false),
+            looked_in,
+        }
     }
 
     /// Charges a reader of a container for a serving thread from `began` until `ended`.
@@ -43,6 +62,20 @@ impl Fairness {
         if self.busyness.is_busy() {
             self.look_for_crowd(ended);
         }
+    }
+
+    /// Whether the next request that reads nothing is to be charged to its container. Where the last one's was in the slow lane, others of
+    /// that crowd follow most likely, none of which is known yet.
+    pub(in crate::service) fn is_sampled(&self) -> bool {
+        let is_sampled = || self.small_requests.fetch_add(1, Ordering::Relaxed) % SAMPLED == 0;
+        self.busyness.is_busy() && (self.last_was_slow.load(Ordering::Relaxed) || is_sampled())
+    }
+
+    /// Charges a container for as many requests that read nothing as one is charged of.
+    pub(in crate::service) fn charge_sample(&self, share: &Share, pid: u32, now: Instant) {
+        share.add((&self.busyness, self.pace), pid, SMALL_REQUEST * SAMPLED, now);
+        self.look_for_crowd(now);
+        self.last_was_slow.store(share.is_slow(now), Ordering::Relaxed);
     }
 
     /// Where a tenant has taken most of the threads in this window or the last, with whatever number of containers, all of these go to

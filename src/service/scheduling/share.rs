@@ -86,6 +86,11 @@ impl Share {
         now: Instant,
     ) {
         let took = (now.saturating_duration_since(began)).min(pace.max_charge) + REQUEST_OVERHEAD;
+        self.add((busyness, pace), pid, took, now);
+    }
+
+    /// Charges a reader for so much time of a serving thread.
+    pub(super) fn add(&self, (busyness, pace): (&Busyness, Pace), pid: u32, took: Duration, now: Instant) {
         let window = microseconds(now) / as_micros(pace.window);
         // A charge at the same moment may be lost, which makes no difference over a window.
         let last = self.window.number.swap(window, Ordering::Relaxed);

@@ -30,6 +30,7 @@ pub fn tests() -> Vec<Trial> {
             readers_in_namespaces_of_their_own,
             readers_of_two_tenants_in_namespaces_of_their_own,
             readers_with_chosen_ids,
+            threads_that_open,
             nested_1900 = || nested("readers in 1,900", 1900),
             more_namespaces_than_descriptors,
         ],
@@ -111,6 +112,14 @@ fn readers_with_chosen_ids() {
     let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(2048));
     let load = || vec![tenant::start(&cgroup, "poll-with-few-ids", &[&daemon.meminfo(), "1000"])];
     hold("1,000 readers whose ids have few last bits", &daemon, load);
+}
+
+/// Who opens files reads nothing.
+fn threads_that_open() {
+    let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(2048));
+    let load = || vec![tenant::start(&cgroup, "open", &[&daemon.meminfo(), "5000"])];
+    // Each of them has to be known, before the next one is answered where it waits.
+    hold_to(5 * BOUND_OF_MOST, "5,000 threads that open and close the file", &daemon, load);
 }
 
 /// Beside one that lists directories in as small pieces as it can.

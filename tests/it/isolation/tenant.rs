@@ -31,6 +31,7 @@ pub fn ran(name: &str, rest: &[&str]) -> bool {
         "poll-with-few-ids" => {
             many_by(number(1), |id| id % 64 < 7, |_| fs::read(rest[0]).is_ok_and(|text| !text.is_empty()))
         }
+        "open" => many(number(1), |_| File::open(rest[0]).is_ok()),
         "list" => list(rest[0].as_ref(), number(1)),
         "miss" => many(number(1), |time| {
             stat(&*Path::new(rest[0]).join(format!("missing-{time}"))).err() == Some(Errno::NOENT)
