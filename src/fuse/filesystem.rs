@@ -64,15 +64,11 @@ impl ViewFs {
                 }
             } else {
                 let served = Arc::clone(&self.served);
-                self.served.service.dispatch(
-                    Lane::Slow,
-                    in_flight,
-                    request.pid(),
-                    move |service, in_flight| {
-                        service.source().system_directory().index_all();
-                        handler(&served, in_flight);
-                    },
-                );
+                let answer = move |service: &Arc<Service>, in_flight| {
+                    service.source().system_directory().index_all();
+                    handler(&served, in_flight);
+                };
+                self.served.service.dispatch(Lane::Slow, in_flight, request.pid(), answer);
             }
         };
         let _ = catch_unwind(AssertUnwindSafe(answer));
