@@ -17,6 +17,7 @@ use super::signals::{block_signals, forward_signals};
 use crate::kernel::{CgroupMounts, Source};
 use crate::lifecycle::daemon::{self, Event};
 use crate::lifecycle::fd_store::FdStore;
+use crate::lifecycle::steward::Task;
 use crate::limits;
 use crate::service::Service;
 use std::path::Path;
@@ -61,7 +62,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     forward_signals(signals, move |signal| forward.send(Event::Signal(signal)).is_ok())?;
     let served = daemon::serve(&connection, &service, (fd_store, &steward), &events, &sender);
     if let Some(lock) = lock {
-        lock.release_by(|| steward.remove_lock());
+        lock.release_by(|| steward.have_done(Task::RemoveLock));
     }
     served?;
     Ok(ExitCode::SUCCESS)

@@ -11,7 +11,7 @@ use self::event_loop::End;
 use super::connection::Connection;
 use super::fd_store::FdStore;
 use super::server;
-use super::steward::Steward;
+use super::steward::{Steward, Task};
 use crate::confinement::sandbox::{self, SandboxError};
 use crate::fuse::QuiesceGate;
 use crate::mount::MAX_DEPTH;
@@ -46,7 +46,7 @@ pub fn start(
     let confine = || sandbox::restrict_server().map_err(io::Error::other);
     server::serve(connection, service, &ViewId::ALL, &gate, confine, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
-        match steward.stack() {
+        match steward.have_done(Task::Stack) {
             Ok(()) => {}
             Err(error) if connection.generation() == 0 => return Err(failed(error)),
             // The views that the first daemon has mounted are still there, and a process that only serves may not mount.

@@ -27,13 +27,20 @@ const TASK_TIMEOUT: Duration = Duration::from_secs(10);
 /// What it can be asked to do.
 #[derive(Clone, Copy)]
 #[repr(u8)]
-enum Task {
+pub enum Task {
+    /// [`Anchors::stack`]
     Stack = b'S',
+    /// [`Anchors::withdraw`]
     Withdraw = b'G',
+    /// [`Anchors::fall_back_and_abort`]
     FallBackAndAbort = b'L',
+    /// [`Anchors::abort`], or to unmount what was mounted without anchors.
     Abort = b'A',
+    /// [`Anchors::remove`]
     Remove = b'R',
+    /// To remove the socket by which another daemon could take over.
     RemoveSocket = b'U',
+    /// To remove the file by which others are kept out.
     RemoveLock = b'K',
 }
 
@@ -66,12 +73,12 @@ impl Steward {
         Ok(Self::Process(ours, process))
     }
 
-    /// Has [`Anchors::stack`] done.
+    /// Has something done.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn stack(&self) -> io::Result<()> {
-        self.have_done(Task::Stack)
+    pub fn have_done(&self, task: Task) -> io::Result<()> {
+        self.ask(task).map(drop)
     }
 
     /// Has [`Anchors::withdraw`] done.
@@ -79,71 +86,17 @@ impl Steward {
     /// # Errors
     /// The kernel's.
     pub fn withdraw(&self) -> io::Result<AnchorUse> {
-        match self {
-            Self::Process(socket, _) => {
-                let mut to = socket;
-                to.write_all(&[Task::Withdraw as u8])?;
-                Ok(if answer(socket)? == UNBOUND { AnchorUse::Unbound } else { AnchorUse::Bound })
-            }
-            Self::Nobody => Err(io::ErrorKind::PermissionDenied.into()),
-        }
+        let answer = self.ask(Task::Withdraw)?;
+        Ok(if answer == UNBOUND { AnchorUse::Unbound } else { AnchorUse::Bound })
     }
 
-    /// Has [`Anchors::fall_back_and_abort`] done.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn fall_back_and_abort(&self) -> io::Result<()> {
-        self.have_done(Task::FallBackAndAbort)
-    }
-
-    /// Has [`Anchors::remove`] done.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn remove(&self) -> io::Result<()> {
-        self.have_done(Task::Remove)
-    }
-
-    /// Has [`Anchors::abort`] done.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn abort(&self) -> io::Result<()> {
-        self.have_done(Task::Abort)
-    }
-
-    /// Unmounts a file system that was mounted without anchors.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn unmount(&self) -> io::Result<()> {
-        self.have_done(Task::Abort)
-    }
-
-    /// Removes the socket by which another daemon could take over.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn remove_socket(&self) -> io::Result<()> {
-        self.have_done(Task::RemoveSocket)
-    }
-
-    /// Removes the file by which others are kept out.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn remove_lock(&self) -> io::Result<()> {
-        self.have_done(Task::RemoveLock)
-    }
-
-    fn have_done(&self, task: Task) -> io::Result<()> {
+    fn ask(&self, task: Task) -> io::Result<i32> {
         match self {
             Self::Nobody => Err(io::ErrorKind::PermissionDenied.into()),
             Self::Process(socket, _) => {
                 let mut to = socket;
                 to.write_all(&[task as u8])?;
-                answer(socket).map(drop)
+                answer(socket)
             }
         }
     }

@@ -66,8 +66,8 @@ mod tests {
         }
     }
 
-    /// Total and used.
-    fn shown(container: Container, host_free: &str) -> [String; 2] {
+    /// Total, used and free.
+    fn shown(container: Container, host_free: &str) -> [u64; 3] {
         let host = format!("MemTotal: 1048576 kB\nSwapTotal: 1048576 kB\nSwapFree: {host_free} kB\n");
         let host = HostMeminfo::parse(host.into_bytes()).unwrap();
         let mut snapshot =
@@ -78,7 +78,9 @@ mod tests {
         let text = String::from_utf8(out).unwrap();
         let words: Vec<&str> = text.split_whitespace().collect();
         assert_eq!((words.len(), words[1]), (6, "none"), "{text}");
-        [words[3], words[4]].map(String::from)
+        let Scope::Container(container) = &snapshot.scope else { panic!() };
+        let [free] = meminfo::values(&snapshot, container, [Field::SwapFree]).unwrap();
+        [words[3].parse().unwrap(), words[4].parse().unwrap(), free.get()]
     }
 
     /// A cgroup below the container with a smaller limit has what it has used itself.
@@ -88,15 +90,15 @@ mod tests {
             let levels = vec![level(inner, 3), level(Some(500), 300)];
             Container { levels, index: 1, ..Container::default() }
         };
-        assert_eq!(shown(container(Some(200)), "1048576"), ["204800", "3072"]);
-        assert_eq!(shown(container(Some(600)), "1048576"), ["512000", "307200"]);
-        assert_eq!(shown(container(None), "1048576"), ["512000", "307200"]);
+        assert_eq!(shown(container(Some(200)), "1048576"), [204_800, 3072, 201_728]);
+        assert_eq!(shown(container(Some(600)), "1048576"), [512_000, 307_200, 204_800]);
+        assert_eq!(shown(container(None), "1048576"), [512_000, 307_200, 204_800]);
     }
 
     /// Others have filled the host's swap, of which the container has 2 MiB.
     #[test]
     fn what_others_have_swapped_is_not_the_containers() {
         let container = Container { levels: vec![level(Some(50), 2)], ..Container::default() };
-        assert_eq!(shown(container, "1024"), ["51200", "2048"]);
+        assert_eq!(shown(container, "1024"), [51_200, 2048, 1024]);
     }
 }

@@ -11,6 +11,7 @@ use crate::kernel::Source;
 use crate::lifecycle::FailureRecord;
 use crate::lifecycle::daemon::{self, DaemonError};
 use crate::lifecycle::fd_store::FdStore;
+use crate::lifecycle::steward::Task;
 use crate::mount::{Anchors, Lock, MountError};
 use crate::service::Service;
 use std::process::ExitCode;
@@ -44,7 +45,7 @@ pub(super) fn leave(
     let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files));
     let gate = daemon::start(&connection, &service, (&fd_store, &steward), drop)?;
     daemon::leave(&connection, &gate);
-    lock.release_by(|| steward.remove_lock());
+    lock.release_by(|| steward.have_done(Task::RemoveLock));
     Ok(ExitCode::SUCCESS)
 }
 

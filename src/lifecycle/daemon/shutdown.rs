@@ -5,7 +5,7 @@ use crate::fuse::QuiesceGate;
 use crate::lifecycle::connection::Connection;
 use crate::lifecycle::fd_store::FdStore;
 use crate::lifecycle::quiesce::quiesce;
-use crate::lifecycle::steward::Steward;
+use crate::lifecycle::steward::{Steward, Task};
 use crate::mount::{AnchorUse, Anchors};
 use rustix::io::Errno;
 use std::io;
@@ -33,7 +33,7 @@ pub(super) fn shut_down(
     events: &Receiver<Event>,
 ) -> Result<(), DaemonError> {
     // There is none under a service manager.
-    let _ = steward.remove_socket();
+    let _ = steward.have_done(Task::RemoveSocket);
     unmount(connection, gate, steward).map_err(|e| DaemonError::Unmount(directory.to_path_buf(), e))?;
     match events.recv_timeout(IN_USE_TIMEOUT) {
         Ok(Event::Ended(_)) => {}
@@ -51,14 +51,14 @@ pub(super) fn shut_down(
 /// # Errors
 /// The first of the kernel's. The rest is done all the same.
 pub(super) fn unmount(connection: &Connection, gate: &Arc<QuiesceGate>, steward: &Steward) -> io::Result<()> {
-    let Some(anchors) = connection.anchors() else { return steward.unmount() };
+    let Some(anchors) = connection.anchors() else { return steward.have_done(Task::Abort) };
     let withdrawn = steward.withdraw();
     if !quiesce(gate, &connection.in_flight(), &anchors.live(), false) {
         log::warn!("some requests were not answered in time; their readers get an error");
     }
-    let aborted = steward.abort();
+    let aborted = steward.have_done(Task::Abort);
     let is_to_be_removed = matches!(withdrawn, Ok(AnchorUse::Unbound)) && connection.has_new_anchors();
-    let removed = if is_to_be_removed { steward.remove() } else { Ok(()) };
+    let removed = if is_to_be_removed { steward.have_done(Task::Remove) } else { Ok(()) };
     gate.open();
     withdrawn.map(drop).and(aborted).and(removed)
 }
@@ -76,12 +76,12 @@ pub(super) fn after_loss(
     (served, result): (Duration, io::Result<()>),
 ) -> Result<(), DaemonError> {
     // There may be none.
-    let _ = steward.remove_socket();
+    let _ = steward.have_done(Task::RemoveSocket);
     let anchors = connection.anchors();
     let is_given_up = anchors.as_ref().is_none_or(Anchors::are_given_up);
     // Nobody is left to answer a reader.
     if anchors.is_some() {
-        if let Err(error) = steward.fall_back_and_abort() {
+        if let Err(error) = steward.have_done(Task::FallBackAndAbort) {
             log::debug!("cannot lay the kernel's files on {}: {error}", directory.display());
         }
     }

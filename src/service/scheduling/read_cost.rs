@@ -74,6 +74,10 @@ mod tests {
         assert!(!cost.is_quick());
         assert_eq!(read(&cost, SLOW / 8, ran(SLOW / 8)), None);
         assert!(cost.is_quick());
+        assert_eq!(read(&cost, SLOW / 2, None), None);
+        assert!(!cost.is_quick(), "many such readings keep others waiting");
+        assert_eq!(read(&cost, SLOW / 2, Some(ThreadUsage { ran: SLOW / 8, waits: Some(0) })), None);
+        assert!(cost.is_quick(), "it had to wait for a processor");
         let slower = Pace { slow_reading: 8 * SLOW, ..Pace::default() };
         assert_eq!(cost.was_read(SLOW, ran(SLOW), slower), None, "every reading takes that long here");
         assert!(cost.is_quick());

@@ -79,12 +79,16 @@ fn confined_before_anybody_is_answered() {
     is_confined_first(log.path());
 }
 
-const TRACE: [&str; 5] = ["strace", "--follow-forks", "--quiet=all", "--trace=seccomp,prctl", "--output"];
+const TRACE: [&str; 5] =
+    ["strace", "--follow-forks", "--quiet=all", "--trace=seccomp,prctl,execve", "--output"];
 
 fn is_confined_first(trace: &Path) {
     let trace = fs::read_to_string(trace).unwrap();
-    let restricted =
-        trace.lines().collect::<Vec<_>>().iter().rposition(|line| line.contains("SECCOMP_SET_MODE_FILTER"));
+    // The processes that it starts have lists of their own.
+    let main = trace.split(' ').next().unwrap();
+    let is_restriction =
+        |line: &&str| line.split(' ').next() == Some(main) && line.contains("SECCOMP_SET_MODE_FILTER");
+    let restricted = trace.lines().collect::<Vec<_>>().iter().rposition(is_restriction);
     let serving = trace.lines().position(|line| line.contains("\"session\"") || line.contains("\"fuser-"));
     assert!(restricted.is_some() && serving.is_some() && restricted < serving, "{trace}");
 }

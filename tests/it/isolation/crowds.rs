@@ -27,8 +27,12 @@ pub fn tests() -> Vec<Trial> {
         alone(SPEED) => [
             readers_1000 = || readers("1,000 readers", 1, 1000),
             readers_spread_thinly,
-            readers_in_namespaces_of_their_own,
-            readers_of_two_tenants_in_namespaces_of_their_own,
+            readers_in_namespaces_of_their_own =
+                || readers_in_namespaces("4 readers in each of 400 cgroup namespaces", 1, 400),
+            readers_of_two_tenants_in_namespaces_of_their_own = || {
+                let row = "4 readers in each of 200 cgroup namespaces of each of two tenants";
+                readers_in_namespaces(row, 2, 200);
+            },
             readers_with_chosen_ids,
             threads_that_open,
             nested_1900 = || nested("readers in 1,900", 1900),
@@ -82,27 +86,15 @@ fn readers_spread_thinly() {
 }
 
 /// The same, but that each of them is a container to whoever looks, by a cgroup namespace of its own. So none of them takes more than
-/// its part.
-fn readers_in_namespaces_of_their_own() {
-    let (daemon, tenant) = (Daemon::start(), Cgroup::new().limit(2048));
-    let cgroups: Vec<_> = (0..400).map(|index| tenant.child(index.to_string())).collect();
-    let poll = ["poll", &daemon.meminfo(), "4", "0"];
-    let start = |cgroup: &Cgroup| tenant::start_by(cgroup, &["unshare", "--cgroup"], poll[0], &poll[1..]);
-    let row = "4 readers in each of 400 cgroup namespaces";
-    hold(row, &daemon, || cgroups.iter().map(start).collect());
-    cgroups.into_iter().for_each(Cgroup::remove);
-}
-
-/// Neither of two such tenants has most of what the threads do.
-fn readers_of_two_tenants_in_namespaces_of_their_own() {
+/// its part; and of two such tenants neither has most of what the threads do.
+fn readers_in_namespaces(row: &str, tenants: usize, namespaces: usize) {
     let daemon = Daemon::start();
-    let tenants = [(); 2].map(|()| Cgroup::new().limit(2048));
-    let of_tenant =
-        |tenant: &Cgroup| (0..200).map(|index| tenant.child(index.to_string())).collect::<Vec<_>>();
-    let cgroups: Vec<_> = tenants.iter().flat_map(of_tenant).collect();
+    let tenants: Vec<_> = (0..tenants).map(|_| Cgroup::new().limit(2048)).collect();
+    let children =
+        |tenant: &Cgroup| (0..namespaces).map(|index| tenant.child(index.to_string())).collect::<Vec<_>>();
+    let cgroups: Vec<_> = tenants.iter().flat_map(children).collect();
     let poll = ["poll", &daemon.meminfo(), "4", "0"];
     let start = |cgroup: &Cgroup| tenant::start_by(cgroup, &["unshare", "--cgroup"], poll[0], &poll[1..]);
-    let row = "4 readers in each of 200 cgroup namespaces of each of two tenants";
     hold(row, &daemon, || cgroups.iter().map(start).collect());
     cgroups.into_iter().for_each(Cgroup::remove);
 }
