@@ -2,14 +2,14 @@
 
 mod arguments;
 mod connect;
-mod helpers;
+mod processes;
 mod supervise;
 mod unit;
 
 pub(super) use self::arguments::Arguments;
 
 use self::connect::connect;
-use self::helpers::{start_namespace_reader, start_steward};
+use self::processes::{start_namespace_reader, start_steward};
 use self::supervise::supervise;
 use self::unit::{lay, leave};
 use super::failure::Failure;

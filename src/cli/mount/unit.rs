@@ -2,7 +2,7 @@
 
 use super::arguments::Arguments;
 use super::connect::{begin, refuse_deep};
-use super::helpers::{start_namespace_reader, start_steward};
+use super::processes::{start_namespace_reader, start_steward};
 use crate::cli::failure::Failure;
 use crate::cli::systemd;
 use crate::confinement::sandbox;
