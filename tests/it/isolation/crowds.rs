@@ -109,9 +109,8 @@ fn readers_with_chosen_ids() {
 /// Who opens files reads nothing.
 fn threads_that_open() {
     let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(2048));
-    let load = || vec![tenant::start(&cgroup, "open", &[&daemon.meminfo(), "5000"])];
-    // Each of them has to be known, before the next one is answered where it waits.
-    hold_to(5 * BOUND_OF_MOST, "5,000 threads that open and close the file", &daemon, load);
+    let load = || vec![tenant::start(&cgroup, "open", &[&daemon.meminfo(), "1000"])];
+    hold("1,000 threads that open and close the file", &daemon, load);
 }
 
 /// Beside one that lists directories in as small pieces as it can.

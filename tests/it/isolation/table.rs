@@ -30,7 +30,7 @@ pub static ROWS: [&str; 17] = [
 static NOT_IN_THE_TABLE: [&str; 3] = [
     "1,000 readers whose ids have few last bits",
     "4 readers in each of 200 cgroup namespaces of each of two tenants",
-    "5,000 threads that open and close the file",
+    "1,000 threads that open and close the file",
 ];
 
 static SEEN: Mutex<[Option<[Seen; 2]>; ROWS.len()]> = Mutex::new([const { None }; ROWS.len()]);
