@@ -14,4 +14,4 @@ mod tree;
 pub use self::admission::{Full, Policy, Shares};
 pub use self::dominant::dominant;
 pub use self::excess::excess;
-pub(crate) use self::path::components;
+pub(crate) use self::path::{components, entry_weight};

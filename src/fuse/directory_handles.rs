@@ -117,7 +117,7 @@ impl Listings {
         self.next_key += 1;
         self.open.insert(handle, key);
         // One that is larger than the whole limit is not kept.
-        if let Ok(evicted) = self.shares.admit(key, tenant, weight(&listing)) {
+        if let Ok(evicted) = self.shares.admit(key, tenant, tenant.len() + weight(&listing)) {
             evicted.into_iter().for_each(|key| self.remove_listing(key));
             self.by_hash.insert(hash, key);
             self.cached.insert(key, CachedListing { listing: Arc::clone(&listing), hash, handles: 1 });

@@ -9,11 +9,13 @@ use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, Unique}
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::view::ViewId;
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, LockOwner, OpenFlags, PollEvents, PollFlags,
-    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty, ReplyEntry,
-    ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags,
+    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
+    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
+    WriteFlags,
 };
 use std::ffi::OsStr;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
@@ -76,16 +78,24 @@ impl ViewFs {
     }
 }
 
-/// Requests to change what never changes, each by the types of its arguments.
+/// Requests that are all answered with one error, each by the types of its arguments.
 macro_rules! refused {
-    ($($name:ident($($argument:ty),*) -> $reply:ty;)*) => {$(
+    ($errno:expr => $($name:ident($($argument:ty),*) -> $reply:ty;)*) => {$(
         fn $name(&self, _: &Request, $(_: $argument,)* reply: $reply) {
-            reply.error(Errno::EROFS);
+            reply.error($errno);
         }
     )*};
 }
 
 impl Filesystem for ViewFs {
+    /// Lets the kernel look names up in one directory side by side. Otherwise it holds a lock over each, and whoever looks up
+    /// many holds up all others.
+    fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        // Linux has had it since 4.7: without it look-ups wait for each other, and nothing else changes.
+        let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
+        Ok(())
+    }
+
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = name.to_owned();
         self.answer(request, parent, Operation::Lookup, move |served, _in_flight| {
@@ -167,18 +177,6 @@ impl Filesystem for ViewFs {
             }
             served.read(FileRequest { in_flight, pid, ino, handle }, offset, size, reply);
         });
-    }
-
-    /// "Not implemented" is heard once and makes the kernel stop asking.
-    fn flush(
-        &self,
-        _request: &Request,
-        _ino: INodeNo,
-        _handle: FileHandle,
-        _lock_owner: LockOwner,
-        reply: ReplyEmpty,
-    ) {
-        reply.error(Errno::ENOSYS);
     }
 
     fn release(
@@ -267,7 +265,8 @@ impl Filesystem for ViewFs {
         });
     }
 
-    refused! {
+    // What would change what never changes.
+    refused! { Errno::EROFS =>
         mknod(INodeNo, &OsStr, u32, u32, u32) -> ReplyEntry;
         create(INodeNo, &OsStr, u32, u32, i32) -> ReplyCreate;
         mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry;
@@ -280,19 +279,18 @@ impl Filesystem for ViewFs {
         removexattr(INodeNo, &OsStr) -> ReplyEmpty;
     }
 
+    // What the kernel does not ask for again once it has heard that it is not implemented.
+    refused! { Errno::ENOSYS =>
+        flush(INodeNo, FileHandle, LockOwner) -> ReplyEmpty;
+        getxattr(INodeNo, &OsStr, u32) -> ReplyXattr;
+        listxattr(INodeNo, u32) -> ReplyXattr;
+    }
+
     /// Nothing is stored here, so that all figures are 0. This request also wakes a thread that waits for one
     /// (`seams::wakeup`).
     fn statfs(&self, request: &Request, ino: INodeNo, reply: ReplyStatfs) {
         self.answer(request, ino, Operation::Lookup, move |_, _in_flight| {
             reply.statfs(0, 0, 0, 0, 0, 4096, 255, 0);
         });
-    }
-
-    fn getxattr(&self, _request: &Request, _ino: INodeNo, _name: &OsStr, _size: u32, reply: ReplyXattr) {
-        reply.error(Errno::ENOSYS);
-    }
-
-    fn listxattr(&self, _request: &Request, _ino: INodeNo, _size: u32, reply: ReplyXattr) {
-        reply.error(Errno::ENOSYS);
     }
 }

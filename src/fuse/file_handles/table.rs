@@ -151,7 +151,7 @@ struct TextGroup {
     weight: usize,
 }
 
-/// How many bytes a text takes. A text that several files share counts in parts.
+/// How many bytes a text takes, with the path of its cgroup. A text that several files share counts in parts.
 fn weight(text: &Arc<Rendered>) -> usize {
-    text.bytes.len() / Arc::strong_count(text)
+    (text.bytes.len() + text.cgroup.len()) / Arc::strong_count(text)
 }

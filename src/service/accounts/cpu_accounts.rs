@@ -3,7 +3,7 @@
 use super::retained_records::RetainedRecords;
 use super::start_times::Seen;
 use crate::kernel::{CgroupId, CgroupRef, Life};
-use crate::shares::{Policy, excess};
+use crate::shares::{Policy, entry_weight, excess};
 use crate::state::{ContainerAccount, MAX_CPU_ACCOUNTS, Table};
 use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::cpu::account::{CpuAccount, CpuCounters};
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 
 /// How long an account that a predecessor left is kept while nobody asks for its container, which is gone then.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// The most accounts, whether or not there is room to retain them: a tenant may have any number of cgroups.
+/// The most accounts, or fewer with long paths, whether or not there is room to retain them: a tenant may have any number of
+/// cgroups.
 const MAX_ACCOUNTS: usize = 32_768;
 
 /// CPU accounts by the id of the container's cgroup, which the kernel never gives out twice.
@@ -27,6 +28,8 @@ pub(in crate::service) struct CpuAccounts {
 
 struct Accounts {
     by_container: HashMap<CgroupId, Entry>,
+    /// The [weight](entry_weight) of all of them.
+    weight: usize,
     retained: RetainedRecords<ContainerAccount>,
     /// When this process has taken the accounts of a predecessor over.
     attached: Option<Instant>,
@@ -35,14 +38,18 @@ struct Accounts {
 impl Accounts {
     /// Drops accounts where there are `max`, those of the heaviest branches of the hierarchy. Such a container begins anew.
     fn make_room(&mut self, max: usize) {
-        if self.by_container.len() < max {
+        if self.weight < max {
             return;
         }
-        let held = self.by_container.iter().map(|(&id, entry)| (id, entry.path.as_deref().unwrap_or(b""), 1));
+        let held = self.by_container.iter().map(|(&id, entry)| (id, entry.path(), entry.weight()));
         for id in excess(held, max - max / 8) {
-            self.by_container.remove(&id);
-            self.retained.release(id.get());
+            self.remove(id);
         }
+    }
+
+    fn remove(&mut self, container: CgroupId) {
+        self.weight -= self.by_container.remove(&container).map_or(0, |entry| entry.weight());
+        self.retained.release(container.get());
     }
 }
 
@@ -50,6 +57,16 @@ struct Entry {
     /// The path of the cgroup; `None` for what a predecessor left, until it is asked for.
     path: Option<Vec<u8>>,
     record: ContainerAccount,
+}
+
+impl Entry {
+    fn path(&self) -> &[u8] {
+        self.path.as_deref().unwrap_or(b"")
+    }
+
+    fn weight(&self) -> usize {
+        entry_weight(self.path())
+    }
 }
 
 /// Whether the processes in a cgroup are of another container than the account: its init has ended, and they all began after
@@ -62,7 +79,7 @@ fn is_over(record: &ContainerAccount, life: &Life, rate: TickRate) -> bool {
 impl CpuAccounts {
     pub(in crate::service) fn new(tick_rate: TickRate) -> Self {
         let retained = RetainedRecords::new(MAX_CPU_ACCOUNTS, Policy::Replace);
-        let accounts = Accounts { by_container: HashMap::new(), retained, attached: None };
+        let accounts = Accounts { by_container: HashMap::new(), weight: 0, retained, attached: None };
         Self { tick_rate, accounts: Mutex::new(accounts) }
     }
 
@@ -71,9 +88,11 @@ impl CpuAccounts {
         let mut accounts = self.accounts.lock();
         accounts.attached = Some(Instant::now());
         let orphaned = accounts.retained.resume(table);
-        let entries =
-            orphaned.into_iter().map(|(id, record)| (CgroupId::new(id), Entry { path: None, record }));
-        accounts.by_container.extend(entries);
+        for (id, record) in orphaned {
+            let entry = Entry { path: None, record };
+            accounts.weight += entry.weight();
+            accounts.by_container.insert(CgroupId::new(id), entry);
+        }
     }
 
     /// When a container started, after the host's boot; `None` where that is not known, or `life` is that of another
@@ -117,7 +136,7 @@ impl CpuAccounts {
         let AccountInputs { now, cpus, start, rate } = inputs;
         let mut accounts = self.accounts.lock();
         accounts.make_room(MAX_ACCOUNTS);
-        let Accounts { by_container, retained, .. } = &mut *accounts;
+        let Accounts { by_container, weight, retained, .. } = &mut *accounts;
         let open = |before| ContainerAccount {
             start,
             // Not the snapshot's moment: while that was read, another container may have begun in the cgroup.
@@ -126,7 +145,10 @@ impl CpuAccounts {
             account: inputs.open_account(before),
         };
         let life = seen.map(|seen| &*seen.life);
-        let open_first = || Entry { path: None, record: open(inputs.ran_before(life, None)) };
+        let open_first = || {
+            *weight += entry_weight(b"");
+            Entry { path: None, record: open(inputs.ran_before(life, None)) }
+        };
         let entry = by_container.entry(container.id).or_insert_with(open_first);
         if let Some(Seen { life, at }) = seen {
             if is_over(&entry.record, life, rate) {
@@ -136,7 +158,10 @@ impl CpuAccounts {
             entry.record.had_init = life.has_init();
         }
         let is_new = entry.path.is_none();
-        let path = entry.path.get_or_insert_with(|| container.path.to_vec());
+        let path = entry.path.get_or_insert_with(|| {
+            *weight += entry_weight(container.path) - entry_weight(b"");
+            container.path.to_vec()
+        });
         let counters = entry.record.account.advance(now, cpus);
         if entry.record.account.can_be_saved() {
             match is_new {
@@ -167,8 +192,7 @@ impl CpuAccounts {
         let gone: Vec<_> = all.into_iter().filter(is_gone).collect();
         let mut accounts = self.accounts.lock();
         for (container, _) in gone {
-            accounts.by_container.remove(&container);
-            accounts.retained.release(container.get());
+            accounts.remove(container);
         }
         let in_use = accounts.by_container.len();
         accounts.by_container.shrink_to(in_use * 2);
@@ -223,52 +247,4 @@ impl<'s> AccountInputs<'s> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_has_most_gives_way() {
-        let accounts = CpuAccounts::new(TickRate::USUAL);
-        let mut accounts = accounts.accounts.lock();
-        let account = CpuAccount::after(0, BootTime::default(), &Cpus::default());
-        let (start, last_seen) = (Ticks::default(), BootTime::default());
-        for id in 1..=16 {
-            let path = if id <= 2 { format!("/small/{id}") } else { format!("/large/{id}") };
-            let record = ContainerAccount { start, last_seen, had_init: false, account: account.clone() };
-            accounts.by_container.insert(CgroupId::new(id), Entry { path: Some(path.into()), record });
-        }
-        accounts.make_room(17);
-        assert_eq!(accounts.by_container.len(), 16);
-        accounts.make_room(16);
-        assert_eq!(accounts.by_container.len(), 14);
-        assert!([1, 2].into_iter().all(|id| accounts.by_container.contains_key(&CgroupId::new(id))));
-    }
-
-    #[test]
-    fn another_container_begins_where_the_last_was_seen_or_later() {
-        let rate = TickRate::USUAL;
-        let seen = |nanoseconds, had_init| ContainerAccount {
-            start: Ticks::new(100),
-            last_seen: BootTime::from_nanos(nanoseconds),
-            had_init,
-            account: CpuAccount::after(0, BootTime::default(), &Cpus::default()),
-        };
-        let begins = |start| {
-            let mut life = Life::default();
-            life.start = Ticks::new(start);
-            life
-        };
-        let middle_of_tick_200 = 2_005_000_000;
-        for (start, had_init, over) in [
-            (201, true, true),
-            (200, true, true),
-            (199, true, false),
-            (100, true, false),
-            (201, false, false),
-        ] {
-            let record = seen(middle_of_tick_200, had_init);
-            assert_eq!(is_over(&record, &begins(start), rate), over, "{start} {had_init}");
-        }
-        assert!(!is_over(&seen(1_005_000_000, true), &begins(100), rate), "it was seen in its first tick");
-    }
-}
+mod tests;

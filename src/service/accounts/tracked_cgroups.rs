@@ -5,7 +5,7 @@ use super::sampling_phase::{POLL_INTERVAL, SamplingPhase};
 use crate::failpoint::idle;
 use crate::kernel::CgroupId;
 use crate::service::scheduling::turns::Turns;
-use crate::shares::{Policy, Shares};
+use crate::shares::{Policy, Shares, entry_weight};
 use crate::state::{MAX_LOADS, Table};
 use cgprocfs_core::load_average::{LoadAvg, LoadState, TaskCounts};
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// How long averages that a predecessor left are kept while nobody asks for their container, which is gone then.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// How many containers are tracked. Where there are more, tenants share the room.
+/// How many containers are tracked, or fewer with long paths. Where there are more, tenants share the room.
 const MAX_TRACKED: usize = 10_000;
 
 /// The containers, by the id of their cgroup, and when they are sampled.
@@ -90,7 +90,8 @@ impl TrackedCgroups {
 
     pub(in crate::service) fn insert(&mut self, container: CgroupId, tracked: TrackedCgroup) {
         if !self.by_container.contains_key(&container) {
-            let Ok(displaced) = self.shares.admit(container, &tracked.path, 1) else { return };
+            let path = &tracked.path;
+            let Ok(displaced) = self.shares.admit(container, path, entry_weight(path)) else { return };
             for container in displaced {
                 self.by_container.remove(&container);
                 self.retained.release(container.get());

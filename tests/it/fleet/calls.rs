@@ -71,9 +71,10 @@ fn calls(daemon: &Daemon, fleet: &Containers, files: &[&str]) -> Vec<String> {
     fewest.unwrap()
 }
 
-/// Whether a line is a call, at its end if it is on two lines, and not one by which threads wait for each other or end.
+/// Whether a line is a call, at its end if it is on two lines, and not one by which threads wait for each other or end,
+/// or by which the allocator moves the end of the heap, for that is as near as earlier requests left it.
 fn is_call(line: &str) -> bool {
-    const OTHERS: [&str; 6] = ["futex(", "<... futex", "exit(", "+++", "madvise(", "clock_gettime("];
+    const OTHERS: [&str; 7] = ["futex(", "<... futex", "exit(", "+++", "madvise(", "brk(", "clock_gettime("];
     line.contains(" = ")
         && !line.contains("<unfinished ...>")
         && !OTHERS.iter().any(|other| line.contains(other))

@@ -1,17 +1,19 @@
 //! Every way to read a view gives the same text.
 
-use super::read;
+use super::{connection_of, read};
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::helper::{self, start};
-use crate::common::{MOUNT, Need, cgprocfs, field, output, test, times, wait_until};
+use crate::common::{MOUNT, Need, Stopped, cgprocfs, field, output, test, times, wait_until};
 use libtest_mimic::Trial;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+use tempfile::TempDir;
 
 pub fn tests() -> Vec<Trial> {
     tests! {
@@ -25,10 +27,47 @@ pub fn tests() -> Vec<Trial> {
             two_containers_at_once,
             who_asks_later_is_read_for_anew,
             show_is_what_the_mount_serves,
+            look_ups_in_one_directory,
         ],
         test(&[Need::Root, Need::Fuse, Need::Program("busybox")]) => [
             busybox_cat,
         ],
+    }
+}
+
+/// Look-ups in one directory don't wait for each other: a server that is stopped has got all of them.
+fn look_ups_in_one_directory() {
+    let daemon = Daemon::start();
+    let requests = Requests::new(connection_of(&daemon));
+    let stopped = Stopped::new(daemon.pid());
+    let look_ups = [1, 2, 3].map(|number| {
+        let missing = daemon.live().join(format!("missing-{number}"));
+        std::thread::spawn(move || missing.symlink_metadata().is_ok())
+    });
+    wait_until("the kernel has sent three look-ups", || requests.waiting() == 3);
+    drop(stopped);
+    assert!(!look_ups.into_iter().any(|look_up| look_up.join().unwrap()));
+}
+
+/// What the kernel says of a connection, in a mount of its own.
+struct Requests(TempDir, u64);
+
+impl Requests {
+    fn new(connection: u64) -> Self {
+        let directory = TempDir::new().unwrap();
+        mount(Some("none"), directory.path(), Some("fusectl"), MsFlags::empty(), None::<&str>).unwrap();
+        Self(directory, connection)
+    }
+
+    /// How many requests were sent and not answered.
+    fn waiting(&self) -> u32 {
+        read(&self.0.path().join(self.1.to_string()).join("waiting")).trim().parse().unwrap()
+    }
+}
+
+impl Drop for Requests {
+    fn drop(&mut self) {
+        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
     }
 }
 
