@@ -70,7 +70,7 @@ fn parse_io_stat(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn parse_mountinfo(bencher: Bencher<'_, '_>) {
     let text = host("proc/self/mountinfo");
-    bencher.bench_local(|| Mount::parse_table(black_box(&text)).unwrap());
+    bencher.bench_local(|| Mount::parse_all(black_box(&text)).unwrap());
 }
 
 #[divan::bench(args = [1, 16, 512])]

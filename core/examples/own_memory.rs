@@ -11,7 +11,7 @@ use std::{error::Error, fs, path::Path};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let text = fs::read_to_string("/proc/self/cgroup")?;
-    let own = Membership::of_memory(text.as_bytes())?.ok_or("this process is in no cgroup")?;
+    let own = Membership::parse_of_memory(text.as_bytes())?.ok_or("this process is in no cgroup")?;
     let (version, mount) =
         (own.version(), if own.is_v2() { "/sys/fs/cgroup" } else { "/sys/fs/cgroup/memory" });
     let cgroup = format!("{mount}{}", std::str::from_utf8(own.path)?);

@@ -2,12 +2,17 @@
 //!
 //! Kernel files are bytes, not UTF-8: a cgroup may carry any name but a newline. Every parser takes
 //! whatever it is given and answers with a value or a [`ParseError`].
+//!
+//! All have one shape. What is read from a file is a type, and `T::parse(text)` makes it; `T::parse_all` where a file has one
+//! in each line. Where the two cgroup interfaces print the same file in different ways, the [`CgroupVersion`] comes first; where
+//! v1 has other files, they are read with `T::parse_v1`. Below these are formats that several files share ([`flat_keyed`],
+//! [`node_meminfo`]) and files of a single value ([`counter`]).
 
 pub mod arcstats;
 pub mod counter;
 pub mod cpu_list;
 pub mod cpu_quota;
-pub mod cpu_time;
+pub mod cpu_stat;
 pub mod flat_keyed;
 pub mod io_stat;
 pub mod meminfo;
@@ -42,6 +47,9 @@ pub enum ParseError {
     /// A number above 2^53, which no counter of a real machine reaches.
     #[error("a number is too large to be true")]
     TooLarge,
+    /// A number beyond what the kernel takes.
+    #[error("a number is out of range")]
+    OutOfRange,
     /// A line without the separator or the fields that its file always has.
     #[error("a line is malformed")]
     MalformedLine,

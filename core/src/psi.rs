@@ -1,6 +1,8 @@
 //! Pressure triggers as the kernel defines them: an event when tasks were stalled for a given time within a window
 //! (Documentation/accounting/psi.rst, kernel/sched/psi.c).
 
+use crate::parse::{ParseError, decimal};
+
 /// What a program has asked to be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trigger {
@@ -30,20 +32,26 @@ const MAX_BYTES: usize = 32;
 
 impl Trigger {
     /// Parses what a program writes, such as `some 150000 1000000` and a NUL or a newline. The last byte is ignored, whatever it
-    /// is (`psi_write()`). `None` where the kernel answers EINVAL.
-    #[must_use]
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let text =
-            text.get(..text.len().min(MAX_BYTES).checked_sub(1)?)?.split(|&b| b == 0 || b == b'\n').next()?;
-        let mut words = std::str::from_utf8(text).ok()?.split_ascii_whitespace();
-        let line = match words.next()? {
-            "some" => Line::Some,
-            "full" => Line::Full,
-            _ => return None,
+    /// is (`psi_write()`).
+    ///
+    /// # Errors
+    /// Where the kernel answers EINVAL.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        let (_, text) = text[..text.len().min(MAX_BYTES)].split_last().ok_or(ParseError::Truncated)?;
+        let text = text.split(|&b| b == 0 || b == b'\n').next().unwrap_or_default();
+        let mut words = std::str::from_utf8(text).unwrap_or_default().split_ascii_whitespace();
+        let line = match words.next() {
+            Some("some") => Line::Some,
+            Some("full") => Line::Full,
+            _ => return Err(ParseError::MalformedLine),
         };
-        let (threshold, window) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        let mut number = || {
+            let number = decimal(words.next().ok_or(ParseError::MalformedLine)?.as_bytes())?;
+            u32::try_from(number).map_err(|_| ParseError::OutOfRange)
+        };
+        let (threshold, window) = (number()?, number()?);
         let is_valid = (MIN_WINDOW..=MAX_WINDOW).contains(&window) && (1..=window).contains(&threshold);
-        is_valid.then_some(Self { line, threshold, window })
+        is_valid.then_some(Self { line, threshold, window }).ok_or(ParseError::OutOfRange)
     }
 
     /// How long tasks were stalled in all according to the text of a pressure file, in microseconds.
@@ -141,10 +149,10 @@ mod tests {
             "some  150000 1000000 x\0",
             "some 150000 10000000",
         ] {
-            assert_eq!(Trigger::parse(text.as_bytes()), Some(trigger), "{text:?}");
+            assert_eq!(Trigger::parse(text.as_bytes()), Ok(trigger), "{text:?}");
         }
         let full = Trigger::parse(b"full 500000 500000\n").map(|trigger| trigger.line);
-        assert_eq!(full, Some(Line::Full));
+        assert_eq!(full, Ok(Line::Full));
         for text in [
             "",
             "some\n",
@@ -158,7 +166,7 @@ mod tests {
             "some 1 99999999999\n",
             "\u{e9}\n",
         ] {
-            assert_eq!(Trigger::parse(text.as_bytes()), None, "{text:?}");
+            assert!(Trigger::parse(text.as_bytes()).is_err(), "{text:?}");
         }
     }
 

@@ -5,13 +5,13 @@ use cgprocfs_core::parse::cpu_quota::CpuQuota;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
-    let Ok(limit) = CpuQuota::v2(text) else { return };
+    let Ok(limit) = CpuQuota::parse(text) else { return };
     let Some(limit) = limit else {
         assert!(text.starts_with(b"max "));
         return;
     };
     assert!(limit.period > 0);
     let (quota, period) = (format!("{}\n", limit.quota), format!("{}\n", limit.period));
-    assert_eq!(CpuQuota::v1(quota.as_bytes(), period.as_bytes()), Ok(Some(limit)));
+    assert_eq!(CpuQuota::parse_v1(quota.as_bytes(), period.as_bytes()), Ok(Some(limit)));
     assert_eq!(limit.milli() == 0, limit.quota == 0);
 });

@@ -5,7 +5,7 @@ use cgprocfs_core::parse::mountinfo::Mount;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
-    let Ok(table) = Mount::parse_table(text) else { return };
+    let Ok(table) = Mount::parse_all(text) else { return };
     assert_eq!(table.len(), text.split(|&b| b == b'\n').filter(|line| !line.is_empty()).count());
     let again: Vec<u8> = table
         .iter()
@@ -21,7 +21,7 @@ fuzz_target!(|text: &[u8]| {
                 .into_bytes()
         })
         .collect();
-    assert_eq!(Mount::parse_table(&again).unwrap(), table);
+    assert_eq!(Mount::parse_all(&again).unwrap(), table);
 });
 
 /// `mangle` of the kernel's fs/proc_namespace.c, of any byte that is not plain.

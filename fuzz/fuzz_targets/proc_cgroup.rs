@@ -1,11 +1,11 @@
 //! `/proc/PID/cgroup`: every line, taken apart, is the line.
 #![no_main]
 
-use cgprocfs_core::parse::proc_cgroup::memberships;
+use cgprocfs_core::parse::proc_cgroup::Membership;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
-    let Ok(memberships) = memberships(text) else { return };
+    let Ok(memberships) = Membership::parse_all(text) else { return };
     let lines = text.split(|&b| b == b'\n').filter(|line| !line.is_empty());
     for (line, membership) in lines.zip(memberships) {
         let Ok(membership) = membership else { continue };

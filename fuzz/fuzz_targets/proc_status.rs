@@ -1,12 +1,14 @@
 //! `/proc/PID/status`: what was understood, written out plainly, is understood as the same.
 #![no_main]
 
-use cgprocfs_core::parse::proc_status::{Status, state};
+use cgprocfs_core::parse::proc_status::{Status, TaskState};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
-    if let Some(state) = state(text) {
-        assert!(text.contains(&state));
+    match TaskState::parse(text) {
+        Ok(TaskState::Running) => assert!(text.contains(&b'R')),
+        Ok(TaskState::Uninterruptible) => assert!(text.contains(&b'D')),
+        _ => {}
     }
     let Ok(status) = Status::parse(text) else { return };
     let outer = "9\t".repeat(status.nesting.saturating_sub(1).min(100));

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (&[u8], &[u8], Vec<(u32, u32)>)| {
     let (written, file, steps) = input;
-    let Some(trigger) = Trigger::parse(written) else { return };
+    let Ok(trigger) = Trigger::parse(written) else { return };
     assert!(
         (500_000..=10_000_000).contains(&trigger.window) && (1..=trigger.window).contains(&trigger.threshold)
     );

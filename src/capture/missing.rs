@@ -91,7 +91,7 @@ impl Capture {
     /// The mount points that may have the memory controller, and whether they are of cgroup v2.
     fn hierarchies_of_memory(&self) -> Vec<(PathBuf, bool)> {
         let table = fs::read(self.root.join("proc/self/mountinfo")).unwrap_or_default();
-        let of_memory = Mount::parse_table(&table).unwrap_or_default().into_iter().filter_map(|mount| {
+        let of_memory = Mount::parse_all(&table).unwrap_or_default().into_iter().filter_map(|mount| {
             let is_v2 = match &*mount.fs_type {
                 b"cgroup" if mount.has_super_option("memory") => false,
                 b"cgroup2" => true,

@@ -51,7 +51,7 @@ impl MountTable {
     pub(super) fn of_this_thread(proc: impl AsFd) -> io::Result<Self> {
         let mut text = Vec::new();
         read(proc, "thread-self/mountinfo")?.take(MAX_TABLE_BYTES).read_to_end(&mut text)?;
-        let table = Mount::parse_table(&text);
+        let table = Mount::parse_all(&text);
         table.map(Self).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 

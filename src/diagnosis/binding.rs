@@ -99,7 +99,7 @@ impl Bindings {
 }
 
 fn own_table(tables: &[(u32, Vec<Mount>)]) -> &[Mount] {
-    let own = fs::read("/proc/self/mountinfo").ok().and_then(|text| Mount::parse_table(&text).ok());
+    let own = fs::read("/proc/self/mountinfo").ok().and_then(|text| Mount::parse_all(&text).ok());
     let first = own.and_then(|own| own.first().map(|mount| mount.id));
     let is_own = |table: &&(u32, Vec<Mount>)| table.1.first().map(|mount| mount.id) == first;
     tables.iter().find(is_own).map_or(&[], |(_, table)| table)
@@ -224,7 +224,7 @@ mod tests {
         53 52 0:51 /proc/meminfo /run/c/proc/meminfo ro shared:7 - fuse.cgprocfs cgprocfs ro\n";
 
     fn files(container: &str) -> Vec<BoundFile> {
-        let table = |text: &str| Mount::parse_table(text.as_bytes()).unwrap();
+        let table = |text: &str| Mount::parse_all(text.as_bytes()).unwrap();
         let tables = [(1, table(OWN)), (2, table(container))];
         Host::of(&tables[0].1, &tables).files_in(&tables[1].1)
     }
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(files(&OWN.replace("shared:", "master:")), []);
         let lxcfs = "72 71 0:80 /proc/meminfo /proc/meminfo rw - fuse.lxcfs lxcfs rw\n";
         assert_eq!(of(lxcfs), []);
-        let table = Mount::parse_table(lxcfs.as_bytes()).unwrap();
+        let table = Mount::parse_all(lxcfs.as_bytes()).unwrap();
         assert_eq!(files_of_lxcfs(&table), ["/proc/meminfo"]);
     }
 }

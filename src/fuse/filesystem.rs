@@ -207,7 +207,7 @@ impl Filesystem for ViewFs {
         reply: ReplyWrite,
     ) {
         let pid = request.pid();
-        let (trigger, written) = (Trigger::parse(data), u32::try_from(data.len()).unwrap_or(u32::MAX));
+        let (trigger, written) = (Trigger::parse(data).ok(), u32::try_from(data.len()).unwrap_or(u32::MAX));
         self.answer(request, ino, Operation::Other, move |served, in_flight| {
             served.arm_trigger(
                 FileRequest { in_flight, pid, ino, handle },

@@ -17,5 +17,5 @@ pub(super) fn own() -> io::Result<Vec<Mount>> {
 /// # Errors
 /// `InvalidData` where a line is not understood.
 pub(super) fn parse(text: &[u8]) -> io::Result<Vec<Mount>> {
-    Mount::parse_table(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    Mount::parse_all(text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::kernel::Caller;
 use crate::service::Service;
 use cgprocfs_core::parse::memory_stat::MemoryStat;
-use cgprocfs_core::parse::proc_stat::is_exiting;
+use cgprocfs_core::parse::proc_stat::ProcStat;
 use cgprocfs_core::snapshot::{Needs, Scope};
 use cgprocfs_core::units::Bytes;
 use cgprocfs_core::view::working_set::working_set;
@@ -105,7 +105,7 @@ fn sample(service: &Service, cgroup: &RunCgroup, started: Instant) -> Result<Sam
 
 fn is_ending(program: u32) -> bool {
     let stat = std::fs::read(format!("/proc/{program}/stat")).unwrap_or_default();
-    is_exiting(&stat).unwrap_or(true)
+    ProcStat::parse(&stat).map_or(true, |stat| stat.is_exiting)
 }
 
 /// Before Linux 5.18 cgroup v2 tells the parts of the kernel's memory only.

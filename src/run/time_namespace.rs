@@ -1,7 +1,7 @@
 //! A time namespace whose boot is now, so that the program's uptime and the start times of its processes count from the same moment.
 
 use super::error::RunError;
-use cgprocfs_core::parse::time_offsets;
+use cgprocfs_core::parse::time_offsets::TimeOffsets;
 use nix::sched::{CloneFlags, unshare};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;
@@ -42,7 +42,7 @@ fn make() -> io::Result<OwnedFd> {
     let id = own.file_name().map_or_else(OsString::new, OsString::from);
     let offsets: PathBuf = Path::new("/proc").join(id).join("timens_offsets");
     // Where we are not on the host's clocks ourselves, these are what the new ones begin with.
-    let ours = time_offsets::boottime(&fs::read(&offsets)?).map_err(io::Error::other)?;
+    let ours = TimeOffsets::parse(&fs::read(&offsets)?).map_err(io::Error::other)?.boottime;
     let now = clock_gettime(ClockId::Boottime);
     let now = now.tv_sec.saturating_mul(SECOND).saturating_add(now.tv_nsec);
     let offset = ours.saturating_sub(now);

@@ -1,22 +1,38 @@
 //! `/proc/spl/kstat/zfs/arcstats`: the cache of ZFS, which is no page cache.
 
-use super::decimal;
+use super::{ParseError, decimal};
 use crate::units::Bytes;
 
-/// How much of the cache the kernel gets back when memory is short, in bytes: all but the minimum size (`c_min`). It is 0 where
-/// the text says neither.
-#[must_use]
-pub fn given_back(text: &[u8]) -> Bytes {
-    let value_of = |wanted: &[u8]| {
-        text.split(|&b| b == b'\n').find_map(|line| {
-            let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|word| !word.is_empty());
-            let (name, _type, value) = (words.next()?, words.next()?, words.next()?);
-            if name == wanted { decimal(value).ok() } else { None }
-        })
-    };
-    match (value_of(b"size"), value_of(b"c_min")) {
-        (Some(size), Some(least)) => Bytes::new(size) - Bytes::new(least),
-        _ => Bytes::ZERO,
+/// What is read from the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arcstats {
+    /// The size of the cache.
+    pub size: Bytes,
+    /// The size that it keeps when memory is short.
+    pub least: Bytes,
+}
+
+impl Arcstats {
+    /// Parses the file.
+    ///
+    /// # Errors
+    /// Where one of the two is missing or malformed.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        let value_of = |wanted: &'static str| {
+            let found = text.split(|&b| b == b'\n').find_map(|line| {
+                let mut words = line.split(|b| b.is_ascii_whitespace()).filter(|word| !word.is_empty());
+                let (name, _type, value) = (words.next()?, words.next()?, words.next()?);
+                (name == wanted.as_bytes()).then_some(value)
+            });
+            decimal(found.ok_or(ParseError::Missing(wanted))?).map(Bytes::new)
+        };
+        Ok(Self { size: value_of("size")?, least: value_of("c_min")? })
+    }
+
+    /// How much of the cache the kernel gets back when memory is short.
+    #[must_use]
+    pub fn given_back(self) -> Bytes {
+        self.size - self.least
     }
 }
 
@@ -26,13 +42,15 @@ mod tests {
 
     #[test]
     fn all_but_the_least() {
-        let text = b"13 1 0x01 147 39984 1 2\nname                            type data\n\
+        let text: &[u8] = b"13 1 0x01 147 39984 1 2\nname                            type data\n\
             c_min                           4    1000\nsize                            4    5000\n\
             hdr_size                        4    7\n";
-        assert_eq!(given_back(text), Bytes::new(4000));
-        assert_eq!(given_back(b"size 4 10\nc_min 4 20\n"), Bytes::ZERO);
-        for text in [&b""[..], b"size 4 10\n", b"size 4 -1\nc_min 4 0\n", b"size 4\nc_min 4 0\n"] {
-            assert_eq!(given_back(text), Bytes::ZERO);
-        }
+        let given_back = |text| Arcstats::parse(text).map(Arcstats::given_back);
+        assert_eq!(given_back(text), Ok(Bytes::new(4000)));
+        assert_eq!(given_back(b"size 4 10\nc_min 4 20\n"), Ok(Bytes::ZERO));
+        assert_eq!(given_back(b""), Err(ParseError::Missing("size")));
+        assert_eq!(given_back(b"size 4 10\n"), Err(ParseError::Missing("c_min")));
+        assert_eq!(given_back(b"size 4 -1\nc_min 4 0\n"), Err(ParseError::NotANumber));
+        assert_eq!(given_back(b"size 4\nc_min 4 0\n"), Err(ParseError::Missing("size")));
     }
 }

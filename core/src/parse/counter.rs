@@ -1,6 +1,6 @@
 //! Cgroup files that hold a single value: `memory.current`, `memory.max`, `memory.swappiness`, …
 
-use super::{ParseError, decimal, without_newline};
+use super::{ParseError, count, decimal, without_newline};
 use crate::units::{Bytes, MAX};
 
 /// A file with one number, in whatever unit the file has.
@@ -9,6 +9,14 @@ use crate::units::{Bytes, MAX};
 /// For anything but one decimal number and a newline.
 pub fn number(text: &[u8]) -> Result<u64, ParseError> {
     decimal(without_newline(text)?)
+}
+
+/// A time in nanoseconds that only goes up: `cpuacct.usage`.
+///
+/// # Errors
+/// For anything but one number and a newline; also where the counter has wrapped.
+pub fn nanoseconds(text: &[u8]) -> Result<u64, ParseError> {
+    count(without_newline(text)?).ok_or(ParseError::NotANumber)
 }
 
 /// A usage counter in bytes.
@@ -63,6 +71,13 @@ mod tests {
             assert_eq!(limit(cut), Err(ParseError::Truncated));
             assert_eq!(usage(cut), Err(ParseError::Truncated));
         }
+    }
+
+    #[test]
+    fn a_time_that_has_wrapped_is_none() {
+        assert_eq!(nanoseconds(b"30\n"), Ok(30));
+        assert_eq!(nanoseconds(b"18446744073709551611\n"), Err(ParseError::NotANumber));
+        assert_eq!(nanoseconds(b"30"), Err(ParseError::Truncated));
     }
 
     #[test]

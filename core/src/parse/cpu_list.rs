@@ -55,7 +55,7 @@ impl CpuList {
 
     /// Reads a mask of bits as the kernel writes it (`%*pb`): hexadecimal digits, eight of them between commas.
     #[must_use]
-    pub fn of_mask(text: &[u8]) -> Self {
+    pub fn parse_mask(text: &[u8]) -> Self {
         let digits = text.iter().rev().filter_map(|&b| char::from(b).to_digit(16));
         let bits = (0..).step_by(4).zip(digits);
         bits.flat_map(|(first, digit)| {
@@ -165,8 +165,8 @@ mod tests {
         let list = CpuList::parse(b"0-1,5,34\n").unwrap();
         assert_eq!(list.mask_like(b"ff,ffffffff\n"), b"04,00000023\n");
         assert_eq!(list.mask_like(b"f\n"), b"3\n");
-        assert_eq!(CpuList::of_mask(b"04,00000023\n"), list);
-        assert!(CpuList::of_mask(b"0\n").is_empty() && CpuList::of_mask(b"\n").is_empty());
+        assert_eq!(CpuList::parse_mask(b"04,00000023\n"), list);
+        assert!(CpuList::parse_mask(b"0\n").is_empty() && CpuList::parse_mask(b"\n").is_empty());
     }
 
     #[test]

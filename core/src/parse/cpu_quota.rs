@@ -15,11 +15,11 @@ pub struct CpuQuota {
 pub const MILLI: u64 = 1000;
 
 impl CpuQuota {
-    /// Reads `cpu.max`; `None` is no limit.
+    /// Parses `cpu.max`; `None` is no limit.
     ///
     /// # Errors
     /// For anything but `max` or a number, a space, a number and a newline.
-    pub fn v2(text: &[u8]) -> Result<Option<Self>, ParseError> {
+    pub fn parse(text: &[u8]) -> Result<Option<Self>, ParseError> {
         let mut words = without_newline(text)?.split(|&b| b == b' ');
         let (Some(quota), Some(period), None) = (words.next(), words.next(), words.next()) else {
             return Err(ParseError::MalformedLine);
@@ -31,11 +31,11 @@ impl CpuQuota {
         Self::new(decimal(quota)?, period).map(Some)
     }
 
-    /// Reads the two files of v1; `None` is no limit, which is -1 there.
+    /// Parses the two files of v1; `None` is no limit, which is -1 there.
     ///
     /// # Errors
     /// For anything but a number and a newline in each.
-    pub fn v1(quota: &[u8], period: &[u8]) -> Result<Option<Self>, ParseError> {
+    pub fn parse_v1(quota: &[u8], period: &[u8]) -> Result<Option<Self>, ParseError> {
         let period = decimal(without_newline(period)?)?;
         match without_newline(quota)? {
             b"-1" => Ok(None),
@@ -61,19 +61,19 @@ mod tests {
     #[test]
     fn both_versions() {
         let limit = Some(CpuQuota { quota: 150_000, period: 100_000 });
-        assert_eq!(CpuQuota::v2(b"150000 100000\n"), Ok(limit));
-        assert_eq!(CpuQuota::v2(b"max 100000\n"), Ok(None));
-        assert_eq!(CpuQuota::v1(b"150000\n", b"100000\n"), Ok(limit));
-        assert_eq!(CpuQuota::v1(b"-1\n", b"100000\n"), Ok(None));
+        assert_eq!(CpuQuota::parse(b"150000 100000\n"), Ok(limit));
+        assert_eq!(CpuQuota::parse(b"max 100000\n"), Ok(None));
+        assert_eq!(CpuQuota::parse_v1(b"150000\n", b"100000\n"), Ok(limit));
+        assert_eq!(CpuQuota::parse_v1(b"-1\n", b"100000\n"), Ok(None));
         assert_eq!(limit.map(CpuQuota::milli), Some(1500));
     }
 
     #[test]
     fn nonsense_is_an_error() {
         for text in ["", "max\n", "1 0\n", "1 2 3\n", "-1 100000\n", "1 2"] {
-            assert!(CpuQuota::v2(text.as_bytes()).is_err(), "{text:?}");
+            assert!(CpuQuota::parse(text.as_bytes()).is_err(), "{text:?}");
         }
-        assert!(CpuQuota::v1(b"-2\n", b"100000\n").is_err());
-        assert!(CpuQuota::v1(b"1\n", b"0\n").is_err());
+        assert!(CpuQuota::parse_v1(b"-2\n", b"100000\n").is_err());
+        assert!(CpuQuota::parse_v1(b"1\n", b"0\n").is_err());
     }
 }

@@ -32,7 +32,7 @@ impl Mount {
     ///
     /// # Errors
     /// [`ParseError::MalformedLine`] where a line lacks one of the fields.
-    pub fn parse_table(text: &[u8]) -> Result<Vec<Self>, ParseError> {
+    pub fn parse_all(text: &[u8]) -> Result<Vec<Self>, ParseError> {
         lines(text)?.map(mount).collect()
     }
 
@@ -119,7 +119,7 @@ mod tests {
     fn fields_are_found_behind_any_number_of_tags() {
         let text = b"35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
             41 31 0:38 /a\\040b /mnt/x\\134y rw shared:1 master:2 propagate_from:3 - cgroup2 none rw,nsdelegate\n";
-        let mounts = Mount::parse_table(text).unwrap();
+        let mounts = Mount::parse_all(text).unwrap();
         assert_eq!(mounts[0].mount_point, b"/sys/fs/cgroup/memory");
         assert!(mounts[0].has_super_option("memory"));
         assert!(!mounts[0].has_super_option("mem"));
@@ -135,7 +135,7 @@ mod tests {
     fn what_lies_on_another_is_uppermost() {
         let text = b"35 30 0:5 / /a rw - tmpfs x rw\n38 36 0:7 / /a rw - tmpfs z rw\n\
             36 35 0:6 / /a rw - tmpfs y rw\n37 36 0:8 / /a/b rw - tmpfs w rw\n";
-        let table = Mount::parse_table(text).unwrap();
+        let table = Mount::parse_all(text).unwrap();
         assert_eq!(uppermost(&table, b"/a").map(|mount| mount.id), Some(38));
         assert_eq!(uppermost(&table, b"/a/b").map(|mount| mount.id), Some(37));
         assert_eq!(uppermost(&table, b"/b"), None);
@@ -149,7 +149,7 @@ mod tests {
             b"1 2 0:3 / /x rw -\n",
             b"x 2 0:3 / /x rw - a b c\n",
         ] {
-            assert_eq!(Mount::parse_table(text), Err(ParseError::MalformedLine));
+            assert_eq!(Mount::parse_all(text), Err(ParseError::MalformedLine));
         }
     }
 }

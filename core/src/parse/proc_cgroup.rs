@@ -16,13 +16,30 @@ pub struct Membership<'a> {
 }
 
 impl<'a> Membership<'a> {
-    /// The line of the hierarchy that has the memory controller: of v1 if there is one, or else of v2.
+    /// Parses the file, line by line.
     ///
     /// # Errors
-    /// Those of [`memberships`].
-    pub fn of_memory(text: &'a [u8]) -> Result<Option<Self>, ParseError> {
+    /// Where the text is cut short; and each item fails with [`ParseError::MalformedLine`] where a line has fewer than two
+    /// colons or its path is not absolute.
+    pub fn parse_all(text: &'a [u8]) -> Result<impl Iterator<Item = Result<Self, ParseError>>, ParseError> {
+        Ok(lines(text)?.map(|line| {
+            let mut fields = line.splitn(3, |&b| b == b':');
+            match (fields.next(), fields.next(), fields.next()) {
+                (Some(_), Some(controllers), Some(path)) if path.starts_with(b"/") => {
+                    Ok(Self { controllers, path })
+                }
+                _ => Err(ParseError::MalformedLine),
+            }
+        }))
+    }
+
+    /// Parses the line of the hierarchy that has the memory controller: of v1 if there is one, or else of v2.
+    ///
+    /// # Errors
+    /// As [`Self::parse_all`].
+    pub fn parse_of_memory(text: &'a [u8]) -> Result<Option<Self>, ParseError> {
         let mut found = None;
-        for membership in memberships(text)? {
+        for membership in Self::parse_all(text)? {
             let membership = membership?;
             if membership.has_controller("memory") {
                 return Ok(Some(membership));
@@ -51,31 +68,12 @@ impl<'a> Membership<'a> {
     }
 }
 
-/// The lines of the file.
-///
-/// # Errors
-/// Where the text is cut short; and each item fails with [`ParseError::MalformedLine`] where a line has
-/// fewer than two colons or its path is not absolute.
-pub fn memberships(
-    text: &[u8],
-) -> Result<impl Iterator<Item = Result<Membership<'_>, ParseError>>, ParseError> {
-    Ok(lines(text)?.map(|line| {
-        let mut fields = line.splitn(3, |&b| b == b':');
-        match (fields.next(), fields.next(), fields.next()) {
-            (Some(_), Some(controllers), Some(path)) if path.starts_with(b"/") => {
-                Ok(Membership { controllers, path })
-            }
-            _ => Err(ParseError::MalformedLine),
-        }
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn path_of<'a>(text: &'a [u8], wanted: impl Fn(&Membership<'a>) -> bool) -> Option<&'a [u8]> {
-        memberships(text).unwrap().map(Result::unwrap).find(|m| wanted(m)).map(|m| m.path)
+        Membership::parse_all(text).unwrap().map(Result::unwrap).find(|m| wanted(m)).map(|m| m.path)
     }
 
     #[test]
@@ -89,7 +87,7 @@ mod tests {
     #[test]
     fn memory_is_in_the_hierarchy_that_has_its_controller() {
         let of_memory =
-            |text| Membership::of_memory(text).map(|found| found.map(|own| (own.version(), own.path)));
+            |text| Membership::parse_of_memory(text).map(|found| found.map(|own| (own.version(), own.path)));
         assert_eq!(of_memory(b"0::/u\n4:memory:/m\n"), Ok(Some((CgroupVersion::V1, &b"/m"[..]))));
         assert_eq!(of_memory(b"4:hugetlb:/m\n0::/u\n"), Ok(Some((CgroupVersion::V2, &b"/u"[..]))));
         assert_eq!(of_memory(b"4:hugetlb:/m\n"), Ok(None));
@@ -105,14 +103,17 @@ mod tests {
             (b"0::/\xff\xfe\n", b"/\xff\xfe"),
         ];
         for (text, path) in cases {
-            assert_eq!(memberships(text).unwrap().next().map(Result::unwrap).map(|m| m.path), Some(path));
+            assert_eq!(
+                Membership::parse_all(text).unwrap().next().map(Result::unwrap).map(|m| m.path),
+                Some(path)
+            );
         }
     }
 
     #[test]
     fn malformed_lines_are_errors() {
         for text in [&b"0:/x\n"[..], b"garbage\n", b"0::relative\n", b"0::\n"] {
-            assert_eq!(memberships(text).unwrap().next(), Some(Err(ParseError::MalformedLine)));
+            assert_eq!(Membership::parse_all(text).unwrap().next(), Some(Err(ParseError::MalformedLine)));
         }
     }
 }

@@ -31,11 +31,33 @@ impl Status {
     }
 }
 
-/// The state of the task, as in `ps`; `None` where the file is cut short before it.
-#[must_use]
-pub fn state(text: &[u8]) -> Option<u8> {
-    let value = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"State:\t"))?;
-    value.first().copied()
+/// The state of a task, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskState {
+    /// It runs, or could.
+    Running,
+    /// It waits, and no signal ends that.
+    Uninterruptible,
+    /// It has ended, whether or not its parent has waited for it.
+    Ended,
+    /// Any other.
+    Other,
+}
+
+impl TaskState {
+    /// Parses the beginning of the file, up to the state or any further.
+    ///
+    /// # Errors
+    /// Where the text is cut short before the state.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        let value = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"State:\t"));
+        match value.ok_or(ParseError::Missing("State"))?.first().ok_or(ParseError::Truncated)? {
+            b'R' => Ok(Self::Running),
+            b'D' => Ok(Self::Uninterruptible),
+            b'Z' | b'X' | b'x' => Ok(Self::Ended),
+            _ => Ok(Self::Other),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -44,9 +66,15 @@ mod tests {
 
     #[test]
     fn the_state_is_a_letter() {
-        assert_eq!(state(b"Name:\tState:\nUmask:\t0022\nState:\tD (disk sleep)\nTgid:\t1\n"), Some(b'D'));
-        assert_eq!(state(b"Name:\tx\nSta"), None);
-        assert_eq!(state(b"Name:\tx\nState:\t"), None);
+        let state = |letter| {
+            TaskState::parse(format!("Name:\tState:\nUmask:\t0022\nState:\t{letter} (x)\nTg").as_bytes())
+        };
+        assert_eq!(state('D'), Ok(TaskState::Uninterruptible));
+        assert_eq!(state('R'), Ok(TaskState::Running));
+        assert_eq!(['Z', 'X', 'x'].map(state), [Ok(TaskState::Ended); 3]);
+        assert_eq!(['S', 'T', 'I'].map(state), [Ok(TaskState::Other); 3]);
+        assert_eq!(TaskState::parse(b"Name:\tx\nSta"), Err(ParseError::Missing("State")));
+        assert_eq!(TaskState::parse(b"Name:\tx\nState:\t"), Err(ParseError::Truncated));
     }
 
     #[test]

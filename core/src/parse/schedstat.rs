@@ -2,15 +2,25 @@
 
 use super::{ParseError, decimal, without_newline};
 
-/// How long a task has run and how long it has waited for a processor, in nanoseconds. Where the kernel does not count
-/// them, all are 0.
-///
-/// # Errors
-/// Where the file is cut short, or the two are no numbers.
-pub fn ran_and_waited(text: &[u8]) -> Result<(u64, u64), ParseError> {
-    let mut words = without_newline(text)?.split(|&b| b == b' ');
-    let mut number = || decimal(words.next().ok_or(ParseError::MalformedLine)?);
-    Ok((number()?, number()?))
+/// What is read from the file. Where the kernel does not count, all is 0.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Schedstat {
+    /// How long the task has run, in nanoseconds.
+    pub ran: u64,
+    /// How long it has waited for a processor, in nanoseconds.
+    pub waited: u64,
+}
+
+impl Schedstat {
+    /// Parses the file.
+    ///
+    /// # Errors
+    /// Where the file is cut short, or the two are no numbers.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        let mut words = without_newline(text)?.split(|&b| b == b' ');
+        let mut number = || decimal(words.next().ok_or(ParseError::MalformedLine)?);
+        Ok(Self { ran: number()?, waited: number()? })
+    }
 }
 
 #[cfg(test)]
@@ -19,10 +29,10 @@ mod tests {
 
     #[test]
     fn the_first_two_of_three() {
-        assert_eq!(ran_and_waited(b"5043500 77 12\n"), Ok((5_043_500, 77)));
-        assert_eq!(ran_and_waited(b"0 0 0\n"), Ok((0, 0)));
-        assert_eq!(ran_and_waited(b"5\n"), Err(ParseError::MalformedLine));
-        assert_eq!(ran_and_waited(b"5 6"), Err(ParseError::Truncated));
-        assert_eq!(ran_and_waited(b"5 -6 1\n"), Err(ParseError::NotANumber));
+        assert_eq!(Schedstat::parse(b"5043500 77 12\n"), Ok(Schedstat { ran: 5_043_500, waited: 77 }));
+        assert_eq!(Schedstat::parse(b"0 0 0\n"), Ok(Schedstat::default()));
+        assert_eq!(Schedstat::parse(b"5\n"), Err(ParseError::MalformedLine));
+        assert_eq!(Schedstat::parse(b"5 6"), Err(ParseError::Truncated));
+        assert_eq!(Schedstat::parse(b"5 -6 1\n"), Err(ParseError::NotANumber));
     }
 }

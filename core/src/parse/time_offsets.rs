@@ -2,32 +2,46 @@
 
 use super::{ParseError, decimal, lines};
 
-/// How much more CLOCK_BOOTTIME shows there than on the host, in nanoseconds.
-///
-/// # Errors
-/// Where the file is cut short, has no line for that clock, or that line makes no sense.
-pub fn boottime(text: &[u8]) -> Result<i64, ParseError> {
-    for line in lines(text)? {
-        let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
-        // Linux 5.6 has the clocks' numbers (include/uapi/linux/time.h).
-        if !matches!(words.next(), Some(b"boottime" | b"7")) {
-            continue;
+/// What is read from the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeOffsets {
+    /// How much more CLOCK_BOOTTIME shows there than on the host, in nanoseconds.
+    pub boottime: i64,
+}
+
+impl TimeOffsets {
+    /// Parses the file.
+    ///
+    /// # Errors
+    /// Where the file is cut short, has no line for that clock, or that line makes no sense.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        for line in lines(text)? {
+            let mut words = line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+            // Linux 5.6 has the clocks' numbers (include/uapi/linux/time.h).
+            if !matches!(words.next(), Some(b"boottime" | b"7")) {
+                continue;
+            }
+            let mut word = || words.next().ok_or(ParseError::MalformedLine);
+            let (seconds, nanoseconds) = (word()?, word()?);
+            let (is_negative, digits) =
+                seconds.strip_prefix(b"-").map_or((false, seconds), |digits| (true, digits));
+            let number = |digits| i64::try_from(decimal(digits)?).map_err(|_| ParseError::TooLarge);
+            let seconds = if is_negative { -number(digits)? } else { number(digits)? };
+            let whole = seconds.checked_mul(1_000_000_000).ok_or(ParseError::TooLarge)?;
+            let boottime = whole.checked_add(number(nanoseconds)?).ok_or(ParseError::TooLarge)?;
+            return Ok(Self { boottime });
         }
-        let mut word = || words.next().ok_or(ParseError::MalformedLine);
-        let (seconds, nanoseconds) = (word()?, word()?);
-        let (is_negative, digits) =
-            seconds.strip_prefix(b"-").map_or((false, seconds), |digits| (true, digits));
-        let number = |digits| i64::try_from(decimal(digits)?).map_err(|_| ParseError::TooLarge);
-        let seconds = if is_negative { -number(digits)? } else { number(digits)? };
-        let whole = seconds.checked_mul(1_000_000_000).ok_or(ParseError::TooLarge)?;
-        return whole.checked_add(number(nanoseconds)?).ok_or(ParseError::TooLarge);
+        Err(ParseError::Missing("boottime"))
     }
-    Err(ParseError::Missing("boottime"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn boottime(text: &[u8]) -> Result<i64, ParseError> {
+        TimeOffsets::parse(text).map(|offsets| offsets.boottime)
+    }
 
     #[test]
     fn seconds_may_be_below_zero_and_nanoseconds_may_not() {

@@ -84,7 +84,7 @@ impl Topology {
             [b"cache", _, b"shared_cpu_list"] => {
                 CpuList::parse(&native).map_or(native, |shared| list(&self.numbered(&shared)))
             }
-            [b"cache", _, b"shared_cpu_map"] => mask(&self.numbered(&CpuList::of_mask(&native))),
+            [b"cache", _, b"shared_cpu_map"] => mask(&self.numbered(&CpuList::parse_mask(&native))),
             _ => native,
         }
     }

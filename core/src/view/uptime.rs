@@ -3,7 +3,7 @@
 use super::contract::View;
 use crate::error::ViewError;
 use crate::machine::BootTime;
-use crate::parse::uptime::uptime;
+use crate::parse::uptime::Uptime as HostUptime;
 use crate::snapshot::{HostFile, Needs, Snapshot};
 use std::io::Write;
 
@@ -46,7 +46,8 @@ impl View for Uptime {
             out.extend_from_slice(native);
             return Ok(());
         }
-        let now = uptime(native).map_err(|e| ViewError::Malformed("/proc/uptime", e))?;
+        let malformed = |e| ViewError::Malformed("/proc/uptime", e);
+        let now = HostUptime::parse(native).map_err(malformed)?.now;
         let now = shifted(now, snapshot.boot.offset);
         let _ = write!(out, "{}.{:02}", now / 100, now % 100);
         // The kernel shifts the first number alone.

@@ -3,9 +3,10 @@
 use super::invariants::*;
 use super::strategies::*;
 use cgprocfs_core::machine::{Machine, TickRate};
+use cgprocfs_core::parse::cpu_stat::CpuStat;
 use cgprocfs_core::parse::meminfo::{Field, Meminfo as HostMeminfo};
 use cgprocfs_core::parse::memory_stat::MemoryStat;
-use cgprocfs_core::parse::{CgroupVersion, counter, cpu_time};
+use cgprocfs_core::parse::{CgroupVersion, counter};
 use cgprocfs_core::snapshot::{
     CgroupFile, Container, HostFile, HugePool, Level, RawFile, Scope, Snapshot, Swap,
 };
@@ -68,17 +69,17 @@ proptest! {
         };
         let (user, system) = (user.to_string(), system.to_string());
         let (user_odd, system_odd) = if is_user { (&odd, &system) } else { (&user, &odd) };
-        let (time, none) = cpu_time::v2(lines(&user, &system).as_bytes()).unwrap();
-        let (with_odd, keys) = cpu_time::v2(lines(user_odd, system_odd).as_bytes()).unwrap();
-        prop_assert_eq!((time, none), (with_odd, Vec::new()));
-        prop_assert_eq!(keys, [if is_user { "user_usec" } else { "system_usec" }]);
+        let plain = CpuStat::parse(lines(&user, &system).as_bytes()).unwrap();
+        let with_odd = CpuStat::parse(lines(user_odd, system_odd).as_bytes()).unwrap();
+        prop_assert_eq!((plain.time, plain.odd), (with_odd.time, Vec::new()));
+        prop_assert_eq!(with_odd.odd, [if is_user { "user_usec" } else { "system_usec" }]);
         let of_v1 = |user: &str, system: &str| {
             let text = format!("user {user}\nsystem {system}\n");
-            cpu_time::v1(whole * 10_000_000, text.as_bytes(), TickRate::USUAL).unwrap()
+            CpuStat::parse_v1(whole * 10_000_000, text.as_bytes(), TickRate::USUAL).unwrap()
         };
-        prop_assert_eq!(of_v1(user_odd, system_odd).0, of_v1(&user, &system).0);
+        prop_assert_eq!(of_v1(user_odd, system_odd).time, of_v1(&user, &system).time);
         let senseless = format!("usage_usec {odd}\nuser_usec 1\nsystem_usec 1\n");
-        prop_assert!(cpu_time::v2(senseless.as_bytes()).is_err());
+        prop_assert!(CpuStat::parse(senseless.as_bytes()).is_err());
     }
 
     /// An odd usage of swap leaves none of it, and makes no other line another one than swap that is all taken.

@@ -6,8 +6,8 @@ use cgprocfs_core::machine::Machine;
 use cgprocfs_core::parse::meminfo::Meminfo as HostMeminfo;
 use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::parse::{
-    CgroupVersion, counter, cpu_list, cpu_quota, flat_keyed, io_stat, mountinfo, proc_cgroup, proc_stat,
-    proc_status, uptime,
+    CgroupVersion, arcstats, counter, cpu_list, cpu_quota, cpu_stat, flat_keyed, io_stat, mountinfo,
+    proc_cgroup, proc_stat, proc_status, schedstat, time_offsets, uptime,
 };
 use cgprocfs_core::snapshot::{Container, Level, Scope, Snapshot};
 use cgprocfs_core::units::{Bytes, MAX};
@@ -60,17 +60,21 @@ fn parse_with_everything(text: &[u8]) {
     let _ = counter::number(text);
     let _ = counter::usage(text);
     let _ = counter::limit(text);
-    let _ = mountinfo::Mount::parse_table(text);
-    let _ = proc_cgroup::memberships(text).map(|lines| lines.collect::<Vec<_>>());
-    let _ = (proc_stat::is_exiting(text), proc_stat::start_time(text));
-    let _ = proc_status::state(text);
-    let _ =
-        (cpu_list::CpuList::parse(text), cpu_quota::CpuQuota::v2(text), cpu_quota::CpuQuota::v1(text, text));
+    let _ = mountinfo::Mount::parse_all(text);
+    let _ = proc_cgroup::Membership::parse_all(text).map(|lines| lines.collect::<Vec<_>>());
+    let _ = (proc_stat::ProcStat::parse(text), schedstat::Schedstat::parse(text));
+    let _ = (proc_status::TaskState::parse(text), time_offsets::TimeOffsets::parse(text));
+    let _ = (arcstats::Arcstats::parse(text), cpu_stat::CpuStat::parse(text));
+    let _ = (
+        cpu_list::CpuList::parse(text),
+        cpu_quota::CpuQuota::parse(text),
+        cpu_quota::CpuQuota::parse_v1(text, text),
+    );
     let _ = flat_keyed::flat_keyed(text).map(Iterator::count);
     let _ = (
         io_stat::DeviceIo::parse_all(CgroupVersion::V1, text),
         io_stat::DeviceIo::parse_all(CgroupVersion::V2, text),
-        uptime::uptime(text),
+        uptime::Uptime::parse(text),
     );
     let _ = proc_status::Status::parse(text);
 }

@@ -43,7 +43,7 @@ impl TreeCopy<'_> {
         let table = procfs.read("self/mountinfo")?;
         let cgroup_mounts = &self.source.cgroup_mounts;
         let is_read = |line: &&[u8]| {
-            let mount = Mount::parse_table(line).ok().and_then(|mounts| mounts.into_iter().next());
+            let mount = Mount::parse_all(line).ok().and_then(|mounts| mounts.into_iter().next());
             mount.is_some_and(|mount| {
                 mount.fs_type.starts_with(b"cgroup")
                     && cgroup_mounts.all().any(|hierarchy| {

@@ -4,7 +4,8 @@ use super::ages::{self, Answer};
 use super::error::CopyError;
 use super::tree::Directory;
 use crate::kernel::procfs::Procfs;
-use cgprocfs_core::parse::{decimal, proc_status};
+use cgprocfs_core::parse::decimal;
+use cgprocfs_core::parse::proc_status::{Status, TaskState};
 use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -108,10 +109,10 @@ impl Processes {
             if procfs.read_of(id, "status", &mut text).is_err() {
                 continue;
             }
-            if proc_status::state(&text) == Some(b'D') {
+            if TaskState::parse(&text) == Ok(TaskState::Uninterruptible) {
                 self.uninterruptible.push(id);
             }
-            if let Ok(status) = proc_status::Status::parse(&text) {
+            if let Ok(status) = Status::parse(&text) {
                 if id == self.reader {
                     nesting = Some(status.nesting);
                 }

@@ -10,9 +10,9 @@ use crate::kernel::identity::caller::Caller;
 use crate::rate_limited_log::{odd_counter, odd_value};
 use cgprocfs_core::cpu::{CpuTime, Cpus};
 use cgprocfs_core::machine::TickRate;
-use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::cpu_quota::CpuQuota;
-use cgprocfs_core::parse::cpu_time;
+use cgprocfs_core::parse::cpu_stat::CpuStat;
+use cgprocfs_core::parse::{CgroupVersion, counter};
 
 /// Reads the CPUs of a caller's container. `counts_quota` says whether bandwidth limits reduce their number.
 pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus, Error> {
@@ -56,12 +56,12 @@ fn lowest_quota(
         let location = walk.to(level)?;
         // A malformed limit is none: whoever needs the number of CPUs has no other source.
         let quota = match cpu.version {
-            CgroupVersion::V2 => reader.read_or_log(location, "cpu.max", CpuQuota::v2)?.flatten(),
+            CgroupVersion::V2 => reader.read_or_log(location, "cpu.max", CpuQuota::parse)?.flatten(),
             CgroupVersion::V1 => {
                 let text = reader.read(location, "cpu.cfs_quota_us", |text| Ok(text.to_vec()))?;
                 // Without a quota the period says nothing.
                 let Some(text) = text.filter(|text| text.trim_ascii() != b"-1") else { continue };
-                let period = |period: &[u8]| CpuQuota::v1(&text, period);
+                let period = |period: &[u8]| CpuQuota::parse_v1(&text, period);
                 reader.read_or_log(location, "cpu.cfs_period_us", period)?.flatten()
             }
         };
@@ -89,17 +89,17 @@ pub(crate) fn time_of(
 ) -> Result<Option<CpuTime>, Error> {
     let location = reader.hierarchy.locate(container);
     let (name, read) = match reader.hierarchy.version {
-        CgroupVersion::V2 => ("cpu.stat", reader.read(location, "cpu.stat", cpu_time::v2)?),
+        CgroupVersion::V2 => ("cpu.stat", reader.read(location, "cpu.stat", CpuStat::parse)?),
         // `cpuacct.usage_user` and `usage_sys` are counted by the tick. They do not add up to the total, and are too low
         // for a program that sleeps between ticks.
         CgroupVersion::V1 => {
-            let total = reader.read(location, "cpuacct.usage", cpu_time::v1_total)?;
+            let total = reader.read(location, "cpuacct.usage", counter::nanoseconds)?;
             let Some(total) = total else { return Ok(None) };
-            let parts = |text: &[u8]| cpu_time::v1(total, text, rate);
+            let parts = |text: &[u8]| CpuStat::parse_v1(total, text, rate);
             ("cpuacct.stat", reader.read(location, "cpuacct.stat", parts)?)
         }
     };
-    Ok(read.map(|(time, odd)| {
+    Ok(read.map(|CpuStat { time, odd }| {
         odd.iter().for_each(|key| odd_counter(container, name, key.as_bytes()));
         time
     }))

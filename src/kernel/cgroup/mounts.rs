@@ -12,7 +12,7 @@ use crate::kernel::read::{PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::mountinfo::Mount;
-use cgprocfs_core::parse::proc_cgroup::memberships;
+use cgprocfs_core::parse::proc_cgroup::Membership;
 use rustix::fs::{AtFlags, Mode, accessat, openat};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -87,7 +87,7 @@ impl CgroupMounts {
 
     pub(crate) fn detect_by(root: &Path, procfs: &Procfs) -> Result<Self, CgroupMountsError> {
         let text = procfs.read("self/mountinfo")?;
-        let table = Mount::parse_table(&text).map_err(|e| Error::malformed("/proc/self/mountinfo", e))?;
+        let table = Mount::parse_all(&text).map_err(|e| Error::malformed("/proc/self/mountinfo", e))?;
         let in_host_namespace = in_host_cgroup_namespace(procfs);
         let find = |controller| Hierarchy::find(root, &table, controller, in_host_namespace);
         Ok(Self {
@@ -194,7 +194,7 @@ impl Hierarchy {
     /// Where the text has no line for this hierarchy, or is malformed.
     pub fn path_in<'t>(&self, text: &'t [u8], pid: u32) -> Result<&'t [u8], Error> {
         let malformed = |source| Error::malformed(format!("/proc/{pid}/cgroup"), source);
-        for membership in memberships(text).map_err(malformed)? {
+        for membership in Membership::parse_all(text).map_err(malformed)? {
             let membership = membership.map_err(malformed)?;
             let here = match self.version {
                 CgroupVersion::V1 => membership.has_controller(self.controller),

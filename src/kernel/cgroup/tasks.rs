@@ -8,7 +8,8 @@ use crate::kernel::procfs::Procfs;
 use crate::kernel::read::{READ, read_with};
 use cgprocfs_core::load_average::{RunQueue, TaskCounts};
 use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::{proc_status, schedstat};
+use cgprocfs_core::parse::proc_status::TaskState;
+use cgprocfs_core::parse::schedstat::Schedstat;
 use rustix::fs::{Mode, openat};
 use std::collections::HashMap;
 
@@ -76,15 +77,17 @@ impl TaskReader<'_> {
             // (`do_task_stat()`, fs/proc/array.c).
             let file = openat(&self.procfs.dir, format!("{id}/status"), READ, Mode::empty());
             let read = file.and_then(|file| rustix::io::read(file, &mut status));
-            match read.ok().and_then(|length| proc_status::state(&status[..length])) {
-                Some(b'R') if depth.asker != Some(id) => tasks.running = tasks.running.saturating_add(weight),
-                Some(b'D') if !self.is_frozen(id) => {
+            match read.ok().and_then(|length| TaskState::parse(&status[..length]).ok()) {
+                Some(TaskState::Running) if depth.asker != Some(id) => {
+                    tasks.running = tasks.running.saturating_add(weight);
+                }
+                Some(TaskState::Uninterruptible) if !self.is_frozen(id) => {
                     tasks.uninterruptible = tasks.uninterruptible.saturating_add(weight);
                 }
                 _ => {}
             }
             if depth.with_run_queue && self.procfs.read_of(id, "schedstat", &mut self.text).is_ok() {
-                let (ran, waited) = schedstat::ran_and_waited(&self.text).unwrap_or_default();
+                let Schedstat { ran, waited } = Schedstat::parse(&self.text).unwrap_or_default();
                 run_queue.ran = run_queue.ran.saturating_add(ran.saturating_mul(u64::from(weight)));
                 run_queue.waited = run_queue.waited.saturating_add(waited.saturating_mul(u64::from(weight)));
             }

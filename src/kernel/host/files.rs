@@ -14,12 +14,12 @@ use crate::kernel::procfs::{Procfs, private_instance};
 use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use crate::rate_limited_log::odd_host_value;
 use cgprocfs_core::machine::{BootTime, Machine, TickRate};
-use cgprocfs_core::parse::arcstats;
+use cgprocfs_core::parse::arcstats::Arcstats;
 use cgprocfs_core::parse::counter::number;
 use cgprocfs_core::parse::cpu_list::CpuList;
 use cgprocfs_core::parse::meminfo::{Field, Meminfo};
 use cgprocfs_core::parse::memory_stat::MemoryStat;
-use cgprocfs_core::parse::uptime;
+use cgprocfs_core::parse::uptime::Uptime;
 use cgprocfs_core::snapshot::{Container, HostFile, Level, Needs, Scope, Snapshot};
 use cgprocfs_core::units::{Bytes, Kib};
 use rustix::fs::{CWD, Mode, openat};
@@ -101,7 +101,8 @@ impl HostFiles {
             return Ok(boot_clock::now());
         }
         let text = self.host_file(HostFile::Uptime)?;
-        uptime::uptime(&text).map_err(|e| Error::malformed("/proc/uptime", e))
+        let uptime = Uptime::parse(&text).map_err(|e| Error::malformed("/proc/uptime", e))?;
+        Ok(uptime.now)
     }
 
     /// Reads which CPUs are online.
@@ -146,7 +147,11 @@ impl HostFiles {
     fn given_back(&self) -> Kib {
         let open = || openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty()).ok().map(Arc::new);
         let Ok(Some(file)) = self.arcstats.get(|| Ok::<_, Infallible>(open())) else { return Kib::ZERO };
-        let read = || read_with(file, |text| arcstats::given_back(text).to_kib());
+        let read = || {
+            read_with(file, |text| {
+                Arcstats::parse(text).map_or(Kib::ZERO, |stats| stats.given_back().to_kib())
+            })
+        };
         self.arc_given_back.get(read).unwrap_or(Kib::ZERO)
     }
 

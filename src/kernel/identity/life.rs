@@ -5,8 +5,8 @@ use crate::error::Error;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::read::read_whole;
 use cgprocfs_core::machine::Ticks;
-use cgprocfs_core::parse::proc_stat::{run_time, start_time};
-use cgprocfs_core::parse::proc_status::{self, Status};
+use cgprocfs_core::parse::proc_stat::ProcStat;
+use cgprocfs_core::parse::proc_status::{Status, TaskState};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,7 +43,7 @@ impl Life {
 fn has_not_ended(process: &OwnedFd) -> bool {
     let mut text = [0; 512];
     let read = rustix::io::pread(process, &mut text, 0);
-    read.is_ok_and(|length| !matches!(proc_status::state(&text[..length]), None | Some(b'Z' | b'X' | b'x')))
+    read.is_ok_and(|length| TaskState::parse(&text[..length]).is_ok_and(|state| state != TaskState::Ended))
 }
 
 /// A search through the processes of a container, one after the other. Each may take as long as a tenant likes: a process in the
@@ -67,8 +67,8 @@ impl<'s> LifeSearch<'s> {
     pub(crate) fn add(&mut self, pid: u32) -> Result<(), Error> {
         self.procfs.read_of(pid, "stat", &mut self.text)?;
         let malformed = |e| Error::malformed(format!("/proc/{pid}/stat"), e);
-        let start = start_time(&self.text).map_err(malformed)?;
-        self.ran = self.ran.saturating_add(run_time(&self.text).map_err(malformed)?.get());
+        let ProcStat { start, ran, .. } = ProcStat::parse(&self.text).map_err(malformed)?;
+        self.ran = self.ran.saturating_add(ran.get());
         self.so_far.fetch_min(start.get(), Ordering::Relaxed);
         let index = self.oldest.partition_point(|known| *known < (start, pid));
         self.oldest.insert(index, (start, pid));
@@ -95,7 +95,8 @@ impl<'s> LifeSearch<'s> {
         // The file was opened before the start is read again, so it is of the same process. A process that was killed while a
         // thread of it waits for an answer is still there, and is no living init.
         self.procfs.read_of(pid, "stat", &mut self.text).ok()?;
-        (start_time(&self.text) == Ok(start) && has_not_ended(&opened)).then_some(opened)
+        let is_same = ProcStat::parse(&self.text).is_ok_and(|stat| stat.start == start);
+        (is_same && has_not_ended(&opened)).then_some(opened)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::proc_stat::{is_exiting, start_time};
+use cgprocfs_core::parse::proc_stat::ProcStat;
 use cgprocfs_core::snapshot::{Boot, Needs};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -183,9 +183,13 @@ impl CallerResolver {
 /// When a process started, since the boot. For a process in the middle of an exec this blocks until that is over; a reader that
 /// waits for an answer is in no exec.
 pub(crate) fn start_of(pid: u32, procfs: &Procfs) -> Result<Ticks, Error> {
+    stat_of(pid, procfs).map(|stat| stat.start)
+}
+
+fn stat_of(pid: u32, procfs: &Procfs) -> Result<ProcStat, Error> {
     let mut text = Vec::new();
     procfs.read_of(pid, "stat", &mut text)?;
-    start_time(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))
+    ProcStat::parse(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))
 }
 
 /// Whether two processes are in the same pid namespace. It may take as long as a tenant likes.
@@ -197,11 +201,8 @@ pub(crate) fn share_pid_namespace(pid: u32, other: u32, procfs: &Procfs) -> bool
 /// Refuses a process that is exiting. On cgroup v1 such a process is reported to be in the root (`proc_cgroup_show()`,
 /// kernel/cgroup/cgroup.c), which does not make it a process of the host.
 fn refuse_exiting(pid: u32, procfs: &Procfs) -> Result<(), Error> {
-    let mut text = Vec::new();
-    procfs.read_of(pid, "stat", &mut text)?;
-    match is_exiting(&text) {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(Error::ProcessGone(pid)),
-        Err(error) => Err(Error::malformed(format!("/proc/{pid}/stat"), error)),
+    match stat_of(pid, procfs)?.is_exiting {
+        true => Err(Error::ProcessGone(pid)),
+        false => Ok(()),
     }
 }

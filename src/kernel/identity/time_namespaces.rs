@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
-use cgprocfs_core::parse::time_offsets;
+use cgprocfs_core::parse::time_offsets::TimeOffsets;
 use cgprocfs_core::snapshot::Boot;
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
@@ -25,7 +25,8 @@ impl TimeNamespaces {
     pub(crate) fn new(procfs: &Procfs, root: &Path) -> Self {
         let own = procfs.own_namespace_id("ns/time");
         let offsets = own.and_then(|_| procfs.read("self/timens_offsets").ok());
-        let own_offset = offsets.and_then(|text| time_offsets::boottime(&text).ok()).unwrap_or(0);
+        let own_offset =
+            offsets.and_then(|text| TimeOffsets::parse(&text).ok()).map_or(0, |own| own.boottime);
         Self { own, own_offset, is_here: root == Path::new("/"), booted: Mutex::default() }
     }
 
@@ -46,9 +47,9 @@ impl TimeNamespaces {
         }
         let mut text = Vec::new();
         procfs.read_of(pid, "timens_offsets", &mut text)?;
-        let offset = time_offsets::boottime(&text);
-        let offset = offset.map_err(|e| Error::malformed(format!("/proc/{pid}/timens_offsets"), e))?;
-        Ok(offset.saturating_sub(self.own_offset))
+        let malformed = |e| Error::malformed(format!("/proc/{pid}/timens_offsets"), e);
+        let offsets = TimeOffsets::parse(&text).map_err(malformed)?;
+        Ok(offsets.boottime.saturating_sub(self.own_offset))
     }
 
     /// The boot for a reader whose clock is later by `offset` nanoseconds. That `btime` is truncated to seconds matters only if the
