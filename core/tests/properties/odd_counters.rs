@@ -21,9 +21,11 @@ proptest! {
     #[test]
     fn an_odd_counter_makes_its_own_line_0(
         version in prop_oneof![Just(CgroupVersion::V1), Just(CgroupVersion::V2)],
+        limit in prop_oneof![Just(None), (0..USAGE * 2).prop_map(|above| Some(Bytes::new(USAGE + above)))],
         line in any::<prop::sample::Index>(),
         odd in odd(),
     ) {
+        let all_views = |statistics: &str| all_views(version, limit, statistics);
         let lines: Vec<&str> = STATISTICS[usize::from(version == CgroupVersion::V2)].lines().collect();
         let line = line.index(lines.len());
         let (key, _) = lines[line].split_once(' ').unwrap();
@@ -32,21 +34,28 @@ proptest! {
                 Some((key, _)) if index == line => format!("{key} {of_key}\n"),
                 _ => format!("{known}\n"),
             });
-            all_views(version, &text.collect::<String>())
+            all_views(&text.collect::<String>())
         };
         let whole = lines.join("\n") + "\n";
-        let (with_odd, without) = (shown(&odd), all_views(version, &whole));
+        let (with_odd, with_0, without) = (shown(&odd), shown("0"), all_views(&whole));
         // But for its own lines, and those that are computed from it, all is as if it were not odd.
-        for (line, other) in with_odd[0].lines().zip(without[0].lines()) {
+        for ((line, of_0), other) in with_odd[0].lines().zip(with_0[0].lines()).zip(without[0].lines()) {
             let name = line.split(':').next().unwrap();
             let is_its_own = lines_of(key).contains(&name);
             // Without the page cache that is bounded by what its lists have, of which shared memory may be on another.
             let is_as_much = name == "MemAvailable" && line >= other && matches!(key, "file" | "total_cache");
-            prop_assert!(line == other || is_its_own || is_as_much, "{key}: {line} instead of {other}");
+            // Below a limit, what is available has the part of it that could be reclaimed: that of 0 is none.
+            let can_be_reclaimed =
+                ["active_file", "inactive_file", "slab_reclaimable"].iter().any(|part| key.ends_with(part));
+            let is_less = name == "MemAvailable" && line == of_0 && limit.is_some() && can_be_reclaimed;
+            prop_assert!(
+                line == other || is_its_own || is_as_much || is_less,
+                "{key}: {line} instead of {other}"
+            );
         }
         prop_assert!(with_odd[1] == without[1] || key.ends_with("inactive_file"), "{}", key);
         // An amount is that of meminfo, and a count that is odd is 0.
-        for (line, of_zero) in with_odd[2].lines().zip(shown("0")[2].lines()) {
+        for (line, of_zero) in with_odd[2].lines().zip(with_0[2].lines()) {
             let (name, pages) = line.split_once(' ').unwrap();
             match AMOUNTS_OF_VMSTAT.iter().find(|(amount, _)| *amount == name) {
                 Some((_, field)) => {
@@ -57,7 +66,7 @@ proptest! {
                 None => prop_assert_eq!(line, of_zero, "{}", key),
             }
         }
-        prop_assert_eq!(all_views(version, &format!("{whole}unused {odd}\n")), all_views(version, &whole));
+        prop_assert_eq!(all_views(&format!("{whole}unused {odd}\n")), all_views(&whole));
     }
 
     /// Of the times of a cgroup the parts are odd at most: the other one says what such a part is.
@@ -130,11 +139,14 @@ const STATISTICS: [&str; 2] = [
     include_str!("../../../tests/fixtures/v2-kubernetes/root/sys/fs/cgroup/memory.stat"),
 ];
 
-/// What the views that are made from `memory.stat` say of a container with these statistics.
-fn all_views(version: CgroupVersion, statistics: &str) -> Vec<String> {
+/// What the container uses.
+const USAGE: u64 = 1 << 30;
+
+/// What the views that are made from `memory.stat` say of a container with this limit and these statistics.
+fn all_views(version: CgroupVersion, limit: Option<Bytes>, statistics: &str) -> Vec<String> {
     let level = Level {
-        limit: Some(Bytes::new(1 << 40)),
-        usage: Some(Bytes::new(1 << 34)),
+        limit,
+        usage: Some(Bytes::new(USAGE)),
         stat: Some(MemoryStat::parse(version, statistics.as_bytes()).unwrap()),
         ..Level::default()
     };
