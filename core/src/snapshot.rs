@@ -7,6 +7,7 @@ mod memory;
 mod needs;
 mod nodes;
 mod swap;
+mod text;
 
 pub use self::files::{CgroupFile, HostFile, RawFile};
 pub use self::huge_pages::{HugeLevel, HugePool};

@@ -3,9 +3,7 @@
 use super::huge_pages::HugePool;
 use super::swap::Swap;
 use crate::parse::meminfo::{Field, Meminfo};
-use crate::parse::memory_files::MemoryFileNames;
 use crate::parse::memory_stat::MemoryStat;
-use crate::parse::{CgroupVersion, ParseError, counter};
 use crate::units::{Bytes, Kib};
 
 /// A container and every level above it.
@@ -134,21 +132,6 @@ pub struct Level {
 }
 
 impl Level {
-    /// A level from the texts of its files, which `read` gets by their names. Swap is left out.
-    ///
-    /// # Errors
-    /// Those of `read`, and where a text is malformed.
-    pub fn parse<E: From<ParseError>>(
-        version: CgroupVersion,
-        mut read: impl FnMut(&str) -> Result<Vec<u8>, E>,
-    ) -> Result<Self, E> {
-        let names = MemoryFileNames::of(version);
-        let limit = counter::limit(&read(names.limit)?)?;
-        let usage = Some(counter::usage(&read(names.usage)?)?);
-        let stat = Some(MemoryStat::parse(version, &read("memory.stat")?)?);
-        Ok(Self { limit, usage, stat, ..Self::default() })
-    }
-
     /// The limit on memory, if it is below the `total` that there is anyway.
     #[must_use]
     pub fn limit_below(&self, total: Kib) -> Option<Kib> {
