@@ -56,6 +56,9 @@ pub enum ParseError {
     /// No newline at the end, where the kernel always prints one: the last line may be cut in a number.
     #[error("the text is cut short")]
     Truncated,
+    /// The value of a key is no number, or a counter that has wrapped.
+    #[error("the value of {0} is malformed")]
+    Malformed(&'static str),
     /// A key that every kernel prints is missing.
     #[error("the line {0} is missing")]
     Missing(&'static str),

@@ -1,6 +1,6 @@
 //! `/proc/spl/kstat/zfs/arcstats`: the cache of ZFS, which is no page cache.
 
-use super::{ParseError, decimal};
+use super::{ParseError, count};
 use crate::units::Bytes;
 
 /// What is read from the file.
@@ -24,7 +24,8 @@ impl Arcstats {
                 let (name, _type, value) = (words.next()?, words.next()?, words.next()?);
                 (name == wanted.as_bytes()).then_some(value)
             });
-            decimal(found.ok_or(ParseError::Missing(wanted))?).map(Bytes::new)
+            let value = count(found.ok_or(ParseError::Missing(wanted))?);
+            value.map(Bytes::new).ok_or(ParseError::Malformed(wanted))
         };
         Ok(Self { size: value_of("size")?, least: value_of("c_min")? })
     }
@@ -50,7 +51,9 @@ mod tests {
         assert_eq!(given_back(b"size 4 10\nc_min 4 20\n"), Ok(Bytes::ZERO));
         assert_eq!(given_back(b""), Err(ParseError::Missing("size")));
         assert_eq!(given_back(b"size 4 10\n"), Err(ParseError::Missing("c_min")));
-        assert_eq!(given_back(b"size 4 -1\nc_min 4 0\n"), Err(ParseError::NotANumber));
+        assert_eq!(given_back(b"size 4 -1\nc_min 4 0\n"), Err(ParseError::Malformed("size")));
+        let wrapped = b"size 4 5000\nc_min 4 18446744073709551611\n";
+        assert_eq!(given_back(wrapped), Err(ParseError::Malformed("c_min")));
         assert_eq!(given_back(b"size 4\nc_min 4 0\n"), Err(ParseError::Missing("size")));
     }
 }

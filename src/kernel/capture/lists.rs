@@ -14,8 +14,6 @@ pub(crate) const CGROUP_FILES: &[&str] = &[
     "cpu.stat",
     "cpuacct.stat",
     "cpuacct.usage",
-    "cpuacct.usage_sys",
-    "cpuacct.usage_user",
     "cpuset.cpus",
     "cpuset.cpus.effective",
     "cpuset.cpus.exclusive.effective",

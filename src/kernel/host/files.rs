@@ -14,6 +14,7 @@ use crate::kernel::procfs::{Procfs, private_instance};
 use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use crate::rate_limited_log::odd_host_value;
 use cgprocfs_core::machine::{BootTime, Machine, TickRate};
+use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::arcstats::Arcstats;
 use cgprocfs_core::parse::counter::number;
 use cgprocfs_core::parse::cpu_list::CpuList;
@@ -147,12 +148,16 @@ impl HostFiles {
     fn given_back(&self) -> Kib {
         let open = || openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty()).ok().map(Arc::new);
         let Ok(Some(file)) = self.arcstats.get(|| Ok::<_, Infallible>(open())) else { return Kib::ZERO };
-        let read = || {
-            read_with(file, |text| {
-                Arcstats::parse(text).map_or(Kib::ZERO, |stats| stats.given_back().to_kib())
-            })
+        let given_back = |text: &[u8]| match Arcstats::parse(text) {
+            Ok(stats) => stats.given_back().to_kib(),
+            Err(error) => {
+                if let ParseError::Malformed(key) = error {
+                    odd_host_value("/proc/spl/kstat/zfs/arcstats", key.as_bytes());
+                }
+                Kib::ZERO
+            }
         };
-        self.arc_given_back.get(read).unwrap_or(Kib::ZERO)
+        self.arc_given_back.get(|| read_with(file, given_back)).unwrap_or(Kib::ZERO)
     }
 
     /// Reads `vm.swappiness`, which on cgroup v2 is that of all cgroups.
