@@ -15,7 +15,6 @@ mod sample;
 mod signals;
 mod time_namespace;
 
-pub use self::cgroup::MilliCpus;
 pub use self::command::{Options, run};
 pub use self::error::{NamespaceError, RunError};
 pub use self::janitor::{COMMAND as JANITOR, clean_up_after_stdin, remove as remove_cgroup};

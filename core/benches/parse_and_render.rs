@@ -12,6 +12,7 @@ use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::parse::mountinfo::Mount;
 use cgprocfs_core::parse::{counter, io_stat};
 use cgprocfs_core::snapshot::{CgroupFile, Container, HostFile, Level, RawFile, Scope, Snapshot};
+use cgprocfs_core::units::MilliCpus;
 use cgprocfs_core::view::find;
 use divan::{Bencher, black_box};
 use std::fs;
@@ -111,7 +112,7 @@ fn snapshot() -> Snapshot {
         (CgroupFile::PressureMemory, "memory.pressure"),
     ];
     Snapshot {
-        cpus: Some(Cpus { online: CpuList::first(4), quota: Some(1500), ..Cpus::default() }),
+        cpus: Some(Cpus { online: CpuList::first(4), quota: Some(MilliCpus::new(1500)), ..Cpus::default() }),
         cgroup_files: cgroup_files
             .map(|(file, name)| (file, Some(RawFile { version: CgroupVersion::V2, text: container(name) })))
             .into(),

@@ -3,4 +3,4 @@
 pub mod account;
 mod processors;
 
-pub use self::processors::{CpuTime, Cpus};
+pub use self::processors::Cpus;

@@ -123,6 +123,45 @@ impl FromStr for Bytes {
     }
 }
 
+/// An amount of processors, in thousandths of one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct MilliCpus(u64);
+
+impl MilliCpus {
+    const PER_CPU: u64 = 1000;
+
+    /// So many thousandths.
+    #[must_use]
+    pub const fn new(thousandths: u64) -> Self {
+        Self(thousandths)
+    }
+
+    /// So many whole processors.
+    #[must_use]
+    pub fn whole(count: usize) -> Self {
+        Self(u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(Self::PER_CPU))
+    }
+
+    /// The plain number of thousandths.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    /// How many processors it takes to have as much.
+    #[must_use]
+    pub fn rounded_up(self) -> usize {
+        usize::try_from(self.0.div_ceil(Self::PER_CPU)).unwrap_or(usize::MAX)
+    }
+
+    /// How long they run in so many nanoseconds all together, in nanoseconds.
+    #[must_use]
+    pub fn time_in(self, nanoseconds: u64) -> u64 {
+        let time = u128::from(nanoseconds) * u128::from(self.0) / u128::from(Self::PER_CPU);
+        u64::try_from(time).unwrap_or(u64::MAX)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +188,14 @@ mod tests {
     fn kibibytes_round_down() {
         assert_eq!(Bytes::new(2047).to_kib(), Kib::new(1));
         assert_eq!(Kib::new(11).floor_to(Kib::new(4)), Kib::new(8));
+    }
+
+    #[test]
+    fn thousandths_of_processors() {
+        assert_eq!(MilliCpus::whole(2), MilliCpus::new(2000));
+        assert_eq!(MilliCpus::whole(usize::MAX).get(), u64::MAX);
+        assert_eq!([0, 1, 1000, 1001].map(|milli| MilliCpus::new(milli).rounded_up()), [0, 1, 1, 2]);
+        assert_eq!(MilliCpus::new(1500).time_in(10), 15);
+        assert_eq!(MilliCpus::new(u64::MAX).time_in(u64::MAX), u64::MAX);
     }
 }

@@ -13,5 +13,5 @@ fuzz_target!(|text: &[u8]| {
     assert!(limit.period > 0);
     let (quota, period) = (format!("{}\n", limit.quota), format!("{}\n", limit.period));
     assert_eq!(CpuQuota::parse_v1(quota.as_bytes(), period.as_bytes()), Ok(Some(limit)));
-    assert_eq!(limit.milli() == 0, limit.quota == 0);
+    assert_eq!(limit.cpus().get() == 0, limit.quota == 0);
 });

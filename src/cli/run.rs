@@ -3,8 +3,8 @@
 use super::cpu_view::CpuViewArgument;
 use super::failure::Failure;
 use super::views::ViewsArgument;
-use crate::run::{MilliCpus, Options, run as run_program};
-use cgprocfs_core::units::Bytes;
+use crate::run::{Options, run as run_program};
+use cgprocfs_core::units::{Bytes, MilliCpus};
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -67,7 +67,7 @@ fn processors(text: &str) -> Result<MilliCpus, String> {
     let whole: u64 = whole.parse().map_err(|_| error())?;
     let part: u64 = format!("{part:0<3}").parse().map_err(|_| error())?;
     let milli = whole.checked_mul(1000).and_then(|whole| whole.checked_add(part)).ok_or_else(error)?;
-    if (10..=MAX).contains(&milli) { Ok(MilliCpus(milli)) } else { Err(error()) }
+    if (10..=MAX).contains(&milli) { Ok(MilliCpus::new(milli)) } else { Err(error()) }
 }
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     #[test]
     fn processors_people_write() {
         for (text, milli) in [("1.5", 1500), ("2", 2000), ("0.01", 10), ("1.25", 1250), ("3.", 3000)] {
-            assert_eq!(processors(text), Ok(MilliCpus(milli)));
+            assert_eq!(processors(text), Ok(MilliCpus::new(milli)));
         }
         for text in ["", ".5", "0", "0.001", "-1", "1e3", "1.2345", "99999999999999999999", "two"] {
             assert!(processors(text).is_err(), "{text}");

@@ -6,7 +6,7 @@ use crate::kernel::cgroup::events;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::counter;
 use cgprocfs_core::parse::flat_keyed::value_of;
-use cgprocfs_core::units::Bytes;
+use cgprocfs_core::units::{Bytes, MilliCpus};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -30,10 +30,6 @@ pub(super) struct Limits {
     pub(super) memory: Option<Bytes>,
     pub(super) cpus: Option<MilliCpus>,
 }
-
-/// How much of a processor, in thousandths.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MilliCpus(pub u64);
 
 /// A name that no other run has: process ids repeat only after their process is gone, and its janitor with
 /// it.
@@ -94,11 +90,11 @@ impl RunCgroup {
             fs::write(cgroup.directory.join(file), limit.to_string())
                 .map_err(|e| cgroup.error("limit", e))?;
         }
-        if let Some(MilliCpus(milli)) = limits.cpus {
+        if let Some(cpus) = limits.cpus {
             let hierarchy = cgroup_mounts.cpu.as_ref().ok_or(RunError::NoCpuController)?;
             let directory = hierarchy.mount_point.join(name);
             // In a period of 100 ms, as container runtimes have it.
-            let (period, quota) = (100_000, milli * 100);
+            let (period, quota) = (100_000, cpus.get() * 100);
             let written = match hierarchy.version {
                 CgroupVersion::V2 => fs::write(directory.join("cpu.max"), format!("{quota} {period}")),
                 CgroupVersion::V1 => fs::write(directory.join("cpu.cfs_period_us"), period.to_string())

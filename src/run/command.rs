@@ -1,6 +1,6 @@
 //! Runs a program, from its cgroup to its report.
 
-use super::cgroup::{self, Limits, MilliCpus, RunCgroup};
+use super::cgroup::{self, Limits, RunCgroup};
 use super::error::RunError;
 use super::janitor::Janitor;
 use super::measure::Measurement;
@@ -10,7 +10,7 @@ use crate::kernel::{CpuView, Source};
 use crate::limits;
 use crate::service::Service;
 use crate::sys::Place;
-use cgprocfs_core::units::Bytes;
+use cgprocfs_core::units::{Bytes, MilliCpus};
 use cgprocfs_core::view::ViewId;
 use std::ffi::{CString, OsString};
 use std::io;

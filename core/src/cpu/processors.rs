@@ -1,7 +1,8 @@
 //! The processors that a container has, and how long they have run it.
 
 use crate::parse::cpu_list::CpuList;
-use crate::parse::cpu_quota::MILLI;
+use crate::parse::cpu_stat::CpuTime;
+use crate::units::MilliCpus;
 
 /// The processors of a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -10,24 +11,12 @@ pub struct Cpus {
     pub online: CpuList,
     /// The processors that the reader's cpuset lets it run on; `None` where there is no cpuset controller.
     pub allowed: Option<CpuList>,
-    /// The smallest bandwidth limit of all levels, in thousandths of a processor.
-    pub quota: Option<u64>,
+    /// The smallest bandwidth limit of all levels.
+    pub quota: Option<MilliCpus>,
     /// How long they have run it; `None` where no cgroup of its own accounts for that.
     pub time: Option<CpuTime>,
     /// Whether the cgroup says something malformed about that.
     pub has_odd_time: bool,
-}
-
-/// How long processors have run a container.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct CpuTime {
-    /// The whole time, in nanoseconds, as the scheduler has measured it.
-    pub total: u64,
-    /// The part spent in its programs. This and [`system`](Self::system) may be counted by clock ticks, in a unit of their own,
-    /// and do not add up to the whole then: only their ratio means something.
-    pub user: u64,
-    /// The part spent in the kernel on their behalf.
-    pub system: u64,
 }
 
 impl Cpus {
@@ -39,9 +28,7 @@ impl Cpus {
             self.allowed.as_ref().map_or_else(|| self.online.clone(), |list| list.within(&self.online));
         // The kernel lets a cpuset whose processors are all offline run elsewhere.
         let allowed = if allowed.is_empty() { self.online.clone() } else { allowed };
-        let most = self
-            .quota
-            .map_or(usize::MAX, |milli| usize::try_from(milli.div_ceil(MILLI)).unwrap_or(usize::MAX));
+        let most = self.quota.map_or(usize::MAX, MilliCpus::rounded_up);
         allowed.truncated(most.max(1))
     }
 
@@ -51,10 +38,10 @@ impl Cpus {
         self.usable().len().max(1)
     }
 
-    /// How much of a processor the container may use, in thousandths: its bandwidth limit, or all the processors that it sees.
+    /// How much of the processors the container may use: its bandwidth limit, or all the processors that it sees.
     #[must_use]
-    pub fn capacity(&self) -> u64 {
-        let all = (self.count() as u64).saturating_mul(MILLI);
+    pub fn capacity(&self) -> MilliCpus {
+        let all = MilliCpus::whole(self.count());
         self.quota.map_or(all, |quota| quota.min(all))
     }
 }
@@ -65,7 +52,12 @@ mod tests {
 
     fn cpus(online: &str, allowed: Option<&str>, quota: Option<u64>) -> Cpus {
         let list = |text: &str| CpuList::parse(format!("{text}\n").as_bytes()).unwrap();
-        Cpus { online: list(online), allowed: allowed.map(list), quota, ..Cpus::default() }
+        Cpus {
+            online: list(online),
+            allowed: allowed.map(list),
+            quota: quota.map(MilliCpus::new),
+            ..Cpus::default()
+        }
     }
 
     #[test]

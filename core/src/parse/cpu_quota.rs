@@ -1,6 +1,7 @@
 //! The bandwidth limit of the cpu controller: `cpu.max` of cgroup v2, `cpu.cfs_quota_us` and `cpu.cfs_period_us` of v1.
 
 use super::{ParseError, decimal, without_newline};
+use crate::units::MilliCpus;
 
 /// A bandwidth limit: how much processor time may be used in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,9 +11,6 @@ pub struct CpuQuota {
     /// The period, in microseconds; not 0.
     pub period: u64,
 }
-
-/// How many thousandths a processor has.
-pub const MILLI: u64 = 1000;
 
 impl CpuQuota {
     /// Parses `cpu.max`; `None` is no limit.
@@ -47,10 +45,10 @@ impl CpuQuota {
         if period == 0 { Err(ParseError::MalformedLine) } else { Ok(Self { quota, period }) }
     }
 
-    /// How much of a processor the limit is, in thousandths, rounded up.
+    /// How many processors the limit is, rounded up.
     #[must_use]
-    pub fn milli(self) -> u64 {
-        self.quota.saturating_mul(MILLI).div_ceil(self.period.max(1))
+    pub fn cpus(self) -> MilliCpus {
+        MilliCpus::new(self.quota.saturating_mul(1000).div_ceil(self.period.max(1)))
     }
 }
 
@@ -65,7 +63,7 @@ mod tests {
         assert_eq!(CpuQuota::parse(b"max 100000\n"), Ok(None));
         assert_eq!(CpuQuota::parse_v1(b"150000\n", b"100000\n"), Ok(limit));
         assert_eq!(CpuQuota::parse_v1(b"-1\n", b"100000\n"), Ok(None));
-        assert_eq!(limit.map(CpuQuota::milli), Some(1500));
+        assert_eq!(limit.map(CpuQuota::cpus), Some(MilliCpus::new(1500)));
     }
 
     #[test]

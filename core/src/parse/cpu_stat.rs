@@ -2,8 +2,19 @@
 
 use super::flat_keyed::flat_keyed;
 use super::{ParseError, count};
-use crate::cpu::CpuTime;
 use crate::machine::{TickRate, Ticks};
+
+/// How long processors have run a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// The whole time, in nanoseconds, as the scheduler has measured it.
+    pub total: u64,
+    /// The part spent in its programs. This and [`system`](Self::system) may be counted by clock ticks, in a unit of their own,
+    /// and do not add up to the whole then: only their ratio means something.
+    pub user: u64,
+    /// The part spent in the kernel on their behalf.
+    pub system: u64,
+}
 
 /// What is read from the file.
 #[derive(Debug, Clone, PartialEq, Eq)]

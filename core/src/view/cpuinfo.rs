@@ -163,10 +163,11 @@ fn print_value(line: &[u8], value: usize, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::parse::cpu_list::CpuList;
+    use crate::units::MilliCpus;
 
     fn shown(native: &str, online: &str, quota: Option<u64>) -> String {
         let online = CpuList::parse(format!("{online}\n").as_bytes()).unwrap();
-        let cpus = Cpus { online, quota, ..Cpus::default() };
+        let cpus = Cpus { online, quota: quota.map(MilliCpus::new), ..Cpus::default() };
         let mut out = Vec::new();
         print(native.as_bytes(), &cpus, &mut out);
         String::from_utf8(out).unwrap()

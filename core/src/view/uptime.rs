@@ -69,9 +69,10 @@ const fn hundredths(nanoseconds: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::Cpus;
     use crate::cpu::account::{CpuCounters, CpuTimes};
-    use crate::cpu::{CpuTime, Cpus};
     use crate::machine::{Machine, Ticks};
+    use crate::parse::cpu_stat::CpuTime;
     use crate::snapshot::{Container, Scope};
 
     fn shown(hundredths: u64, start: u64, idle: u64, time: Option<CpuTime>) -> String {

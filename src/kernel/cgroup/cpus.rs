@@ -8,11 +8,12 @@ use super::mounts::Hierarchy;
 use crate::error::Error;
 use crate::kernel::identity::caller::Caller;
 use crate::rate_limited_log::{odd_counter, odd_value};
-use cgprocfs_core::cpu::{CpuTime, Cpus};
+use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::machine::TickRate;
 use cgprocfs_core::parse::cpu_quota::CpuQuota;
-use cgprocfs_core::parse::cpu_stat::CpuStat;
+use cgprocfs_core::parse::cpu_stat::{CpuStat, CpuTime};
 use cgprocfs_core::parse::{CgroupVersion, counter};
+use cgprocfs_core::units::MilliCpus;
 
 /// Reads the CPUs of a caller's container. `counts_quota` says whether bandwidth limits reduce their number.
 pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus, Error> {
@@ -43,12 +44,12 @@ pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus,
     })
 }
 
-/// The lowest bandwidth limit of all levels, in thousandths of a CPU.
+/// The lowest bandwidth limit of all levels.
 fn lowest_quota(
     cpu: &Hierarchy,
     kept: Option<&KeptFiles>,
     caller: &Caller<'_>,
-) -> Result<Option<u64>, Error> {
+) -> Result<Option<MilliCpus>, Error> {
     let (mut lowest, mut walk) = (None, AncestorWalk::new(cpu));
     let container = caller.limited_in(cpu)?;
     let reader = CgroupReader::new(cpu, kept, container);
@@ -65,7 +66,7 @@ fn lowest_quota(
                 reader.read_or_log(location, "cpu.cfs_period_us", period)?.flatten()
             }
         };
-        lowest = lowest.into_iter().chain(quota.map(CpuQuota::milli)).min();
+        lowest = lowest.into_iter().chain(quota.map(CpuQuota::cpus)).min();
     }
     Ok(lowest)
 }

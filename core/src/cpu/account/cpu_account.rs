@@ -1,9 +1,10 @@
 //! The account of one container.
 
 use super::times::{CpuCounters, CpuTimes, UserSystem};
-use crate::cpu::processors::{CpuTime, Cpus};
+use crate::cpu::processors::Cpus;
 use crate::machine::BootTime;
-use crate::parse::cpu_quota::MILLI;
+use crate::parse::cpu_stat::CpuTime;
+use crate::units::MilliCpus;
 
 /// How much more than its capacity a container may seem to run, in nanoseconds for each processor: a period of the cpu controller.
 const IDLE_SLACK: u64 = 100_000_000;
@@ -13,8 +14,8 @@ const IDLE_SLACK: u64 = 100_000_000;
 pub(super) struct Share {
     /// How many processors it sees.
     pub(super) count: usize,
-    /// How much of a processor it may use, in thousandths.
-    pub(super) capacity: u64,
+    /// How much of them it may use.
+    pub(super) capacity: MilliCpus,
 }
 
 impl Share {
@@ -85,7 +86,7 @@ impl CpuAccount {
         self.reported_idle = self.reported_idle.max(idle_balance.try_into().unwrap_or(0));
         // If more was run than the present share allows, the share was another for a while. That must not be made up for by
         // hours without idle time. But what is too much in one reading may be missing in the next.
-        let slack = i64::try_from(self.share.capacity.saturating_mul(IDLE_SLACK) / MILLI).unwrap_or(i64::MAX);
+        let slack = i64::try_from(self.share.capacity.time_in(IDLE_SLACK)).unwrap_or(i64::MAX);
         let debt = i64::try_from(self.reported_idle)
             .unwrap_or(i64::MAX)
             .saturating_sub(idle_balance)
@@ -114,8 +115,7 @@ impl CpuAccount {
     }
 
     fn idle_balance_at(&self, now: BootTime, ran: UserSystem) -> i64 {
-        let could =
-            u128::from(now.nanos_since(self.since)) * u128::from(self.share.capacity) / u128::from(MILLI);
+        let could = self.share.capacity.time_in(now.nanos_since(self.since));
         let did = ran.total() - self.ran.total();
         let could = i64::try_from(could).unwrap_or(i64::MAX);
         self.idle_balance.saturating_add(could).saturating_sub(i64::try_from(did).unwrap_or(i64::MAX))

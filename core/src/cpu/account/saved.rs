@@ -2,8 +2,9 @@
 
 use super::cpu_account::{CpuAccount, Share};
 use super::times::{CpuTimes, UserSystem};
-use crate::cpu::processors::CpuTime;
 use crate::machine::BootTime;
+use crate::parse::cpu_stat::CpuTime;
+use crate::units::MilliCpus;
 
 /// How many processors an account that is saved may have. A larger one is opened anew by another process, as if its share had
 /// always been what it is then.
@@ -33,7 +34,7 @@ impl CpuAccount {
             self.seen.user,
             self.seen.system,
             count as u64,
-            capacity,
+            capacity.get(),
             u64::from_ne_bytes(self.idle_balance.to_ne_bytes()),
             self.reported_idle,
             self.base.len() as u64,
@@ -76,7 +77,7 @@ impl CpuAccount {
             since: BootTime::from_nanos(since),
             ran: UserSystem { user, system },
             seen: UserSystem { user: seen_user, system: seen_system },
-            share: Share { count, capacity },
+            share: Share { count, capacity: MilliCpus::new(capacity) },
             idle_balance: i64::from_ne_bytes(idle_balance.to_ne_bytes()),
             reported_idle,
             base,

@@ -1,9 +1,11 @@
 //! An account over changes of the share, and over readings out of order.
 
 use super::{CpuAccount, CpuCounters, CpuTimes};
-use crate::cpu::processors::{CpuTime, Cpus};
+use crate::cpu::processors::Cpus;
 use crate::machine::BootTime;
 use crate::parse::cpu_list::CpuList;
+use crate::parse::cpu_stat::CpuTime;
+use crate::units::MilliCpus;
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -14,7 +16,7 @@ fn at(second: u64) -> BootTime {
 
 fn cpus(count: usize, quota: Option<u64>, user: u64, system: u64) -> Cpus {
     let time = Some(CpuTime { total: user + system, user, system });
-    Cpus { online: CpuList::first(count), quota, time, ..Cpus::default() }
+    Cpus { online: CpuList::first(count), quota: quota.map(MilliCpus::new), time, ..Cpus::default() }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Processor times, and how a total is split into its parts.
 
-use crate::cpu::processors::CpuTime;
+use crate::parse::cpu_stat::CpuTime;
 
 /// One processor's counters, in nanoseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

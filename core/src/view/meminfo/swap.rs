@@ -7,7 +7,7 @@ use crate::parse::meminfo::{Field, Meminfo};
 use crate::snapshot::{Container, Level, Swap};
 use crate::units::{Bytes, Kib};
 
-/// Of `shown`, statistics are; `level` is the one whose swap is.
+/// Fills in the lines about swap: statistics are those of `shown`, limit and usage those of `level`.
 pub(super) fn fill(
     values: &mut Values,
     host: &Meminfo,
