@@ -42,11 +42,11 @@ pub fn point(pid: u32) {
     }
 }
 
-/// Nothing.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub fn start() {}
 
-/// Nothing.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub fn point(_: u32) {}
 
@@ -56,7 +56,7 @@ pub fn panic_point() {
     assert!(!directory().is_some_and(|directory| directory.join("panic").exists()), "as a test wants it");
 }
 
-/// Nothing.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub fn panic_point() {}
 
@@ -70,7 +70,7 @@ pub fn slow_file() {
     }
 }
 
-/// Nothing.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub const fn slow_file() {}
 
@@ -86,7 +86,7 @@ pub fn slow_cgroup() {
     }
 }
 
-/// Nothing.
+/// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
 pub const fn slow_cgroup() {}
 

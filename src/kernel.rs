@@ -21,7 +21,7 @@ pub use self::cgroup::ancestry::CgroupAncestry;
 pub use self::cgroup::id::{CgroupId, CgroupRef};
 pub use self::cgroup::mounts::{CgroupMounts, CgroupMountsError, Hierarchy};
 pub use self::cgroup::pressure::PressureFile;
-pub use self::cgroup::tasks::{Depth, TaskLook};
+pub use self::cgroup::tasks::{ScanLimits, TaskScan};
 pub use self::host::masked;
 pub use self::host::sysfs_entry::{Entry, SysfsIno, join};
 pub use self::host::system_directory::SystemDirectory;

@@ -1,4 +1,4 @@
-//! Which file a capture lacks: one for want of which there is no answer, or a wrong one.
+//! Which file a capture lacks, so that there is no answer, or a wrong one.
 
 use super::error::CaptureError;
 use super::expected::{Expected, relative};
@@ -32,7 +32,7 @@ impl Capture {
         CaptureError::Lacks(self.shown.clone(), what.into())
     }
 
-    /// Names the missing file for want of which an answer failed.
+    /// Names the missing file that made an answer fail.
     pub(super) fn explain(&self, error: Error) -> CaptureError {
         match error {
             Error::ProcessGone(pid) => self.lacks(self.missing_of(pid).unwrap_or_else(|| {

@@ -12,7 +12,7 @@ pub(super) fn block_signals() -> Result<SigSet, Failure> {
         Signal::SIGINT,
         Signal::SIGHUP,
         Signal::SIGQUIT,
-        // What lxcfs reloads, or is told to show by. By themselves they would kill.
+        // lxcfs reloads on the one and is told what to show by the other. Either would kill a program that does not take it.
         Signal::SIGUSR1,
         Signal::SIGUSR2,
     ]);

@@ -5,7 +5,7 @@ use super::cgroup::cpus;
 use super::cgroup::id::{CgroupId, CgroupRef};
 use super::cgroup::kept_files::CgroupReader;
 use super::cgroup::pressure::PressureFile;
-use super::cgroup::tasks::{self, Depth, TaskLook};
+use super::cgroup::tasks::{self, ScanLimits, TaskScan};
 use super::identity::caller::{Caller, Reader};
 use super::identity::life::Life;
 use super::identity::resolver;
@@ -80,8 +80,8 @@ impl Source {
     ///
     /// # Errors
     /// [`Error::CgroupGone`] if the cgroup is not at its path any more.
-    pub fn tasks(&self, cgroup: CgroupRef<'_>, depth: Depth) -> Result<TaskLook, Error> {
-        tasks::tasks(&self.cgroup_mounts, &self.procfs, cgroup, depth)
+    pub fn tasks(&self, cgroup: CgroupRef<'_>, limits: ScanLimits) -> Result<TaskScan, Error> {
+        tasks::tasks(&self.cgroup_mounts, &self.procfs, cgroup, limits)
     }
 
     /// The path of the cgroup that accounts for the CPU time of a caller's container; `None` if the container has none of its own.

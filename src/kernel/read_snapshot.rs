@@ -29,8 +29,8 @@ impl Source {
         Ok(snapshot)
     }
 
-    /// Reads what a snapshot lacks that has what `known` covers: what is `needed`, too. Returns whether that is possible. It is not
-    /// for a container without the memory controller, whose memory is the host's, and its processors are not.
+    /// Adds to a snapshot, which has what `known` covers, whatever `needed` covers besides. Returns whether it could be extended:
+    /// that of a container without the memory controller can't be, for its memory is the host's, and its processors are not.
     ///
     /// # Errors
     /// As [`read_snapshot`](Self::read_snapshot).

@@ -6,7 +6,7 @@ mod altered;
 mod made;
 
 use cgprocfs::capture::{Capture, capture};
-use cgprocfs::kernel::{CgroupId, CgroupRef, Depth, Source};
+use cgprocfs::kernel::{CgroupId, CgroupRef, ScanLimits, Source};
 use cgprocfs::service::Service;
 use cgprocfs_core::view::{ViewId, find};
 use libtest_mimic::{Failed, Trial};
@@ -91,7 +91,7 @@ fn frozen_tasks() -> Result<(), Failed> {
     for root in [case.join("root"), copy.path().join("root")] {
         let id = CgroupId::new(fs::metadata(root.join("sys/fs/cgroup/memory/ctr"))?.ino());
         let cgroup = CgroupRef { id, path: b"/ctr" };
-        let depth = Depth { cgroups: 9, tasks: 99, with_run_queue: false, asker: None };
+        let depth = ScanLimits { cgroups: 9, tasks: 99, with_run_queue: false, asker: None };
         let tasks = Source::open(&root, None)?.tasks(cgroup, depth)?.tasks;
         assert_eq!((tasks.total, tasks.uninterruptible), (6, 1), "{}", root.display());
     }

@@ -1,4 +1,4 @@
-//! A walk through the cgroups below one, which has bounds: a tenant may make any number of them, nested as deeply as he likes.
+//! A walk through the cgroups below one, which has bounds: a tenant may make any number of them, nested as deeply as it likes.
 
 use super::child_directories::child_directories;
 use crate::kernel::read::PATH_DIR;

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 
 /// The tasks of a container at one moment.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct TaskLook {
+pub struct TaskScan {
     /// How many there are, and in which states.
     pub tasks: TaskCounts,
     /// How long they have run and waited, if that was requested.
@@ -26,7 +26,7 @@ pub struct TaskLook {
 
 /// How much of a container is read.
 #[derive(Debug, Clone, Copy)]
-pub struct Depth {
+pub struct ScanLimits {
     /// How many cgroups at most.
     pub cgroups: usize,
     /// How many tasks at most; of more tasks a sample stands for all.
@@ -42,19 +42,19 @@ pub(crate) fn tasks(
     cgroup_mounts: &CgroupMounts,
     procfs: &Procfs,
     cgroup: CgroupRef<'_>,
-    depth: Depth,
-) -> Result<TaskLook, Error> {
+    limits: ScanLimits,
+) -> Result<TaskScan, Error> {
     let file = match cgroup_mounts.memory.version {
         CgroupVersion::V1 => "tasks",
         CgroupVersion::V2 => "cgroup.threads",
     };
     // All ids come first, for only then is it known how many tasks one of a sample stands for.
-    let bounds = Bounds { cgroups: depth.cgroups, ids: usize::MAX };
+    let bounds = Bounds { cgroups: limits.cgroups, ids: usize::MAX };
     let listed = listed_ids(&cgroup_mounts.memory, cgroup, file, bounds)?;
     let freezers = Freezers { hierarchy: cgroup_mounts.freezer.as_ref(), known: HashMap::new() };
-    let are_all = listed.are_all && listed.ids.len() <= depth.tasks;
-    let (tasks, run_queue) = TaskReader { procfs, freezers, text: Vec::new() }.read(&listed.ids, depth);
-    Ok(TaskLook { tasks, run_queue, are_all })
+    let are_all = listed.are_all && listed.ids.len() <= limits.tasks;
+    let (tasks, run_queue) = TaskReader { procfs, freezers, text: Vec::new() }.read(&listed.ids, limits);
+    Ok(TaskScan { tasks, run_queue, are_all })
 }
 
 /// Reads the states of tasks.
@@ -65,11 +65,11 @@ struct TaskReader<'s> {
 }
 
 impl TaskReader<'_> {
-    fn read(&mut self, ids: &[u32], depth: Depth) -> (TaskCounts, RunQueue) {
+    fn read(&mut self, ids: &[u32], limits: ScanLimits) -> (TaskCounts, RunQueue) {
         let total = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let (mut tasks, mut run_queue) = (TaskCounts { total, ..TaskCounts::default() }, RunQueue::default());
         // Of too many tasks every `stride`th stands for `stride` of them.
-        let stride = ids.len().div_ceil(depth.tasks.max(1)).max(1);
+        let stride = ids.len().div_ceil(limits.tasks.max(1)).max(1);
         let weight = u32::try_from(stride).unwrap_or(u32::MAX);
         let mut status = [0; 512];
         for &id in ids.iter().step_by(stride) {
@@ -78,7 +78,7 @@ impl TaskReader<'_> {
             let file = openat(&self.procfs.dir, format!("{id}/status"), READ, Mode::empty());
             let read = file.and_then(|file| rustix::io::read(file, &mut status));
             match read.ok().and_then(|length| TaskState::parse(&status[..length]).ok()) {
-                Some(TaskState::Running) if depth.asker != Some(id) => {
+                Some(TaskState::Running) if limits.asker != Some(id) => {
                     tasks.running = tasks.running.saturating_add(weight);
                 }
                 Some(TaskState::Uninterruptible) if !self.is_frozen(id) => {
@@ -86,7 +86,7 @@ impl TaskReader<'_> {
                 }
                 _ => {}
             }
-            if depth.with_run_queue && self.procfs.read_of(id, "schedstat", &mut self.text).is_ok() {
+            if limits.with_run_queue && self.procfs.read_of(id, "schedstat", &mut self.text).is_ok() {
                 let Schedstat { ran, waited } = Schedstat::parse(&self.text).unwrap_or_default();
                 run_queue.ran = run_queue.ran.saturating_add(ran.saturating_mul(u64::from(weight)));
                 run_queue.waited = run_queue.waited.saturating_add(waited.saturating_mul(u64::from(weight)));
@@ -145,8 +145,8 @@ mod tests {
     fn read(root: &Path, ids: &[u32], most: usize, hierarchy: Option<&Hierarchy>) -> (TaskCounts, RunQueue) {
         let procfs = Procfs::open(root).unwrap();
         let freezers = Freezers { hierarchy, known: HashMap::new() };
-        let depth = Depth { cgroups: 0, tasks: most, with_run_queue: true, asker: Some(301) };
-        TaskReader { procfs: &procfs, freezers, text: Vec::new() }.read(ids, depth)
+        let limits = ScanLimits { cgroups: 0, tasks: most, with_run_queue: true, asker: Some(301) };
+        TaskReader { procfs: &procfs, freezers, text: Vec::new() }.read(ids, limits)
     }
 
     #[test]

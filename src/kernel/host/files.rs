@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often it is looked at most whether ZFS is loaded.
+/// How long it is taken for granted whether ZFS is loaded.
 const ZFS_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The files of the host that are read for every container.
@@ -48,7 +48,7 @@ pub(crate) struct HostFiles {
     /// `/sys`; `None` if it can't be opened.
     pub(crate) sys: Option<KernelDir>,
     pub(crate) machine: Machine,
-    /// Whether it is no tree of files that looks like one.
+    /// Whether this is the running system, and no copy of its files.
     is_this_host: bool,
 }
 

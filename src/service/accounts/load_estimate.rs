@@ -1,7 +1,7 @@
 //! Load averages of a container whose tasks nobody has sampled up to now: those of a new container, or of one that nobody
 //! asked about for a while.
 
-use crate::kernel::TaskLook;
+use crate::kernel::TaskScan;
 use cgprocfs_core::error::ViewError;
 use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages, LoadState, TaskCounts};
 use cgprocfs_core::machine::BootTime;
@@ -29,7 +29,7 @@ pub(in crate::service) fn cpu_usage(snapshot: &Snapshot) -> Result<Option<CpuUsa
 /// which was `since_sample` ago.
 pub(in crate::service) fn estimate(
     earlier: Option<LoadState>,
-    look: &TaskLook,
+    scan: &TaskScan,
     snapshot: &Snapshot,
     since_sample: Duration,
 ) -> Result<(LoadState, [f64; 3]), ViewError> {
@@ -58,10 +58,10 @@ pub(in crate::service) fn estimate(
     };
     // More is impossible, and seems so where the start is wrong: the container is older than it seems.
     let online = snapshot.cpus.as_ref().map_or(0, |cpus| cpus.online.len());
-    let possible = f64::from(look.tasks.total.max(u32::try_from(online).unwrap_or(u32::MAX)));
+    let possible = f64::from(scan.tasks.total.max(u32::try_from(online).unwrap_or(u32::MAX)));
     let active = match meanwhile {
-        Some((ran, passed)) => look.run_queue.active(ran, passed).min(possible),
-        None => active(look.tasks),
+        Some((ran, passed)) => scan.run_queue.active(ran, passed).min(possible),
+        None => active(scan.tasks),
     };
     let seconds =
         |from: BootTime, until: BootTime| Duration::from_nanos(until.nanos_since(from)).as_secs_f64();
@@ -77,10 +77,11 @@ pub(in crate::service) fn estimate(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cgprocfs_core::cpu::Cpus;
     use cgprocfs_core::cpu::account::{CpuCounters, CpuTimes};
-    use cgprocfs_core::cpu::{CpuTime, Cpus};
     use cgprocfs_core::machine::{Machine, TickRate, Ticks};
     use cgprocfs_core::parse::cpu_list::CpuList;
+    use cgprocfs_core::parse::cpu_stat::CpuTime;
     use cgprocfs_core::snapshot::{Container, Scope};
 
     const SECOND: u64 = 1_000_000_000;
@@ -104,8 +105,8 @@ mod tests {
         snapshot
     }
 
-    fn at_rest() -> TaskLook {
-        TaskLook { tasks: TaskCounts { total: 2, ..TaskCounts::default() }, ..TaskLook::default() }
+    fn at_rest() -> TaskScan {
+        TaskScan { tasks: TaskCounts { total: 2, ..TaskCounts::default() }, ..TaskScan::default() }
     }
 
     fn assert_near(averages: [f64; 3], expected: [f64; 3]) {
@@ -143,8 +144,8 @@ mod tests {
         averages.add(3.0, 3600.0);
         let ran = Some(CpuUsageAt { at: at(5000), time: 10_800 * SECOND });
         let then = LoadState { averages, at: at(5000), ran, start: Ticks::default() };
-        let after = |now, ran, look: &TaskLook| {
-            estimate(Some(then), look, &snapshot(now, ran), SINCE_SAMPLE).unwrap().1
+        let after = |now, ran, scan: &TaskScan| {
+            estimate(Some(then), scan, &snapshot(now, ran), SINCE_SAMPLE).unwrap().1
         };
         let [one, five, fifteen] = then.averages.get();
         // It was idle for five minutes.

@@ -14,7 +14,7 @@
 use super::load_estimate::{active, cpu_usage, estimate};
 use super::tracked_cgroups::{TrackedCgroup, TrackedCgroups};
 use crate::error::Error;
-use crate::kernel::{Caller, CgroupRef, Depth, Source, TaskLook, boot_clock};
+use crate::kernel::{Caller, CgroupRef, ScanLimits, Source, TaskScan, boot_clock};
 use crate::service::scheduling::turns::Turns;
 use crate::service::sleeper::Sleeper;
 use crate::state::Table;
@@ -35,9 +35,9 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const TOTAL_DUTY_CYCLE: u32 = 10;
 /// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes some
 /// 10 ms for the tasks, and 50 ms for the cgroups.
-const FULL_DEPTH: Depth = Depth { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
+const FULL_SCAN: ScanLimits = ScanLimits { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
 /// How much of it is sampled by a thread that others wait for.
-const SHALLOW_DEPTH: Depth = Depth { cgroups: 100, tasks: 200, with_run_queue: true, asker: None };
+const QUICK_SCAN: ScanLimits = ScanLimits { cgroups: 100, tasks: 200, with_run_queue: true, asker: None };
 
 /// Load averages of containers.
 pub(in crate::service) struct LoadSampler {
@@ -100,8 +100,8 @@ impl LoadSampler {
             // The sampler's own thread is late.
             Some((_, load)) => {
                 let asker = Some(request.caller.pid);
-                let depth = Depth { with_run_queue: false, asker, ..SHALLOW_DEPTH };
-                self.sample(request.container, None, depth, source);
+                let limits = ScanLimits { with_run_queue: false, asker, ..QUICK_SCAN };
+                self.sample(request.container, None, limits, source);
                 let all = self.tracked.lock();
                 let tracked = all.by_container.get(&container).filter(|tracked| is_same(&tracked.record));
                 Ok(tracked.map_or(load, |tracked| tracked.load_avg(last_pid)))
@@ -120,27 +120,27 @@ impl LoadSampler {
     ) -> Result<LoadAvg, Error> {
         let now = Instant::now();
         let (container, asker) = (request.container, Some(request.caller.pid));
-        let depth = match request.caller.may_take_long {
-            true => Depth { with_run_queue: true, asker, ..FULL_DEPTH },
-            false => Depth { asker, ..SHALLOW_DEPTH },
+        let limits = match request.caller.may_take_long {
+            true => ScanLimits { with_run_queue: true, asker, ..FULL_SCAN },
+            false => ScanLimits { asker, ..QUICK_SCAN },
         };
-        let look = match source.tasks(container, depth) {
-            Ok(look) if !look.are_all && !request.caller.may_take_long => {
+        let scan = match source.tasks(container, limits) {
+            Ok(scan) if !scan.are_all && !request.caller.may_take_long => {
                 return Err(Error::TakesLong(container.path.into()));
             }
             // A container that goes away meanwhile still has its reader.
-            look => look.unwrap_or_default(),
+            scan => scan.unwrap_or_default(),
         };
         let accounting = source.accounting_cgroup(request.caller)?.map(<[u8]>::to_vec);
         let mut all = self.tracked.lock();
-        let (record, reported) = estimate(earlier, &look, request.snapshot, all.phase.since(now))?;
+        let (record, reported) = estimate(earlier, &scan, request.snapshot, all.phase.since(now))?;
         all.orphaned.remove(&container.id);
         let tracked = TrackedCgroup {
             path: container.path.to_vec(),
             accounting,
             record,
             reported,
-            tasks: look.tasks,
+            tasks: scan.tasks,
             due: Some(all.phase.after(now)),
             last_requested: now,
             is_sampled: false,
@@ -148,7 +148,7 @@ impl LoadSampler {
         all.insert(container.id, tracked);
         drop(all);
         self.sleeper.wake();
-        Ok(LoadAvg { averages: reported, tasks: look.tasks, last_pid })
+        Ok(LoadAvg { averages: reported, tasks: scan.tasks, last_pid })
     }
 
     /// Samples the containers that are due, and returns how long to wait until the next time; `None` is until somebody asks.
@@ -165,7 +165,7 @@ impl LoadSampler {
         };
         within_budget(due, budget, sys::thread_time, |due| {
             let container = CgroupRef { id: due.container, path: &due.path };
-            self.sample(container, due.accounting_if_last, FULL_DEPTH, source);
+            self.sample(container, due.accounting_if_last, FULL_SCAN, source);
         });
         let (mut all, now) = (self.tracked.lock(), Instant::now());
         all.next = all.phase.after(now);
@@ -177,17 +177,17 @@ impl LoadSampler {
         &self,
         container: CgroupRef<'_>,
         accounting_if_last: Option<Vec<u8>>,
-        depth: Depth,
+        limits: ScanLimits,
         source: &Source,
     ) {
         let (began, before) = (Instant::now(), sys::thread_time());
-        let look = source.tasks(container, depth);
+        let scan = source.tasks(container, limits);
         let ran = accounting_if_last.and_then(|cgroup| source.run_time(&cgroup));
         let mut all = self.tracked.lock();
         let TrackedCgroups { by_container, retained, phase, .. } = &mut *all;
-        match (look, by_container.get_mut(&container.id)) {
-            (Ok(TaskLook { are_all: false, .. }), Some(_)) if depth.cgroups < FULL_DEPTH.cgroups => {}
-            (Ok(TaskLook { tasks, .. }), Some(tracked)) => {
+        match (scan, by_container.get_mut(&container.id)) {
+            (Ok(TaskScan { are_all: false, .. }), Some(_)) if limits.cgroups < FULL_SCAN.cgroups => {}
+            (Ok(TaskScan { tasks, .. }), Some(tracked)) => {
                 let at = boot_clock::now();
                 let passed = Duration::from_nanos(at.nanos_since(tracked.record.at));
                 tracked.record.averages.add(active(tasks), passed.as_secs_f64());

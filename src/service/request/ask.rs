@@ -176,7 +176,7 @@ impl Service {
             let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang };
             let caller = self.source.caller(reader, &mut proc_cgroup)?;
             match make(&caller) {
-                Err(error) if self.may_do_better(attempt, &error) => {
+                Err(error) if self.prepare_retry(attempt, &error) => {
                     if error.is_race() {
                         self.forget(&caller);
                     }

@@ -40,16 +40,16 @@ impl Service {
             let mut attempt = 1;
             loop {
                 match self.attempt_once(role, request, query, proc_cgroup) {
-                    Outcome::Done(Err(error), _) if self.may_do_better(attempt, &error) => attempt += 1,
+                    Outcome::Done(Err(error), _) if self.prepare_retry(attempt, &error) => attempt += 1,
                     done => return done,
                 }
             }
         })
     }
 
-    /// Whether what failed the time that `attempt` counts is to be tried again: because a cgroup went away meanwhile, or because
-    /// there were too many open files, of which half are closed now.
-    pub(in crate::service) fn may_do_better(&self, attempt: usize, error: &Error) -> bool {
+    /// Whether to try again after attempt number `attempt`, which has failed with `error`: a cgroup went away meanwhile, or too many
+    /// files were open. In that case half of them are closed first.
+    pub(in crate::service) fn prepare_retry(&self, attempt: usize, error: &Error) -> bool {
         let is_for_files = error.is_fd_exhaustion();
         let is_worth_it = attempt < MAX_ATTEMPTS && (is_for_files || error.is_race());
         if is_worth_it && is_for_files {

@@ -77,7 +77,7 @@ impl Service {
         }
     }
 
-    /// Has `reply` told what a program is told that polls an open file of a view of pressure. Who waits is woken later.
+    /// Calls `reply` with what a poll of an open pressure file is told. If that is no event, the next one wakes `waiter`.
     pub fn ask_poll(
         self: &Arc<Self>,
         in_flight: InFlightGuard,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// Shares by the path of the container: all of its readers use it, also those in cgroups below. Whoever has many cgroups would
-/// otherwise end his time in the slow lane by having what is cached for them evicted.
+/// otherwise end the time in the slow lane by having what is cached for them evicted.
 #[derive(Default)]
 pub(in crate::service) struct ContainerShares {
     shares: Mutex<HashMap<Box<[u8]>, Arc<Share>>>,
@@ -36,8 +36,8 @@ impl ContainerShares {
         Arc::clone(shares.entry(container.into()).or_default())
     }
 
-    /// The shares of those who made a crowd together in a window: nearly all of at least `least` microseconds is that of many readers in
-    /// containers of one branch, or of a few, beside which somebody else has read, too. None of these containers need be a crowd by itself.
+    /// The shares of the containers that were a crowd together in a window: at least `least` microseconds were used, nearly all of them
+    /// for many readers in at most three branches, while somebody else read as well. None of them need be a crowd by itself.
     pub(in crate::service) fn crowd(&self, window: u64, least: u64) -> Vec<Arc<Share>> {
         let shares = self.shares.lock();
         let taken: Vec<_> =

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often in a window somebody looks for a crowd.
-const LOOKS: u32 = 4;
+const CROWD_CHECKS: u32 = 4;
 /// The threads have hardly any time left where this part of it was taken.
 const BUSY_PART: u32 = 8;
 
-/// Of requests that read nothing, which take less than to find out whose they are, one in so many is charged.
-const SAMPLED: u32 = 16;
+/// One in this many requests that read nothing is charged: to find out whose it is takes longer than the request.
+const REQUESTS_PER_CHARGE: u32 = 16;
 /// What one of them takes of a serving thread, about.
 const SMALL_REQUEST: Duration = Duration::from_micros(8);
 
@@ -67,13 +67,13 @@ impl Fairness {
     /// Whether the next request that reads nothing is to be charged to its container. Where the last one's was in the slow lane, others of
     /// that crowd follow most likely, none of which is known yet.
     pub(in crate::service) fn is_sampled(&self) -> bool {
-        let is_sampled = || self.small_requests.fetch_add(1, Ordering::Relaxed) % SAMPLED == 0;
+        let is_sampled = || self.small_requests.fetch_add(1, Ordering::Relaxed) % REQUESTS_PER_CHARGE == 0;
         self.busyness.is_busy() && (self.last_was_slow.load(Ordering::Relaxed) || is_sampled())
     }
 
-    /// Charges a container for as many requests that read nothing as one is charged of.
+    /// Charges a container for one request that reads nothing, and for those in between that nobody was charged for.
     pub(in crate::service) fn charge_sample(&self, share: &Share, pid: u32, now: Instant) {
-        share.add((&self.busyness, self.pace), pid, SMALL_REQUEST * SAMPLED, now);
+        share.add((&self.busyness, self.pace), pid, SMALL_REQUEST * REQUESTS_PER_CHARGE, now);
         self.look_for_crowd(now);
         self.last_was_slow.store(share.is_slow(now), Ordering::Relaxed);
     }
@@ -81,7 +81,7 @@ impl Fairness {
     /// Where a tenant has taken most of the threads in this window or the last, with whatever number of containers, all of these go to
     /// the slow lane. Somebody looks a few times in a window.
     fn look_for_crowd(&self, now: Instant) {
-        let look = microseconds(now) / as_micros(self.pace.window / LOOKS);
+        let look = microseconds(now) / as_micros(self.pace.window / CROWD_CHECKS);
         if self.looked_in.swap(look, Ordering::Relaxed) == look {
             return;
         }

@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// One part in so many of a window is the most that many readers of one container may take while the serving threads are busy.
-const BUSY_PART: u32 = 40;
+/// Many readers of one container may take this part of a window at most while the serving threads are busy: a fortieth.
+const CONTAINERS_PART: u32 = 40;
 /// So many readers are many. Fewer can't have many requests waiting at once.
 pub(super) const MANY_READERS: u32 = 8;
 /// What is charged for fetching a request, sending its answer, and the reads and the close that follow.
@@ -22,7 +22,7 @@ const BUSY_PERCENT: usize = 40;
 const SLOW_LANE_WINDOWS: u32 = 10;
 /// The longest time for that.
 const MAX_SLOW_LANE_TIME: Duration = Duration::from_secs(16);
-/// So many times as long as one that is a crowd by itself a container may stay there that is one of many.
+/// A container that is part of a crowd stays there up to this many times as long as one that is a crowd by itself.
 const MAX_SPREAD: f64 = 4.0;
 
 /// How busy the serving threads are.
@@ -103,7 +103,7 @@ impl Share {
         let readers = self.window.readers.fetch_or(reader, Ordering::Relaxed) | reader;
         let used =
             self.window.used.fetch_add(as_micros(took), Ordering::Relaxed).saturating_add(as_micros(took));
-        if used >= as_micros(pace.window / BUSY_PART)
+        if used >= as_micros(pace.window / CONTAINERS_PART)
             && readers.count_ones() >= MANY_READERS
             && busyness.is_busy()
         {
