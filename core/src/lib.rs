@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod error;
 pub mod load_average;
 pub mod machine;
+pub mod memory;
 pub mod parse;
 pub mod psi;
 pub mod snapshot;

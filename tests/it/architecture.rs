@@ -16,6 +16,7 @@ pub fn tests() -> Vec<Trial> {
             a_circle_is_found,
             files_form_no_circle,
             rooms_use_those_before_them,
+            core_uses_what_is_above,
             top_files_only_declare,
             files_are_short,
             unsafe_code_is_in_one_file,
@@ -103,6 +104,34 @@ fn rooms_use_those_before_them() {
         against.extend(forbidden.map(|room| (file, room)));
     }
     assert_known("against the order of rooms", &against, AGAINST_THE_ORDER, "");
+}
+
+/// The picture of core names all that is in it, and each uses just what is above it.
+fn core_uses_what_is_above() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let (_, picture) = page.split_once("\ncore/src/\n").unwrap();
+    let lines = picture.lines().take_while(|line| line.starts_with("  ")).enumerate();
+    let named = |line: &str| line.trim_start().split("  ").next().unwrap().replace(['/', ' '], "");
+    let place: BTreeMap<String, usize> = lines
+        .flat_map(|(row, line)| {
+            named(line).split(',').map(|name| (name.to_string(), row)).collect::<Vec<_>>()
+        })
+        .collect();
+    let imports = Imports::read(root());
+    let arrows = imports.arrows();
+    let module = |file: &str| {
+        let below = file.strip_prefix("core/src/")?;
+        let module = below.split('/').next()?.trim_end_matches(".rs").to_string();
+        (module != "lib").then_some(module)
+    };
+    let there: BTreeSet<String> = arrows.keys().filter_map(|file| module(file)).collect();
+    assert_eq!(there, place.keys().cloned().collect(), "what the picture of core shows is what is there");
+    for (&file, targets) in &arrows {
+        let Some(own) = module(file) else { continue };
+        for target in targets.iter().filter_map(|target| module(target)) {
+            assert!(place[&target] <= place[&own], "{file} uses {target}, which is below it in the picture");
+        }
+    }
 }
 
 /// The top file of a room says what is in it, and has nothing that its own children would need.

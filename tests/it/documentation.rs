@@ -2,7 +2,7 @@
 
 use crate::common::documentation::{self, pages};
 use crate::common::{MOUNT, Need, cgprocfs, finish, output, test};
-use cgprocfs_core::view::meminfo::provenance;
+use cgprocfs_core::memory::provenance;
 use libtest_mimic::Trial;
 use std::fs;
 use std::path::Path;

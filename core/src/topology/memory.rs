@@ -6,12 +6,12 @@ use super::numa_amounts::NumaAmounts;
 use super::path::of_node;
 use super::spread::{divide, spread};
 use crate::error::ViewError;
+use crate::memory;
 use crate::parse::meminfo::Field;
 use crate::parse::node_meminfo::{self, node_meminfo};
 use crate::parse::numa_stat::NumaStat;
 use crate::snapshot::{Scope, Snapshot};
 use crate::units::Kib;
-use crate::view::meminfo;
 use std::io::Write;
 
 /// A container's memory by nodes.
@@ -47,8 +47,8 @@ impl MemoryByNode {
         };
         let numbers: Vec<u32> = topology.nodes_with_memory().iter().collect();
         let sizes: Vec<u64> = topology.nodes.iter().filter_map(|node| node.memory).map(Kib::get).collect();
-        let of_all = meminfo::values(snapshot, container, LINES.map(|(_, field, ..)| field))?.map(Kib::get);
-        let [total, free, huge_total, huge_free] = meminfo::values(
+        let of_all = memory::values(snapshot, container, LINES.map(|(_, field, ..)| field))?.map(Kib::get);
+        let [total, free, huge_total, huge_free] = memory::values(
             snapshot,
             container,
             [Field::MemTotal, Field::MemFree, Field::HugePagesTotal, Field::HugePagesFree],
@@ -77,7 +77,7 @@ impl MemoryByNode {
             page: snapshot.machine.page,
             huge_pages: [huge_total, huge_free],
             pools: pools
-                .map(|pools| pools.iter().map(|pool| (pool.size, meminfo::huge_pages(pool))).collect()),
+                .map(|pools| pools.iter().map(|pool| (pool.size, memory::huge_pages(pool))).collect()),
         })
     }
 

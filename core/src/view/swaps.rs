@@ -3,6 +3,7 @@
 use super::contract::View;
 use super::meminfo;
 use crate::error::ViewError;
+use crate::memory;
 use crate::parse::meminfo::Field;
 use crate::snapshot::{HostFile, Needs, Scope, Snapshot};
 use std::io::Write;
@@ -31,9 +32,9 @@ impl View for Swaps {
         };
         // The header is the kernel's own: it has changed over time.
         out.extend(native.split_inclusive(|&b| b == b'\n').next().unwrap_or_default());
-        let [total] = meminfo::values(snapshot, container, [Field::SwapTotal])?;
+        let [total] = memory::values(snapshot, container, [Field::SwapTotal])?;
         if total.get() > 0 {
-            let used = meminfo::swapped(snapshot, container)?.min(total);
+            let used = memory::swapped(snapshot, container)?.min(total);
             let tab = |number: u64| if number < 10_000_000 { "\t" } else { "" };
             // Writing to a Vec never fails.
             let _ = writeln!(
@@ -79,7 +80,7 @@ mod tests {
         let words: Vec<&str> = text.split_whitespace().collect();
         assert_eq!((words.len(), words[1]), (6, "none"), "{text}");
         let Scope::Container(container) = &snapshot.scope else { panic!() };
-        let [free] = meminfo::values(&snapshot, container, [Field::SwapFree]).unwrap();
+        let [free] = memory::values(&snapshot, container, [Field::SwapFree]).unwrap();
         [words[3].parse().unwrap(), words[4].parse().unwrap(), free.get()]
     }
 

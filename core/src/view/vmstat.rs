@@ -3,6 +3,7 @@
 use super::contract::View;
 use super::{diskstats, meminfo};
 use crate::error::ViewError;
+use crate::memory;
 use crate::parse::flat_keyed::{count_of, flat_keyed};
 use crate::parse::meminfo::Field;
 use crate::parse::{CgroupVersion, count};
@@ -102,7 +103,7 @@ impl<'s> Counts<'s> {
         let Scope::Container(container) = &snapshot.scope else {
             return Err(ViewError::NotLoaded("the container"));
         };
-        let amounts = meminfo::values(snapshot, container, AMOUNTS.map(|(_, field)| field))?;
+        let amounts = memory::values(snapshot, container, AMOUNTS.map(|(_, field)| field))?;
         let kib = |bytes: u64| bytes / 1024;
         Ok(Self {
             version,

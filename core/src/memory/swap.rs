@@ -1,6 +1,6 @@
 //! Swap: the smallest limit of all levels, and what is left below it.
 
-use super::memory::Left;
+use super::usage::Left;
 use super::values::{Values, kib};
 use crate::error::ViewError;
 use crate::parse::meminfo::{Field, Meminfo};

@@ -4,7 +4,7 @@ use crate::parse::meminfo::Field;
 use crate::units::{Bytes, Kib, MAX};
 
 /// A value for every field: kibibytes, or a plain count for the `HugePages_…` lines.
-pub(super) struct Values([u64; Field::ALL.len()]);
+pub(crate) struct Values([u64; Field::ALL.len()]);
 
 impl Values {
     /// A value of 0 for every field.
@@ -21,7 +21,7 @@ impl Values {
         self.0[field as usize] = value.min(MAX);
     }
 
-    pub(super) fn get(&self, field: Field) -> Kib {
+    pub(crate) fn get(&self, field: Field) -> Kib {
         Kib::new(self.0[field as usize])
     }
 }

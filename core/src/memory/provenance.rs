@@ -97,7 +97,7 @@ pub const PROVENANCE: &[Provenance] = &[
     Provenance { fields: &[ShmemHugePages, FileHugePages], v2: "shmem_thp, file_thp", v1: NOT_KNOWN },
     Provenance {
         fields: &[HugePagesTotal, HugePagesFree, HugePagesRsvd],
-        v2: "least `hugetlb.SIZE.max` and `rsvd.max`, least headroom below these, the container's `rsvd.current` − `current`, each at most the host's, or that of the nodes in its cpuset; the host's where nothing limits it",
+        v2: "least `hugetlb.SIZE.max` and `rsvd.max`, least headroom below these, the container's `rsvd.current` − `current` and no more than is free, each at most the host's, or that of the nodes in its cpuset; the host's where nothing limits it",
         v1: "likewise from `limit_in_bytes`, `rsvd.limit_in_bytes`, `usage_in_bytes`, `rsvd.usage_in_bytes`",
     },
     Provenance { fields: &[HugePagesSurp], v2: "0 below a hugetlb controller", v1: "likewise" },
