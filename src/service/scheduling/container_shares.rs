@@ -137,12 +137,13 @@ mod tests {
         assert_eq!(crowd(&tenant, 1000), 0, "there is nobody else");
         assert_eq!(crowd(&[("/tenant/a", 3), ("/tenant/b", 4), ("/other", 1)], 100), 0, "few readers");
         let shares = ContainerShares::default();
-        charge(&shares, "/a", 9);
+        charge(&shares, "/a", 32);
         shares.of(b"/a").charge((&busyness, pace), 1, ended + pace.window, ended + pace.window);
-        assert_eq!(
-            [number, number + 1, number + 2].map(|window| shares.of(b"/a").in_window(window).1),
-            [9, 1, 0]
-        );
+        let [first, second, third] =
+            [number, number + 1, number + 2].map(|window| shares.of(b"/a").in_window(window).1);
+        // Some of the 32 have a bit together: of 64 they set 25 on average.
+        assert!((12..=32).contains(&first), "{first}");
+        assert_eq!([second, third], [1, 0]);
     }
 
     #[test]

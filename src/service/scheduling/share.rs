@@ -2,7 +2,7 @@
 
 use super::pace::Pace;
 use crate::service::clock::{as_micros, microseconds};
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -161,10 +161,10 @@ impl Share {
 }
 
 /// A number in which only this process knows the process id again: nobody can choose ids so that many readers look like few.
+/// Nor do ids that follow each other: a product with a key would put these into a few places only, by some keys.
 fn scattered(pid: u32) -> u64 {
-    static KEY: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish() | 1);
-    // Of a product, the upper bits depend on all bits.
-    (u64::from(pid) + 1).wrapping_mul(*KEY)
+    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    KEY.hash_one(pid)
 }
 
 #[cfg(test)]
