@@ -164,7 +164,11 @@ impl Share {
 /// Nor do ids that follow each other: a product with a key would put these into a few places only, by some keys.
 fn scattered(pid: u32) -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    KEY.hash_one(pid)
+    scattered_by(&KEY, pid)
+}
+
+fn scattered_by(key: &RandomState, pid: u32) -> u64 {
+    key.hash_one(pid)
 }
 
 #[cfg(test)]
@@ -212,6 +216,19 @@ mod tests {
         let at_once = [(); 6].map(|()| stays(Duration::ZERO));
         assert_eq!(at_once, [1, 2, 4, 8, 16, 16]);
         assert_eq!(stays(Duration::from_secs(2)), 1, "it had stopped");
+    }
+
+    /// By every key, also of ids that follow each other, or one of which is left out again and again.
+    #[test]
+    fn many_readers_are_told_apart() {
+        for _ in 0..2000 {
+            let key = RandomState::new();
+            for apart in [1, 2, 3, 64, 4096] {
+                let bit = |reader: u32| 1_u64 << (scattered_by(&key, 1000 + reader * apart) >> 58);
+                let told_apart = (0..64).fold(0, |bits, reader| bits | bit(reader)).count_ones();
+                assert!(told_apart >= 2 * MANY_READERS, "{told_apart} of 64, {apart} apart");
+            }
+        }
     }
 
     #[test]
