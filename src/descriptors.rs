@@ -1,5 +1,9 @@
 //! Descriptors that one process passes to another, over a Unix socket.
+//!
+//! A process that is stopped and continued finds its call on a socket with a timeout ended by `EINTR`, even if it handles no
+//! signal (signal(7)), so calls are repeated.
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, recvmsg, sendmsg,
@@ -26,7 +30,7 @@ pub(crate) fn send(
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    sendmsg(to, &[IoSlice::new(message)], &mut ancillary, flags | SendFlags::NOSIGNAL)?;
+    retry_on_intr(|| sendmsg(&to, &[IoSlice::new(message)], &mut ancillary, flags | SendFlags::NOSIGNAL))?;
     Ok(())
 }
 
@@ -38,7 +42,7 @@ pub(crate) fn receive(from: impl AsFd, message: &mut [u8]) -> io::Result<(usize,
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(from, &mut [IoSliceMut::new(message)], &mut ancillary, flags)?;
+    let received = retry_on_intr(|| recvmsg(&from, &mut [IoSliceMut::new(message)], &mut ancillary, flags))?;
     let descriptors = ancillary.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
         _ => Vec::new(),

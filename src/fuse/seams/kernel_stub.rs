@@ -2,6 +2,8 @@
 
 use super::init_replay::replay_init;
 use fuser::{Filesystem, Session};
+use rustix::io::retry_on_intr;
+use rustix::net::RecvFlags;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -67,7 +69,10 @@ impl KernelStub {
     /// The next message from the server.
     pub(super) fn receive(&self) -> Vec<u8> {
         let mut message = vec![0; 4096];
-        let length = self.socket.recv(&mut message).expect("a message from the server");
+        // It is interrupted if this process is stopped and continued (signal(7)).
+        let received =
+            retry_on_intr(|| rustix::net::recv(&self.socket, &mut message[..], RecvFlags::empty()));
+        let (length, _) = received.expect("a message from the server");
         message.truncate(length);
         message
     }

@@ -5,6 +5,8 @@ use crate::common::daemon::Daemon;
 use crate::common::foreground::Foreground;
 use crate::common::{MOUNT, Need, cgprocfs, test};
 use libtest_mimic::Trial;
+use rustix::io::retry_on_intr;
+use rustix::net::RecvFlags;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -165,7 +167,9 @@ fn notifies_systemd() {
     let mut daemon = Foreground::start(&mut command, &mount);
     let mut message = [0; 256];
     let mut receive = || {
-        let length = socket.recv(&mut message).unwrap();
+        // It is interrupted if this process is stopped and continued (signal(7)).
+        let (length, _) =
+            retry_on_intr(|| rustix::net::recv(&socket, &mut message[..], RecvFlags::empty())).unwrap();
         String::from_utf8_lossy(&message[..length]).into_owned()
     };
     assert!(receive().contains("READY=1"));

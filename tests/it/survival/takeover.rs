@@ -3,7 +3,9 @@
 use super::assert_short;
 use crate::common::daemon::{Daemon, server, supervised};
 use crate::common::load::Load;
-use crate::common::{MOUNT, Need, cgprocfs, copy_program, finish, output, test, times, wait_until};
+use crate::common::{
+    MOUNT, Need, Stopped, cgprocfs, copy_program, finish, output, test, times, wait_for, wait_until,
+};
 use cgprocfs::lifecycle::Connection;
 use cgprocfs::lifecycle::control::{self, Message};
 use cgprocfs::lifecycle::handover::socket_path;
@@ -30,6 +32,7 @@ pub fn tests() -> Vec<Trial> {
             taken_over_only_what_is_mounted,
             taken_over_only_where_root_alone_may_listen,
             silent_successors,
+            stopped_successor,
             nobody_to_take_over_from,
         ],
         test(&[Need::Root, Need::Fuse, Need::Program("prlimit")]) => [
@@ -230,6 +233,30 @@ fn silent_successors() {
     let (_, longest) = load.end();
     assert_short(longest, busy);
     daemon.taken_over();
+}
+
+/// A successor that is stopped while it waits for the connection goes on waiting when it is continued.
+fn stopped_successor() {
+    let daemon = Daemon::start();
+    let socket = socket_path(daemon.directory());
+    fs::remove_file(&socket).unwrap();
+    let listener = UnixListener::bind(&socket).unwrap();
+    let mut successor = cgprocfs().args(["mount", "--takeover"]).arg(daemon.directory()).spawn().unwrap();
+    let (asking, _) = listener.accept().unwrap();
+    assert!(matches!(control::receive(&asking), Ok(Message::Ask)));
+    let pid = successor.id();
+    let is_in_state = |state: &str| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().any(|line| line.starts_with("State:") && line.contains(state))
+    };
+    wait_until("it waits", || is_in_state("sleeping"));
+    let stopped = Stopped::new(pid);
+    wait_until("it is stopped", || is_in_state("stopped"));
+    drop(stopped);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(successor.try_wait().unwrap(), None, "it waits still");
+    drop(asking);
+    assert_eq!(wait_for(&mut successor).code(), Some(1));
 }
 
 /// A daemon that has no descriptor to spare for a moment.
