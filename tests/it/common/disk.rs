@@ -53,7 +53,7 @@ fn drop_cache(file: &File, path: &Path) {
 }
 
 /// How many bytes of a file are in memory, where there is a program that tells.
-fn resident(path: &Path) -> Option<u64> {
+pub fn resident(path: &Path) -> Option<u64> {
     let told =
         Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES"]).arg(path).output();
     std::str::from_utf8(&told.ok()?.stdout).ok()?.trim().parse().ok()

@@ -217,9 +217,21 @@ pub struct Stopped(Pid);
 impl Stopped {
     pub fn new(pid: u32) -> Self {
         let pid = Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        let stopped = Self(pid);
         kill_process(pid, Signal::STOP).unwrap();
-        Self(pid)
+        // A thread that runs does what it is at before it stops.
+        wait_until("all threads are stopped", || !threads_run(pid));
+        stopped
     }
+}
+
+/// Whether a thread of a process runs, or would when it is woken.
+fn threads_run(pid: Pid) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    threads.flatten().any(|thread| {
+        let status = std::fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status.lines().any(|line| line.starts_with("State:\tR") || line.starts_with("State:\tS"))
+    })
 }
 
 impl Drop for Stopped {

@@ -4,7 +4,7 @@ use super::{connection_of, read};
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
 use crate::common::helper::start;
-use crate::common::{MOUNT, Need, test, wait_until};
+use crate::common::{MOUNT, Need, Stopped, test, wait_until};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use std::fs::{self, File};
@@ -103,14 +103,14 @@ fn closing_asks_nobody() {
     let mut file = File::open(daemon.path("proc/meminfo")).unwrap();
     file.read_to_string(&mut String::new()).unwrap();
     let connection = connection_of(&daemon);
-    daemon.signal(Signal::STOP);
+    let stopped = Stopped::new(daemon.pid());
     let closed = std::thread::spawn(move || drop(file));
     let deadline = std::time::Instant::now() + Duration::from_secs(3);
     while !closed.is_finished() && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(5));
     }
     let finished = closed.is_finished();
-    daemon.signal(Signal::CONT);
+    drop(stopped);
     assert!(finished, "close() of a file on connection {connection} waited for a stopped daemon");
     closed.join().unwrap();
 }
@@ -126,11 +126,11 @@ fn poll_does_not_wait_for_the_daemon() {
         polled[0].revents().unwrap()
     };
     assert_eq!(ready(), PollFlags::POLLIN);
-    daemon.signal(Signal::STOP);
+    let stopped = Stopped::new(daemon.pid());
     let (sender, answer) = std::sync::mpsc::channel();
     let poller = std::thread::spawn(move || sender.send(ready()));
     let answered = answer.recv_timeout(Duration::from_secs(5));
-    daemon.signal(Signal::CONT);
+    drop(stopped);
     poller.join().unwrap().unwrap();
     assert_eq!(answered, Ok(PollFlags::POLLIN));
 }

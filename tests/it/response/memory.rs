@@ -1,7 +1,7 @@
 //! Memory of programs, files and tmpfs, and the working set.
 
 use super::{MIB, N, Subject, about};
-use crate::common::disk::Disk;
+use crate::common::disk::{Disk, resident};
 use crate::common::{MOUNT, Need, output, test};
 use libtest_mimic::Trial;
 use std::time::Duration;
@@ -37,9 +37,12 @@ fn file_read_once() {
     let file = disk.file("file", N.try_into().unwrap());
     let mut subject = Subject::new();
     let change = subject.change(&format!("read {file}"));
-    about("Cached", change.cached, N * MIB);
+    // A kernel that reclaims before memory is short (DAMON) has taken some of it back.
+    let cached = resident(file.as_ref()).map_or(N * MIB, |bytes| i64::try_from(bytes / 1024).unwrap());
+    assert!(cached > N * MIB / 2, "{cached} kB of the file are in memory");
+    about("Cached", change.cached, cached);
     about("MemAvailable", change.available, 0);
-    about("MemFree", change.free, -N * MIB);
+    about("MemFree", change.free, -cached);
     // Which list the pages are on is the kernel's decision, and MGLRU's is another.
     let inactive = subject.container.stat("total_inactive_file", "inactive_file");
     let expected = (subject.container.usage().saturating_sub(inactive)) / 1024;
