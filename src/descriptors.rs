@@ -18,7 +18,7 @@ const MAX: usize = 2;
 /// Sends a message with the descriptors that go with it.
 ///
 /// # Errors
-/// The kernel's, and `InvalidInput` if there are more than two descriptors.
+/// The error that the kernel returns, and `InvalidInput` if there are more than two descriptors.
 pub(crate) fn send(
     to: impl AsFd,
     message: &[u8],
@@ -37,7 +37,7 @@ pub(crate) fn send(
 /// Receives a message: how long it is, 0 once the other side is gone, and the descriptors that came with it.
 ///
 /// # Errors
-/// The kernel's.
+/// The error that the kernel returns.
 pub(crate) fn receive(from: impl AsFd, message: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -22,7 +22,7 @@ pub enum Error {
     Unreadable {
         /// The file.
         path: String,
-        /// The kernel's answer.
+        /// The error that the kernel returns.
         source: io::Error,
     },
     /// A kernel file was read and made no sense.

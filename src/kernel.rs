@@ -18,6 +18,7 @@ mod source;
 
 pub use self::capture::{Copied, CopyError};
 pub use self::cgroup::ancestry::CgroupAncestry;
+pub use self::cgroup::caller::Caller;
 pub use self::cgroup::id::{CgroupId, CgroupRef};
 pub use self::cgroup::mounts::{CgroupMounts, CgroupMountsError, Hierarchy};
 pub use self::cgroup::pressure::PressureFile;
@@ -25,7 +26,7 @@ pub use self::cgroup::tasks::{ScanLimits, TaskScan};
 pub use self::host::masked;
 pub use self::host::sysfs_entry::{Entry, SysfsIno, join};
 pub use self::host::system_directory::SystemDirectory;
-pub use self::identity::caller::{Caller, Reader};
 pub use self::identity::life::Life;
+pub use self::identity::reader::Reader;
 pub use self::namespace_id::NamespaceId;
 pub use self::source::{CpuView, Source};

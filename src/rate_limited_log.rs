@@ -77,19 +77,19 @@ impl RateLimitedLog {
 }
 
 /// Warns that a counter in a cgroup's file makes no sense, once for each counter of each kind of file.
-pub(crate) fn odd_counter(cgroup: &[u8], file: &str, key: &[u8]) {
+pub(crate) fn malformed_counter(cgroup: &[u8], file: &str, key: &[u8]) {
     warn_once(&[file.as_bytes(), key].join(&b' '), || {
         format!("{}: {}", path(cgroup, file), key.escape_ascii())
     });
 }
 
 /// Warns that the value of a cgroup's file makes no sense, once for each kind of file.
-pub(crate) fn odd_value(cgroup: &[u8], file: &str) {
+pub(crate) fn malformed_value(cgroup: &[u8], file: &str) {
     warn_once(file.as_bytes(), || path(cgroup, file));
 }
 
 /// Warns that a value in a file of the host makes no sense, once for each.
-pub(crate) fn odd_host_value(path: &str, key: &[u8]) {
+pub(crate) fn malformed_host_value(path: &str, key: &[u8]) {
     warn_once(&[path.as_bytes(), key].join(&b' '), || format!("{path}: {}", key.escape_ascii()));
 }
 
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn whose_file_is_odd_is_said_once() {
+    fn whose_file_is_malformed_is_said_once() {
         assert_eq!(path(b"/pod", "memory.current"), "/pod/memory.current");
         assert_eq!(path(b"/", "memory.current"), "/memory.current");
         assert_eq!(path(b"/a\nb", "hugetlb.2MB.current"), "/a\\nb/hugetlb.2MB.current");
     }
 
     #[test]
-    fn an_odd_counter_is_said_once() {
+    fn a_malformed_counter_is_said_once() {
         let mut said = BTreeSet::new();
         assert_eq!(["a", "b", "a"].map(|key| is_new(&mut said, key.as_bytes())), [true, true, false]);
         let news = (0..1000).filter(|key| is_new(&mut said, format!("{key}").as_bytes())).count();

@@ -86,7 +86,7 @@ pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
 /// Maps words of 64 bits of a file from `offset` on, until the process ends. The file has to have them, and never gets shorter.
 ///
 /// # Errors
-/// The kernel's, above all ENOMEM.
+/// The error that the kernel returns, above all ENOMEM.
 pub fn map_shared(file: BorrowedFd<'_>, offset: u64, words: usize) -> io::Result<&'static [AtomicU64]> {
     use rustix::mm::{MapFlags, ProtFlags, mmap};
     let length = words * size_of::<AtomicU64>();
@@ -126,7 +126,7 @@ static REQUEST_BUFFERS_LEFT: AtomicUsize = AtomicUsize::new(0);
 /// something, and none does in a program with another allocator.
 ///
 /// # Errors
-/// The kernel's, above all ENOMEM.
+/// The error that the kernel returns, above all ENOMEM.
 pub fn place_request_buffers(file: BorrowedFd<'_>, offset: u64, count: usize) -> io::Result<()> {
     use rustix::mm::{MapFlags, ProtFlags, mmap};
     static DONE: AtomicBool = AtomicBool::new(false);
@@ -194,7 +194,7 @@ unsafe impl GlobalAlloc for RequestBufferAllocator {
 /// Makes the descriptor number of `place` refer to the open file of `file` from now on (dup3(2)).
 ///
 /// # Errors
-/// The kernel's.
+/// The error that the kernel returns.
 pub fn replace_descriptor(place: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: both are open, and the owner of `place` goes on owning an open descriptor of that number.
     match unsafe { libc::dup3(file.as_raw_fd(), place.as_raw_fd(), libc::O_CLOEXEC) } {

@@ -74,9 +74,9 @@ impl RunQueue {
 /// The load averages of a container at a moment, and what is needed to advance them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LoadState {
-    /// The averages.
+    /// The averages as of `at`.
     pub averages: LoadAverages,
-    /// The moment.
+    /// When they were computed.
     pub at: BootTime,
     /// How long the container's cgroup had run, in nanoseconds, at some moment; `None` where that is not known.
     pub ran: Option<CpuUsageAt>,
@@ -87,7 +87,7 @@ pub struct LoadState {
 /// How long a cgroup had run at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuUsageAt {
-    /// The moment.
+    /// When that was read.
     pub at: BootTime,
     /// How long it had run by then, in nanoseconds.
     pub time: u64,

@@ -35,7 +35,7 @@ pub(crate) fn huge_pages(pool: &HugePool) -> [u64; 2] {
 /// How much of the container is swapped out.
 ///
 /// # Errors
-/// As [`values()`].
+/// [`ViewError`], if the snapshot lacks what a line is made from, or a text in it is malformed.
 pub(crate) fn swapped(snapshot: &Snapshot, container: &Container) -> Result<Kib, ViewError> {
     let host = snapshot.meminfo.as_ref().ok_or(ViewError::NotLoaded("the host's meminfo"))?;
     Ok(swap::used(host, level(container, container.swap_level())?))
@@ -44,7 +44,7 @@ pub(crate) fn swapped(snapshot: &Snapshot, container: &Container) -> Result<Kib,
 /// The values of all lines.
 ///
 /// # Errors
-/// As [`values()`].
+/// [`ViewError`], if the snapshot lacks what a line is made from, or a text in it is malformed.
 pub(crate) fn compute(host: &Meminfo, container: &Container, page: Kib) -> Result<Values, ViewError> {
     let mut values = Values::new();
     // These say something of the machine that stays true inside a container: overcommit decides

@@ -123,9 +123,10 @@ mod tests {
     #[test]
     fn counters_have_not_wrapped() {
         assert_eq!(count(b"9223372036854775807"), Some(i64::MAX.unsigned_abs()));
-        for odd in [&b"18446744073709551611"[..], b"9223372036854775808", b"-5", b"", b"99999999999999999999"]
+        for malformed in
+            [&b"18446744073709551611"[..], b"9223372036854775808", b"-5", b"", b"99999999999999999999"]
         {
-            assert_eq!(count(odd), None);
+            assert_eq!(count(malformed), None);
         }
     }
 }

@@ -100,8 +100,8 @@ impl Snapshot {
     /// # Errors
     /// Where it was not loaded, or the time that the container has run is malformed.
     pub fn counters(&self) -> Result<&CpuCounters, ViewError> {
-        let has_odd_time = self.cpus.as_ref().is_some_and(|cpus| cpus.has_odd_time);
-        self.counters.as_ref().ok_or(match has_odd_time {
+        let has_malformed_time = self.cpus.as_ref().is_some_and(|cpus| cpus.has_malformed_time);
+        self.counters.as_ref().ok_or(match has_malformed_time {
             true => ViewError::Malformed("the cgroup's CPU time", ParseError::NotANumber),
             false => ViewError::NotLoaded("the processors' counters"),
         })

@@ -20,7 +20,7 @@ macro_rules! size {
         pub struct $name(u64);
 
         impl $name {
-            /// Nothing.
+            /// The size of nothing.
             pub const ZERO: Self = Self(0);
 
             /// A size, held at no more than [`MAX`].

@@ -2,7 +2,7 @@
 #![no_main]
 
 use cgprocfs_core::parse::decimal;
-use cgprocfs_core::parse::flat_keyed::{flat_keyed, odd_keys, value_of};
+use cgprocfs_core::parse::flat_keyed::{flat_keyed, malformed_keys, value_of};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
@@ -15,7 +15,7 @@ fuzz_target!(|text: &[u8]| {
             assert_eq!(value_of(text, key), decimal(value).map(Some));
         }
     }
-    for odd in odd_keys(text) {
-        assert!(lines.iter().any(|(key, _)| *key == odd));
+    for malformed in malformed_keys(text) {
+        assert!(lines.iter().any(|(key, _)| *key == malformed));
     }
 });

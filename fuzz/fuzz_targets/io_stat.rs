@@ -2,11 +2,11 @@
 #![no_main]
 
 use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::io_stat::{DeviceIo, odd_counters};
+use cgprocfs_core::parse::io_stat::{DeviceIo, malformed_counters};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &[u8]| {
-    let _ = odd_counters(text).count();
+    let _ = malformed_counters(text).count();
     if let Ok(devices) = DeviceIo::parse_all(CgroupVersion::V2, text) {
         let whole =
             text.split_inclusive(|&b| b == b'\n').filter(|line| line.ends_with(b"\n") && line.len() > 1);

@@ -1,4 +1,5 @@
-//! What a person at a prompt does about an error. The library's errors say what went wrong, and the daemon's log says no more.
+//! What a person at a prompt does about an error: the library's errors say only what went wrong. What a daemon logs of its own
+//! work meets nobody at a prompt, so that such a line says by itself what to do.
 
 use super::failure::Failure;
 use crate::capture::CaptureError;

@@ -37,7 +37,7 @@ pub enum SandboxError {
 /// can't trace this one from now on, nor look into its memory.
 ///
 /// # Errors
-/// The kernel's.
+/// The error that the kernel returns.
 pub fn keep_only(keep: CapabilitySet) -> Result<(), SandboxError> {
     let failed = |error: Errno| SandboxError::Capabilities(error.into());
     set_no_new_privs(true).map_err(failed)?;

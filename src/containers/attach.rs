@@ -80,7 +80,7 @@ pub fn attach(pid: u32, directory: &Path, binds: &[Bind]) -> Result<Report, Atta
 /// Takes all views away that lie in the container of a process.
 ///
 /// # Errors
-/// As [`attach`].
+/// [`AttachError`], where the namespace can't be entered or a view can't be unmounted.
 pub fn detach(pid: u32, binds: &[Bind]) -> Result<Report, AttachError> {
     let binds = binds.to_vec();
     in_namespace_of(pid, None, move |namespace| {

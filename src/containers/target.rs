@@ -17,7 +17,7 @@ const MAX_TABLE_BYTES: u64 = 4 << 20;
 /// A copy of the mount on an anchor, which is attached nowhere: read-only, and what is mounted on the anchor later appears on it.
 ///
 /// # Errors
-/// The kernel's, above all ENOSYS before Linux 5.12 and EPERM without CAP_SYS_ADMIN.
+/// The error that the kernel returns, above all ENOSYS before Linux 5.12 and EPERM without CAP_SYS_ADMIN.
 pub(super) fn copy_of(anchor: &Path) -> io::Result<OwnedFd> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
@@ -47,7 +47,7 @@ impl MountTable {
     /// That of this thread.
     ///
     /// # Errors
-    /// The kernel's, and `InvalidData` where a line is not understood.
+    /// The error that the kernel returns, and `InvalidData` where a line is not understood.
     pub(super) fn of_this_thread(proc: impl AsFd) -> io::Result<Self> {
         let mut text = Vec::new();
         read(proc, "thread-self/mountinfo")?.take(MAX_TABLE_BYTES).read_to_end(&mut text)?;
@@ -58,7 +58,7 @@ impl MountTable {
     /// The mount that an open file is on. Its server is not asked.
     ///
     /// # Errors
-    /// The kernel's, and `NotFound` if the mount is not of this namespace, or was made since.
+    /// The error that the kernel returns, and `NotFound` if the mount is not of this namespace, or was made since.
     pub(super) fn mount_of(&self, proc: impl AsFd, file: impl AsFd) -> io::Result<&Mount> {
         let mut text = String::new();
         let path = format!("self/fdinfo/{}", file.as_fd().as_raw_fd());
@@ -82,7 +82,7 @@ pub(super) fn is_native(mount: &Mount) -> bool {
 /// Mounts a copy of an anchor on a target.
 ///
 /// # Errors
-/// The kernel's.
+/// The error that the kernel returns.
 pub(super) fn attach(tree: impl AsFd, target: impl AsFd) -> rustix::io::Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, "", target, "", flags)

@@ -70,7 +70,7 @@ fn of_kernel(running: (u32, u32)) -> Vec<Finding> {
         .collect()
 }
 
-/// The kernel's, as far as it says what the kernel has.
+/// The error that the kernel returns, as far as it says what the kernel has.
 fn version() -> Option<(u32, u32)> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").ok()?;
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().ok());

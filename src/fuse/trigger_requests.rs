@@ -3,15 +3,22 @@
 use super::directory_requests::ATTRIBUTE_TIMEOUT;
 use super::file_requests::FileRequest;
 use super::served::Served;
-use crate::service::PollState;
+use crate::service::{PollState, PressureRequest};
 use crate::state::{OpenFile, PollWaiter};
 use cgprocfs_core::psi::Trigger;
+use cgprocfs_core::view::ViewId;
 use fuser::{Errno, INodeNo, Notifier, PollEvents, PollHandle, ReplyAttr, ReplyPoll};
 use std::sync::Arc;
 
 /// What procfs says of a file that can always be read and written (`DEFAULT_POLLMASK`, include/linux/poll.h).
 const ALWAYS_READY: PollEvents =
     PollEvents::POLLIN.union(PollEvents::POLLOUT).union(PollEvents::POLLRDNORM).union(PollEvents::POLLWRNORM);
+
+/// The service's request about the trigger of a file that shows `view`.
+fn about(request: FileRequest, view: ViewId) -> PressureRequest {
+    let FileRequest { in_flight, pid, handle, .. } = request;
+    PressureRequest { in_flight, file: OpenFile::new(handle.0), pid, view }
+}
 
 impl Served {
     /// Arms the trigger that a program has written to an open pressure file.
@@ -21,10 +28,9 @@ impl Served {
         trigger: Option<Trigger>,
         reply: impl FnOnce(Result<(), Errno>) + Send + 'static,
     ) {
-        let FileRequest { in_flight, pid, ino, handle } = request;
-        let Some(view) = self.pressure(ino) else { return reply(Err(Errno::EROFS)) };
+        let Some(view) = self.pressure(request.ino) else { return reply(Err(Errno::EROFS)) };
         let served = Arc::clone(self);
-        self.service.ask_to_arm(in_flight, (OpenFile::new(handle.0), pid), view, trigger, move |armed| {
+        self.service.ask_to_arm(about(request, view), trigger, move |armed| {
             reply(armed.map_err(|error| served.errno(&error)));
         });
     }
@@ -33,12 +39,11 @@ impl Served {
     /// kernel/sched/psi.c). Where there can be no triggers, "not implemented" makes the kernel say so by itself, and
     /// nobody's poll waits for the daemon. A later event wakes `waiter`.
     pub(super) fn poll(&self, request: FileRequest, waiter: Option<PollWaiter>, reply: ReplyPoll) {
-        let FileRequest { in_flight, pid, ino, handle } = request;
         if self.is_read_only {
             return reply.error(Errno::ENOSYS);
         }
-        let Some(view) = self.pressure(ino) else { return reply.poll(ALWAYS_READY) };
-        self.service.ask_poll(in_flight, (OpenFile::new(handle.0), pid), view, waiter, move |polled| {
+        let Some(view) = self.pressure(request.ino) else { return reply.poll(ALWAYS_READY) };
+        self.service.ask_poll(about(request, view), waiter, move |polled| {
             reply.poll(match polled {
                 PollState::Nothing => ALWAYS_READY,
                 PollState::Event => ALWAYS_READY | PollEvents::POLLPRI,

@@ -20,7 +20,7 @@ pub use self::copy::Copied;
 pub use self::error::CopyError;
 
 use self::copy::TreeCopy;
-use super::identity::caller::Reader;
+use super::identity::reader::Reader;
 use super::source::Source;
 use crate::error::{Error, escaped};
 use cgprocfs_core::snapshot::Needs;

@@ -1,13 +1,14 @@
 //! Looks up processes and cgroups: who a reader is, and which files belong to its container.
 
 use super::cgroup::ancestry::CgroupAncestry;
+use super::cgroup::caller::Caller;
 use super::cgroup::cpus;
 use super::cgroup::id::{CgroupId, CgroupRef};
 use super::cgroup::kept_files::CgroupReader;
 use super::cgroup::pressure::PressureFile;
 use super::cgroup::tasks::{self, ScanLimits, TaskScan};
-use super::identity::caller::{Caller, Reader};
 use super::identity::life::Life;
+use super::identity::reader::Reader;
 use super::identity::resolver;
 use super::procfs::process_error;
 use super::read::read_with;

@@ -1,13 +1,13 @@
 //! Loads snapshots: everything that is read for one answer.
 
 use super::cgroup::ancestry::CgroupAncestry;
+use super::cgroup::caller::Caller;
 use super::cgroup::context::ReadContext;
-use super::cgroup::{cpus, raw_files};
-use super::identity::caller::Caller;
+use super::cgroup::{cpus, cpusets, host_memory, raw_files};
 use super::lookup::refuse_deep;
 use super::source::{CpuView, Source};
 use crate::error::Error;
-use cgprocfs_core::snapshot::{CgroupFile, HostFile, Needs, Scope, Snapshot};
+use cgprocfs_core::snapshot::{CgroupFile, HostFile, Needs, Nodes, Scope, Snapshot};
 use std::sync::Arc;
 
 impl Source {
@@ -24,7 +24,7 @@ impl Source {
     ) -> Result<Snapshot, Error> {
         refuse_deep(caller)?;
         let context = ReadContext { kept: ancestry.kept_files(), ..self.read_context(caller) };
-        let mut snapshot = ancestry.read_snapshot(needs, context)?;
+        let mut snapshot = ancestry.read_memory(needs, context)?;
         self.add(&mut snapshot, needs, context)?;
         Ok(snapshot)
     }
@@ -52,7 +52,7 @@ impl Source {
         if missing.touches(Needs::MEMORY) {
             // Its parts are of one moment.
             let memory = Needs::MEMORY.common(known.and(needed));
-            let newer = ancestry.read_snapshot(memory, context)?;
+            let newer = ancestry.read_memory(memory, context)?;
             if !is_extendable(&newer.scope) {
                 return Ok(false);
             }
@@ -74,8 +74,7 @@ impl Source {
                 };
             }
             if needs.touches(Needs::NODES) {
-                let (sys, cpuset) = (self.host.sys.as_ref(), self.cgroup_mounts.cpuset.as_ref());
-                snapshot.nodes = Some(self.nodes.of(sys, cpuset, caller)?);
+                snapshot.nodes = Some(self.nodes(caller)?);
             }
             let is_read = |file: &CgroupFile| snapshot.cgroup_files.iter().any(|(known, _)| known == file);
             let wanted = CgroupFile::ALL.into_iter().filter(|file| needs.covers(Needs::cgroup_file(*file)));
@@ -90,12 +89,23 @@ impl Source {
         self.add_host_files(snapshot, needs)
     }
 
+    /// The host's memory nodes, and which of them a caller's cpuset lets it use.
+    fn nodes(&self, caller: &Caller<'_>) -> Result<Nodes, Error> {
+        let host = self.nodes.get(self.host.sys.as_ref())?;
+        let allowed = match &self.cgroup_mounts.cpuset {
+            // Of a single node no cpuset leaves one out.
+            Some(cpuset) if host.len() > 1 => cpusets::nodes(cpuset, caller)?,
+            _ => None,
+        };
+        Ok(Nodes { host, allowed })
+    }
+
     /// Reads what a view needs for a reader that is in no container, or can't be seen.
     ///
     /// # Errors
     /// If the host's files can't be read.
     pub fn read_host_snapshot(&self, needs: Needs) -> Result<Snapshot, Error> {
-        let mut snapshot = self.host.read_snapshot(&self.cgroup_mounts.memory, needs)?;
+        let mut snapshot = host_memory::read_root(&self.host, &self.cgroup_mounts.memory, needs)?;
         self.add_host_files(&mut snapshot, needs)?;
         Ok(snapshot)
     }

@@ -1,12 +1,12 @@
 //! A system to read: which files are open, and how it is opened.
 
 use super::cgroup::cache::CgroupCache;
+use super::cgroup::caller::Caller;
 use super::cgroup::context::ReadContext;
 use super::cgroup::mounts::{CgroupMounts, CgroupMountsError};
 use super::host::files::HostFiles;
 use super::host::nodes::HostNodes;
 use super::host::system_directory::SystemDirectory;
-use super::identity::caller::Caller;
 use super::identity::context::ProcContext;
 use super::identity::resolver::CallerResolver;
 use super::procfs::Procfs;

@@ -93,7 +93,7 @@ impl Connection {
     /// The same connection for another thread.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub fn try_clone(&self) -> io::Result<Self> {
         let (state, mount_point) = (self.state.clone(), self.mount_point.clone());
         Ok(Self { device: self.device.try_clone()?, state, mount_point })
@@ -102,7 +102,7 @@ impl Connection {
     /// Whether the kernel has given it up: it polls as an error then (`fuse_dev_poll()`, fs/fuse/dev.c).
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub fn is_aborted(&self) -> io::Result<bool> {
         let mut polled = [PollFd::new(&self.device, PollFlags::empty())];
         poll(&mut polled, Some(&Timespec::default()))?;

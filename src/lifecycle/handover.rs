@@ -48,7 +48,7 @@ pub fn socket_path(mount_point: &Path) -> PathBuf {
 /// Listens for a successor. Only root can connect.
 ///
 /// # Errors
-/// The kernel's.
+/// The error that the kernel returns.
 pub fn listen(mount_point: &Path) -> io::Result<UnixListener> {
     let path = socket_path(mount_point);
     // A predecessor has left it, and nobody listens there any more.

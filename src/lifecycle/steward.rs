@@ -76,7 +76,7 @@ impl Steward {
     /// Has something done.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub fn have_done(&self, task: Task) -> io::Result<()> {
         self.ask(task).map(drop)
     }
@@ -84,7 +84,7 @@ impl Steward {
     /// Has [`Anchors::withdraw`] done.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub fn withdraw(&self) -> io::Result<AnchorUse> {
         let answer = self.ask(Task::Withdraw)?;
         Ok(if answer == UNBOUND { AnchorUse::Unbound } else { AnchorUse::Bound })

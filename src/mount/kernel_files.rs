@@ -32,7 +32,7 @@ impl KernelFiles {
     /// Mounts the kernel's own file, or directory, of a view's path on its anchor. Returns whether there is one.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub(super) fn mount_on(&self, path: &str, anchor: &Path) -> io::Result<bool> {
         let Some((top, rest)) = path.split_once('/') else { return Ok(false) };
         let mounted = match open_below(&Path::new("/").join(top), rest) {

@@ -68,7 +68,7 @@ impl Lock {
     /// Locks a directory after a predecessor that has handed its connection over and is about to end.
     ///
     /// # Errors
-    /// Those of [`Lock::take`].
+    /// What [`Lock::take`] returns, if the predecessor does not end in time.
     pub fn take_after_predecessor(directory: &Path) -> Result<Self, MountError> {
         let deadline = Instant::now() + EXIT_TIMEOUT;
         loop {
@@ -84,7 +84,7 @@ impl Lock {
     /// Passes the lock on to the programs that this process starts, which keep it after the end of this process.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub fn pass_on(&self) -> io::Result<()> {
         self.file.as_ref().map_or(Ok(()), |file| Ok(fcntl_setfd(file, FdFlags::empty())?))
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 /// Unmounts `target`. Open files, and binds of the file system elsewhere, stay usable until they are given up.
 ///
 /// # Errors
-/// The kernel's answer, EINVAL if nothing is mounted there.
+/// The error that the kernel returns, EINVAL if nothing is mounted there.
 pub fn unmount(target: &Path) -> io::Result<()> {
     Ok(rustix::mount::unmount(target, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
 }

@@ -8,6 +8,7 @@ use crate::kernel::{CgroupId, PressureFile};
 use crate::rate_limited_log::RateLimitedLog;
 use crate::service::accounts::retained_records::RetainedRecords;
 use crate::service::clock::microseconds;
+use crate::service::pressure_source::PressureSource;
 use crate::shares::Policy;
 use crate::state::{MAX_PSI_TRIGGERS, OpenFile, OrphanedTrigger, PollWaiter, Table};
 use crate::sys;
@@ -116,13 +117,8 @@ impl PsiMonitor {
     /// # Errors
     /// EBUSY if the open file has one already; ENOSPC where the container has too many, or where there are too many in all and
     /// no other tenant has more.
-    pub(super) fn arm(
-        &self,
-        file: OpenFile,
-        (owner, path): (Option<CgroupId>, &[u8]),
-        trigger: Trigger,
-        pressure: Option<PressureFile>,
-    ) -> Result<(), Errno> {
+    pub(super) fn arm(&self, file: OpenFile, trigger: Trigger, source: PressureSource) -> Result<(), Errno> {
+        let PressureSource { owner, path, file: pressure } = source;
         // Before the lock is taken: the kernel may take long over this read, and others need the lock.
         let stalled = match &pressure {
             Some(pressure) => trigger.stalled(&pressure.read()?).ok_or(Errno::INVAL)?,
@@ -136,7 +132,7 @@ impl PsiMonitor {
         if triggers.armed.values().filter(is_owners).count() >= MAX_TRIGGERS_PER_CONTAINER {
             return Err(Errno::NOSPC);
         }
-        let displaced = triggers.retained.claim(file.key(), path).map_err(|_| Errno::NOSPC)?;
+        let displaced = triggers.retained.claim(file.key(), &path).map_err(|_| Errno::NOSPC)?;
         for displaced in displaced {
             let wanted_by = path.escape_ascii();
             self.log.message(

@@ -11,3 +11,4 @@ pub(in crate::service) mod reading;
 pub(in crate::service) mod requests;
 mod small_requests;
 mod start_search;
+mod target;

@@ -2,6 +2,7 @@
 //! them, and each file can be read in one go.
 
 mod imports;
+mod oldest_rust;
 
 use crate::common::test;
 use imports::{Imports, sources};
@@ -11,17 +12,19 @@ use std::fs;
 use std::path::Path;
 
 pub fn tests() -> Vec<Trial> {
-    tests! {
+    let mut tests = oldest_rust::tests();
+    tests.extend(tests! {
         test(&[]) => [
             a_circle_is_found,
             files_form_no_circle,
             rooms_use_those_before_them,
-            core_uses_what_is_above,
+            parts_use_what_is_above,
             top_files_only_declare,
             files_are_short,
             unsafe_code_is_in_one_file,
         ],
-    }
+    });
+    tests
 }
 
 /// Files in circles that are still to be opened. One that is in none any more has to leave this list.
@@ -106,10 +109,15 @@ fn rooms_use_those_before_them() {
     assert_known("against the order of rooms", &against, AGAINST_THE_ORDER, "");
 }
 
-/// The picture of core names all that is in it, and each uses just what is above it.
-fn core_uses_what_is_above() {
+/// The pictures of core and of the room that reads the kernel name all that is in them, and each part uses just what is above.
+fn parts_use_what_is_above() {
+    parts_are_as_shown("core/src/");
+    parts_are_as_shown("src/kernel/");
+}
+
+fn parts_are_as_shown(directory: &str) {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
-    let (_, picture) = page.split_once("\ncore/src/\n").unwrap();
+    let (_, picture) = page.split_once(&format!("\n{directory}\n")).unwrap();
     let lines = picture.lines().take_while(|line| line.starts_with("  ")).enumerate();
     let named = |line: &str| line.trim_start().split("  ").next().unwrap().replace(['/', ' '], "");
     let place: BTreeMap<String, usize> = lines
@@ -120,12 +128,16 @@ fn core_uses_what_is_above() {
     let imports = Imports::read(root());
     let arrows = imports.arrows();
     let module = |file: &str| {
-        let below = file.strip_prefix("core/src/")?;
+        let below = file.strip_prefix(directory)?;
         let module = below.split('/').next()?.trim_end_matches(".rs").to_string();
         (module != "lib").then_some(module)
     };
     let there: BTreeSet<String> = arrows.keys().filter_map(|file| module(file)).collect();
-    assert_eq!(there, place.keys().cloned().collect(), "what the picture of core shows is what is there");
+    assert_eq!(
+        there,
+        place.keys().cloned().collect(),
+        "what the picture of {directory} shows is what is there"
+    );
     for (&file, targets) in &arrows {
         let Some(own) = module(file) else { continue };
         for target in targets.iter().filter_map(|target| module(target)) {

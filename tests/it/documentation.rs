@@ -1,5 +1,7 @@
 //! The README and `docs/` say what the code does, and show what it prints.
 
+mod in_a_sentence;
+
 use crate::common::documentation::{self, pages};
 use crate::common::{MOUNT, Need, cgprocfs, finish, output, test};
 use cgprocfs_core::memory::provenance;
@@ -7,9 +9,11 @@ use libtest_mimic::Trial;
 use std::fs;
 use std::path::Path;
 
+const SCREEN: &[Need] = &[Need::Root, Need::Fuse, Need::Program("free")];
+
 pub fn tests() -> Vec<Trial> {
-    const SCREEN: &[Need] = &[Need::Root, Need::Fuse, Need::Program("free")];
-    tests! {
+    let mut tests = in_a_sentence::tests();
+    tests.extend(tests! {
         test(&[]) => [
             the_readme_is_short,
             links_lead_somewhere,
@@ -28,7 +32,8 @@ pub fn tests() -> Vec<Trial> {
         test(MOUNT) => [
             show_needs_no_daemon,
         ],
-    }
+    });
+    tests
 }
 
 /// What a container is beside is in the README, in the order of the tests.
@@ -155,8 +160,7 @@ fn commands_are_understood() {
 
 /// Above the commands of a console stands which test runs them, or why none does.
 fn commands_are_run_or_say_why_not() {
-    let trials = crate::GROUPS.iter().flat_map(|group| group.tests.iter().flat_map(|tests| tests()));
-    let names: Vec<String> = trials.map(|trial| trial.name().to_string()).collect();
+    let names = names_of_tests();
     let mut run = 0;
     for (path, page) in pages() {
         let lines: Vec<&str> = page.lines().collect();
@@ -170,6 +174,11 @@ fn commands_are_run_or_say_why_not() {
         }
     }
     assert!(run >= 5, "{run}");
+}
+
+fn names_of_tests() -> Vec<String> {
+    let trials = crate::GROUPS.iter().flat_map(|group| group.tests.iter().flat_map(|tests| tests()));
+    trials.map(|trial| trial.name().to_string()).collect()
 }
 
 /// What is written without a command is an option of at least one.

@@ -16,7 +16,7 @@ pub struct Cpus {
     /// How long they have run it; `None` where no cgroup of its own accounts for that.
     pub time: Option<CpuTime>,
     /// Whether the cgroup says something malformed about that.
-    pub has_odd_time: bool,
+    pub has_malformed_time: bool,
 }
 
 impl Cpus {

@@ -20,7 +20,7 @@ pub(super) fn fill(
     let host_free = host.kib(Field::SwapFree).min(host_total);
 
     let used = used(host, level).min(host_total);
-    let (total, free) = if container.levels.iter().any(|level| level.swap == Swap::Odd) {
+    let (total, free) = if container.levels.iter().any(|level| level.swap == Swap::Malformed) {
         (Kib::ZERO, Kib::ZERO)
     } else {
         match level.swap {
@@ -34,7 +34,7 @@ pub(super) fn fill(
                 let total = limit.map_or(host_total, |limit| limit.min(host_total));
                 (total, headroom.map_or(total - used, |headroom| headroom.min(total - used)))
             }
-            Swap::Unaccounted | Swap::Odd => (host_total, host_free),
+            Swap::Unaccounted | Swap::Malformed => (host_total, host_free),
         }
     };
     // With a swappiness of 0 the kernel does not swap, neither for a cgroup's limit nor for the host, but kills
@@ -42,7 +42,7 @@ pub(super) fn fill(
     let (total, free) = match level.swap {
         _ if container.swappiness != Some(0) => (total, free.min(host_free)),
         Swap::V1 { .. } | Swap::V2 { .. } => (total.min(used), Kib::ZERO),
-        Swap::Unaccounted | Swap::Odd => (Kib::ZERO, Kib::ZERO),
+        Swap::Unaccounted | Swap::Malformed => (Kib::ZERO, Kib::ZERO),
     };
 
     values.set(Field::SwapTotal, total);
@@ -59,7 +59,7 @@ pub(super) fn used(host: &Meminfo, level: &Level) -> Kib {
         Swap::Unaccounted => host.kib(Field::SwapTotal) - host.kib(Field::SwapFree),
         Swap::V1 { .. } => kib(level.stat.as_ref().and_then(|stat| stat.swap)),
         Swap::V2 { usage, .. } => usage.to_kib(),
-        Swap::Odd => Kib::ZERO,
+        Swap::Malformed => Kib::ZERO,
     }
 }
 
@@ -69,7 +69,7 @@ pub(super) fn used(host: &Meminfo, level: &Level) -> Kib {
 fn v1_limit(host: &Meminfo, container: &Container) -> Option<Kib> {
     let both = |level: &Level| match level.swap {
         Swap::V1 { limit, .. } => limit,
-        Swap::V2 { .. } | Swap::Unaccounted | Swap::Odd => None,
+        Swap::V2 { .. } | Swap::Unaccounted | Swap::Malformed => None,
     };
     let both = container.levels.iter().filter_map(both).min()?;
     let memory = container.levels.iter().filter_map(|level| level.limit).map(Bytes::to_kib);

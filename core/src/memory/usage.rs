@@ -19,7 +19,7 @@ pub(super) fn fill(
     let total = total(room, container, page);
 
     // A malformed counter, which is 0, bounds no other.
-    let bound = |names, counter: Kib| if stat.is_odd(names) { total } else { counter };
+    let bound = |names, counter: Kib| if stat.is_malformed(names) { total } else { counter };
     let cached = kib(stat.file).min(total);
     let most_cached = bound(["file", "total_cache"], cached);
     let inactive_file = kib(stat.inactive_file).min(most_cached);

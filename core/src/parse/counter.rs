@@ -37,7 +37,7 @@ pub fn usage(text: &[u8]) -> Result<Bytes, ParseError> {
 /// 2^53 bytes binds nothing on any machine and is taken as no limit.
 ///
 /// # Errors
-/// As [`number`].
+/// [`ParseError`] if it is neither a number nor `max`.
 pub fn limit(text: &[u8]) -> Result<Option<Bytes>, ParseError> {
     let text = without_newline(text)?;
     if text == b"max" {

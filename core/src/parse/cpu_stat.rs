@@ -22,7 +22,7 @@ pub struct CpuStat {
     /// How long they have run.
     pub time: CpuTime,
     /// The keys of parts that are malformed. Such a part is taken to be what the other leaves of the whole.
-    pub odd: Vec<&'static str>,
+    pub malformed: Vec<&'static str>,
 }
 
 const MICROSECOND: u64 = 1000;
@@ -36,7 +36,7 @@ impl CpuStat {
         const WHOLE: &str = "usage_usec";
         let total = match value(text, WHOLE)? {
             Value::Count(total) => total.saturating_mul(MICROSECOND),
-            Value::Odd => return Err(ParseError::NotANumber),
+            Value::Malformed => return Err(ParseError::NotANumber),
             Value::Missing => return Err(ParseError::Missing(WHOLE)),
         };
         Self::of_parts(total, MICROSECOND, text, ["user_usec", "system_usec"])
@@ -52,31 +52,31 @@ impl CpuStat {
 
     /// Parses the parts, whose unit is given in nanoseconds.
     fn of_parts(total: u64, unit: u64, text: &[u8], keys: [&'static str; 2]) -> Result<Self, ParseError> {
-        let mut odd = Vec::new();
+        let mut malformed = Vec::new();
         let mut known = [None; 2];
         for (known, key) in known.iter_mut().zip(keys) {
             match value(text, key)? {
                 Value::Count(count) => *known = Some(count),
-                Value::Odd => odd.push(key),
+                Value::Malformed => malformed.push(key),
                 Value::Missing => {}
             }
         }
         let rest = |other: Option<u64>| other.map_or(0, |other| (total / unit.max(1)).saturating_sub(other));
         let [user, system] =
             [known[0].unwrap_or_else(|| rest(known[1])), known[1].unwrap_or_else(|| rest(known[0]))];
-        Ok(Self { time: CpuTime { total, user, system }, odd })
+        Ok(Self { time: CpuTime { total, user, system }, malformed })
     }
 }
 
 enum Value {
     Count(u64),
-    Odd,
+    Malformed,
     Missing,
 }
 
 fn value(text: &[u8], key: &str) -> Result<Value, ParseError> {
     let found = flat_keyed(text)?.find(|(found, _)| *found == key.as_bytes());
-    Ok(found.map_or(Value::Missing, |(_, value)| count(value).map_or(Value::Odd, Value::Count)))
+    Ok(found.map_or(Value::Missing, |(_, value)| count(value).map_or(Value::Malformed, Value::Count)))
 }
 
 #[cfg(test)]
@@ -86,7 +86,8 @@ mod tests {
     #[test]
     fn both_versions() {
         let text = b"usage_usec 30\nuser_usec 20\nsystem_usec 10\nnr_periods -1\n";
-        let stat = |total, user, system| Ok(CpuStat { time: CpuTime { total, user, system }, odd: vec![] });
+        let stat =
+            |total, user, system| Ok(CpuStat { time: CpuTime { total, user, system }, malformed: vec![] });
         assert_eq!(CpuStat::parse(text), stat(30_000, 20, 10));
         let read = CpuStat::parse_v1(300_000_000, b"user 21\nsystem 11\n", TickRate::USUAL);
         assert_eq!(read, stat(300_000_000, 21, 11));
@@ -107,15 +108,15 @@ mod tests {
     fn a_part_that_makes_none_is_what_the_other_leaves() {
         let v2 = |user, system| {
             let text = format!("usage_usec 30\nuser_usec {user}\nsystem_usec {system}\n");
-            let CpuStat { time, odd } = CpuStat::parse(text.as_bytes()).unwrap();
-            (time.user, time.system, odd)
+            let CpuStat { time, malformed } = CpuStat::parse(text.as_bytes()).unwrap();
+            (time.user, time.system, malformed)
         };
         assert_eq!(v2("-4", "10"), (20, 10, vec!["user_usec"]));
         assert_eq!(v2("20", "18446744073709551611"), (20, 10, vec!["system_usec"]));
         assert_eq!(v2("x", "40"), (0, 40, vec!["user_usec"]));
         assert_eq!(v2("x", ""), (0, 0, vec!["user_usec", "system_usec"]));
         let read = CpuStat::parse_v1(300_000_000, b"user -1\nsystem 11\n", TickRate::USUAL);
-        let CpuStat { time, odd } = read.unwrap();
-        assert_eq!((time.user, time.system, odd), (19, 11, vec!["user"]));
+        let CpuStat { time, malformed } = read.unwrap();
+        assert_eq!((time.user, time.system, malformed), (19, 11, vec!["user"]));
     }
 }

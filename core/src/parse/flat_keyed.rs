@@ -30,7 +30,7 @@ pub fn count_of(text: &[u8], key: &str) -> u64 {
 }
 
 /// The keys whose values are not [`count`]s.
-pub fn odd_keys(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn malformed_keys(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let lines = flat_keyed(text).ok().into_iter().flatten();
     lines.filter(|(_, value)| count(value).is_none()).map(|(key, _)| key)
 }
@@ -50,20 +50,24 @@ mod tests {
     }
 
     #[test]
-    fn all_that_are_odd_are_told() {
-        let odd: Vec<_> = odd_keys(b"a -1\nb 2\nc 18446744073709551611\n").collect();
-        assert_eq!(odd, [&b"a"[..], b"c"]);
-        assert_eq!(odd_keys(b"a -1\nb").count(), 0);
+    fn all_that_are_malformed_are_told() {
+        let malformed: Vec<_> = malformed_keys(b"a -1\nb 2\nc 18446744073709551611\n").collect();
+        assert_eq!(malformed, [&b"a"[..], b"c"]);
+        assert_eq!(malformed_keys(b"a -1\nb").count(), 0);
     }
 
     #[test]
-    fn an_odd_line_denies_nobody_the_rest() {
-        for odd in ["a", "a -1", "a 18446744073709551616", "a 1 2", "a ", " 1", ""] {
-            let text = format!("{odd}\nb 2\n");
-            assert_eq!(value_of(text.as_bytes(), "b"), Ok(Some(2)), "{odd}");
-            assert_eq!((count_of(text.as_bytes(), "b"), count_of(text.as_bytes(), "a")), (2, 0), "{odd}");
-            let is_told = !matches!(odd, "a" | " 1" | "");
-            assert_eq!(odd_keys(text.as_bytes()).next().is_some(), is_told, "{odd}");
+    fn a_malformed_line_denies_nobody_the_rest() {
+        for malformed in ["a", "a -1", "a 18446744073709551616", "a 1 2", "a ", " 1", ""] {
+            let text = format!("{malformed}\nb 2\n");
+            assert_eq!(value_of(text.as_bytes(), "b"), Ok(Some(2)), "{malformed}");
+            assert_eq!(
+                (count_of(text.as_bytes(), "b"), count_of(text.as_bytes(), "a")),
+                (2, 0),
+                "{malformed}"
+            );
+            let is_told = !matches!(malformed, "a" | " 1" | "");
+            assert_eq!(malformed_keys(text.as_bytes()).next().is_some(), is_told, "{malformed}");
         }
     }
 }

@@ -111,7 +111,7 @@ fn device(word: &[u8]) -> Option<(u32, u32)> {
 }
 
 /// The names of the malformed counters in either version's file: keys, or kinds of requests.
-pub fn odd_counters(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn malformed_counters(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     // Controllers that are set up for it print more than numbers.
     const KNOWN: [&[u8]; 6] = [b"rbytes", b"wbytes", b"dbytes", b"rios", b"wios", b"dios"];
     fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -164,15 +164,15 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_counter_is_0() {
+    fn a_malformed_counter_is_0() {
         let none = DeviceIo { device: (8, 0), ..DeviceIo::default() };
-        let odd = b"8:0 rbytes=-4096 wbytes=18446744073709551615 rios=x wios=3\n";
-        assert_eq!(v2(odd).unwrap(), [DeviceIo { writes: 3, ..none }]);
-        assert!(odd_counters(odd).eq([&b"rbytes"[..], b"wbytes", b"rios"]));
-        let odd = b"8:0 Read -1\n8:0 Write 7\n8:0\nTotal 6\nTotal 0\n";
-        assert_eq!(v1(odd).unwrap(), [DeviceIo { written_bytes: 7, ..none }]);
-        assert!(odd_counters(odd).eq([&b"Read"[..]]));
-        assert_eq!(odd_counters(b"8:0 rbytes=1 cost.usage=x\n").count(), 0);
+        let malformed = b"8:0 rbytes=-4096 wbytes=18446744073709551615 rios=x wios=3\n";
+        assert_eq!(v2(malformed).unwrap(), [DeviceIo { writes: 3, ..none }]);
+        assert!(malformed_counters(malformed).eq([&b"rbytes"[..], b"wbytes", b"rios"]));
+        let malformed = b"8:0 Read -1\n8:0 Write 7\n8:0\nTotal 6\nTotal 0\n";
+        assert_eq!(v1(malformed).unwrap(), [DeviceIo { written_bytes: 7, ..none }]);
+        assert!(malformed_counters(malformed).eq([&b"Read"[..]]));
+        assert_eq!(malformed_counters(b"8:0 rbytes=1 cost.usage=x\n").count(), 0);
     }
 
     #[test]

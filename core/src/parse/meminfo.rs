@@ -134,7 +134,7 @@ pub struct Meminfo {
 }
 
 impl Meminfo {
-    /// Parses the file. Lines other than `Key: number` are left out: one odd line is no reason to have none of the others.
+    /// Parses the file. Lines other than `Key: number` are left out: one malformed line is no reason to have none of the others.
     ///
     /// # Errors
     /// Where the text is cut short, or `MemTotal` is missing, 0 or above 2^53.
@@ -179,12 +179,12 @@ impl Meminfo {
 
     /// Whether this kernel has the line, and it is malformed.
     #[must_use]
-    pub fn is_odd(&self, field: Field) -> bool {
+    pub fn is_malformed(&self, field: Field) -> bool {
         self.lines.iter().any(|line| line.key == Key::Known(field) && line.value.is_none())
     }
 
     /// The keys of the lines that are malformed.
-    pub fn odd_keys(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn malformed_keys(&self) -> impl Iterator<Item = &[u8]> {
         self.lines.iter().filter(|line| line.value.is_none()).map(|line| match &line.key {
             Key::Known(field) => field.key().as_bytes(),
             Key::Unknown(key) => key,
@@ -249,7 +249,8 @@ mod tests {
         assert_eq!((node.kib(Field::MemFree).get(), node.count(Field::HugePagesTotal)), (7, Some(3)));
         let none = Meminfo::parse_of_node(b"Node 1 MemTotal: 0 kB\nNode 1 MemFree: -1 kB\n").unwrap();
         assert_eq!((none.kib(Field::MemTotal), none.kib(Field::MemFree)), (Kib::ZERO, Kib::ZERO));
-        assert!(none.is_odd(Field::MemFree) && !none.is_odd(Field::MemTotal) && !none.is_odd(Field::Zswap));
+        let malformed = [Field::MemFree, Field::MemTotal, Field::Zswap].map(|field| none.is_malformed(field));
+        assert_eq!(malformed, [true, false, false]);
         assert_eq!(Meminfo::parse_of_node(b"MemTotal: 1 kB\n"), Err(ParseError::Missing("MemTotal")));
         assert_eq!(Meminfo::parse_of_node(b""), Err(ParseError::Missing("MemTotal")));
     }
@@ -276,15 +277,12 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_line_denies_nobody_the_rest() {
-        for odd in ["Bounce: 18446744073709551604 kB", "Bounce: -4 kB", "Bounce", "Bo\x1bunce: 1 kB", ""] {
-            let text = format!("MemTotal: 10 kB\n{odd}\nMemFree: 5 kB\n");
+    fn a_malformed_line_denies_nobody_the_rest() {
+        for line in ["Bounce: 18446744073709551604 kB", "Bounce: -4 kB", "Bounce", "Bo\x1bunce: 1 kB", ""] {
+            let text = format!("MemTotal: 10 kB\n{line}\nMemFree: 5 kB\n");
             let meminfo = Meminfo::parse(text.into_bytes()).unwrap();
-            assert_eq!(
-                (meminfo.count(Field::Bounce), meminfo.count(Field::MemFree)),
-                (None, Some(5)),
-                "{odd}"
-            );
+            let counts = [Field::Bounce, Field::MemFree].map(|field| meminfo.count(field));
+            assert_eq!(counts, [None, Some(5)], "{line}");
         }
     }
 

@@ -15,7 +15,7 @@ pub struct MemoryFileNames {
 }
 
 impl MemoryFileNames {
-    /// Those of a version.
+    /// The names in a version of the cgroup interface.
     #[must_use]
     pub const fn of(version: CgroupVersion) -> Self {
         match version {

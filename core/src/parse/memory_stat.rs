@@ -11,7 +11,7 @@ macro_rules! memory_stat {
         pub struct MemoryStat {
             $($(#[$doc])* pub $field: Option<Bytes>,)+
             /// Keys of counters that are malformed, and taken for 0.
-            pub odd: Vec<&'static str>,
+            pub malformed: Vec<&'static str>,
         }
 
         impl MemoryStat {
@@ -28,7 +28,7 @@ macro_rules! memory_stat {
             let value = decimal(value).ok().filter(|value| *value <= MAX);
             *counter = Some(Bytes::new(value.unwrap_or(0)));
             if value.is_none() {
-                stat.odd.push(name);
+                stat.malformed.push(name);
             }
         }
         let required = [
@@ -116,8 +116,8 @@ memory_stat! {
 impl MemoryStat {
     /// Whether a counter is malformed, by its names with cgroup v2 and v1.
     #[must_use]
-    pub fn is_odd(&self, names: [&str; 2]) -> bool {
-        self.odd.iter().any(|odd| names.contains(odd))
+    pub fn is_malformed(&self, names: [&str; 2]) -> bool {
+        self.malformed.iter().any(|malformed| names.contains(malformed))
     }
 
     /// What the kernel can reclaim without swapping: page cache on the file LRU lists, which tmpfs and locked
@@ -167,28 +167,28 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_counter_is_0() {
-        for odd in ["-4096", "99999999999999999", "18446744073709547520", "x", "1 2", ""] {
+    fn a_malformed_counter_is_0() {
+        for malformed in ["-4096", "99999999999999999", "18446744073709547520", "x", "1 2", ""] {
             let text = String::from_utf8(V2.to_vec()).unwrap();
             let with = |value: &str| text.replace("file_dirty 4", &format!("file_dirty {value}"));
-            let stat = MemoryStat::parse(CgroupVersion::V2, with(odd).as_bytes()).unwrap();
-            assert_eq!(stat.odd, ["file_dirty"], "{odd}");
+            let stat = MemoryStat::parse(CgroupVersion::V2, with(malformed).as_bytes()).unwrap();
+            assert_eq!(stat.malformed, ["file_dirty"], "{malformed}");
             let zero = MemoryStat::parse(CgroupVersion::V2, with("0").as_bytes()).unwrap();
-            assert_eq!(MemoryStat { odd: Vec::new(), ..stat }, zero);
+            assert_eq!(MemoryStat { malformed: Vec::new(), ..stat }, zero);
         }
         let negative = [V1, b"total_cache -4096\ncache -4096\n"].concat();
         let stat = MemoryStat::parse(CgroupVersion::V1, &negative).unwrap();
-        assert_eq!((stat.file, &stat.odd[..]), (Some(Bytes::ZERO), &["total_cache"][..]));
+        assert_eq!((stat.file, &stat.malformed[..]), (Some(Bytes::ZERO), &["total_cache"][..]));
     }
 
     #[test]
     fn what_nothing_uses_is_not_looked_at() {
-        for odd in [&b"pgdemote_kswapd -5"[..], b"pgfault", b"cache -4096", b"\xff\xfe", b"anon_ x"] {
-            let text = [V2, odd, b"\n"].concat();
+        for malformed in [&b"pgdemote_kswapd -5"[..], b"pgfault", b"cache -4096", b"\xff\xfe", b"anon_ x"] {
+            let text = [V2, malformed, b"\n"].concat();
             assert_eq!(
                 MemoryStat::parse(CgroupVersion::V2, &text),
                 MemoryStat::parse(CgroupVersion::V2, V2),
-                "{odd:?}"
+                "{malformed:?}"
             );
         }
     }

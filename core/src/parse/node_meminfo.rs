@@ -45,7 +45,7 @@ fn line(line: &[u8]) -> Option<Line<'_>> {
 /// The number of a line, 0 where there is none.
 ///
 /// # Errors
-/// As [`node_meminfo`].
+/// [`ParseError`] where a line is malformed.
 pub fn count(text: &[u8], key: &str) -> Result<u64, ParseError> {
     let found = node_meminfo(text)?.find(|line| line.key == key.as_bytes());
     Ok(found.and_then(|line| line.value).unwrap_or(0))
@@ -71,8 +71,12 @@ mod tests {
 
     #[test]
     fn what_is_no_line_is_left_out() {
-        for odd in ["MemTotal: 1 kB\n", "Node 0 MemTotal 1 kB\n", "CPU 0 MemTotal: 1 kB\n", "odd\n"] {
-            assert_eq!(count(format!("{odd}Node 0 MemTotal: 2 kB\n").as_bytes(), "MemTotal"), Ok(2), "{odd}");
+        for malformed in ["MemTotal: 1 kB\n", "Node 0 MemTotal 1 kB\n", "CPU 0 MemTotal: 1 kB\n", "odd\n"] {
+            assert_eq!(
+                count(format!("{malformed}Node 0 MemTotal: 2 kB\n").as_bytes(), "MemTotal"),
+                Ok(2),
+                "{malformed}"
+            );
         }
         assert_eq!(count(b"Node 0 MemTotal: 1 kB", "MemTotal"), Err(ParseError::Truncated));
     }

@@ -9,7 +9,7 @@ use crate::units::MAX;
 pub struct NumaStat {
     lines: Vec<(Box<[u8]>, Amounts)>,
     /// Keys of lines with an amount that is malformed, and taken for 0.
-    pub odd: Vec<Box<[u8]>>,
+    pub malformed: Vec<Box<[u8]>>,
 }
 
 /// An amount for each node, by the node's number.
@@ -28,7 +28,7 @@ impl NumaStat {
             let Some(key) = words.next().and_then(|word| word.split(|&b| b == b'=').next()) else { continue };
             let amounts: Vec<(u32, Option<u64>)> = words.filter_map(of_node).collect();
             if amounts.iter().any(|(_, amount)| amount.is_none()) {
-                stat.odd.push(key.into());
+                stat.malformed.push(key.into());
             }
             let amounts = amounts.into_iter().map(|(node, amount)| (node, amount.unwrap_or(0)));
             stat.lines.push((key.into(), amounts.collect()));
@@ -61,18 +61,22 @@ mod tests {
         let v2 = NumaStat::parse(b"anon N0=4096 N1=8192\nfile N0=0 N1=1\n").unwrap();
         assert_eq!(v2.get("anon"), Some(&[(0, 4096), (1, 8192)][..]));
         assert_eq!((v2.get("an"), v2.get("total")), (None, None));
-        let odd = NumaStat::parse(b"anon N0=99999999999999999 N1=8192\n").unwrap();
-        assert_eq!(odd.get("anon"), Some(&[(0, 0), (1, 8192)][..]), "as in memory.stat, that is no amount");
+        let malformed = NumaStat::parse(b"anon N0=99999999999999999 N1=8192\n").unwrap();
+        assert_eq!(
+            malformed.get("anon"),
+            Some(&[(0, 0), (1, 8192)][..]),
+            "as in memory.stat, that is no amount"
+        );
         let v1 = NumaStat::parse(b"total=7 N0=3 N2=4\nfile=3 N0=1 N2=2\n").unwrap();
         assert_eq!(v1.get("file"), Some(&[(0, 1), (2, 2)][..]));
     }
 
     #[test]
     fn what_makes_no_sense_is_left_out() {
-        let odd = b"anon N0=-1 N1=5 M2=4 N=1 N99999999999=1 N3\n=\n\nfile\n";
-        let stat = NumaStat::parse(odd).unwrap();
+        let malformed = b"anon N0=-1 N1=5 M2=4 N=1 N99999999999=1 N3\n=\n\nfile\n";
+        let stat = NumaStat::parse(malformed).unwrap();
         assert_eq!((stat.get("anon"), stat.get("file")), (Some(&[(0, 0), (1, 5)][..]), Some(&[][..])));
-        assert_eq!(stat.odd, [Box::from(&b"anon"[..])]);
+        assert_eq!(stat.malformed, [Box::from(&b"anon"[..])]);
         // A counter that has drifted below 0.
         let wrapped = NumaStat::parse(b"file N0=18446744073709547520 N1=4096\n").unwrap();
         assert_eq!(wrapped.get("file"), Some(&[(0, 0), (1, 4096)][..]));

@@ -36,7 +36,7 @@ impl<'a> Membership<'a> {
     /// Parses the line of the hierarchy that has the memory controller: of v1 if there is one, or else of v2.
     ///
     /// # Errors
-    /// As [`Self::parse_all`].
+    /// [`ParseError`] if a line is malformed.
     pub fn parse_of_memory(text: &'a [u8]) -> Result<Option<Self>, ParseError> {
         let mut found = None;
         for membership in Self::parse_all(text)? {

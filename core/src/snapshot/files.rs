@@ -36,7 +36,7 @@ impl CgroupFile {
 pub struct RawFile {
     /// The version of the cgroup interface.
     pub version: CgroupVersion,
-    /// The text.
+    /// The text as the kernel has written it.
     pub text: Vec<u8>,
 }
 

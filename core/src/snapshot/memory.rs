@@ -40,7 +40,7 @@ pub struct NodeMemory {
 /// How much memory there is where no cgroup limits it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
-    /// The total.
+    /// How much there is, used or not.
     pub total: Kib,
     /// How much can be allocated without swapping.
     pub available: Kib,
@@ -63,7 +63,7 @@ impl Container {
         let is_known = |index: &usize| match self.levels[*index].swap {
             Swap::V2 { .. } => true,
             Swap::V1 { .. } => self.levels[*index].stat.is_some(),
-            Swap::Unaccounted | Swap::Odd => false,
+            Swap::Unaccounted | Swap::Malformed => false,
         };
         let below = self.tightest_below(|level| level.swap.limit()).filter(is_known);
         below.unwrap_or_else(|| self.effective_level())
@@ -170,7 +170,7 @@ impl Level {
     fn with_swap(&self) -> Option<(Kib, Kib)> {
         match self.swap {
             Swap::V1 { limit, usage } => Some((limit?.to_kib(), usage.to_kib())),
-            Swap::V2 { .. } | Swap::Unaccounted | Swap::Odd => None,
+            Swap::V2 { .. } | Swap::Unaccounted | Swap::Malformed => None,
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A memory node of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostNode {
-    /// Its number.
+    /// The number of the node, as in `/sys/devices/system/node/nodeN`.
     pub number: u32,
     /// The host's processors in it that are online.
     pub cpus: CpuList,

@@ -24,7 +24,7 @@ pub enum Swap {
         usage: Bytes,
     },
     /// The kernel's limit is malformed: nothing is promised.
-    Odd,
+    Malformed,
 }
 
 impl Swap {
@@ -33,7 +33,7 @@ impl Swap {
     pub const fn limit(self) -> Option<Bytes> {
         match self {
             Self::V1 { limit, .. } | Self::V2 { limit, .. } => limit,
-            Self::Unaccounted | Self::Odd => None,
+            Self::Unaccounted | Self::Malformed => None,
         }
     }
 
@@ -42,7 +42,7 @@ impl Swap {
     /// given back it refuses all.
     #[must_use]
     pub fn of(version: CgroupVersion, limit: Option<Option<Bytes>>, usage: Option<Bytes>) -> Self {
-        let Some(limit) = limit else { return Self::Odd };
+        let Some(limit) = limit else { return Self::Malformed };
         let usage = usage.or(limit).unwrap_or(Bytes::new(MAX));
         match version {
             CgroupVersion::V1 => Self::V1 { limit, usage },

@@ -11,7 +11,7 @@ impl Container {
     /// by its name; `None` is a file that does not exist. Swap, huge pages and nodes are left out.
     ///
     /// # Errors
-    /// Those of `read`, and where a text is malformed.
+    /// What `read` returns, and a [`ParseError`] where a text is malformed.
     pub fn parse<E: From<ParseError>>(
         own: &Membership<'_>,
         mut read: impl FnMut(&[u8], &str) -> Result<Option<Vec<u8>>, E>,

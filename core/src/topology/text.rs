@@ -24,7 +24,7 @@ impl Topology {
     /// share them.
     ///
     /// # Errors
-    /// Those of `read`, and [`ViewError::Malformed`].
+    /// What `read` returns, and [`ViewError::Malformed`] where a file is malformed.
     pub fn text<E: From<ViewError>>(
         &self,
         path: &[u8],

@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_counter_makes_its_own_line_0() {
+    fn a_malformed_counter_makes_its_own_line_0() {
         let amounts = MemoryStat { anon: bytes(8192), ..MemoryStat::default() };
         let text = shown(CgroupVersion::V2, amounts, ["pgfault -70\n", "oom_kill x\n", "8:0 rbytes=-1\n"]);
         for line in ["nr_anon_pages 2", "pgfault 0", "nr_zone_active_anon 0", "oom_kill 0", "pgpgin 0"] {

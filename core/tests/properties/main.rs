@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod invariants;
-mod odd_counters;
+mod malformed_counters;
 mod parsers;
 mod snapshots;
 mod strategies;

@@ -35,24 +35,24 @@ prop_compose! {
             swap: v(9), anon_thp: v(10), file_thp: v(11), shmem_thp: v(12), inactive_anon: v(13),
             active_anon: v(14), unevictable: v(15), kernel: v(16), slab_reclaimable: v(17),
             slab_unreclaimable: v(18), kernel_stack: v(19), pagetables: v(20), sec_pagetables: v(21),
-            percpu: v(22), vmalloc: v(23), zswap: v(24), zswapped: v(25), odd: Vec::new(),
+            percpu: v(22), vmalloc: v(23), zswap: v(24), zswapped: v(25), malformed: Vec::new(),
         }
     }
 }
 
-/// Of each level of a container: all are of one version, and may be odd.
+/// Of each level of a container: all are of one version, and may be malformed.
 pub fn swaps() -> impl Strategy<Value = Vec<Swap>> {
     let of = |swap: fn((Option<Bytes>, Bytes)) -> Swap| vec((limit(), bytes()).prop_map(swap), 5);
     prop_oneof![
         1 => Just(vec![Swap::Unaccounted; 5]),
-        1 => vec(prop_oneof![Just(Swap::Odd), Just(Swap::Unaccounted)], 5),
+        1 => vec(prop_oneof![Just(Swap::Malformed), Just(Swap::Unaccounted)], 5),
         3 => of(|(limit, usage)| Swap::V1 { limit, usage }),
         3 => of(|(limit, usage)| Swap::V2 { limit, usage }),
     ]
 }
 
 /// No counter of a kernel's.
-pub fn odd() -> impl Strategy<Value = String> {
+pub fn malformed() -> impl Strategy<Value = String> {
     prop_oneof![
         "-[0-9]{1,19}",
         "[a-z]{1,9}",

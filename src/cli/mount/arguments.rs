@@ -106,7 +106,7 @@ impl Arguments {
         Ok(crate::mount::directory(&self.anchors_as_given())?)
     }
 
-    /// The same as the user has written it, but for slashes and dots.
+    /// The directory of the anchors as the user has written it, but for slashes and dots.
     pub(super) fn anchors_as_given(&self) -> PathBuf {
         let given = match self.layout {
             Layout::Anchors => &self.directory,

@@ -21,7 +21,7 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
 /// Answers the request `unique` with a body, or with an errno.
 ///
 /// # Errors
-/// The kernel's. That nobody waits for the answer any more, or that it was given already, is none.
+/// The error that the kernel returns. That nobody waits for the answer any more, or that it was given already, is none.
 pub(crate) fn reply(
     device: BorrowedFd<'_>,
     unique: Unique,
@@ -60,7 +60,7 @@ static RESENDS: AtomicBool = AtomicBool::new(false);
 /// since Linux 6.9). Returns whether it does so.
 ///
 /// # Errors
-/// The kernel's.
+/// The error that the kernel returns.
 pub(crate) fn request_resend(device: BorrowedFd<'_>) -> io::Result<bool> {
     const FUSE_NOTIFY_RESEND: i32 = 7;
     match write(device, &header(16, FUSE_NOTIFY_RESEND, 0)) {

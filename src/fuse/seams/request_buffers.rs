@@ -17,7 +17,7 @@ pub(crate) const LENGTH: usize = MAX_REQUEST_BUFFERS * REQUEST_BUFFER_SIZE;
 /// Has the requests that `threads` threads fetch from now on be read into `memory`, from `offset` on.
 ///
 /// # Errors
-/// The kernel's.
+/// The error that the kernel returns.
 pub(crate) fn keep(memory: BorrowedFd<'_>, offset: u64, threads: usize) -> io::Result<()> {
     let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
     fallocate(memory, hole, offset, LENGTH as u64)?;
@@ -27,7 +27,7 @@ pub(crate) fn keep(memory: BorrowedFd<'_>, offset: u64, threads: usize) -> io::R
 /// The last request that each thread of the process before has fetched, whether it was answered or not.
 ///
 /// # Errors
-/// The kernel's.
+/// The error that the kernel returns.
 pub(crate) fn last_fetched(memory: BorrowedFd<'_>, offset: u64) -> io::Result<Vec<InFlightRequest>> {
     let mut requests = Vec::new();
     for number in 0..MAX_REQUEST_BUFFERS {

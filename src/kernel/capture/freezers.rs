@@ -4,7 +4,7 @@ use super::copy::TreeCopy;
 use super::error::CopyError;
 use super::files::copy_files;
 use crate::kernel::cgroup::ancestors::ancestors;
-use crate::kernel::identity::caller::Caller;
+use crate::kernel::cgroup::caller::Caller;
 
 impl TreeCopy<'_> {
     /// Copies whether tasks in uninterruptible sleep are frozen by the freezer of cgroup v1. A freezer cgroup that is not on the

@@ -4,7 +4,7 @@ use super::copy::TreeCopy;
 use super::error::CopyError;
 use super::files::{copy_path, read};
 use super::lists::TIME_NAMESPACES;
-use crate::kernel::identity::caller::Caller;
+use crate::kernel::cgroup::caller::Caller;
 use crate::kernel::read::READ;
 use cgprocfs_core::parse::mountinfo::Mount;
 use rustix::fs::{Mode, openat};

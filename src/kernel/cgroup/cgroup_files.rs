@@ -7,7 +7,7 @@ use super::mounts::Hierarchy;
 use super::protection::Protected;
 use crate::error::{Error, escaped};
 use crate::kernel::read::read_with;
-use crate::rate_limited_log::{odd_counter, odd_value};
+use crate::rate_limited_log::{malformed_counter, malformed_value};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::{limit, number, usage};
@@ -112,7 +112,7 @@ impl CgroupFiles {
     pub(crate) fn usage_below(&self, limit: Option<Bytes>) -> Result<Option<Bytes>, Error> {
         match self.usage() {
             Err(Error::Malformed { .. }) => {
-                odd_value(&self.path, MemoryFileNames::of(self.version).usage);
+                malformed_value(&self.path, MemoryFileNames::of(self.version).usage);
                 Ok(limit)
             }
             usage => usage,
@@ -158,8 +158,8 @@ impl CgroupFiles {
             }
             MemoryStat::parse(self.version, text)
         })?;
-        for key in &stat.odd {
-            odd_counter(&self.path, "memory.stat", key.as_bytes());
+        for key in &stat.malformed {
+            malformed_counter(&self.path, "memory.stat", key.as_bytes());
         }
         Ok(stat)
     }
@@ -191,9 +191,9 @@ impl CgroupFiles {
             (None, CgroupVersion::V1) if limit == Ok(None) => Ok(Bytes::ZERO),
             (None, CgroupVersion::V1) => Ok(self.memory_and_swap(memory, limit.ok().flatten())?),
         };
-        for (name, is_odd) in [(names[0], limit.is_err()), (names[1], usage.is_err())] {
-            if is_odd {
-                odd_value(&self.path, name);
+        for (name, is_malformed) in [(names[0], limit.is_err()), (names[1], usage.is_err())] {
+            if is_malformed {
+                malformed_value(&self.path, name);
             }
         }
         Ok(Swap::of(self.version, limit.ok(), usage.ok()))

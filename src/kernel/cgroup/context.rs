@@ -1,9 +1,9 @@
 //! What a reading for one caller is made from.
 
+use super::caller::Caller;
 use super::kept_files::KeptFiles;
 use super::mounts::CgroupMounts;
 use crate::kernel::host::files::HostFiles;
-use crate::kernel::identity::caller::Caller;
 
 /// The files that are open, and whom they are read for.
 #[derive(Clone, Copy)]

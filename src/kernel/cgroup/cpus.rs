@@ -1,13 +1,13 @@
 //! CPUs: which of them a reader may run on, how much of them, and how long its container has run.
 
 use super::ancestors::{AncestorWalk, ancestors};
+use super::caller::Caller;
 use super::context::ReadContext;
 use super::cpusets;
 use super::kept_files::{CgroupReader, KeptFiles};
 use super::mounts::Hierarchy;
 use crate::error::Error;
-use crate::kernel::identity::caller::Caller;
-use crate::rate_limited_log::{odd_counter, odd_value};
+use crate::rate_limited_log::{malformed_counter, malformed_value};
 use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::machine::TickRate;
 use cgprocfs_core::parse::cpu_quota::CpuQuota;
@@ -24,10 +24,10 @@ pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus,
     }
     let allowed = |cpuset| cpusets::cpus(cpuset, kept, caller, &online);
     let time = cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, kept, rate, caller));
-    let (time, has_odd_time) = match time {
+    let (time, has_malformed_time) = match time {
         // Only those views are without an answer that show it.
         Err(Error::Malformed { path, .. }) => {
-            odd_value(caller.container, path.rsplit('/').next().unwrap_or_default());
+            malformed_value(caller.container, path.rsplit('/').next().unwrap_or_default());
             (None, true)
         }
         time => (time?, false),
@@ -40,7 +40,7 @@ pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus,
             _ => None,
         },
         time,
-        has_odd_time,
+        has_malformed_time,
     })
 }
 
@@ -100,8 +100,8 @@ pub(crate) fn time_of(
             ("cpuacct.stat", reader.read(location, "cpuacct.stat", parts)?)
         }
     };
-    Ok(read.map(|CpuStat { time, odd }| {
-        odd.iter().for_each(|key| odd_counter(container, name, key.as_bytes()));
+    Ok(read.map(|CpuStat { time, malformed }| {
+        malformed.iter().for_each(|key| malformed_counter(container, name, key.as_bytes()));
         time
     }))
 }

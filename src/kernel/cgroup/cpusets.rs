@@ -1,10 +1,11 @@
 //! Which CPUs and memory nodes a cpuset lets its processes use.
 
 use super::ancestors::{AncestorWalk, ancestors};
+use super::caller::Caller;
 use super::kept_files::{CgroupReader, KeptFiles};
 use super::mounts::Hierarchy;
 use crate::error::Error;
-use crate::kernel::identity::caller::Caller;
+use crate::kernel::host::node_files::NodeFiles;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::cpu_list::CpuList;
 use std::convert::identity;
@@ -44,6 +45,20 @@ pub(crate) fn nodes(cpuset: &Hierarchy, caller: &Caller<'_>) -> Result<Option<Cp
     };
     let reader = CgroupReader { hierarchy: cpuset, kept: None };
     nearest_list(reader, caller.own_in(cpuset)?, name)
+}
+
+/// The nodes with memory that a caller's cpuset lets it use; `None` if these are all nodes. A list of nodes that can't be read
+/// counts as all nodes: no reader is refused its numbers for it.
+pub(crate) fn nodes_with_memory(
+    host: &NodeFiles,
+    cpuset: &Hierarchy,
+    caller: &Caller<'_>,
+) -> Result<Option<CpuList>, Error> {
+    let with_memory = host.with_memory().filter(|nodes| nodes.len() > 1);
+    let Some(with_memory) = with_memory else { return Ok(None) };
+    let Some(allowed) = nodes(cpuset, caller)? else { return Ok(None) };
+    let allowed = allowed.within(&with_memory);
+    Ok((!allowed.is_empty() && allowed.len() < with_memory.len()).then_some(allowed))
 }
 
 /// The list of the nearest cgroup, from `cgroup` upward, that has the controller and a well-formed list that is not empty. An

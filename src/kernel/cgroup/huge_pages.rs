@@ -1,12 +1,12 @@
 //! Huge pages, as the hugetlb controller limits them. Few hosts have any, so no file is kept open for them.
 
 use super::ancestors::{AncestorWalk, ancestors};
-use super::memory_nodes::MemoryNodes;
+use super::caller::Caller;
 use super::mounts::{CgroupMounts, Hierarchy};
 use crate::error::Error;
-use crate::kernel::identity::caller::Caller;
+use crate::kernel::host::node_files::NodeFiles;
 use crate::kernel::read::{READ, read_with};
-use crate::rate_limited_log::odd_value;
+use crate::rate_limited_log::{malformed_host_value, malformed_value};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::counter::{limit, number, usage};
@@ -25,7 +25,7 @@ pub(crate) fn pools(
     meminfo: &Meminfo,
     cgroup_mounts: &CgroupMounts,
     caller: &Caller<'_>,
-    nodes: Option<(&MemoryNodes, &CpuList)>,
+    nodes: Option<(&NodeFiles, &CpuList)>,
 ) -> Result<Option<Vec<HugePool>>, Error> {
     if meminfo.count(Field::HugePagesTotal).unwrap_or(0) == 0 && meminfo.kib(Field::Hugetlb) == Kib::ZERO
         || cgroup_mounts.hugetlb.is_none() && nodes.is_none()
@@ -39,11 +39,19 @@ pub(crate) fn pools(
         let name = entry.file_name().to_str().unwrap_or_default();
         let size = name.strip_prefix("hugepages-").and_then(|name| name.strip_suffix("kB"));
         let Some(size) = size.and_then(|size| size.parse().ok()).map(Kib::new) else { continue };
-        let nr = read_number(directory, &format!("{name}/nr_hugepages"), number)?;
-        let Some(host_total) = nr else { continue };
-        let of_nodes = nodes.and_then(|(machine, allowed)| machine.huge_pages(allowed, size));
+        let file = format!("{name}/nr_hugepages");
+        let host_total = match read_number(directory, &file, number) {
+            // As with any other number of the host: the rest of meminfo does not depend on it.
+            Err(Error::Malformed { .. }) => {
+                malformed_host_value("/sys/kernel/mm/hugepages", file.as_bytes());
+                0
+            }
+            Ok(None) => continue,
+            read => read?.unwrap_or(0),
+        };
+        let of_nodes = nodes.and_then(|(files, allowed)| files.huge_pages(allowed, size));
         let (host_total, nodes_free) = match of_nodes {
-            Some((total, free)) => (total.min(host_total), Some(free)),
+            Some(nodes) => (nodes.total.min(host_total), Some(nodes.free)),
             None => (host_total, None),
         };
         let (levels, container) = match &cgroup_mounts.hugetlb {
@@ -119,7 +127,7 @@ impl LevelFiles<'_> {
         let file = format!("{}.{name}", self.prefix);
         match read_number(&self.dir, &file, parse) {
             Err(Error::Malformed { .. }) => {
-                odd_value(self.cgroup, &file);
+                malformed_value(self.cgroup, &file);
                 Ok(Some(None))
             }
             number => Ok(number?.map(Some)),

@@ -13,7 +13,7 @@ impl CgroupId {
         Self(id)
     }
 
-    /// Its number.
+    /// The inode number of the cgroup's directory, which is the number in the kernel.
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0

@@ -5,7 +5,7 @@ use super::location::CgroupLocation;
 use super::mounts::Hierarchy;
 use crate::error::{Error, escaped};
 use crate::kernel::read::read_with;
-use crate::rate_limited_log::odd_value;
+use crate::rate_limited_log::malformed_value;
 use cgprocfs_core::parse::{CgroupVersion, ParseError};
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -155,7 +155,7 @@ impl<'r> CgroupReader<'r> {
     ) -> Result<Option<T>, Error> {
         match self.read(location, name, parse) {
             Err(Error::Malformed { .. }) => {
-                odd_value(location.cgroup, name);
+                malformed_value(location.cgroup, name);
                 Ok(None)
             }
             read => read,

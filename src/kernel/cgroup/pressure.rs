@@ -1,10 +1,10 @@
 //! Files of pressure stall information that stay open to be polled.
 
+use super::caller::Caller;
 use super::mounts::CgroupMounts;
 use super::raw_files::missing_pressure;
 use crate::error::{Error, escaped};
 use crate::kernel::host::files::HostFiles;
-use crate::kernel::identity::caller::Caller;
 use crate::kernel::read::READ;
 use cgprocfs_core::snapshot::{CgroupFile, HostFile};
 use rustix::io::{Errno, pread};

@@ -7,7 +7,7 @@
 use super::child_directories::child_directories;
 use crate::error::{Error, escaped};
 use crate::kernel::read::{PATH_DIR, READ, read_with};
-use crate::rate_limited_log::{odd_counter, odd_value};
+use crate::rate_limited_log::{malformed_counter, malformed_value};
 use crate::sys;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
@@ -171,10 +171,10 @@ fn protected_of(
     let used = child.read("memory.current", |text| Ok(usage(text)))?;
     let (Some(stat), Some(used)) = (stat, used) else { return Ok(None) };
     let cgroup = || [path.strip_suffix(b"/").unwrap_or(path), b"/", name.to_bytes()].concat();
-    stat.odd.iter().for_each(|key| odd_counter(&cgroup(), "memory.stat", key.as_bytes()));
+    stat.malformed.iter().for_each(|key| malformed_counter(&cgroup(), "memory.stat", key.as_bytes()));
     // A malformed usage has drifted below 0.
     let used = used.unwrap_or_else(|_| {
-        odd_value(&cgroup(), "memory.current");
+        malformed_value(&cgroup(), "memory.current");
         Bytes::ZERO
     });
     let unprotected = used - minimum;

@@ -4,10 +4,10 @@ use super::context::ReadContext;
 use super::events;
 use super::mounts::Hierarchy;
 use crate::error::Error;
-use crate::rate_limited_log::odd_counter;
+use crate::rate_limited_log::malformed_counter;
 use cgprocfs_core::parse::CgroupVersion;
-use cgprocfs_core::parse::flat_keyed::{count_of, odd_keys};
-use cgprocfs_core::parse::io_stat::odd_counters;
+use cgprocfs_core::parse::flat_keyed::{count_of, malformed_keys};
+use cgprocfs_core::parse::io_stat::malformed_counters;
 use cgprocfs_core::snapshot::{CgroupFile, RawFile};
 use rustix::io::Errno;
 
@@ -51,7 +51,7 @@ pub(crate) fn read_raw(context: ReadContext<'_>, file: CgroupFile) -> Result<Opt
             };
         }
     }
-    log_odd(file, hierarchy.version, container, &text);
+    log_malformed(file, hierarchy.version, container, &text);
     if file == CgroupFile::MemoryEvents && hierarchy.events_are_local {
         add_kills_below(hierarchy, container, caller.may_take_long, &mut text)?;
     }
@@ -59,14 +59,14 @@ pub(crate) fn read_raw(context: ReadContext<'_>, file: CgroupFile) -> Result<Opt
 }
 
 /// Logs the malformed counters of a file.
-pub(crate) fn log_odd(file: CgroupFile, version: CgroupVersion, container: &[u8], text: &[u8]) {
-    let log = |name: &str, key: &[u8]| odd_counter(container, name, key);
+pub(crate) fn log_malformed(file: CgroupFile, version: CgroupVersion, container: &[u8], text: &[u8]) {
+    let log = |name: &str, key: &[u8]| malformed_counter(container, name, key);
     let of_events = if version == CgroupVersion::V1 { "memory.oom_control" } else { "memory.events" };
     let of_io = if version == CgroupVersion::V1 { "blkio.throttle.*" } else { "io.stat" };
     match file {
-        CgroupFile::MemoryStat => odd_keys(text).for_each(|key| log("memory.stat", key)),
-        CgroupFile::MemoryEvents => odd_keys(text).for_each(|key| log(of_events, key)),
-        CgroupFile::Io => odd_counters(text).for_each(|key| log(of_io, key)),
+        CgroupFile::MemoryStat => malformed_keys(text).for_each(|key| log("memory.stat", key)),
+        CgroupFile::MemoryEvents => malformed_keys(text).for_each(|key| log(of_events, key)),
+        CgroupFile::Io => malformed_counters(text).for_each(|key| log(of_io, key)),
         CgroupFile::PressureCpu | CgroupFile::PressureMemory | CgroupFile::PressureIo => {}
     }
 }

@@ -17,7 +17,7 @@ const MAX_DEPTH: usize = 64;
 /// breaks off. Returns whether all were visited.
 ///
 /// # Errors
-/// Those of `visit`, and why a cgroup can't be opened or listed, unless it was removed meanwhile.
+/// What `visit` returns, and why a cgroup can't be opened or listed, unless it was removed meanwhile.
 pub(super) fn visit_below(
     top: &OwnedFd,
     max_cgroups: usize,

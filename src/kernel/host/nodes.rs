@@ -1,14 +1,11 @@
-//! The host's memory nodes, and which of them a caller's cpuset lets it use.
+//! The host's memory nodes, as they are listed.
 
 use super::node_files::NodeFiles;
 use super::shared::Shared;
 use crate::error::Error;
-use crate::kernel::cgroup::cpusets;
-use crate::kernel::cgroup::mounts::Hierarchy;
-use crate::kernel::identity::caller::Caller;
 use crate::kernel::kernel_dir::KernelDir;
 use cgprocfs_core::parse::meminfo::Field;
-use cgprocfs_core::snapshot::{HostNode, Nodes};
+use cgprocfs_core::snapshot::HostNode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,20 +22,9 @@ impl Default for HostNodes {
 }
 
 impl HostNodes {
-    /// The nodes, and which of them a caller may use. A kernel without nodes has none.
-    pub(crate) fn of(
-        &self,
-        sys: Option<&KernelDir>,
-        cpuset: Option<&Hierarchy>,
-        caller: &Caller<'_>,
-    ) -> Result<Nodes, Error> {
-        let host = self.0.get(|| sys.map_or(Ok(Arc::default()), |sys| read_nodes(sys).map(Arc::new)))?;
-        let allowed = match cpuset {
-            // Of a single node no cpuset leaves one out.
-            Some(cpuset) if host.len() > 1 => cpusets::nodes(cpuset, caller)?,
-            _ => None,
-        };
-        Ok(Nodes { host, allowed })
+    /// The nodes; a kernel without nodes has none.
+    pub(crate) fn get(&self, sys: Option<&KernelDir>) -> Result<Arc<Vec<HostNode>>, Error> {
+        self.0.get(|| sys.map_or(Ok(Arc::default()), |sys| read_nodes(sys).map(Arc::new)))
     }
 }
 

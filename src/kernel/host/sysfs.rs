@@ -39,7 +39,7 @@ impl Sysfs {
     /// The entry at a path.
     ///
     /// # Errors
-    /// The kernel's, above all ENOENT.
+    /// The error that the kernel returns, above all ENOENT.
     pub(crate) fn entry(&self, path: &[u8]) -> Result<Entry, Errno> {
         if masked::is_masked(path) {
             return Err(Errno::NOENT);

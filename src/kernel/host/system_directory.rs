@@ -38,7 +38,7 @@ impl SystemDirectory {
     /// The entry at a path below `sys/devices/system`.
     ///
     /// # Errors
-    /// The kernel's, above all ENOENT.
+    /// The error that the kernel returns, above all ENOENT.
     pub fn entry(&self, path: &[u8]) -> Result<Entry, Errno> {
         let entry = self.sysfs.entry(path)?;
         self.index.add(entry.ino, path);
@@ -69,7 +69,7 @@ impl SystemDirectory {
     /// The entries that a container has in the directory at `path`; without a topology those of the host.
     ///
     /// # Errors
-    /// The kernel's, and ENOENT if the directory is of a CPU or a node that the container does not have.
+    /// The error that the kernel returns, and ENOENT if the directory is of a CPU or a node that the container does not have.
     pub fn list(&self, path: &[u8], topology: Option<&Topology>) -> Result<Entries, Errno> {
         let Some(topology) = topology else { return Ok(self.listing(path)?.to_vec()) };
         let native = topology.native_path(path).ok_or(Errno::NOENT)?;
@@ -120,7 +120,7 @@ impl SystemDirectory {
     /// Where the symbolic link at `path` leads for a container; without a topology, for the host.
     ///
     /// # Errors
-    /// The kernel's, and ENOENT if the container has no such link.
+    /// The error that the kernel returns, and ENOENT if the container has no such link.
     pub fn target(&self, path: &[u8], topology: Option<&Topology>) -> Result<Vec<u8>, Errno> {
         let native = match (topology, Link::at(path)) {
             (Some(topology), Some(link)) => {
@@ -135,7 +135,7 @@ impl SystemDirectory {
     /// The text of the kernel's file at a path, as it is or was a moment ago.
     ///
     /// # Errors
-    /// The kernel's. Some of these files only root may read, some fail now and then.
+    /// The error that the kernel returns. Some of these files only root may read, some fail now and then.
     pub fn text(&self, path: &[u8]) -> Result<Arc<[u8]>, Errno> {
         self.texts.get(path, || self.sysfs.text(path).map(Into::into))
     }

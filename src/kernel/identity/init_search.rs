@@ -1,8 +1,8 @@
 //! The search for the init of a pid namespace, for kernels that can't be asked.
 
-use super::caller::Caller;
 use super::context::ProcContext;
 use crate::error::Error;
+use crate::kernel::cgroup::caller::Caller;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;

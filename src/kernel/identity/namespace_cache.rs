@@ -3,13 +3,13 @@
 //! Entries are keyed by the namespace's number, which the kernel reuses once a namespace is gone. So each entry holds its
 //! namespace open: while it is cached, no other namespace has its number.
 
-use super::caller::Caller;
 use super::cgroup_namespace::CgroupNamespace;
 use super::context::ProcContext;
 use super::init_search::container_around;
 use super::namespace_map::NamespaceMap;
 use super::pid_namespace::PidNamespace;
 use crate::error::Error;
+use crate::kernel::cgroup::caller::Caller;
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::namespace_id::NamespaceId;

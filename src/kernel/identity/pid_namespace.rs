@@ -1,10 +1,10 @@
 //! A pid namespace, and where its init is.
 
-use super::caller::Caller;
 use super::context::ProcContext;
 use super::init_search::{container_around, search_init};
 use super::namespace_map::HeldNamespace;
 use crate::error::Error;
+use crate::kernel::cgroup::caller::Caller;
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::process_error;

@@ -1,12 +1,13 @@
 //! Finds the container of a process.
 
-use super::caller::{Caller, Reader, without_crun_subgroup};
 use super::context::ProcContext;
 use super::life::{Life, LifeSearch};
 use super::namespace_cache::NamespaceCache;
 use super::process_cache::ProcessCache;
+use super::reader::Reader;
 use super::time_namespaces::TimeNamespaces;
 use crate::error::Error;
+use crate::kernel::cgroup::caller::{Caller, without_crun_subgroup};
 use crate::kernel::cgroup::id::CgroupRef;
 use crate::kernel::cgroup::listed_ids::{Bounds, listed_ids};
 use crate::kernel::cgroup::mounts::Hierarchy;

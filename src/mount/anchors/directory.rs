@@ -54,7 +54,7 @@ impl Anchors {
     /// Removes everything. Containers keep what is uppermost of what they have bound, and get nothing else from now on.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub fn remove(&self) -> io::Result<()> {
         while is_anchors(&mount_table::own()?, &self.directory) {
             // Otherwise the kernel's files would be unmounted from above the views in containers, too.

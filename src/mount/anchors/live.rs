@@ -54,7 +54,7 @@ impl Anchors {
     /// Aborts the connection: who waits for an answer gets an error, and the file system is unmounted.
     ///
     /// # Errors
-    /// The kernel's, EINVAL if nothing is mounted.
+    /// The error that the kernel returns, EINVAL if nothing is mounted.
     pub fn abort(&self) -> io::Result<()> {
         let flags = UnmountFlags::FORCE | UnmountFlags::DETACH | UnmountFlags::NOFOLLOW;
         Ok(rustix::mount::unmount(self.live(), flags)?)

@@ -64,7 +64,7 @@ impl Anchors {
     /// Unmounts it there. Whoever has bound something of it keeps that, and gets an error once the connection is over.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub fn take_tree_away(&self) -> io::Result<()> {
         // Where there is none nothing is looked up: whoever unmounts the anchors is not to find them busy.
         let table = mount_table::own()?;

@@ -33,7 +33,7 @@ impl Anchors {
     /// the file system.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The error that the kernel returns.
     pub fn stack(&self, views: &[ViewId]) -> io::Result<()> {
         // Otherwise its binds on the anchors would be its peers: what is mounted on these would be mounted on it, too, and
         // be unmounted from all of them together.

@@ -47,10 +47,10 @@ pub(in crate::service) fn estimate(
         }
         None => {
             let since = snapshot.machine.tick_rate.boot_time(start);
-            let has_odd_time = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_odd_time);
+            let has_malformed_time = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_malformed_time);
             let ran = match snapshot.counters() {
                 // What is not known is left out, as where there is no controller that counts it.
-                Err(_) if has_odd_time => 0,
+                Err(_) if has_malformed_time => 0,
                 counters => counters.map(|counters| counters.all.user.saturating_add(counters.all.system))?,
             };
             (zero, since, Some((ran, now.nanos_since(since))))

@@ -38,7 +38,7 @@ impl SnapshotCache {
     /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached, and charged to `share`.
     ///
     /// # Errors
-    /// Those of `open`.
+    /// What `open` returns, if the cgroup is not cached.
     pub(in crate::service) fn get_or_open(
         &self,
         cgroup: &[u8],

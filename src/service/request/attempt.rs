@@ -2,16 +2,16 @@
 
 use super::outcome::{FollowUp, Outcome};
 use super::query::Query;
+use super::target::Target;
 use crate::error::Error;
 use crate::kernel::Reader;
-use crate::service::cache::cached_cgroup::{CachedCgroup, Found};
+use crate::service::cache::cached_cgroup::Found;
 use crate::service::cache::rendered::MAX_AGE;
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::service::scheduling::read_cost::ReadCost;
-use crate::service::scheduling::share::Share;
 use crate::service::scheduling::thread_usage::ThreadUsage;
 use std::cell::RefCell;
 use std::time::Instant;
@@ -96,13 +96,13 @@ impl Service {
             self.fairness.slow_processes.add(pid, owner.clone());
             return Outcome::Queue(Lane::Slow, owner, FollowUp::default());
         }
+        let target = Target { cached: &cached, share: &share, container: caller.container };
         let attempt = match cached.find(&caller, needs, request.asked, |answer| query.take_from(answer)) {
             Found::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
             Found::BeingRead => return Outcome::BeingRead(cached),
-            Found::Stale(reading) => self.read(role, &caller, query, (&cached, &share), reading),
+            Found::Stale(reading) => self.read(role, &caller, query, target, reading),
         };
-        let of = Some((&*cached, &*share, caller.container));
-        let attempt = self.finish(role, query, attempt, caller.cgroup, of);
+        let attempt = self.finish(role, query, attempt, caller.cgroup, Some(target));
         let ended = Instant::now();
         self.fairness.charge(&share, pid, began, ended);
         if is_patient {
@@ -123,7 +123,7 @@ impl Service {
         query: &Q,
         attempt: Outcome<Q::Found>,
         cgroup: &[u8],
-        of: Option<(&CachedCgroup, &Share, &[u8])>,
+        target: Option<Target<'_>>,
     ) -> Outcome<Q::Answer> {
         let (found, next) = match attempt.answer() {
             Ok(answer) => answer,
@@ -132,16 +132,16 @@ impl Service {
         if !Q::READS_FILES {
             return Outcome::Done(query.finish(self, found, cgroup), next);
         }
-        let Some(permit) = self.permit(role, of.map_or(b"", |(_, _, container)| container), false) else {
+        let Some(permit) = self.permit(role, target.map_or(b"", |target| target.container), false) else {
             return Outcome::Queue(Lane::Fast, cgroup.into(), next);
         };
-        let cost = of.map(|(cached, ..)| &cached.cost_of_files);
+        let cost = target.map(|target| &target.cached.cost_of_files);
         let before = cost.and_then(ReadCost::begin);
         let began = Instant::now();
         let answer = query.finish(self, found, cgroup);
         let usage = before.map(ThreadUsage::since);
         drop(permit);
-        if let Some((cached, share, _)) = of {
+        if let Some(Target { cached, share, .. }) = target {
             if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage, self.fairness.pace) {
                 share.make_slow(Instant::now() + pause);
             }

@@ -1,8 +1,9 @@
 //! Pressure triggers: arming them, and what a poll is told.
 
 use crate::error::Error;
-use crate::kernel::{Caller, CgroupId, PressureFile};
+use crate::kernel::{Caller, CgroupId};
 use crate::service::engine::Service;
+use crate::service::pressure_source::PressureSource;
 use crate::service::psi_monitor::PollState;
 use crate::service::scheduling::pending_request::ThreadRole;
 use crate::state::in_flight::InFlightGuard;
@@ -15,23 +16,31 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-/// Whose pressure it is, the container's cgroup and path, or `None` for the host; and where that is told, if it is.
-type Pressure = (Option<CgroupId>, Vec<u8>, Option<PressureFile>);
+/// A request about the trigger of an open pressure file.
+pub struct PressureRequest {
+    /// Where it is in the table of requests.
+    pub in_flight: InFlightGuard,
+    /// The open file.
+    pub file: OpenFile,
+    /// The process that asks; 0 if it can't be seen from here.
+    pub pid: u32,
+    /// The view that is open.
+    pub view: ViewId,
+}
 
 impl Service {
-    /// Takes a pressure trigger that `pid` has written to an open file of a view, and has `reply` told: EINVAL for what is no
-    /// trigger, EBUSY where the file has one, ENOSPC where the container has too many.
+    /// Takes a pressure trigger that a process has written, and calls `reply`: with EINVAL for what is no trigger, EBUSY if the
+    /// file has one, ENOSPC if the container has too many.
     pub fn ask_to_arm(
         self: &Arc<Self>,
-        in_flight: InFlightGuard,
-        (file, pid): (OpenFile, u32),
-        view: ViewId,
+        request: PressureRequest,
         trigger: Option<Trigger>,
         reply: impl FnOnce(Result<(), Error>) + Send + 'static,
     ) {
         match trigger {
             None => reply(Err(Error::Errno(Errno::INVAL))),
             Some(trigger) => {
+                let PressureRequest { in_flight, file, pid, view } = request;
                 let find = move |service: &Self, role| service.pressure_for(role, pid, view);
                 // Who is told that it took too long has no trigger.
                 self.find_deferred(in_flight, pid, find, move |service, found| {
@@ -45,19 +54,19 @@ impl Service {
     fn watch(
         &self,
         file: OpenFile,
-        found: Result<Pressure, Error>,
+        found: Result<PressureSource, Error>,
         trigger: Trigger,
         owner: Option<Option<CgroupId>>,
     ) -> Result<(), Error> {
-        let (found, path, pressure) = found?;
-        if owner.is_some_and(|owner| owner != found) {
+        let source = found?;
+        if owner.is_some_and(|owner| owner != source.owner) {
             return Err(Error::Errno(Errno::NODEV));
         }
-        self.psi_monitor.arm(file, (found, &path), trigger, pressure).map_err(Error::Errno)
+        self.psi_monitor.arm(file, trigger, source).map_err(Error::Errno)
     }
 
     /// The pressure that a view shows a reader.
-    fn pressure_for(&self, role: ThreadRole, pid: u32, view: ViewId) -> Result<Pressure, Error> {
+    fn pressure_for(&self, role: ThreadRole, pid: u32, view: ViewId) -> Result<PressureSource, Error> {
         let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::Errno(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
             let path = self.source.ancestry(caller.cgroup)?;
@@ -65,27 +74,28 @@ impl Service {
             if let Scope::Host(_) = self.source.read_snapshot(&path, caller, Needs::CPUS)?.scope {
                 return Ok(None);
             }
-            let container = path.container(caller.container);
-            container
-                .map(|it| Ok((Some(it.id), it.path.to_vec(), self.source.pressure_of(caller, file)?)))
-                .transpose()
+            let Some(container) = path.container(caller.container) else { return Ok(None) };
+            let (owner, path) = (Some(container.id), container.path.to_vec());
+            Ok(Some(PressureSource { owner, path, file: self.source.pressure_of(caller, file)? }))
         };
         let found = if pid == 0 { None } else { self.for_caller(role, pid, of_container)? };
         match found {
             Some(found) => Ok(found),
-            None => Ok((None, b"/".to_vec(), Some(self.source.pressure_of_host(native)?))),
+            None => {
+                let file = Some(self.source.pressure_of_host(native)?);
+                Ok(PressureSource { owner: None, path: b"/".to_vec(), file })
+            }
         }
     }
 
     /// Calls `reply` with what a poll of an open pressure file is told. If that is no event, the next one wakes `waiter`.
     pub fn ask_poll(
         self: &Arc<Self>,
-        in_flight: InFlightGuard,
-        (file, pid): (OpenFile, u32),
-        view: ViewId,
+        request: PressureRequest,
         waiter: Option<PollWaiter>,
         reply: impl FnOnce(PollState) + Send + 'static,
     ) {
+        let PressureRequest { in_flight, file, pid, view } = request;
         match self.psi_monitor.orphaned(file) {
             None => reply(self.psi_monitor.poll(file, waiter)),
             Some(left) => {

@@ -3,20 +3,19 @@
 use super::outcome::{FollowUp, Outcome, StartSearch};
 use super::query::Query;
 use super::start_search::NotRead;
+use super::target::Target;
 use crate::error::Error;
 use crate::kernel::{Caller, CgroupAncestry};
 use crate::service::accounts::cpu_accounts::CpuAccounts;
 use crate::service::accounts::load_sampler::LoadRequest;
 use crate::service::cache::cache_entry::CacheEntry;
-use crate::service::cache::cached_cgroup::{CachedCgroup, Reading};
+use crate::service::cache::cached_cgroup::Reading;
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::pending_request::ThreadRole;
 use crate::service::scheduling::permits::Permit;
-use crate::service::scheduling::share::Share;
 use crate::service::scheduling::thread_usage::ThreadUsage;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
-use std::sync::Arc;
 use std::time::Instant;
 
 impl Service {
@@ -26,20 +25,21 @@ impl Service {
         role: ThreadRole,
         caller: &Caller<'_>,
         query: &Q,
-        (cached, share): (&Arc<CachedCgroup>, &Share),
+        target: Target<'_>,
         mut reading: Reading,
     ) -> Outcome<Q::Found> {
+        let Target { cached, share, container } = target;
         let end = |reading: Reading| FollowUp {
             is_slow: share.is_slow(Instant::now()),
             owner: caller.cgroup.into(),
             again: reading.end(),
         };
-        let Some(permit) = self.permit(role, caller.container, cached.read_cost.is_quick()) else {
+        let Some(permit) = self.permit(role, container, cached.read_cost.is_quick()) else {
             return Outcome::Queue(Lane::Fast, caller.cgroup.into(), end(reading));
         };
         self.cache.evict_stale();
         let before = cached.read_cost.begin();
-        let read = self.read_snapshot(cached.ancestry(), caller, query.needs(), &mut reading.earlier);
+        let read = self.read_missing(cached.ancestry(), caller, query.needs(), &mut reading.earlier);
         crate::failpoint::slow_cgroup();
         let usage = before.map(ThreadUsage::since);
         if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage, self.fairness.pace) {
@@ -52,10 +52,10 @@ impl Service {
                     reading.publish(caller, query.needs(), snapshot, |answer| query.take_from(answer));
                 Outcome::Done(answer, end(reading))
             }
-            Err(NotRead::Start(container)) => {
+            Err(NotRead::Start(container_id)) => {
                 self.defer_all(end(reading));
                 Outcome::NeedsStart(StartSearch {
-                    container_id: container,
+                    container_id,
                     cgroup: caller.cgroup.into(),
                     container_path: caller.container.into(),
                     pid: caller.pid,
@@ -89,7 +89,8 @@ impl Service {
         }
     }
 
-    fn read_snapshot(
+    /// Reads what `needs` covers and `earlier`, if it can be extended, has not.
+    fn read_missing(
         &self,
         path: &CgroupAncestry,
         caller: &Caller<'_>,
@@ -111,7 +112,7 @@ impl Service {
                 let mut snapshot = (*known.snapshot).clone();
                 if !self.source.extend_snapshot(&mut snapshot, known.needs, needs, path, caller)? {
                     *earlier = None;
-                    return self.read_snapshot(path, caller, needs, earlier);
+                    return self.read_missing(path, caller, needs, earlier);
                 }
                 snapshot
             }
@@ -129,11 +130,11 @@ impl Service {
         }
         let start_is_certain = snapshot.start_is_certain;
         if lacks(Needs::COUNTERS) {
-            let has_odd_time = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_odd_time);
+            let has_malformed_time = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_malformed_time);
             let seen = started.as_ref().and_then(|started| started.seen.as_ref());
             let counters = match start_is_certain {
                 // Views that show no time do without.
-                _ if has_odd_time => Ok(None),
+                _ if has_malformed_time => Ok(None),
                 true => self.cpu_accounts.counters(container, &snapshot, seen).map(Some),
                 false => CpuAccounts::provisional_counters(&snapshot).map(Some),
             };

@@ -57,7 +57,7 @@ pub static GUESTS: [Guest; 18] = [
         kernel: "6.1",
         layout: "v2",
         tests: &["mount"],
-        options: &[],
+        options: &["guest.filter=unmounted"],
         shows: &["mount::unmounted_by_somebody_else"],
     },
     Guest {

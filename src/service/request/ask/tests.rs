@@ -1,6 +1,7 @@
 use super::*;
 use crate::kernel::Source;
 use crate::service::accounts::start_times::START_SEARCH_TIMEOUT;
+use crate::service::request::pressure::PressureRequest;
 use crate::service::request::query::TextOf;
 use crate::service::scheduling::pending_request::Deadline;
 use crate::state::OpenFile;
@@ -71,7 +72,8 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
     let (file, trigger) =
         (OpenFile::new(1), Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
     let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
-    service.ask_to_arm(InFlightGuard::untracked(), (file, READER), view, Some(trigger), move |armed| {
+    let request = PressureRequest { in_flight: InFlightGuard::untracked(), file, pid: READER, view };
+    service.ask_to_arm(request, Some(trigger), move |armed| {
         sender.send(armed.map_err(errno)).unwrap();
     });
     for _ in 0..41 {

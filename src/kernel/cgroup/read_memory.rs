@@ -4,12 +4,13 @@ use super::ancestors::{AncestorWalk, ancestors};
 use super::ancestry::CgroupAncestry;
 use super::cgroup_files::CgroupFiles;
 use super::context::ReadContext;
+use super::host_memory;
 use super::level::{Headroom, LevelReader, has_swap};
 use super::mounts::Hierarchy;
 use super::paths::last_name;
-use super::raw_files::log_odd;
+use super::raw_files::log_malformed;
 use crate::error::{Error, escaped};
-use crate::rate_limited_log::odd_counter;
+use crate::rate_limited_log::malformed_counter;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::numa_stat::NumaStat;
 use cgprocfs_core::snapshot::{CgroupFile, Container, Level, Needs, RawFile, Scope, Snapshot};
@@ -37,11 +38,11 @@ struct Levels {
 
 impl CgroupAncestry {
     /// Reads what `needs` covers of the memory controller.
-    pub(crate) fn read_snapshot(&self, needs: Needs, context: ReadContext<'_>) -> Result<Snapshot, Error> {
+    pub(crate) fn read_memory(&self, needs: Needs, context: ReadContext<'_>) -> Result<Snapshot, Error> {
         let ReadContext { cgroup_mounts, host, caller, .. } = context;
         let memory = &cgroup_mounts.memory;
         if self.in_root {
-            return host.read_snapshot(memory, needs);
+            return host_memory::read_root(host, memory, needs);
         }
         let meminfo = if needs.covers(Needs::LEVELS) { Some(host.meminfo()?) } else { None };
         for files in self.levels.iter().filter_map(|level| level.files.as_ref()) {
@@ -56,11 +57,11 @@ impl CgroupAncestry {
                 // It may have numbers of its own of other controllers.
                 return Ok(Snapshot::of_memory(None, host.machine, Scope::Container(Container::default())));
             }
-            return host.read_snapshot(memory, needs);
+            return host_memory::read_root(host, memory, needs);
         };
         let mut container = Container { index, ..Container::default() };
         if let Some(meminfo) = &meminfo {
-            host.fill_room(&mut container, meminfo, cgroup_mounts, caller)?;
+            host_memory::fill(&mut container, meminfo, context)?;
         }
         let headroom =
             meminfo.as_ref().map(|meminfo| Headroom::of_host(meminfo, &container, caller.may_take_long));
@@ -79,7 +80,7 @@ impl CgroupAncestry {
             // If the container has no statistics of its own, those of the level above are not the container's.
             let is_own =
                 self.levels.iter().any(|level| level.has_controller && level.path_len == container_len);
-            log_odd(CgroupFile::MemoryStat, memory.version, &self.path, &read.raw_stat);
+            log_malformed(CgroupFile::MemoryStat, memory.version, &self.path, &read.raw_stat);
             snapshot.cgroup_files.push((
                 CgroupFile::MemoryStat,
                 is_own.then_some(RawFile { version: memory.version, text: read.raw_stat }),
@@ -102,7 +103,7 @@ impl CgroupAncestry {
         }
         const NAME: &str = "memory.numa_stat";
         let stat = walk.to(path)?.read(NAME, NumaStat::parse)?;
-        stat.iter().flat_map(|stat| &stat.odd).for_each(|key| odd_counter(path, NAME, key));
+        stat.iter().flat_map(|stat| &stat.malformed).for_each(|key| malformed_counter(path, NAME, key));
         Ok(stat)
     }
 

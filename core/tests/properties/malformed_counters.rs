@@ -19,11 +19,11 @@ proptest! {
     /// A counter that makes no sense is 0, and makes no other line another one, in whatever view; one that nothing uses
     /// does not matter.
     #[test]
-    fn an_odd_counter_makes_its_own_line_0(
+    fn a_malformed_counter_makes_its_own_line_0(
         version in prop_oneof![Just(CgroupVersion::V1), Just(CgroupVersion::V2)],
         limit in prop_oneof![Just(None), (0..USAGE * 2).prop_map(|above| Some(Bytes::new(USAGE + above)))],
         line in any::<prop::sample::Index>(),
-        odd in odd(),
+        malformed in malformed(),
     ) {
         let all_views = |statistics: &str| all_views(version, limit, statistics);
         let lines: Vec<&str> = STATISTICS[usize::from(version == CgroupVersion::V2)].lines().collect();
@@ -37,9 +37,9 @@ proptest! {
             all_views(&text.collect::<String>())
         };
         let whole = lines.join("\n") + "\n";
-        let (with_odd, with_0, without) = (shown(&odd), shown("0"), all_views(&whole));
-        // But for its own lines, and those that are computed from it, all is as if it were not odd.
-        for ((line, of_0), other) in with_odd[0].lines().zip(with_0[0].lines()).zip(without[0].lines()) {
+        let (with_malformed, with_0, without) = (shown(&malformed), shown("0"), all_views(&whole));
+        // But for its own lines, and those that are computed from it, all is as if it were not malformed.
+        for ((line, of_0), other) in with_malformed[0].lines().zip(with_0[0].lines()).zip(without[0].lines()) {
             let name = line.split(':').next().unwrap();
             let is_its_own = lines_of(key).contains(&name);
             // Without the page cache that is bounded by what its lists have, of which shared memory may be on another.
@@ -53,47 +53,47 @@ proptest! {
                 "{key}: {line} instead of {other}"
             );
         }
-        prop_assert!(with_odd[1] == without[1] || key.ends_with("inactive_file"), "{}", key);
-        // An amount is that of meminfo, and a count that is odd is 0.
-        for (line, of_zero) in with_odd[2].lines().zip(with_0[2].lines()) {
+        prop_assert!(with_malformed[1] == without[1] || key.ends_with("inactive_file"), "{}", key);
+        // An amount is that of meminfo, and a count that is malformed is 0.
+        for (line, of_zero) in with_malformed[2].lines().zip(with_0[2].lines()) {
             let (name, pages) = line.split_once(' ').unwrap();
             match AMOUNTS_OF_VMSTAT.iter().find(|(amount, _)| *amount == name) {
                 Some((_, field)) => {
                     let page = Machine::USUAL.page.get();
-                    let amount = kib_of(field, &with_odd[0]);
+                    let amount = kib_of(field, &with_malformed[0]);
                     prop_assert_eq!(pages.parse::<u64>().unwrap(), amount / page, "{}: {}", key, name);
                 }
                 None => prop_assert_eq!(line, of_zero, "{}", key),
             }
         }
-        prop_assert_eq!(all_views(&format!("{whole}unused {odd}\n")), all_views(&whole));
+        prop_assert_eq!(all_views(&format!("{whole}unused {malformed}\n")), all_views(&whole));
     }
 
-    /// Of the times of a cgroup the parts are odd at most: the other one says what such a part is.
+    /// Of the times of a cgroup the parts are malformed at most: the other one says what such a part is.
     #[test]
-    fn an_odd_part_of_a_time_is_the_rest_of_the_whole(user in 0..1u64 << 38, system in 0..1u64 << 38, odd in odd(), is_user in any::<bool>()) {
+    fn a_malformed_part_of_a_time_is_the_rest_of_the_whole(user in 0..1u64 << 38, system in 0..1u64 << 38, malformed in malformed(), is_user in any::<bool>()) {
         let whole = user + system;
         let lines = |user: &str, system: &str| {
-            format!("usage_usec {whole}\nuser_usec {user}\nsystem_usec {system}\nnr_throttled {odd}\n")
+            format!("usage_usec {whole}\nuser_usec {user}\nsystem_usec {system}\nnr_throttled {malformed}\n")
         };
         let (user, system) = (user.to_string(), system.to_string());
-        let (user_odd, system_odd) = if is_user { (&odd, &system) } else { (&user, &odd) };
+        let (user_malformed, system_malformed) = if is_user { (&malformed, &system) } else { (&user, &malformed) };
         let plain = CpuStat::parse(lines(&user, &system).as_bytes()).unwrap();
-        let with_odd = CpuStat::parse(lines(user_odd, system_odd).as_bytes()).unwrap();
-        prop_assert_eq!((plain.time, plain.odd), (with_odd.time, Vec::new()));
-        prop_assert_eq!(with_odd.odd, [if is_user { "user_usec" } else { "system_usec" }]);
+        let with_malformed = CpuStat::parse(lines(user_malformed, system_malformed).as_bytes()).unwrap();
+        prop_assert_eq!((plain.time, plain.malformed), (with_malformed.time, Vec::new()));
+        prop_assert_eq!(with_malformed.malformed, [if is_user { "user_usec" } else { "system_usec" }]);
         let of_v1 = |user: &str, system: &str| {
             let text = format!("user {user}\nsystem {system}\n");
             CpuStat::parse_v1(whole * 10_000_000, text.as_bytes(), TickRate::USUAL).unwrap()
         };
-        prop_assert_eq!(of_v1(user_odd, system_odd).time, of_v1(&user, &system).time);
-        let senseless = format!("usage_usec {odd}\nuser_usec 1\nsystem_usec 1\n");
+        prop_assert_eq!(of_v1(user_malformed, system_malformed).time, of_v1(&user, &system).time);
+        let senseless = format!("usage_usec {malformed}\nuser_usec 1\nsystem_usec 1\n");
         prop_assert!(CpuStat::parse(senseless.as_bytes()).is_err());
     }
 
-    /// An odd usage of swap leaves none of it, and makes no other line another one than swap that is all taken.
+    /// A malformed usage of swap leaves none of it, and makes no other line another one than swap that is all taken.
     #[test]
-    fn an_odd_usage_of_swap_leaves_none(snapshot in snapshot(), limit in limit(), odd in odd(), is_v1 in any::<bool>()) {
+    fn a_malformed_usage_of_swap_leaves_none(snapshot in snapshot(), limit in limit(), malformed in malformed(), is_v1 in any::<bool>()) {
         let version = if is_v1 { CgroupVersion::V1 } else { CgroupVersion::V2 };
         let usage = |text: &str| counter::usage(format!("{text}\n").as_bytes()).ok();
         let with = |swap: Swap| {
@@ -101,7 +101,7 @@ proptest! {
             of_reader(&mut snapshot).swap = swap;
             snapshot
         };
-        let snapshot = with(Swap::of(version, Some(limit), usage(&odd)));
+        let snapshot = with(Swap::of(version, Some(limit), usage(&malformed)));
         check_invariants(&snapshot)?;
         // With one limit on both together, memory that is given back can be swap.
         let is_real = snapshot.meminfo.as_ref().unwrap().kib(Field::SwapTotal) <= Bytes::new(MAX).to_kib();
@@ -114,7 +114,7 @@ proptest! {
 
     /// Likewise huge pages.
     #[test]
-    fn an_odd_usage_of_huge_pages_leaves_none(snapshot in snapshot(), pool in pool(), level in any::<prop::sample::Index>(), is_reserved in any::<bool>()) {
+    fn a_malformed_usage_of_huge_pages_leaves_none(snapshot in snapshot(), pool in pool(), level in any::<prop::sample::Index>(), is_reserved in any::<bool>()) {
         let mut snapshot = snapshot;
         let mut pool = HugePool { size: Kib::new(2048), ..pool };
         prop_assume!(!pool.levels.is_empty());

@@ -1,26 +1,9 @@
-//! A process that waits for an answer: which cgroups it is in, and which of them is its container.
+//! The cgroups of a process that waits for an answer, and which of them is its container.
 
+use super::mounts::Hierarchy;
+use super::paths::{is_deep, last_name};
 use crate::error::Error;
-use crate::kernel::cgroup::mounts::Hierarchy;
-use crate::kernel::cgroup::paths::{is_deep, last_name};
 use crate::kernel::namespace_id::NamespaceId;
-use cgprocfs_core::snapshot::Needs;
-use std::time::Duration;
-
-/// A process that waits for an answer, and what may be done to find its container.
-#[derive(Debug, Clone, Copy)]
-pub struct Reader {
-    /// Its process id, or the id of one of its threads.
-    pub pid: u32,
-    /// How long ago the init of its pid namespace may have been looked at last.
-    pub max_age: Duration,
-    /// What will be read for its container.
-    pub needs: Needs,
-    /// Whether the current thread may take long, because nobody else needs it.
-    pub may_take_long: bool,
-    /// Whether the current thread may hang for ever.
-    pub may_hang: bool,
-}
 
 /// The cgroups of a process, as slices of its `/proc/PID/cgroup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
