@@ -13,7 +13,7 @@ use crate::service::scheduling::fairness::Fairness;
 use crate::service::scheduling::pace::Pace;
 use crate::service::scheduling::permits::ReadPermits;
 use crate::service::scheduling::priority::LessImportant;
-use crate::service::scheduling::share::Share;
+use crate::service::scheduling::serving_account::ServingAccount;
 use crate::service::scheduling::workers::Workers;
 use crate::service::served_since::ServedSince;
 use crate::service::sleeper::Activity;
@@ -113,17 +113,17 @@ impl Service {
     /// [`Error::CgroupGone`] where the path leads to another cgroup by now; the entry is evicted then.
     pub(super) fn cached_cgroup(&self, caller: &Caller<'_>) -> Result<Arc<CachedCgroup>, Error> {
         let open = || self.source.ancestry_of(caller);
-        let share = || self.fairness.shares.of(caller.cgroup);
-        let cached = self.cache.get_or_open(caller.cgroup, open, share)?;
+        let account = || self.fairness.accounts.of(caller.cgroup);
+        let cached = self.cache.get_or_open(caller.cgroup, open, account)?;
         self.source.verify(cached.ancestry()).inspect_err(|_| self.forget(caller))?;
         Ok(cached)
     }
 
-    /// The share of a caller's container.
-    pub(super) fn share_of(&self, caller: &Caller<'_>, cached: &CachedCgroup) -> Arc<Share> {
+    /// The account of a caller's container.
+    pub(super) fn account_of(&self, caller: &Caller<'_>, cached: &CachedCgroup) -> Arc<ServingAccount> {
         match caller.container {
-            container if container.len() < caller.cgroup.len() => self.fairness.shares.of(container),
-            _ => Arc::clone(cached.share()),
+            container if container.len() < caller.cgroup.len() => self.fairness.accounts.of(container),
+            _ => Arc::clone(cached.account()),
         }
     }
 

@@ -91,7 +91,7 @@ impl Service {
         self.starts.sweep(exists, |container, at| self.cpu_accounts.mark_seen(container, at));
         self.source.sweep();
         self.fairness.slow_processes.clear();
-        self.fairness.shares.sweep();
+        self.fairness.accounts.sweep();
         sys::release_free_memory();
     }
 }

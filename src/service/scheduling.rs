@@ -1,6 +1,5 @@
 //! Who is served when, and by which thread.
 
-pub(in crate::service) mod container_shares;
 pub(in crate::service) mod dispatcher;
 pub(in crate::service) mod fairness;
 pub(in crate::service) mod lane;
@@ -10,7 +9,8 @@ pub(in crate::service) mod pending_request;
 pub(in crate::service) mod permits;
 pub(in crate::service) mod priority;
 pub(in crate::service) mod read_cost;
-pub(in crate::service) mod share;
+pub(in crate::service) mod serving_account;
+pub(in crate::service) mod serving_accounts;
 pub(in crate::service) mod slow_processes;
 pub(in crate::service) mod tenant_bound;
 pub(in crate::service) mod thread_usage;

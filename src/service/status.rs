@@ -76,7 +76,7 @@ impl Service {
 
     fn status(&self) -> ServiceStatus {
         let now = Instant::now();
-        let mut slow = self.fairness.shares.slow(now);
+        let mut slow = self.fairness.accounts.slow(now);
         slow.sort_unstable();
         slow.truncate(MAX_NAMED);
         let shown = |path: &Arc<[u8]>| escaped(path).chars().take(MAX_NAME_CHARACTERS).collect();

@@ -1,8 +1,8 @@
 //! The files of the host that are read for containers, too.
 
 use super::node_files::NodeFiles;
-use super::shared::Shared;
 use super::texts::HostTexts;
+use super::ttl_cell::TtlCell;
 use crate::error::Error;
 use crate::kernel::boot_clock;
 use crate::kernel::kernel_dir::KernelDir;
@@ -31,11 +31,11 @@ const ZFS_RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// The files of the host that are read for every container.
 pub(crate) struct HostFiles {
     meminfo: OwnedFd,
-    latest_meminfo: Shared<Arc<Meminfo>>,
+    latest_meminfo: TtlCell<Arc<Meminfo>>,
     texts: HostTexts,
-    arc_given_back: Shared<Kib>,
+    arc_given_back: TtlCell<Kib>,
     /// ZFS's numbers, if its module is loaded.
-    arcstats: Shared<Option<Arc<OwnedFd>>>,
+    arcstats: TtlCell<Option<Arc<OwnedFd>>>,
     /// `/sys/kernel/mm/hugepages`; `None` if the kernel has no huge pages.
     pub(crate) huge_pages: Option<OwnedFd>,
     /// The memory nodes of a host that can ever have more than one.
@@ -72,7 +72,7 @@ impl HostFiles {
             latest_meminfo,
             texts,
             arc_given_back,
-            arcstats: Shared::with_max_age(ZFS_RETRY_INTERVAL),
+            arcstats: TtlCell::with_max_age(ZFS_RETRY_INTERVAL),
             huge_pages,
             several_nodes,
             proc,

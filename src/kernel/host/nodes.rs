@@ -1,7 +1,7 @@
 //! The host's memory nodes, as they are listed.
 
 use super::node_files::NodeFiles;
-use super::shared::Shared;
+use super::ttl_cell::TtlCell;
 use crate::error::Error;
 use crate::kernel::kernel_dir::KernelDir;
 use cgprocfs_core::parse::meminfo::Field;
@@ -13,11 +13,11 @@ use std::time::Duration;
 const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The host's memory nodes as they were read last.
-pub(crate) struct HostNodes(Shared<Arc<Vec<HostNode>>>);
+pub(crate) struct HostNodes(TtlCell<Arc<Vec<HostNode>>>);
 
 impl Default for HostNodes {
     fn default() -> Self {
-        Self(Shared::with_max_age(REFRESH_INTERVAL))
+        Self(TtlCell::with_max_age(REFRESH_INTERVAL))
     }
 }
 

@@ -1,8 +1,8 @@
 //! Reads `/sys/devices/system`, with what containers have there at numbers of CPUs that the host lacks.
 
 use super::masked;
-use super::shared::Shared;
 use super::sysfs_entry::{Entries, Entry, SysfsIno, ino_of_path, join};
+use super::ttl_cell::TtlCell;
 use crate::kernel::kernel_dir::KernelDir;
 use crate::kernel::read::{LIST_DIR, PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::cpu_list::CpuList;
@@ -23,13 +23,13 @@ pub(crate) struct Sysfs {
     /// `None` if there is none.
     directory: Option<OwnedFd>,
     /// The CPUs that are online.
-    online: Shared<CpuList>,
+    online: TtlCell<CpuList>,
 }
 
 impl Sysfs {
     pub(crate) fn open(sys: Option<&KernelDir>) -> Self {
         let directory = sys.and_then(|sys| sys.open("devices/system", PATH_DIR).ok());
-        Self { directory, online: Shared::with_max_age(ONLINE_MAX_AGE) }
+        Self { directory, online: TtlCell::with_max_age(ONLINE_MAX_AGE) }
     }
 
     fn directory(&self) -> Result<&OwnedFd, Errno> {

@@ -4,11 +4,11 @@
 //! numbers its CPUs anew, and the host's CPU of such a number may lack what the container's has, perhaps because it is offline. So
 //! whatever any CPU has, all have. Which entries a container can list and read is for the [`Topology`] to say.
 
-use super::recent::Recent;
-use super::shared::SHARED_FOR;
 use super::sysfs::Sysfs;
 use super::sysfs_entry::{Entries, Entry, SysfsIno, ino_of_path, join};
 use super::sysfs_index::SysfsIndex;
+use super::ttl_cell::DEFAULT_MAX_AGE;
+use super::ttl_map::TtlMap;
 use crate::kernel::kernel_dir::KernelDir;
 use cgprocfs_core::topology::{Link, Topology};
 use rustix::io::Errno;
@@ -24,14 +24,14 @@ pub struct SystemDirectory {
     sysfs: Sysfs,
     index: SysfsIndex,
     /// Listings of the kernel's directories.
-    listings: Recent<Arc<Entries>>,
+    listings: TtlMap<Arc<Entries>>,
     /// Texts of the kernel's files.
-    texts: Recent<Arc<[u8]>>,
+    texts: TtlMap<Arc<[u8]>>,
 }
 
 impl SystemDirectory {
     pub(crate) fn open(sys: Option<&KernelDir>) -> Self {
-        let (listings, texts) = (Recent::new(LISTING_MAX_AGE), Recent::new(SHARED_FOR));
+        let (listings, texts) = (TtlMap::new(LISTING_MAX_AGE), TtlMap::new(DEFAULT_MAX_AGE));
         Self { sysfs: Sysfs::open(sys), index: SysfsIndex::default(), listings, texts }
     }
 

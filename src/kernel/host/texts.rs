@@ -1,6 +1,6 @@
 //! Texts of files of the host, read by descriptors that stay open.
 
-use super::shared::Shared;
+use super::ttl_cell::TtlCell;
 use crate::error::Error;
 use crate::kernel::kernel_dir::KernelDir;
 use crate::kernel::read::READ;
@@ -14,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 #[derive(Default)]
 pub(crate) struct HostTexts {
     opened: [OnceLock<OwnedFd>; HostFile::ALL.len()],
-    latest: [Shared<Arc<[u8]>>; HostFile::ALL.len()],
+    latest: [TtlCell<Arc<[u8]>>; HostFile::ALL.len()],
 }
 
 impl HostTexts {
@@ -36,7 +36,7 @@ impl HostTexts {
 
     /// Frees the texts that are too old to be used.
     pub(crate) fn sweep(&self) {
-        self.latest.iter().for_each(Shared::sweep);
+        self.latest.iter().for_each(TtlCell::sweep);
     }
 
     fn opened(&self, file: HostFile, proc: &KernelDir, sys: Option<&KernelDir>) -> io::Result<&OwnedFd> {

@@ -5,7 +5,7 @@ use crate::kernel::{Caller, CgroupAncestry};
 use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::pending_request::Continuation;
 use crate::service::scheduling::read_cost::ReadCost;
-use crate::service::scheduling::share::Share;
+use crate::service::scheduling::serving_account::ServingAccount;
 use cgprocfs_core::snapshot::{Needs, Snapshot};
 use cgprocfs_core::view::ViewId;
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ pub(in crate::service) struct CachedCgroup {
     ancestry: CgroupAncestry,
     pub(in crate::service) last_used: AtomicU64,
     /// The serving time of readers whose container is this cgroup.
-    share: Arc<Share>,
+    account: Arc<ServingAccount>,
     pub(in crate::service) read_cost: ReadCost,
     /// How long the files of the host take that are read for it.
     pub(in crate::service) cost_of_files: ReadCost,
@@ -51,14 +51,14 @@ impl CachedCgroup {
     pub(in crate::service) fn new(
         path: Owner,
         ancestry: CgroupAncestry,
-        share: Arc<Share>,
+        account: Arc<ServingAccount>,
         now: u64,
     ) -> Self {
         Self {
             path,
             ancestry,
             last_used: AtomicU64::new(now),
-            share,
+            account,
             read_cost: ReadCost::default(),
             cost_of_files: ReadCost::default(),
             state: Mutex::default(),
@@ -74,8 +74,8 @@ impl CachedCgroup {
         &self.ancestry
     }
 
-    pub(in crate::service) fn share(&self) -> &Arc<Share> {
-        &self.share
+    pub(in crate::service) fn account(&self) -> &Arc<ServingAccount> {
+        &self.account
     }
 
     pub(in crate::service) fn evict_stale_entries(&self) {

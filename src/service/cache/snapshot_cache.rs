@@ -4,7 +4,7 @@ use super::cached_cgroup::CachedCgroup;
 use crate::error::Error;
 use crate::kernel::CgroupAncestry;
 use crate::service::scheduling::owner::Owner;
-use crate::service::scheduling::share::Share;
+use crate::service::scheduling::serving_account::ServingAccount;
 use crate::shares::excess;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -35,7 +35,7 @@ impl SnapshotCache {
         Self { max_files, clock: AtomicU64::new(0), readings: AtomicUsize::new(0), cache: Mutex::default() }
     }
 
-    /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached, and charged to `share`.
+    /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached, and charged to `account`.
     ///
     /// # Errors
     /// What `open` returns, if the cgroup is not cached.
@@ -43,14 +43,14 @@ impl SnapshotCache {
         &self,
         cgroup: &[u8],
         open: impl FnOnce() -> Result<CgroupAncestry, Error>,
-        share: impl FnOnce() -> Arc<Share>,
+        account: impl FnOnce() -> Arc<ServingAccount>,
     ) -> Result<Arc<CachedCgroup>, Error> {
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
         if let Some(known) = self.cache.lock().by_cgroup.get(cgroup) {
             known.last_used.store(now, Ordering::Relaxed);
             return Ok(Arc::clone(known));
         }
-        let opened = Arc::new(CachedCgroup::new(cgroup.into(), open()?, share(), now));
+        let opened = Arc::new(CachedCgroup::new(cgroup.into(), open()?, account(), now));
         let mut cache = self.cache.lock();
         let evicted = match cache.open_files > self.max_files {
             true => cache.evict(self.max_files - self.max_files / 16, now),

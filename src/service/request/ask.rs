@@ -193,7 +193,7 @@ impl Service {
         let leave = move || {
             let leave = service.for_caller(ThreadRole::Blocking, pid, |caller| {
                 let cached = service.cached_cgroup(caller)?;
-                service.share_of(caller, &cached).make_slow(Instant::now() + QUARANTINE);
+                service.account_of(caller, &cached).make_slow(Instant::now() + QUARANTINE);
                 Ok(())
             });
             if let Err(error) = leave {

@@ -90,13 +90,13 @@ impl Service {
             }
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
-        let share = self.share_of(&caller, &cached);
-        if (is_fast || !is_patient) && share.is_slow(began) {
+        let account = self.account_of(&caller, &cached);
+        if (is_fast || !is_patient) && account.is_slow(began) {
             let owner = Owner::from(caller.cgroup);
             self.fairness.slow_processes.add(pid, owner.clone());
             return Outcome::Queue(Lane::Slow, owner, FollowUp::default());
         }
-        let target = Target { cached: &cached, share: &share, container: caller.container };
+        let target = Target { cached: &cached, account: &account, container: caller.container };
         let attempt = match cached.find(&caller, needs, request.asked, |answer| query.take_from(answer)) {
             Found::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
             Found::BeingRead => return Outcome::BeingRead(cached),
@@ -104,9 +104,9 @@ impl Service {
         };
         let attempt = self.finish(role, query, attempt, caller.cgroup, Some(target));
         let ended = Instant::now();
-        self.fairness.charge(&share, pid, began, ended);
+        self.fairness.charge(&account, pid, began, ended);
         if is_patient {
-            match share.is_slow(ended) {
+            match account.is_slow(ended) {
                 // Its next request follows most likely.
                 true => self.fairness.slow_processes.add(pid, caller.cgroup.into()),
                 false => self.fairness.slow_processes.remove(pid),
@@ -141,9 +141,9 @@ impl Service {
         let answer = query.finish(self, found, cgroup);
         let usage = before.map(ThreadUsage::since);
         drop(permit);
-        if let Some(Target { cached, share, .. }) = target {
+        if let Some(Target { cached, account, .. }) = target {
             if let Some(pause) = cached.cost_of_files.was_read(began.elapsed(), usage, self.fairness.pace) {
-                share.make_slow(Instant::now() + pause);
+                account.make_slow(Instant::now() + pause);
             }
         }
         if answer.is_ok() {

@@ -28,9 +28,9 @@ impl Service {
         target: Target<'_>,
         mut reading: Reading,
     ) -> Outcome<Q::Found> {
-        let Target { cached, share, container } = target;
+        let Target { cached, account, container } = target;
         let end = |reading: Reading| FollowUp {
-            is_slow: share.is_slow(Instant::now()),
+            is_slow: account.is_slow(Instant::now()),
             owner: caller.cgroup.into(),
             again: reading.end(),
         };
@@ -43,7 +43,7 @@ impl Service {
         crate::failpoint::slow_cgroup();
         let usage = before.map(ThreadUsage::since);
         if let Some(pause) = cached.read_cost.was_read(reading.began.elapsed(), usage, self.fairness.pace) {
-            share.make_slow(Instant::now() + pause);
+            account.make_slow(Instant::now() + pause);
         }
         drop(permit);
         match read {

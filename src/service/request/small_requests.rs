@@ -23,9 +23,9 @@ impl Service {
             Err(Error::TakesLong(cgroup) | Error::MayHang(cgroup)) => (cgroup.to_vec(), cgroup.to_vec()),
             Err(_) => return,
         };
-        let (share, now) = (self.fairness.shares.of(&container), Instant::now());
-        self.fairness.charge_sample(&share, pid, now);
-        if share.is_slow(now) {
+        let (account, now) = (self.fairness.accounts.of(&container), Instant::now());
+        self.fairness.charge_sample(&account, pid, now);
+        if account.is_slow(now) {
             self.fairness.slow_processes.add(pid, cgroup.into());
         }
     }

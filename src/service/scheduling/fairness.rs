@@ -1,8 +1,8 @@
 //! What keeps a container from taking the serving threads from others.
 
-use super::container_shares::ContainerShares;
 use super::pace::Pace;
-use super::share::{Busyness, Share};
+use super::serving_account::{Busyness, ChargeRules, ServingAccount};
+use super::serving_accounts::ServingAccounts;
 use super::slow_processes::SlowProcesses;
 use crate::service::clock::{as_micros, microseconds};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ pub(in crate::service) struct Fairness {
     /// How busy the serving threads are.
     pub(in crate::service) busyness: Busyness,
     /// By container.
-    pub(in crate::service) shares: ContainerShares,
+    pub(in crate::service) accounts: ServingAccounts,
     /// The processes whose next request goes to the slow lane.
     pub(in crate::service) slow_processes: SlowProcesses,
     /// How many threads serve.
@@ -41,13 +41,13 @@ pub(in crate::service) struct Fairness {
 impl Fairness {
     /// Nobody has taken anything yet of so many threads.
     pub(in crate::service) fn new(pace: Pace, threads: usize) -> Self {
-        let (shares, slow_processes) = (ContainerShares::default(), SlowProcesses::default());
+        let (accounts, slow_processes) = (ServingAccounts::default(), SlowProcesses::default());
         let (threads, looked_in) = (u32::try_from(threads).unwrap_or(u32::MAX), AtomicU64::new(0));
         let small_requests = AtomicU32::new(0);
         Self {
             pace,
             busyness: Busyness::default(),
-            shares,
+            accounts,
             slow_processes,
             threads,
             small_requests,
@@ -57,8 +57,14 @@ impl Fairness {
     }
 
     /// Charges a reader of a container for a serving thread from `began` until `ended`.
-    pub(in crate::service) fn charge(&self, share: &Share, pid: u32, began: Instant, ended: Instant) {
-        share.charge((&self.busyness, self.pace), pid, began, ended);
+    pub(in crate::service) fn charge(
+        &self,
+        account: &ServingAccount,
+        pid: u32,
+        began: Instant,
+        ended: Instant,
+    ) {
+        account.charge(ChargeRules::new(&self.busyness, self.pace), pid, began, ended);
         if self.busyness.is_busy() {
             self.look_for_crowd(ended);
         }
@@ -72,10 +78,15 @@ impl Fairness {
     }
 
     /// Charges a container for one request that reads nothing, and for those in between that nobody was charged for.
-    pub(in crate::service) fn charge_sample(&self, share: &Share, pid: u32, now: Instant) {
-        share.add((&self.busyness, self.pace), pid, SMALL_REQUEST * REQUESTS_PER_CHARGE, now);
+    pub(in crate::service) fn charge_sample(&self, account: &ServingAccount, pid: u32, now: Instant) {
+        account.add(
+            ChargeRules::new(&self.busyness, self.pace),
+            pid,
+            SMALL_REQUEST * REQUESTS_PER_CHARGE,
+            now,
+        );
         self.look_for_crowd(now);
-        self.last_was_slow.store(share.is_slow(now), Ordering::Relaxed);
+        self.last_was_slow.store(account.is_slow(now), Ordering::Relaxed);
     }
 
     /// Where a tenant has taken most of the threads in this window or the last, with whatever number of containers, all of these go to
@@ -87,11 +98,11 @@ impl Fairness {
         }
         let window = microseconds(now) / as_micros(self.pace.window);
         let least = as_micros(self.pace.window * self.threads / BUSY_PART);
-        let crowds = [window, window.wrapping_sub(1)].map(|window| self.shares.crowd(window, least));
+        let crowds = [window, window.wrapping_sub(1)].map(|window| self.accounts.crowd(window, least));
         for crowd in crowds {
             let size = crowd.len() as f64;
-            for (place, share) in crowd.iter().enumerate() {
-                share.is_of_crowd(self.pace, place as f64 / size, now);
+            for (place, account) in crowd.iter().enumerate() {
+                account.make_slow_for_crowd(self.pace, place as f64 / size, now);
             }
         }
     }

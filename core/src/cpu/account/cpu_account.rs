@@ -9,16 +9,16 @@ use crate::units::MilliCpus;
 /// How much more than its capacity a container may seem to run, in nanoseconds for each processor: a period of the cpu controller.
 const IDLE_SLACK: u64 = 100_000_000;
 
-/// A container's share of the host's processors.
+/// A container's allotment of the host's processors.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Share {
+pub(super) struct CpuAllotment {
     /// How many processors it sees.
     pub(super) count: usize,
     /// How much of them it may use.
     pub(super) capacity: MilliCpus,
 }
 
-impl Share {
+impl CpuAllotment {
     fn of(cpus: &Cpus) -> Self {
         Self { count: cpus.count(), capacity: cpus.capacity() }
     }
@@ -29,13 +29,13 @@ impl Share {
 pub struct CpuAccount {
     /// What the cgroup had run before the container started: a cgroup may be used again.
     pub(super) before: CpuTime,
-    /// When the container got its present share.
+    /// When the container got its present allotment.
     pub(super) since: BootTime,
     /// What it had run by then.
     pub(super) ran: UserSystem,
     /// The most that it was ever reported to have run.
     pub(super) seen: UserSystem,
-    pub(super) share: Share,
+    pub(super) allotment: CpuAllotment,
     /// What it could have run by then less what it had run, in nanoseconds: below 0 for a moment if that was more than it may.
     pub(super) idle_balance: i64,
     /// The most idle time that was ever reported, in nanoseconds.
@@ -45,11 +45,11 @@ pub struct CpuAccount {
 }
 
 impl CpuAccount {
-    /// The account of a container that started at `start` and has had its present share since.
+    /// The account of a container that started at `start` and has had its present allotment since.
     #[must_use]
     pub fn new(start: BootTime, cpus: &Cpus) -> Self {
-        let share = Share::of(cpus);
-        Self { since: start, share, base: vec![CpuTimes::default(); share.count], ..Self::default() }
+        let allotment = CpuAllotment::of(cpus);
+        Self { since: start, allotment, base: vec![CpuTimes::default(); allotment.count], ..Self::default() }
     }
 
     /// The account of a container that started at `start` in a cgroup which had run for `before` nanoseconds by then. How much of that was spent in programs is not known,
@@ -84,45 +84,45 @@ impl CpuAccount {
         let now = now.max(self.since);
         let idle_balance = self.idle_balance_at(now, ran);
         self.reported_idle = self.reported_idle.max(idle_balance.try_into().unwrap_or(0));
-        // If more was run than the present share allows, the share was another for a while. That must not be made up for by
+        // If more was run than the present allotment allows, the allotment was another for a while. That must not be made up for by
         // hours without idle time. But what is too much in one reading may be missing in the next.
-        let slack = i64::try_from(self.share.capacity.time_in(IDLE_SLACK)).unwrap_or(i64::MAX);
+        let slack = i64::try_from(self.allotment.capacity.time_in(IDLE_SLACK)).unwrap_or(i64::MAX);
         let debt = i64::try_from(self.reported_idle)
             .unwrap_or(i64::MAX)
             .saturating_sub(idle_balance)
             .saturating_sub(slack);
         self.idle_balance = self.idle_balance.saturating_add(debt.max(0));
-        if Share::of(cpus) != self.share {
-            self.rebase(now, ran, Share::of(cpus));
+        if CpuAllotment::of(cpus) != self.allotment {
+            self.rebase(now, ran, CpuAllotment::of(cpus));
         }
         self.counters(ran)
     }
 
-    /// What each processor had counted when the share last changed.
+    /// What each processor had counted when the allotment last changed.
     #[cfg(test)]
     pub(super) fn base(&self) -> &[CpuTimes] {
         &self.base
     }
 
-    /// Counts from now on by another share.
-    fn rebase(&mut self, now: BootTime, ran: UserSystem, share: Share) {
+    /// Counts from now on by another allotment.
+    fn rebase(&mut self, now: BootTime, ran: UserSystem, allotment: CpuAllotment) {
         let counted = self.counters(ran).each;
         self.idle_balance = self.idle_balance_at(now, ran);
         self.base.splice(..counted.len(), counted);
-        let count = self.base.len().max(share.count);
+        let count = self.base.len().max(allotment.count);
         self.base.resize(count, CpuTimes::default());
-        (self.since, self.ran, self.share) = (now, ran, share);
+        (self.since, self.ran, self.allotment) = (now, ran, allotment);
     }
 
     fn idle_balance_at(&self, now: BootTime, ran: UserSystem) -> i64 {
-        let could = self.share.capacity.time_in(now.nanos_since(self.since));
+        let could = self.allotment.capacity.time_in(now.nanos_since(self.since));
         let did = ran.total() - self.ran.total();
         let could = i64::try_from(could).unwrap_or(i64::MAX);
         self.idle_balance.saturating_add(could).saturating_sub(i64::try_from(did).unwrap_or(i64::MAX))
     }
 
     fn counters(&self, ran: UserSystem) -> CpuCounters {
-        let count = self.share.count;
+        let count = self.allotment.count;
         // The idle time that was reported before the last rebase.
         let based: u64 = self.base.iter().fold(0, |sum, cpu| sum.saturating_add(cpu.idle));
         let part = |whole: u64, index: usize| (whole.saturating_add(index as u64)) / (count.max(1) as u64);

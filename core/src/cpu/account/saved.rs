@@ -1,12 +1,12 @@
 //! An account as words, for another process to go on with.
 
-use super::cpu_account::{CpuAccount, Share};
+use super::cpu_account::{CpuAccount, CpuAllotment};
 use super::times::{CpuTimes, UserSystem};
 use crate::machine::BootTime;
 use crate::parse::cpu_stat::CpuTime;
 use crate::units::MilliCpus;
 
-/// How many processors an account that is saved may have. A larger one is opened anew by another process, as if its share had
+/// How many processors an account that is saved may have. A larger one is opened anew by another process, as if its allotment had
 /// always been what it is then.
 const MAX_CPUS: usize = 512;
 const HEADER_WORDS: usize = 13;
@@ -26,7 +26,7 @@ impl CpuAccount {
         if !self.can_be_saved() {
             return None;
         }
-        let Share { count, capacity } = self.share;
+        let CpuAllotment { count, capacity } = self.allotment;
         let head: [u64; HEADER_WORDS] = [
             self.since.as_nanos(),
             self.ran.user,
@@ -77,7 +77,7 @@ impl CpuAccount {
             since: BootTime::from_nanos(since),
             ran: UserSystem { user, system },
             seen: UserSystem { user: seen_user, system: seen_system },
-            share: Share { count, capacity: MilliCpus::new(capacity) },
+            allotment: CpuAllotment { count, capacity: MilliCpus::new(capacity) },
             idle_balance: i64::from_ne_bytes(idle_balance.to_ne_bytes()),
             reported_idle,
             base,

@@ -1,32 +1,32 @@
-//! What is read of the host for one answer, and serves those of other containers for a moment.
+//! A value of the host that is read for one answer, and serves those of other containers for a moment.
 
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// For how long. It adds to the age of the snapshot that it becomes a part of.
-pub(crate) const SHARED_FOR: Duration = Duration::from_millis(25);
+/// How long a value serves, unless another time is given. It adds to the age of the snapshot that it becomes a part of.
+pub(crate) const DEFAULT_MAX_AGE: Duration = Duration::from_millis(25);
 
 /// A value that is read again once it is too old.
-pub(crate) struct Shared<T> {
+pub(crate) struct TtlCell<T> {
     max_age: Duration,
     /// The value, and when it was read.
     latest: Mutex<Option<(Instant, T)>>,
 }
 
-/// One that serves [for a moment](SHARED_FOR).
-impl<T> Default for Shared<T> {
+/// A cell whose value serves for [`DEFAULT_MAX_AGE`].
+impl<T> Default for TtlCell<T> {
     fn default() -> Self {
-        Self::with_max_age(SHARED_FOR)
+        Self::with_max_age(DEFAULT_MAX_AGE)
     }
 }
 
-impl<T> Shared<T> {
+impl<T> TtlCell<T> {
     pub(crate) const fn with_max_age(max_age: Duration) -> Self {
         Self { max_age, latest: Mutex::new(None) }
     }
 }
 
-impl<T: Clone> Shared<T> {
+impl<T: Clone> TtlCell<T> {
     /// The value, or what `read` finds now. Nobody waits for a thread that reads: it may be one that is less important.
     pub(crate) fn get<E>(&self, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let Some(mut latest) = self.latest.try_lock() else { return read() };
@@ -56,9 +56,9 @@ mod tests {
 
     #[test]
     fn a_value_serves_for_a_moment() {
-        let (shared, reads) = (Shared::default(), Cell::new(0));
+        let (cell, reads) = (TtlCell::default(), Cell::new(0));
         let get = || {
-            shared.get(|| {
+            cell.get(|| {
                 reads.set(reads.get() + 1);
                 Ok::<_, Infallible>(reads.get())
             })
@@ -66,18 +66,18 @@ mod tests {
         let began = Instant::now();
         let first = get();
         // On a busy machine that may take too long.
-        assert!(get() == first || began.elapsed() >= SHARED_FOR);
-        std::thread::sleep(SHARED_FOR);
-        shared.sweep();
-        assert!(shared.latest.lock().is_none());
+        assert!(get() == first || began.elapsed() >= DEFAULT_MAX_AGE);
+        std::thread::sleep(DEFAULT_MAX_AGE);
+        cell.sweep();
+        assert!(cell.latest.lock().is_none());
         let before = reads.get();
         assert!(get().is_ok_and(|value| value == before + 1));
     }
 
     #[test]
     fn an_error_is_nobody_else_s() {
-        let shared: Shared<u32> = Shared::default();
-        assert_eq!(shared.get(|| Err("it failed")), Err("it failed"));
-        assert_eq!(shared.get(|| Ok::<_, &str>(7)), Ok(7));
+        let cell: TtlCell<u32> = TtlCell::default();
+        assert_eq!(cell.get(|| Err("it failed")), Err("it failed"));
+        assert_eq!(cell.get(|| Ok::<_, &str>(7)), Ok(7));
     }
 }

@@ -50,6 +50,19 @@ impl Busyness {
     }
 }
 
+/// By what a charge is judged.
+#[derive(Clone, Copy)]
+pub(in crate::service) struct ChargeRules<'r> {
+    busyness: &'r Busyness,
+    pace: Pace,
+}
+
+impl<'r> ChargeRules<'r> {
+    pub(super) const fn new(busyness: &'r Busyness, pace: Pace) -> Self {
+        Self { busyness, pace }
+    }
+}
+
 /// What the readers of a container took in a window.
 #[derive(Default)]
 struct Window {
@@ -63,7 +76,7 @@ struct Window {
 
 /// The serving time of one container's readers.
 #[derive(Default)]
-pub(in crate::service) struct Share {
+pub(in crate::service) struct ServingAccount {
     /// The last window in which there was a charge.
     window: Window,
     /// The one before that.
@@ -76,21 +89,16 @@ pub(in crate::service) struct Share {
     crowd_time: AtomicU64,
 }
 
-impl Share {
+impl ServingAccount {
     /// Charges a reader for a serving thread from `began` until `now`.
-    pub(in crate::service) fn charge(
-        &self,
-        (busyness, pace): (&Busyness, Pace),
-        pid: u32,
-        began: Instant,
-        now: Instant,
-    ) {
-        let took = (now.saturating_duration_since(began)).min(pace.max_charge) + REQUEST_OVERHEAD;
-        self.add((busyness, pace), pid, took, now);
+    pub(in crate::service) fn charge(&self, rules: ChargeRules<'_>, pid: u32, began: Instant, now: Instant) {
+        let took = now.saturating_duration_since(began).min(rules.pace.max_charge) + REQUEST_OVERHEAD;
+        self.add(rules, pid, took, now);
     }
 
     /// Charges a reader for so much time of a serving thread.
-    pub(super) fn add(&self, (busyness, pace): (&Busyness, Pace), pid: u32, took: Duration, now: Instant) {
+    pub(super) fn add(&self, rules: ChargeRules<'_>, pid: u32, took: Duration, now: Instant) {
+        let ChargeRules { busyness, pace } = rules;
         let window = microseconds(now) / as_micros(pace.window);
         // A charge at the same moment may be lost, which makes no difference over a window.
         let last = self.window.number.swap(window, Ordering::Relaxed);
@@ -120,7 +128,7 @@ impl Share {
 
     /// Keeps the container in the slow lane for its part in a crowd, unless it is there for that already. Of many containers each has
     /// another `part` of the whole, so that they do not come back all at once.
-    pub(in crate::service) fn is_of_crowd(&self, pace: Pace, part: f64, now: Instant) {
+    pub(in crate::service) fn make_slow_for_crowd(&self, pace: Pace, part: f64, now: Instant) {
         self.punish(pace.window * SLOW_LANE_WINDOWS, 1.0 + part * (MAX_SPREAD - 1.0), now);
     }
 
@@ -184,31 +192,31 @@ mod tests {
 
     #[test]
     fn a_crowd_that_leaves_no_time_for_others_goes_to_the_slow_lane_for_a_while() {
-        let (share, start, took) = (Share::default(), Instant::now(), Duration::from_micros(10));
+        let (account, start, took) = (ServingAccount::default(), Instant::now(), Duration::from_micros(10));
         let mut now = start;
         for pid in 0.. {
-            if share.is_slow(now) {
+            if account.is_slow(now) {
                 break;
             }
-            share.charge((&busyness(90), Pace::default()), pid, now, now + took);
+            account.charge(ChargeRules::new(&busyness(90), Pace::default()), pid, now, now + took);
             now += took;
         }
         assert!(now - start < 2 * Pace::default().window, "{:?}", now - start);
-        assert!(!share.is_slow(now + Duration::from_secs(1) + took));
+        assert!(!account.is_slow(now + Duration::from_secs(1) + took));
     }
 
     #[test]
     fn a_crowd_that_is_there_again_at_once_stays_longer_each_time() {
-        let (share, busy, start) = (Share::default(), busyness(90), Instant::now());
+        let (account, busy, start) = (ServingAccount::default(), busyness(90), Instant::now());
         let mut now = start;
         let mut stays = |pause: Duration| {
             now += pause;
             let came = (0..).find_map(|pid| {
                 now += Duration::from_micros(10);
-                share.charge((&busy, Pace::default()), pid, now, now);
-                share.is_slow(now).then_some(now)
+                account.charge(ChargeRules::new(&busy, Pace::default()), pid, now, now);
+                account.is_slow(now).then_some(now)
             });
-            while share.is_slow(now) {
+            while account.is_slow(now) {
                 now += Duration::from_millis(1);
             }
             (now - came.unwrap()).as_secs()
@@ -234,12 +242,17 @@ mod tests {
     #[test]
     fn others_are_not() {
         let never = |busyness: &Busyness, apart: Duration, pid: fn(u32) -> u32| {
-            let (share, start) = (Share::default(), Instant::now());
+            let (account, start) = (ServingAccount::default(), Instant::now());
             for round in 0..20_000 {
                 let now = start + round * apart;
                 // It was kept from running for a while.
-                share.charge((busyness, Pace::default()), pid(round), now, now + Duration::from_millis(100));
-                assert!(!share.is_slow(now), "round {round}");
+                account.charge(
+                    ChargeRules::new(busyness, Pace::default()),
+                    pid(round),
+                    now,
+                    now + Duration::from_millis(100),
+                );
+                assert!(!account.is_slow(now), "round {round}");
             }
         };
         let quick = Duration::from_micros(20);
@@ -256,11 +269,11 @@ mod tests {
         });
         let (took, busyness) = (Duration::from_millis(4), busyness(90));
         let polls = |readers: u32, apart: Duration| {
-            let (share, start) = (Share::default(), Instant::now());
+            let (account, start) = (ServingAccount::default(), Instant::now());
             (0..200).any(|round| {
                 let now = start + round * apart;
-                share.charge((&busyness, slow), round % readers, now, now + took);
-                share.is_slow(now)
+                account.charge(ChargeRules::new(&busyness, slow), round % readers, now, now + took);
+                account.is_slow(now)
             })
         };
         // Eight programs that poll each second, answered in a hundred times what it takes elsewhere.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// Values by path, each of which is used for a while.
-pub(crate) struct Recent<V> {
+pub(crate) struct TtlMap<V> {
     max_age: Duration,
     by_path: Mutex<HashMap<Box<[u8]>, Found<V>>>,
 }
@@ -16,7 +16,7 @@ type Found<V> = (Instant, V);
 /// How many are kept. Of the host's files in sysfs there are a few hundred for each processor.
 const CAPACITY: usize = 1024;
 
-impl<V: Clone> Recent<V> {
+impl<V: Clone> TtlMap<V> {
     pub(crate) fn new(max_age: Duration) -> Self {
         Self { max_age, by_path: Mutex::default() }
     }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_value_is_used_for_a_while_and_there_are_not_too_many() {
-        let (recent, found) = (Recent::new(Duration::from_secs(60)), Cell::new(0));
+        let (recent, found) = (TtlMap::new(Duration::from_secs(60)), Cell::new(0));
         let get = |path: &[u8]| {
             recent.get(path, || {
                 found.set(found.get() + 1);
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn what_is_too_old_is_found_anew() {
-        let recent = Recent::new(Duration::ZERO);
+        let recent = TtlMap::new(Duration::ZERO);
         assert_eq!(recent.get(b"a", || Ok::<_, ()>(1)), Ok(1));
         assert_eq!(recent.get(b"a", || Ok::<_, ()>(2)), Ok(2));
         recent.sweep();
