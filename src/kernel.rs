@@ -11,9 +11,11 @@ mod identity;
 mod kernel_dir;
 mod lookup;
 mod namespace_id;
+mod processes;
 mod procfs;
 mod read;
 mod read_snapshot;
+mod samples;
 mod source;
 
 pub use self::capture::{Copied, CopyError};

@@ -2,22 +2,12 @@
 
 use super::cgroup::ancestry::CgroupAncestry;
 use super::cgroup::caller::Caller;
-use super::cgroup::cpus;
 use super::cgroup::id::{CgroupId, CgroupRef};
-use super::cgroup::kept_files::CgroupReader;
-use super::cgroup::pressure::PressureFile;
-use super::cgroup::tasks::{self, ScanLimits, TaskScan};
-use super::identity::life::Life;
 use super::identity::reader::Reader;
-use super::identity::resolver;
 use super::procfs::process_error;
 use super::read::read_with;
 use super::source::Source;
 use crate::error::Error;
-use cgprocfs_core::machine::Ticks;
-use cgprocfs_core::parse::proc_status::Status;
-use cgprocfs_core::snapshot::{CgroupFile, HostFile};
-use std::sync::atomic::AtomicU64;
 
 impl Source {
     /// Finds the container of a reader. The answer points into `text`.
@@ -75,96 +65,6 @@ impl Source {
     pub fn is_cgroup(&self, cgroup: CgroupRef<'_>) -> bool {
         let status = self.cgroup_mounts.memory.locate(cgroup.path).status();
         status.is_ok_and(|status| CgroupId::new(status.st_ino) == cgroup.id)
-    }
-
-    /// Counts the tasks of a cgroup and of those below it.
-    ///
-    /// # Errors
-    /// [`Error::CgroupGone`] if the cgroup is not at its path any more.
-    pub fn tasks(&self, cgroup: CgroupRef<'_>, limits: ScanLimits) -> Result<TaskScan, Error> {
-        tasks::tasks(&self.cgroup_mounts, &self.procfs, cgroup, limits)
-    }
-
-    /// The path of the cgroup that accounts for the CPU time of a caller's container; `None` if the container has none of its own.
-    ///
-    /// # Errors
-    /// If the caller's cgroup in that hierarchy can't be seen.
-    pub fn accounting_cgroup<'t>(&self, caller: &Caller<'t>) -> Result<Option<&'t [u8]>, Error> {
-        self.cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| caller.container_in(cpuacct))
-    }
-
-    /// How long an [accounting cgroup](Self::accounting_cgroup) has run, in nanoseconds; `None` if it is gone.
-    #[must_use]
-    pub fn run_time(&self, cgroup: &[u8]) -> Option<u64> {
-        let cpuacct = self.cgroup_mounts.cpuacct.as_ref()?;
-        let reader = CgroupReader { hierarchy: cpuacct, kept: None };
-        let time = cpus::time_of(reader, self.host.machine.tick_rate, cgroup);
-        time.ok().flatten().map(|time| time.total)
-    }
-
-    /// Opens a file of pressure of a caller's container; `None` if its pressure is not known.
-    ///
-    /// # Errors
-    /// If the file can't be opened.
-    pub fn pressure_of(&self, caller: &Caller<'_>, file: CgroupFile) -> Result<Option<PressureFile>, Error> {
-        PressureFile::of_container(&self.cgroup_mounts, caller, file)
-    }
-
-    /// Opens a file of the host's pressure.
-    ///
-    /// # Errors
-    /// If the file can't be opened, as with a kernel without pressure stall information.
-    pub fn pressure_of_host(&self, file: HostFile) -> Result<PressureFile, Error> {
-        PressureFile::of_host(&self.host, file)
-    }
-
-    /// Whether a caller is in another pid namespace than this process, if that was requested.
-    #[must_use]
-    pub fn is_in_other_pid_namespace(&self, caller: &Caller<'_>) -> bool {
-        self.callers.other_pid_namespace(caller).is_some()
-    }
-
-    /// Whether a process is in the pid namespace of this one. To ask may hang while it is in an exec.
-    #[must_use]
-    pub fn is_in_own_pid_namespace(&self, pid: u32) -> bool {
-        let own = self.procfs.own_namespace_id("ns/pid");
-        own.is_some() && self.procfs.namespace_id(pid, "ns/pid").ok() == own
-    }
-
-    /// The id of a process in its own pid namespace.
-    ///
-    /// # Errors
-    /// If the process is gone.
-    pub fn innermost_pid(&self, pid: u32) -> Result<u32, Error> {
-        self.callers.innermost_pid(pid, || {
-            let mut text = Vec::new();
-            self.procfs.read_of(pid, "status", &mut text)?;
-            let status = Status::parse(&text);
-            let status = status.map_err(|e| Error::malformed(format!("/proc/{pid}/status"), e))?;
-            Ok(status.innermost_pid.try_into().unwrap_or(pid))
-        })
-    }
-
-    /// When a process that waits for an answer started, since the boot.
-    ///
-    /// # Errors
-    /// If the process is gone.
-    pub fn start_of_reader(&self, pid: u32) -> Result<Ticks, Error> {
-        resolver::start_of(pid, &self.procfs)
-    }
-
-    /// Finds out when a caller's container started. It is not for a thread that others need: a process in the middle of an exec
-    /// blocks it for as long as the tenant likes. `so_far` is lowered as older processes are found.
-    ///
-    /// # Errors
-    /// If the caller or its cgroup is gone.
-    pub fn life(
-        &self,
-        container: CgroupRef<'_>,
-        caller: &Caller<'_>,
-        so_far: &AtomicU64,
-    ) -> Result<Life, Error> {
-        self.callers.life(caller, container, self.proc_context(), so_far)
     }
 }
 

@@ -91,16 +91,4 @@ impl Service {
         });
         answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
-
-    /// Whether the requests of a process go to the slow lane, as far as that is known without a look at it.
-    #[must_use]
-    pub fn is_in_slow_lane(&self, pid: u32) -> bool {
-        self.fairness.slow_processes.owner(pid).is_some()
-    }
-
-    /// Counts a request that a serving thread has fetched, while many of the other threads were busy, or few.
-    pub fn fetched(&self, are_many: bool) {
-        self.fairness.busyness.note(are_many);
-        self.activity.note();
-    }
 }

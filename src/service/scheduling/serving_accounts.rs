@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Shares by the path of the container: all of its readers use it, also those in cgroups below. Whoever has many cgroups would
+/// Accounts by the path of the container: all of its readers use it, also those in cgroups below. Whoever has many cgroups would
 /// otherwise end the time in the slow lane by having what is cached for them evicted.
 #[derive(Default)]
 pub(in crate::service) struct ServingAccounts {
