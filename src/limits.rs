@@ -3,7 +3,7 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How many open files are enough for a host full of containers.
-const ENOUGH: u64 = 64 << 10;
+const MAX_OPEN_FILES: u64 = 64 << 10;
 
 /// The most open files that are set aside for what does not depend on who reads.
 const MAX_OTHERS: usize = 256;
@@ -16,6 +16,6 @@ pub fn raise_open_files() -> (usize, Rlimit) {
     let raised = Rlimit { current: before.maximum, maximum: before.maximum };
     // `None` is no limit at all.
     let limit = if setrlimit(Resource::Nofile, raised).is_ok() { raised.current } else { before.current };
-    let limit = usize::try_from(limit.unwrap_or(ENOUGH).min(ENOUGH)).unwrap_or(1024);
+    let limit = usize::try_from(limit.unwrap_or(MAX_OPEN_FILES).min(MAX_OPEN_FILES)).unwrap_or(1024);
     (limit - (limit / 2).min(MAX_OTHERS), before)
 }

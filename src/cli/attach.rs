@@ -46,7 +46,7 @@ struct Which {
 }
 
 /// How long a container may take: one of its processes may be in the middle of an exec, which makes whoever looks at it wait.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Programs that read their memory and their processors when they start, and never again.
 const SIZED_AT_START: [&str; 5] = ["java", "node", "dotnet", "beam.smp", "mysqld"];
@@ -157,7 +157,7 @@ fn in_time(
         .spawn(move || drop(sender.send(work(&container))))
         .map_err(|error| AttachError::System("start a thread", error))?;
     let late = |_| AttachError::System("look at it within five seconds", std::io::ErrorKind::TimedOut.into());
-    receiver.recv_timeout(TIMEOUT).map_err(late)?
+    receiver.recv_timeout(ATTACH_TIMEOUT).map_err(late)?
 }
 
 /// What was done, in a few words.

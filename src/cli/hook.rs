@@ -1,6 +1,6 @@
 //! `cgprocfs hook`: what a container's runtime runs.
 
-use crate::containers::hook::{self, TIMEOUT};
+use crate::containers::hook::{self, HOOK_TIMEOUT};
 use std::io::stdin;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,7 +23,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
     let watch = thread::Builder::new().spawn(|| {
-        thread::sleep(TIMEOUT);
+        thread::sleep(HOOK_TIMEOUT);
         std::process::exit(0);
     });
     if watch.is_ok() {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the container waits for its views.
-pub const TIMEOUT: Duration = Duration::from_secs(1);
+pub const HOOK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How many bytes of what a runtime says are read.
 const MAX_TEXT_BYTES: u64 = 16 << 20;

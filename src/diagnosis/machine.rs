@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 /// Since when the kernel has something, and what is so before.
-const SINCE: [(u32, u32, &str, &str); 5] = [
+const KERNEL_FEATURES: [(u32, u32, &str, &str); 5] = [
     (5, 6, "no-time-namespaces", "`cgprocfs run` shows elapsed times since the host's boot"),
     (5, 12, "no-attach", "`cgprocfs attach` does not work"),
     (5, 19, "no-peak", "on cgroup v2 the peak in the report of `cgprocfs run` is the largest sample"),
@@ -62,7 +62,7 @@ pub(super) fn findings() -> Vec<Finding> {
 
 /// What a kernel of that version lacks.
 fn of_kernel(running: (u32, u32)) -> Vec<Finding> {
-    let lacking = SINCE.into_iter().filter(|(major, minor, ..)| running < (*major, *minor));
+    let lacking = KERNEL_FEATURES.into_iter().filter(|(major, minor, ..)| running < (*major, *minor));
     lacking
         .map(|(major, minor, id, what)| {
             Finding::new(Severity::Note, id, format!("before Linux {major}.{minor} {what}"))
@@ -97,7 +97,7 @@ mod tests {
         let ids = |version| of_kernel(version).iter().map(|finding| finding.id).collect::<Vec<_>>();
         assert_eq!(ids((6, 11)), [""; 0]);
         assert_eq!(ids((6, 1)), ["no-resend", "no-init-lookup"]);
-        assert_eq!(ids((5, 4)).len(), SINCE.len());
+        assert_eq!(ids((5, 4)).len(), KERNEL_FEATURES.len());
         assert!(version() > Some((2, 6)));
     }
 }

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant, SystemTime};
 pub const COMMAND: &str = "print-status";
 
 /// How long the daemon may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(1);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// Over how long requests are counted.
-const COUNTED: Duration = Duration::from_millis(500);
+const RATE_WINDOW: Duration = Duration::from_millis(500);
 
 /// How many requests it takes to ask: one for statfs(2), an open, two reads, a release.
 const OWN_REQUESTS: u64 = 5;
@@ -96,7 +96,7 @@ impl MountStatus {
         let first = answer.and_then(Answer::status);
         let rate = first.as_ref().zip(anchors.as_ref()).and_then(|(first, anchors)| {
             let since = Instant::now();
-            thread::sleep(COUNTED);
+            thread::sleep(RATE_WINDOW);
             let then = ask(&anchors.live()).status()?;
             let requests = then.requests.saturating_sub(first.requests).saturating_sub(OWN_REQUESTS);
             Some(f64::from(u32::try_from(requests).unwrap_or(u32::MAX)) / since.elapsed().as_secs_f64())
@@ -164,7 +164,7 @@ fn ask(live: &Path) -> Answer {
 
 /// What is read until the end of the pipe, or of the time; and whether it was the former.
 fn read_in_time(mut pipe: impl Read + AsFd) -> io::Result<(Vec<u8>, bool)> {
-    let deadline = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + STATUS_TIMEOUT;
     let (mut text, mut part) = (Vec::new(), [0; 4096]);
     loop {
         let left = Timespec::try_from(deadline.saturating_duration_since(Instant::now())).ok();

@@ -4,7 +4,7 @@ use super::path::components;
 use std::collections::HashMap;
 
 /// Where nearly all of what is held at a level is held by few, these have more than a quarter each.
-const PARTS: u64 = 4;
+const DOMINANT_PARTS: u64 = 4;
 
 /// The deepest branches, at most three at a level, that together hold nearly all of what is held at theirs, and so do those above them,
 /// while somebody else holds something, too; each by the names on the way down to it. `held` are holders, by their paths, and how much
@@ -36,10 +36,10 @@ fn descend<'p>(
         members.push((path, amount));
     }
     // One that holds something itself has no branch for that.
-    let is_heavy = |name: &Option<&[u8]>, amount: u64| name.is_some() && amount > sum / PARTS;
+    let is_heavy = |name: &Option<&[u8]>, amount: u64| name.is_some() && amount > sum / DOMINANT_PARTS;
     let heavy = || children.iter().filter(|(name, (amount, _))| is_heavy(name, *amount));
     let of_heavy = heavy().fold(0_u64, |all, (_, (amount, _))| all.saturating_add(*amount));
-    let is_dominated = sum > 0 && sum - of_heavy.min(sum) <= sum / PARTS;
+    let is_dominated = sum > 0 && sum - of_heavy.min(sum) <= sum / DOMINANT_PARTS;
     if !is_dominated {
         if let (true, Some((_, members))) = (others_hold, children.into_values().next()) {
             found.extend(members.into_iter().next().map(|(path, _)| path[..depth].to_vec()));

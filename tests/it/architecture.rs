@@ -19,6 +19,7 @@ pub fn tests() -> Vec<Trial> {
             files_form_no_circle,
             rooms_use_those_before_them,
             parts_use_what_is_above,
+            functions_are_where_the_page_says,
             top_files_only_declare,
             files_are_short,
             unsafe_code_is_in_one_file,
@@ -143,6 +144,21 @@ fn parts_are_as_shown(directory: &str) {
         for target in targets.iter().filter_map(|target| module(target)) {
             assert!(place[&target] <= place[&own], "{file} uses {target}, which is below it in the picture");
         }
+    }
+}
+
+/// A function that the page names together with a file is in that file.
+fn functions_are_where_the_page_says() {
+    let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    let pieces: Vec<&str> = page.split("()` (`").collect();
+    assert!(pieces.len() > 15, "{}", pieces.len());
+    for pair in pieces.windows(2) {
+        let name = pair[0].rsplit(['`', ':']).next().unwrap();
+        let file = pair[1].split('`').next().unwrap();
+        let text = fs::read_to_string(root().join(file)).unwrap_or_else(|e| panic!("{file}: {e}"));
+        let is_there = ["(", "<"].iter().any(|next| text.contains(&format!("fn {name}{next}")));
+        assert!(is_there, "{name}() is not in {file}");
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 /// Who has served for less time is not to be started again at once: each connection that is aborted leaves two mounts in the
 /// containers that bind its files, and somebody may abort them as fast as they come.
-const EARLY: Duration = Duration::from_secs(60);
+const MIN_SERVED_TIME: Duration = Duration::from_secs(60);
 
 /// How long a file system that containers still bind may delay the end.
 const IN_USE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -94,7 +94,7 @@ pub(super) fn after_loss(
         result => {
             let aborted = || io::Error::from(Errno::CONNABORTED);
             let error = result.err().unwrap_or_else(aborted);
-            let is_early = served < EARLY && matches!(fd_store, FdStore::ServiceManager);
+            let is_early = served < MIN_SERVED_TIME && matches!(fd_store, FdStore::ServiceManager);
             Err(if is_early { DaemonError::EarlyLoss(error) } else { DaemonError::Connection(error) })
         }
     }
