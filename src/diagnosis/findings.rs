@@ -15,8 +15,8 @@ use std::path::Path;
 /// What LXC runs for each container, by the configuration that lxcfs brings.
 const LXC_HOOK: &str = "/usr/share/lxcfs/lxc.mount.hook";
 
-/// More mounts on one file than this are worth a word.
-const MANY_MOUNTS: usize = 16;
+/// From how many mounts on one file on that is worth a word.
+const DEEP_STACK: usize = 16;
 
 /// Everything that is found on this host, the worst first.
 #[must_use]
@@ -112,7 +112,7 @@ fn of_anchors(status: &MountStatus) -> Vec<Finding> {
             findings.push(Finding::new(Severity::Error, "mode", what).action(action));
         }
     }
-    if status.depth >= MANY_MOUNTS {
+    if status.depth >= DEEP_STACK {
         let what = format!(
             "{} mounts lie on one file, two for each connection that was lost; {} are too many",
             status.depth, status.max_depth
@@ -269,10 +269,7 @@ mod tests {
         };
         assert_eq!(of_hook(&hook("/nonexistent/cgprocfs")).map(|finding| finding.id), Some("cdi-hook"));
         assert_eq!(of_hook(&hook("/proc/self/exe")).or(of_hook("{}")).or(of_hook("x")), None);
-        assert_eq!(
-            ids(&of_anchors(&MountStatus { depth: MANY_MOUNTS, ..status(State::Stopped) })),
-            ["depth"]
-        );
+        assert_eq!(ids(&of_anchors(&MountStatus { depth: DEEP_STACK, ..status(State::Stopped) })), ["depth"]);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use std::time::Instant;
 
 impl Service {
     /// Reads the snapshot that `query` needs, caches it, and takes what the query needs from it.
-    pub(in crate::service) fn read<Q: Query>(
+    pub(super) fn read<Q: Query>(
         &self,
         role: ThreadRole,
         caller: &Caller<'_>,

@@ -1,6 +1,6 @@
 //! The oldest Rust that Cargo.toml promises. Clippy holds our own code to it (`incompatible_msrv`); `.ci/msrv` compiles with it.
 
-use crate::common::{Need, output, test};
+use crate::common::{Need, test};
 use libtest_mimic::Trial;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -38,7 +38,10 @@ fn dependencies_need_no_newer_rust() {
 
 fn cargo(words: &[&str]) -> String {
     let directory = env!("CARGO_MANIFEST_DIR");
-    output(Command::new("cargo").args(words).args(["--locked", "--offline"]).current_dir(directory))
+    let mut command = Command::new("cargo");
+    let output = command.args(words).args(["--locked", "--offline"]).current_dir(directory).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn version(text: &str) -> Vec<u32> {
