@@ -60,10 +60,11 @@ impl ViewFs {
             if in_flight.is_poisoned() {
                 drop(handler);
             } else if operation == Operation::Release || self.served.knows(ino) {
-                handler(&self.served, in_flight);
-                if !matches!(operation, Operation::Read { .. }) {
+                // Before the answer: once it is there, the process may be in an exec, for which a look at it would wait.
+                if !matches!(operation, Operation::Read { .. } | Operation::Release) {
                     self.served.service.charge_small_request(request.pid());
                 }
+                handler(&self.served, in_flight);
             } else {
                 let served = Arc::clone(&self.served);
                 let answer = move |service: &Arc<Service>, in_flight| {
@@ -294,3 +295,6 @@ impl Filesystem for ViewFs {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,6 @@
 pub(crate) mod device_messages;
 pub(crate) mod init_replay;
 #[cfg(test)]
-mod kernel_stub;
+pub(super) mod kernel_stub;
 pub(crate) mod request_buffers;
 pub(crate) mod wakeup;

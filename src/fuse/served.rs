@@ -28,6 +28,9 @@ pub struct ServedConnection {
     pub is_read_only: bool,
 }
 
+/// The id that the kernel takes for none (`INVALID_UID`, include/linux/uidgid.h). Programs see that of "nobody".
+const NO_OWNER: u32 = u32::MAX;
+
 /// The state of one server. It outlives the call that a request came with, because an answer may come from another thread.
 pub(super) struct Served {
     pub(super) service: Arc<Service>,
@@ -167,11 +170,27 @@ impl Served {
             kind,
             perm,
             nlink,
-            uid: 0,
+            uid: self.owner(node),
             gid: 0,
             rdev: 0,
             blksize: 4096,
             flags: 0,
+        }
+    }
+
+    /// The owner of a node. Whoever has the owner's id may take a lease (fcntl(2), `F_SETLEASE`), and each open of another
+    /// container waits until it is given back, or for 45 s. So nodes have no owner, but for the one that no container opens, and
+    /// for files that are there to be written: the kernel lets nobody write to a file without (`HAS_UNMAPPED_ID()`,
+    /// include/linux/fs.h).
+    fn owner(&self, node: &Node<'_>) -> u32 {
+        match node {
+            Node::View(ViewNode { kind: NodeKind::Status, .. }) => 0,
+            Node::View(ViewNode { kind: NodeKind::View(view), .. })
+                if !self.is_read_only && view.pressure().is_some() =>
+            {
+                0
+            }
+            _ => NO_OWNER,
         }
     }
 }

@@ -8,7 +8,7 @@ pub trait View: Sync {
     /// Path below the mount point, such as `proc/meminfo`.
     fn path(&self) -> &'static str;
 
-    /// The permission bits, those of the kernel's own file.
+    /// The permission bits: those of the kernel's own file, without any for an owner alone.
     fn mode(&self) -> u16 {
         0o444
     }

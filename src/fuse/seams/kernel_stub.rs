@@ -2,7 +2,7 @@
 
 use super::init_replay::replay_init;
 use fuser::{Filesystem, Session};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::RecvFlags;
 use std::io;
 use std::os::fd::AsFd;
@@ -13,12 +13,12 @@ use std::time::Duration;
 pub(super) const GETATTR: u32 = 3;
 pub(super) const OPEN: u32 = 14;
 pub(super) const READ: u32 = 15;
-pub(super) const STATFS: u32 = 17;
+pub(in crate::fuse) const STATFS: u32 = 17;
 pub(super) const INIT: u32 = 26;
 const DESTROY: u32 = 38;
 
 /// The user, group and process that all requests come from.
-pub(super) const CALLER: [u32; 3] = [1000, 1001, 1234];
+pub(in crate::fuse) const CALLER: [u32; 3] = [1000, 1001, 1234];
 /// The inode number that all requests are about.
 pub(super) const INO: u64 = 16;
 
@@ -33,7 +33,7 @@ pub(super) fn request(opcode: u32, unique: u64, body: &[u8]) -> Vec<u8> {
 }
 
 /// The end of a connection that the kernel has. What it waits for must come within seconds.
-pub(super) struct KernelStub {
+pub(in crate::fuse) struct KernelStub {
     socket: UnixDatagram,
     threads: usize,
     session: Option<JoinHandle<io::Result<()>>>,
@@ -45,7 +45,6 @@ impl KernelStub {
     /// Has a session made on a connection whose FUSE_INIT was read before. The stub offers all capabilities of 7.40.
     pub(super) fn replay<FS: Filesystem>(fs: FS, threads: usize) -> (Self, Session<FS>) {
         let (socket, device) = UnixDatagram::pair().unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let mut body: Vec<u8> = [7, 40, 128 << 10, u32::MAX].into_iter().flat_map(u32::to_ne_bytes).collect();
         body.resize(64, 0);
         let init = request(INIT, Self::INIT_UNIQUE, &body);
@@ -54,7 +53,7 @@ impl KernelStub {
     }
 
     /// Serves a file system with the given number of threads.
-    pub(super) fn serve(fs: impl Filesystem, threads: usize) -> Self {
+    pub(in crate::fuse) fn serve(fs: impl Filesystem, threads: usize) -> Self {
         let (mut kernel, session) = Self::replay(fs, threads);
         kernel.receive();
         kernel.run(session);
@@ -68,16 +67,23 @@ impl KernelStub {
 
     /// The next message from the server.
     pub(super) fn receive(&self) -> Vec<u8> {
-        let mut message = vec![0; 4096];
-        // It is interrupted if this process is stopped and continued (signal(7)).
-        let received =
-            retry_on_intr(|| rustix::net::recv(&self.socket, &mut message[..], RecvFlags::empty()));
-        let (length, _) = received.expect("a message from the server");
-        message.truncate(length);
-        message
+        self.receive_within(Duration::from_secs(10)).expect("a message from the server")
     }
 
-    pub(super) fn send(&self, opcode: u32, unique: u64, body: &[u8]) {
+    /// The next message from the server; `None` if none comes in that time.
+    pub(in crate::fuse) fn receive_within(&self, timeout: Duration) -> Option<Vec<u8>> {
+        self.socket.set_read_timeout(Some(timeout)).unwrap();
+        let mut message = vec![0; 4096];
+        // It is interrupted if this process is stopped and continued (signal(7)).
+        match retry_on_intr(|| rustix::net::recv(&self.socket, &mut message[..], RecvFlags::empty())) {
+            Ok((length, _)) => message.truncate(length),
+            Err(Errno::AGAIN) => return None,
+            Err(error) => panic!("{error}"),
+        }
+        Some(message)
+    }
+
+    pub(in crate::fuse) fn send(&self, opcode: u32, unique: u64, body: &[u8]) {
         self.socket.send(&request(opcode, unique, body)).unwrap();
     }
 
@@ -87,7 +93,7 @@ impl KernelStub {
     }
 
     /// Ends every thread of the session.
-    pub(super) fn end(mut self) {
+    pub(in crate::fuse) fn end(mut self) {
         for number in 0..self.threads {
             self.ask(DESTROY, 1000 + 2 * number as u64, &[]);
         }

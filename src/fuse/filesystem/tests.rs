@@ -1,0 +1,40 @@
+use super::ViewFs;
+use crate::fuse::seams::kernel_stub::{CALLER, KernelStub, STATFS};
+use crate::fuse::{QuiesceGate, ServedConnection};
+use crate::kernel::Source;
+use crate::service::Service;
+use crate::state::in_flight::InFlightTable;
+use cgprocfs_core::view::ViewId;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A process is looked at while it waits for its answer. Afterwards it may be in an exec, for which the look would wait.
+#[test]
+fn whoever_asks_is_charged_before_the_answer() {
+    let directory = tempfile::tempdir().unwrap();
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes/root");
+    assert!(Command::new("cp").arg("-r").arg(fixture).arg(directory.path()).status().unwrap().success());
+    let root = directory.path().join("root");
+    let [_, _, pid] = CALLER;
+    let process = root.join(format!("proc/{pid}"));
+    fs::create_dir(&process).unwrap();
+    // To open it takes somebody who writes.
+    let cgroup = process.join("cgroup");
+    mknodat(CWD, &cgroup, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+
+    let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+    // Requests that read nothing are charged only while the threads are busy, the first one then.
+    (0..500).for_each(|_| service.fetched(true));
+    let gate = Arc::new(QuiesceGate::new(1));
+    let served = ServedConnection { generation: 0, in_flight: InFlightTable::new(&[]), is_read_only: true };
+    let kernel = KernelStub::serve(ViewFs::new(service, &ViewId::ALL, served, gate), 1);
+    kernel.send(STATFS, 70, &[]);
+    assert_eq!(kernel.receive_within(Duration::from_millis(300)), None);
+    fs::write(&cgroup, "0::/\n").unwrap();
+    assert!(kernel.receive_within(Duration::from_secs(10)).is_some());
+    kernel.end();
+}
