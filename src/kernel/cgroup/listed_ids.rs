@@ -27,7 +27,7 @@ pub(crate) struct ListedIds {
 pub(crate) struct Bounds {
     /// In how many cgroups the file is read.
     pub(crate) cgroups: usize,
-    /// After how many ids no further cgroup is read.
+    /// After how many ids nothing more is read.
     pub(crate) ids: usize,
 }
 
@@ -49,13 +49,14 @@ pub(crate) fn listed_ids(
     };
     let location = hierarchy.locate(path);
     let mut listed = ListedIds { ids: Vec::new(), are_all: true };
-    add_ids(&mut listed.ids, location.base, &location.path.join(file)).map_err(unreadable)?;
+    let path_of_file = location.path.join(file);
+    add_ids(&mut listed, location.base, &path_of_file, bounds.ids).map_err(unreadable)?;
     // If the path leads there now, it did so before: no other cgroup ever gets that id.
     let status = location.status().map_err(unreadable)?;
     if status.st_ino != id.get() {
         return Err(gone());
     }
-    if has_children(&status) {
+    if listed.are_all && has_children(&status) {
         let top = openat(location.base, location.path, PATH_DIR, Mode::empty()).map_err(unreadable)?;
         if fstat(&top).map_err(unreadable)?.st_ino != id.get() {
             return Err(gone());
@@ -71,41 +72,53 @@ fn add_ids_below(
     file: &str,
     bounds: Bounds,
 ) -> rustix::io::Result<()> {
-    let ids = &mut listed.ids;
-    listed.are_all = visit_below(top, bounds.cgroups.saturating_sub(1), |directory| {
-        if ids.len() >= bounds.ids {
+    let are_visited = visit_below(top, bounds.cgroups.saturating_sub(1), |directory| {
+        if listed.ids.len() >= bounds.ids {
             return Ok(ControlFlow::Break(()));
         }
-        add_ids(ids, directory, Path::new(file)).map(ControlFlow::Continue)
+        add_ids(listed, directory, Path::new(file), bounds.ids)?;
+        Ok(if listed.are_all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
+    listed.are_all &= are_visited;
     Ok(())
 }
 
-fn add_ids(ids: &mut Vec<u32>, directory: impl AsFd, file: &Path) -> rustix::io::Result<()> {
+/// Adds the ids in a file, as long as there are no more than `max` in all.
+fn add_ids(listed: &mut ListedIds, directory: impl AsFd, file: &Path, max: usize) -> rustix::io::Result<()> {
     let file = match openat(directory, file, READ, Mode::empty()) {
         Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
         file => file?,
     };
     // A threaded cgroup of v2 can't list processes, and one that was removed meanwhile lists nothing.
-    let Ok(text) = read_list(&file) else { return Ok(()) };
-    let listed = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()?.try_into().ok());
+    let room = max.saturating_sub(listed.ids.len());
+    let Ok((text, is_whole)) = read_list(&file, room) else { return Ok(()) };
+    let ids = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()?.try_into().ok());
     // 0 stands for a process of another pid namespace.
-    ids.extend(listed.filter(|&id: &u32| id != 0));
+    listed.ids.extend(ids.filter(|&id: &u32| id != 0));
+    listed.are_all &= is_whole && listed.ids.len() <= max;
+    listed.ids.truncate(max);
     Ok(())
 }
 
-/// Reads a list to its end.
+/// Reads a list to its end, or until it has more than `max` lines: a tenant may make hundreds of thousands. Returns the lines, and
+/// whether these are all.
 ///
 /// It saves the two system calls by which the standard library asks for the length first, which kernfs does not know, and mostly
 /// the one that finds the end: the kernel hands out as many lines at once as fit into a page and into the buffer
 /// (`seq_read_iter()`, fs/seq_file.c).
-fn read_list(file: &OwnedFd) -> rustix::io::Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(4096);
+fn read_list(file: &OwnedFd, max: usize) -> rustix::io::Result<(Vec<u8>, bool)> {
+    let (mut text, mut lines) = (Vec::with_capacity(4096), 0);
     loop {
         let room = text.capacity() - text.len();
         let length = rustix::io::read(file, spare_capacity(&mut text))?;
+        lines += text[text.len() - length..].iter().filter(|&&byte| byte == b'\n').count();
         if length < room.min(4096) / 2 {
-            return Ok(text);
+            return Ok((text, true));
+        }
+        if lines > max {
+            // The last one may have been cut short.
+            text.truncate(text.iter().rposition(|&byte| byte == b'\n').unwrap_or(0));
+            return Ok((text, false));
         }
         if text.capacity() - text.len() < 1024 {
             text.reserve(text.capacity());
@@ -132,9 +145,9 @@ mod tests {
         add("a/b", "4\n5\n");
         add("c", "3\n");
         let top = rustix::fs::open(dir.path(), PATH_DIR, Mode::empty()).unwrap();
-        let listed = |bounds| {
+        let listed = |bounds: Bounds| {
             let mut listed = ListedIds { ids: Vec::new(), are_all: true };
-            add_ids(&mut listed.ids, &top, Path::new("tasks")).unwrap();
+            add_ids(&mut listed, &top, Path::new("tasks"), bounds.ids).unwrap();
             add_ids_below(&mut listed, &top, "tasks", bounds).unwrap();
             listed
         };
@@ -155,12 +168,18 @@ mod tests {
         let threads: Vec<_> = (0..4000).map(|_| std::thread::spawn(std::thread::park)).collect();
         let proc_cgroup = fs::read("/proc/self/cgroup").unwrap();
         let path = hierarchy.path_in(&proc_cgroup, 0).unwrap();
-        let (location, mut ids) = (hierarchy.locate(path), Vec::new());
-        add_ids(&mut ids, location.base, &location.path.join(name)).unwrap();
+        let location = hierarchy.locate(path);
+        let list = |max| {
+            let mut listed = ListedIds { ids: Vec::new(), are_all: true };
+            add_ids(&mut listed, location.base, &location.path.join(name), max).unwrap();
+            listed
+        };
+        let (all, some) = (list(usize::MAX), list(2000));
         threads.into_iter().for_each(|thread| {
             thread.thread().unpark();
             thread.join().unwrap();
         });
-        assert!(ids.len() >= 4000, "{}", ids.len());
+        assert!(all.ids.len() >= 4000 && all.are_all, "{}", all.ids.len());
+        assert!(some.ids.len() == 2000 && !some.are_all, "{}", some.ids.len());
     }
 }

@@ -35,9 +35,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 const TOTAL_DUTY_CYCLE: u32 = 10;
 /// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes some
 /// 10 ms for the tasks, and 50 ms for the cgroups.
-const FULL_SCAN: ScanLimits = ScanLimits { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
+const FULL_SCAN: ScanLimits =
+    ScanLimits { cgroups: 4_000, ids: usize::MAX, tasks: 1_000, with_run_queue: false, asker: None };
 /// How much of it is sampled by a thread that others wait for.
-const QUICK_SCAN: ScanLimits = ScanLimits { cgroups: 100, tasks: 200, with_run_queue: true, asker: None };
+const QUICK_SCAN: ScanLimits =
+    ScanLimits { cgroups: 100, ids: 200, tasks: 200, with_run_queue: true, asker: None };
 
 /// Load averages of containers.
 pub(in crate::service) struct LoadSampler {
