@@ -11,6 +11,7 @@ mod file;
 mod file_handles;
 mod file_requests;
 mod filesystem;
+mod handle_numbers;
 mod node;
 mod quiesce_gate;
 mod replay;

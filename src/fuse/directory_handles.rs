@@ -1,13 +1,13 @@
 //! Open directories. Each keeps the listing that was made when it was opened, however often and in however small pieces it
 //! is read. Equal listings are stored once. The memory for different ones is limited and divided fairly among tenants.
 
-use crate::shares::{Policy, Shares};
+use super::handle_numbers::HandleNumbers;
+use crate::shares::{Full, Policy, Shares, entry_weight};
 use fuser::{FileType, INodeNo};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Inode number, type and name of each entry of a directory.
 pub(super) type Listing = Vec<(INodeNo, FileType, Vec<u8>)>;
@@ -17,12 +17,13 @@ pub(super) type Tenant = Box<[u8]>;
 
 /// How many bytes of listings are kept, about. One that was evicted is made anew at each read.
 const MAX_BYTES: usize = 4 << 20;
+/// How many open directories are remembered, or fewer for processes whose cgroups have long paths. One that is forgotten is
+/// listed anew at each read, too.
+const MAX_OPEN: usize = 32 << 10;
 
 /// The open directories of one server of a connection.
 pub(super) struct DirectoryHandles {
-    /// Upper half of each handle, so that a predecessor's handle is never mistaken for one of ours.
-    generation: u32,
-    opened: AtomicU32,
+    numbers: HandleNumbers,
     state: RandomState,
     listings: Mutex<Listings>,
 }
@@ -34,6 +35,8 @@ struct Listings {
     /// The keys of cached listings by their hashes. Of two with the same hash one is not found, and then not shared.
     by_hash: HashMap<u64, u64>,
     shares: Shares<u64>,
+    /// The open handles, by tenant.
+    handles: Shares<u64>,
     next_key: u64,
 }
 
@@ -46,32 +49,27 @@ struct CachedListing {
 
 impl DirectoryHandles {
     pub(super) fn new(generation: u32) -> Self {
-        Self::with_room(generation, MAX_BYTES)
+        Self::with_room(generation, MAX_BYTES, MAX_OPEN)
     }
 
-    fn with_room(generation: u32, bytes: usize) -> Self {
+    fn with_room(generation: u32, bytes: usize, max_open: usize) -> Self {
         let listings = Listings {
             open: HashMap::new(),
             cached: HashMap::new(),
             by_hash: HashMap::new(),
             shares: Shares::new(bytes, Policy::Replace),
+            handles: Shares::new(max_open, Policy::Replace),
             next_key: 0,
         };
-        let (opened, state) = (AtomicU32::new(0), RandomState::new());
-        Self { generation, opened, state, listings: Mutex::new(listings) }
+        let (numbers, state) = (HandleNumbers::new(generation), RandomState::new());
+        Self { numbers, state, listings: Mutex::new(listings) }
     }
 
     /// Opens a directory for a process in the cgroup `tenant`, and returns its handle.
     pub(super) fn open(&self, listing: Listing, tenant: Tenant) -> u64 {
         let hash = self.state.hash_one(&listing);
         let mut listings = self.listings.lock();
-        let handle = loop {
-            let number = self.opened.fetch_add(1, Ordering::Relaxed);
-            let handle = u64::from(self.generation) << 32 | u64::from(number);
-            if !listings.open.contains_key(&handle) {
-                break handle;
-            }
-        };
+        let handle = self.numbers.next();
         listings.put(handle, listing, hash, &tenant);
         handle
     }
@@ -106,6 +104,10 @@ impl DirectoryHandles {
 
 impl Listings {
     fn put(&mut self, handle: u64, listing: Listing, hash: u64, tenant: &[u8]) -> Arc<Listing> {
+        match self.handles.admit(handle, tenant, entry_weight(tenant)) {
+            Ok(displaced) => displaced.into_iter().for_each(|handle| self.forget(handle)),
+            Err(Full) => return Arc::new(listing),
+        }
         let known = self.by_hash.get(&hash).and_then(|&key| Some((key, self.cached.get_mut(&key)?)));
         if let Some((key, known)) = known.filter(|(_, known)| *known.listing == listing) {
             known.handles += 1;
@@ -128,6 +130,7 @@ impl Listings {
     /// Takes the listing from a handle.
     fn forget(&mut self, handle: u64) {
         let Some(key) = self.open.remove(&handle) else { return };
+        self.handles.remove(handle);
         let Some(cached) = self.cached.get_mut(&key) else { return };
         cached.handles -= 1;
         if cached.handles == 0 {
@@ -176,7 +179,7 @@ mod tests {
     #[test]
     fn whoever_opens_many_leaves_room_for_others() {
         let room = 100 * weight(&listing("0"));
-        let directories = DirectoryHandles::with_room(0, room);
+        let directories = DirectoryHandles::with_room(0, room, MAX_OPEN);
         let open = |name: String, tenant: &str| directories.open(listing(&name), tenant.as_bytes().into());
         let others: Vec<_> = (0..5).map(|number| open(format!("other {number}"), "/other")).collect();
         let many: Vec<_> =
@@ -190,5 +193,18 @@ mod tests {
         assert_eq!((&directories.listing(*gone[0]).unwrap(), &*again), (&again, &listing("0")));
         many.into_iter().chain(others).for_each(|handle| directories.release(handle));
         assert_eq!(directories.listings.lock().shares.held(), 0);
+    }
+
+    #[test]
+    fn whoever_has_many_open_leaves_room_for_others() {
+        let directories = DirectoryHandles::with_room(0, MAX_BYTES, 100);
+        let open = |tenant: &str| directories.open(listing("the same"), tenant.as_bytes().into());
+        let other = open("/other");
+        let many: Vec<_> = (0..1000).map(|number| open(&format!("/tenant/{}", number % 7))).collect();
+        let known = || directories.listings.lock().open.len();
+        assert!(known() <= 100 && directories.listing(other).is_some(), "{}", known());
+        many.into_iter().chain([other]).for_each(|handle| directories.release(handle));
+        let listings = directories.listings.lock();
+        assert!(listings.open.is_empty() && listings.cached.is_empty() && listings.handles.held() == 0);
     }
 }

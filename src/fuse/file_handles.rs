@@ -1,17 +1,18 @@
-//! Open files. Each holds the text that its reader is reading, shared with everybody who reads the same.
+//! Open files. Each holds the text that its reader is reading, shared with everybody who reads the same. An open file that was not
+//! read from takes no memory here: a tenant may have millions.
 
 mod table;
 
-use self::table::{Handle, HandleTable, Key};
+use self::table::HandleTable;
 use super::file::File;
+use super::handle_numbers::HandleNumbers;
 use crate::service::Rendered;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// The open files of one server of a connection, and those that its predecessors opened.
 pub(super) struct FileHandles {
-    /// Upper half of each handle, so that a predecessor's handle is never mistaken for one of ours.
-    generation: u32,
+    numbers: HandleNumbers,
     table: Mutex<HandleTable>,
 }
 
@@ -27,28 +28,19 @@ pub(super) enum ReadSource {
 
 impl FileHandles {
     pub(super) fn new(generation: u32) -> Self {
-        Self { generation, table: Mutex::default() }
-    }
-
-    fn key(&self, handle: u64) -> Key {
-        let index = handle ^ u64::from(self.generation) << 32;
-        // A handle of another generation has bits left in the upper half.
-        match u32::try_from(index).ok().and_then(|index| index.try_into().ok()) {
-            Some(index) => Key::Own(index),
-            None => Key::Inherited(handle),
-        }
+        Self { numbers: HandleNumbers::new(generation), table: Mutex::default() }
     }
 
     /// Opens a file, whose text the first read makes unless it is known by now.
-    pub(super) fn open(&self, file: File, text: Option<Arc<Rendered>>) -> u64 {
-        let mut table = self.table.lock();
-        table.evict_if_due(1, text.as_deref());
-        let index = table.own.insert(Handle { file, text, is_partly_read: false }) as u64;
-        u64::from(self.generation) << 32 | index
+    pub(super) fn open(&self, text: Option<Arc<Rendered>>) -> u64 {
+        let handle = self.numbers.next();
+        if let Some(text) = text {
+            self.table.lock().put(handle, text, false);
+        }
+        handle
     }
 
-    /// What a read at `offset` is answered from; `None` if there is no such handle. `inherited` names the file of a handle
-    /// that a predecessor gave out.
+    /// What a read at `offset` is answered from; `None` if there is no such `file`.
     ///
     /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So does a first read
     /// long after the open.
@@ -56,46 +48,41 @@ impl FileHandles {
         &self,
         handle: u64,
         offset: u64,
-        inherited: impl FnOnce() -> Option<File>,
+        file: impl FnOnce() -> Option<File>,
     ) -> Option<ReadSource> {
-        let key = self.key(handle);
         let mut table = self.table.lock();
-        let handle = table.find(key, inherited)?;
-        // Another text goes on where a predecessor's ended only if its numbers have fixed columns.
-        let is_inherited = matches!(key, Key::Inherited(_));
-        if is_inherited && handle.text.is_none() && offset != 0 && !handle.file.fits_one_read() {
-            return Some(ReadSource::Lost(handle.file));
+        let Some(held) = table.get_mut(handle) else {
+            drop(table);
+            let file = file()?;
+            // Another text goes on where a predecessor's ended only if its numbers have fixed columns.
+            return Some(match self.numbers.is_inherited(handle) && offset != 0 && !file.fits_one_read() {
+                true => ReadSource::Lost(file),
+                false => ReadSource::Render(file),
+            });
+        };
+        if if held.is_partly_read { offset != 0 } else { held.text.is_fresh() } {
+            held.is_partly_read = true;
+            return Some(ReadSource::Text(Arc::clone(&held.text)));
         }
-        let is_current =
-            |text: &&Arc<Rendered>| if handle.is_partly_read { offset != 0 } else { text.is_fresh() };
-        match handle.text.as_ref().filter(is_current) {
-            Some(text) => {
-                handle.is_partly_read = true;
-                Some(ReadSource::Text(Arc::clone(text)))
-            }
-            None => Some(ReadSource::Render(handle.file)),
-        }
+        drop(table);
+        file().map(ReadSource::Render)
     }
 
-    /// Has an open file be read from `text` from now on. If it was closed meanwhile there is nothing to do.
-    pub(super) fn set_text(&self, handle: u64, file: File, text: &Arc<Rendered>) {
-        let key = self.key(handle);
-        let mut table = self.table.lock();
-        if let Some(handle) = table.find(key, || Some(file)) {
-            handle.text = Some(Arc::clone(text));
-            handle.is_partly_read = true;
-        }
-        table.evict_if_due(0, Some(text));
+    /// Has an open file be read from `text` from now on.
+    pub(super) fn set_text(&self, handle: u64, text: &Arc<Rendered>) {
+        self.table.lock().put(handle, Arc::clone(text), true);
     }
 
     pub(super) fn release(&self, handle: u64) {
-        self.table.lock().remove(self.key(handle));
+        self.table.lock().remove(handle);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::table::{EVICTION_INTERVAL_BYTES, EVICTION_INTERVAL_OPENS, MAX_BYTES, READ_TIMEOUT};
+    use super::table::{
+        ENTRY_BYTES, EVICTION_INTERVAL_BYTES, EVICTION_INTERVAL_TEXTS, MAX_BYTES, READ_TIMEOUT,
+    };
     use super::*;
     use crate::service::MAX_AGE;
     use cgprocfs_core::view::ViewId;
@@ -110,7 +97,7 @@ mod tests {
     }
 
     fn read(handles: &FileHandles, handle: u64, offset: u64, now: &str) -> String {
-        read_inherited(handles, handle, offset, now, || None)
+        read_inherited(handles, handle, offset, now, || Some(file()))
     }
 
     fn read_inherited(
@@ -122,9 +109,9 @@ mod tests {
     ) -> String {
         let text = match handles.read_source(handle, offset, inherited).unwrap() {
             ReadSource::Text(text) => text,
-            ReadSource::Render(file) => {
+            ReadSource::Render(_) => {
                 let text = text(now, Instant::now());
-                handles.set_text(handle, file, &text);
+                handles.set_text(handle, &text);
                 text
             }
             ReadSource::Lost(_) => panic!("the text is gone"),
@@ -135,7 +122,7 @@ mod tests {
     #[test]
     fn one_open_is_one_text_until_it_is_read_from_the_start_again() {
         let handles = FileHandles::new(0);
-        let handle = handles.open(file(), Some(text("first", Instant::now())));
+        let handle = handles.open(Some(text("first", Instant::now())));
         assert_eq!(read(&handles, handle, 0, "second"), "first");
         assert_eq!(read(&handles, handle, 3, "second"), "first");
         assert_eq!(read(&handles, handle, 0, "second"), "second");
@@ -146,7 +133,7 @@ mod tests {
     fn the_first_read_makes_the_text() {
         let handles = FileHandles::new(0);
         for offset in [0, 3] {
-            let handle = handles.open(file(), None);
+            let handle = handles.open(None);
             assert_eq!(read(&handles, handle, offset, "first"), "first");
             assert_eq!(read(&handles, handle, 5, "second"), "first");
         }
@@ -157,7 +144,7 @@ mod tests {
         let handles = FileHandles::new(0);
         let old = Instant::now().checked_sub(MAX_AGE).unwrap();
         for offset in [0, 3] {
-            let handle = handles.open(file(), Some(text("old", old)));
+            let handle = handles.open(Some(text("old", old)));
             assert_eq!(read(&handles, handle, offset, "new"), "new");
         }
     }
@@ -167,10 +154,9 @@ mod tests {
         let handles = FileHandles::new(0);
         let now = Instant::now();
         let old = now.checked_sub(MAX_AGE).unwrap();
-        let (never_read, begun) =
-            (handles.open(file(), Some(text("a", old))), handles.open(file(), Some(text("b", now))));
+        let (never_read, begun) = (handles.open(Some(text("a", old))), handles.open(Some(text("b", now))));
         read(&handles, begun, 0, "unused");
-        let texts = || handles.table.lock().own.iter().filter(|(_, handle)| handle.text.is_some()).count();
+        let texts = || handles.table.lock().texts().count();
         handles.table.lock().evict_stale(READ_TIMEOUT);
         assert_eq!(texts(), 1);
         handles.table.lock().evict_stale(Duration::ZERO);
@@ -183,11 +169,11 @@ mod tests {
     fn they_are_looked_for_as_files_are_opened() {
         let handles = FileHandles::new(0);
         let old = Instant::now().checked_sub(MAX_AGE).unwrap();
-        for _ in 0..3 * EVICTION_INTERVAL_OPENS {
-            handles.open(file(), Some(text("x", old)));
+        for _ in 0..3 * EVICTION_INTERVAL_TEXTS {
+            handles.open(Some(text("x", old)));
         }
-        let texts = handles.table.lock().own.iter().filter(|(_, handle)| handle.text.is_some()).count();
-        assert!(texts <= 2 * EVICTION_INTERVAL_OPENS, "{texts} texts");
+        let texts = handles.table.lock().texts().count();
+        assert!(texts <= 2 * EVICTION_INTERVAL_TEXTS, "{texts} texts");
     }
 
     #[test]
@@ -197,11 +183,10 @@ mod tests {
         let begin = |handle| drop(read(&handles, handle, 0, &long));
         let held = || {
             let table = handles.table.lock();
-            let texts = table.own.iter().filter_map(|(_, handle)| handle.text.as_ref());
-            texts.map(|text| text.bytes.len()).sum::<usize>()
+            table.texts().map(|text| text.bytes.len()).sum::<usize>()
         };
         let open_and_begin = || {
-            let handle = handles.open(file(), Some(text(&long, Instant::now())));
+            let handle = handles.open(Some(text(&long, Instant::now())));
             begin(handle);
             handle
         };
@@ -218,9 +203,9 @@ mod tests {
         let begin = |tenant: &str, bytes: &str, ago: u64| {
             let sampled_at = now.checked_sub(Duration::from_secs(ago)).unwrap();
             let cgroup: Arc<[u8]> = tenant.as_bytes().into();
-            let handle = handles.open(file(), Some(text("", now)));
+            let handle = handles.open(Some(text("", now)));
             let text = Arc::new(Rendered { sampled_at, bytes: bytes.into(), cgroup });
-            handles.set_text(handle, file(), &text);
+            handles.set_text(handle, &text);
             handle
         };
         let others: Vec<_> =
@@ -237,25 +222,41 @@ mod tests {
     #[test]
     fn files_of_a_predecessor_are_read_anew_from_where_they_were() {
         let (before, after) = (FileHandles::new(3), FileHandles::new(4));
-        let handle = before.open(file(), Some(text("old text", Instant::now())));
-        after.open(file(), Some(text("another's", Instant::now())));
+        let handle = before.open(Some(text("old text", Instant::now())));
+        after.open(Some(text("another's", Instant::now())));
         let inherited = |offset, now| read_inherited(&after, handle, offset, now, || Some(file()));
         assert_eq!(inherited(4, "new text"), "new text");
         assert_eq!(inherited(8, "newer text"), "new text");
         assert_eq!(inherited(0, "newer text"), "newer text");
         after.release(handle);
-        assert!(after.table.lock().inherited.is_empty());
+        assert_eq!(after.table.lock().texts().count(), 1, "that of the other file");
         assert!(after.read_source(handle, 0, || None).is_none());
     }
 
     #[test]
-    fn released_handles_are_gone_and_used_again() {
-        let handles = FileHandles::new(0);
-        let first = handles.open(file(), Some(text("x", Instant::now())));
-        handles.release(first);
-        handles.release(first);
+    fn files_that_share_a_text_do_not_fill_the_memory() {
+        const FILES: usize = 1 << 20;
+        let (handles, shared) = (FileHandles::new(0), text("0", Instant::now()));
+        for _ in 0..FILES {
+            let handle = handles.open(None);
+            handles.set_text(handle, &shared);
+        }
+        let held = handles.table.lock().texts().count() * ENTRY_BYTES;
+        assert!(held <= 2 * (MAX_BYTES + EVICTION_INTERVAL_BYTES), "{held} bytes");
+    }
+
+    #[test]
+    fn open_files_and_released_ones_take_no_memory() {
+        let handles = FileHandles::new(7);
+        let opened: Vec<_> = (0..100).map(|_| handles.open(None)).collect();
+        assert_eq!(handles.table.lock().texts().count(), 0);
+        for &handle in &opened {
+            assert_eq!(read(&handles, handle, 0, "x"), "x");
+        }
+        assert_eq!(handles.table.lock().texts().count(), opened.len());
+        opened.iter().chain(&opened).for_each(|&handle| handles.release(handle));
         handles.release(u64::MAX);
-        assert!(handles.read_source(first, 0, || None).is_none());
-        assert_eq!(handles.open(file(), Some(text("y", Instant::now()))), first);
+        assert_eq!(handles.table.lock().texts().count(), 0);
+        assert!(!opened.contains(&handles.open(None)));
     }
 }

@@ -34,11 +34,11 @@ impl Served {
         // Rendering is put off to the first read: a text that is rendered now would be stale if the read comes late, which it does
         // when there is too much to do already. A reader in the slow lane opens there, too.
         if file.can_always_be_opened() && !self.service.is_in_slow_lane(pid) {
-            return reply.opened(FileHandle(self.files.open(file, None)), OPEN_FLAGS);
+            return reply.opened(FileHandle(self.files.open(None)), OPEN_FLAGS);
         }
         let served = Arc::clone(self);
         file.ask(&self.service, in_flight, pid, move |text| match text {
-            Ok(text) => reply.opened(FileHandle(served.files.open(file, Some(text))), OPEN_FLAGS),
+            Ok(text) => reply.opened(FileHandle(served.files.open(Some(text))), OPEN_FLAGS),
             Err(error) => reply.error(served.errno(&error)),
         });
     }
@@ -56,7 +56,7 @@ impl Served {
         let served = Arc::clone(self);
         file.ask(&self.service, in_flight, pid, move |text| match text {
             Ok(text) => {
-                served.files.set_text(handle.0, file, &text);
+                served.files.set_text(handle.0, &text);
                 reply.data(range(&text.bytes, offset, size));
             }
             Err(error) => reply.error(served.errno(&error)),
@@ -67,7 +67,6 @@ impl Served {
         if self.pressure(ino).is_some() {
             self.service.closed(OpenFile::new(handle.0));
         }
-        // Last: from here on another file may get this number.
         self.files.release(handle.0);
         reply.ok();
     }

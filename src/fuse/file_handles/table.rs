@@ -1,18 +1,15 @@
-//! The table of open files, and which of their texts are dropped to save memory.
+//! The texts of open files, and which of them are dropped to save memory.
 
-use crate::fuse::file::File;
 use crate::service::Rendered;
 use crate::shares::excess;
-use slab::Slab;
 use std::cmp::Reverse;
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many opens there are between two searches for texts that nobody needs any more.
-pub(super) const EVICTION_INTERVAL_OPENS: usize = 4096;
-/// How many bytes of text are given to open files between two searches,
+/// How many texts are given to open files between two searches for those that nobody needs any more,
+pub(super) const EVICTION_INTERVAL_TEXTS: usize = 4096;
+/// how many bytes of text,
 pub(super) const EVICTION_INTERVAL_BYTES: usize = 16 << 20;
 /// or, where very many files are open, how many bytes for each of them: a search goes through all files.
 const EVICTION_INTERVAL_BYTES_PER_FILE: usize = 256;
@@ -26,66 +23,52 @@ const AGE_STEP: Duration = Duration::from_secs(15);
 /// in groups of about this many bytes.
 const GROUP_BYTES: usize = 256 << 10;
 
+/// About how many bytes an entry takes besides its text.
+pub(super) const ENTRY_BYTES: usize = 64;
+
+/// The open files that hold a text, by their handles.
 #[derive(Default)]
 pub(super) struct HandleTable {
-    /// The files that this server opened, by their index.
-    pub(super) own: Slab<Handle>,
-    /// The files that predecessors opened and that were read from since, by their whole handle.
-    pub(super) inherited: HashMap<u64, Handle>,
-    opens_since_eviction: usize,
+    by_handle: HashMap<u64, Handle>,
+    texts_since_eviction: usize,
     bytes_since_eviction: usize,
 }
 
-/// Where a handle is found.
-#[derive(Clone, Copy)]
-pub(super) enum Key {
-    /// An index among this server's own files.
-    Own(usize),
-    /// A handle that a predecessor gave out.
-    Inherited(u64),
-}
-
 pub(super) struct Handle {
-    pub(super) file: File,
-    /// `None` before the first read, and once it was dropped to save memory.
-    pub(super) text: Option<Arc<Rendered>>,
+    pub(super) text: Arc<Rendered>,
     /// Whether some of `text` was given out already, so that the rest has to come from it too.
     pub(super) is_partly_read: bool,
 }
 
 impl HandleTable {
-    /// The file of a handle. One that a predecessor opened is entered when it is first asked for.
-    pub(super) fn find(&mut self, key: Key, inherited: impl FnOnce() -> Option<File>) -> Option<&mut Handle> {
-        match key {
-            Key::Own(index) => self.own.get_mut(index),
-            Key::Inherited(handle) => match self.inherited.entry(handle) {
-                Entry::Occupied(handle) => Some(handle.into_mut()),
-                Entry::Vacant(vacant) => {
-                    Some(vacant.insert(Handle { file: inherited()?, text: None, is_partly_read: false }))
-                }
-            },
+    pub(super) fn get_mut(&mut self, handle: u64) -> Option<&mut Handle> {
+        self.by_handle.get_mut(&handle)
+    }
+
+    /// Gives a file its text.
+    pub(super) fn put(&mut self, handle: u64, text: Arc<Rendered>, is_partly_read: bool) {
+        let bytes = text.bytes.len();
+        self.by_handle.insert(handle, Handle { text, is_partly_read });
+        self.evict_if_due(bytes);
+    }
+
+    pub(super) fn remove(&mut self, handle: u64) {
+        self.by_handle.remove(&handle);
+        if self.by_handle.is_empty() && self.by_handle.capacity() > EVICTION_INTERVAL_TEXTS {
+            self.by_handle.shrink_to_fit();
         }
     }
 
-    pub(super) fn remove(&mut self, key: Key) {
-        match key {
-            Key::Own(index) => drop(self.own.try_remove(index)),
-            Key::Inherited(handle) => drop(self.inherited.remove(&handle)),
-        }
-        if self.own.is_empty() && self.own.capacity() > EVICTION_INTERVAL_OPENS {
-            self.own.shrink_to_fit();
-        }
-    }
-
-    /// Counts opened files and the text that one was given, and evicts texts once there were enough of either. A file that
-    /// stays open costs us the size of its text, which its owner must not choose.
-    pub(super) fn evict_if_due(&mut self, opens: usize, given: Option<&Rendered>) {
-        self.opens_since_eviction += opens;
-        self.bytes_since_eviction += given.map_or(0, |text| text.bytes.len());
-        let enough_opens = self.opens_since_eviction >= EVICTION_INTERVAL_OPENS.max(self.own.len() / 2);
-        let interval = EVICTION_INTERVAL_BYTES.max(self.own.len() * EVICTION_INTERVAL_BYTES_PER_FILE);
-        if enough_opens || self.bytes_since_eviction >= interval {
-            (self.opens_since_eviction, self.bytes_since_eviction) = (0, 0);
+    /// Counts a text that a file was given, and evicts texts once there were enough of them. A file that stays open costs us the
+    /// size of its text, which its owner must not choose.
+    fn evict_if_due(&mut self, bytes: usize) {
+        self.texts_since_eviction += 1;
+        self.bytes_since_eviction += bytes;
+        let held = self.by_handle.len();
+        let enough_texts = self.texts_since_eviction >= EVICTION_INTERVAL_TEXTS.max(held / 2);
+        let interval = EVICTION_INTERVAL_BYTES.max(held * EVICTION_INTERVAL_BYTES_PER_FILE);
+        if enough_texts || self.bytes_since_eviction >= interval {
+            (self.texts_since_eviction, self.bytes_since_eviction) = (0, 0);
             if self.evict_stale(READ_TIMEOUT) > MAX_BYTES {
                 self.evict_excess(MAX_BYTES);
             }
@@ -95,51 +78,41 @@ impl HandleTable {
     /// Drops the texts that would be made anew anyway, and those of which the first part was read and that are older than
     /// `timeout`. Returns about how many bytes are left.
     pub(super) fn evict_stale(&mut self, timeout: Duration) -> usize {
-        let mut left = 0;
-        for handle in self.all() {
-            let is_needed = |text: &Arc<Rendered>| match handle.is_partly_read {
-                true => text.sampled_at.elapsed() < timeout,
-                false => text.is_fresh(),
-            };
-            handle.text.take_if(|text| !is_needed(text));
-            left += handle.text.as_ref().map_or(0, weight);
-        }
-        left
+        self.by_handle.retain(|_, Handle { text, is_partly_read }| match is_partly_read {
+            true => text.sampled_at.elapsed() < timeout,
+            false => text.is_fresh(),
+        });
+        self.texts().map(weight).sum()
     }
 
     /// Drops texts until no more than `max_bytes` are left: the oldest ones of the heaviest branch of the cgroup hierarchy, so
     /// that no reader has to go on in another text because of what other containers have begun.
     pub(super) fn evict_excess(&mut self, max_bytes: usize) {
-        // There may be very many files, and others wait for the table meanwhile: so texts of the same cgroup and about the
+        // There may be very many texts, and others wait for the table meanwhile: so those of the same cgroup and about the
         // same age are handled as one.
         let mut groups: Vec<TextGroup> = Vec::new();
         let mut latest: HashMap<(*const u8, u64), usize> = HashMap::new();
-        let (mut group_of, now) = (Vec::with_capacity(self.own.len()), Instant::now());
-        for text in self.all().map(|handle| handle.text.as_ref()) {
-            group_of.push(text.map(|text| {
-                let age = now.saturating_duration_since(text.sampled_at).as_secs() / AGE_STEP.as_secs();
-                let group = latest.entry((text.cgroup.as_ptr(), age)).or_insert(usize::MAX);
-                if groups.get(*group).is_none_or(|group| group.weight >= GROUP_BYTES) {
-                    *group = groups.len();
-                    groups.push(TextGroup { cgroup: Arc::clone(&text.cgroup), age, weight: 0 });
-                }
-                groups[*group].weight += weight(text);
-                *group
-            }));
+        let (mut group_of, now) = (HashMap::with_capacity(self.by_handle.len()), Instant::now());
+        for (&handle, Handle { text, .. }) in &self.by_handle {
+            let age = now.saturating_duration_since(text.sampled_at).as_secs() / AGE_STEP.as_secs();
+            let group = latest.entry((text.cgroup.as_ptr(), age)).or_insert(usize::MAX);
+            if groups.get(*group).is_none_or(|group| group.weight >= GROUP_BYTES) {
+                *group = groups.len();
+                groups.push(TextGroup { cgroup: Arc::clone(&text.cgroup), age, weight: 0 });
+            }
+            groups[*group].weight += weight(text);
+            group_of.insert(handle, *group);
         }
         let mut by_age: Vec<_> = groups.iter().enumerate().collect();
         by_age.sort_by_key(|(_, group)| Reverse(group.age));
         let held = by_age.into_iter().map(|(number, group)| (number, &*group.cgroup, group.weight));
         let excess: HashSet<usize> = excess(held, max_bytes).into_iter().collect();
-        for (handle, group) in self.all().zip(group_of) {
-            if group.is_some_and(|group| excess.contains(&group)) {
-                handle.text = None;
-            }
-        }
+        self.by_handle.retain(|handle, _| !group_of.get(handle).is_some_and(|group| excess.contains(group)));
     }
 
-    fn all(&mut self) -> impl Iterator<Item = &mut Handle> {
-        self.own.iter_mut().map(|(_, handle)| handle).chain(self.inherited.values_mut())
+    /// The texts that are held, once for each file that holds one.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &Arc<Rendered>> {
+        self.by_handle.values().map(|handle| &handle.text)
     }
 }
 
@@ -151,7 +124,7 @@ struct TextGroup {
     weight: usize,
 }
 
-/// How many bytes a text takes, with the path of its cgroup. A text that several files share counts in parts.
+/// How many bytes a file takes with its text and the path of its cgroup. A text that several files share counts in parts.
 fn weight(text: &Arc<Rendered>) -> usize {
-    (text.bytes.len() + text.cgroup.len()) / Arc::strong_count(text)
+    ENTRY_BYTES + (text.bytes.len() + text.cgroup.len()) / Arc::strong_count(text)
 }
