@@ -43,7 +43,24 @@ impl Container {
     }
 
     fn has_the_kernels(&mut self) -> bool {
-        self.reader.ask() == format!("MemTotal:       {:8} kB", host_total())
+        self.reader.ask() == Self::kernels()
+    }
+
+    fn kernels() -> String {
+        format!("MemTotal:       {:8} kB", host_total())
+    }
+
+    /// Waits until it reads that. Until then it must not read anything but its own numbers or the kernel's, and only a read that
+    /// waited for an answer when the connection was given up may fail.
+    fn comes_to(&mut self, wanted: &str) {
+        let (own, kernels) = (load::total(), Self::kernels());
+        let mut waited = false;
+        crate::common::wait_until(wanted, || {
+            let read = self.reader.ask();
+            let is_of_waiting = read.contains("(os error 103)") && !std::mem::replace(&mut waited, true);
+            assert!([&own, &kernels].contains(&&read) || is_of_waiting, "{read}");
+            read == wanted
+        });
     }
 }
 

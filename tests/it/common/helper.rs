@@ -40,7 +40,7 @@ pub fn run() -> Option<ExitCode> {
         "cgroups" => storm::cgroups(rest[0].as_ref(), rest[1]),
         "enduring" => storm::enduring(rest[0], rest[1]),
         "watch" => trigger::watch(rest[0], rest[1].parse().unwrap(), rest[2]),
-        "victim" => victim::victim(rest[0], rest.get(1).copied()),
+        "victim" => victim::victim(rest[0], &rest[1..]),
         "read-when-told" => reader::read_when_told(&rest),
         "visit" => reader::visit(rest[0], rest[1].parse().unwrap(), &rest[2..]),
         "read-load" => processors::read_load(rest[0]),

@@ -162,11 +162,21 @@ pub fn allowed(elsewhere: Duration) -> Duration {
 pub struct Busy(f64);
 
 impl Busy {
+    /// Spins on each processor for a while, to see how long others keep it waiting. An average of the load would say how busy
+    /// the machine was with the tests before.
     pub fn now() -> Self {
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap();
-        let load: f64 = load.split_whitespace().next().unwrap().parse().unwrap();
-        let processors = std::thread::available_parallelism().unwrap().get() as f64;
-        Self((load / processors).max(1.0))
+        const WORK: Duration = Duration::from_millis(100);
+        let spin = || {
+            let began = Instant::now();
+            while cgprocfs::sys::thread_time() < WORK {}
+            began.elapsed().as_secs_f64() / WORK.as_secs_f64()
+        };
+        let processors = std::thread::available_parallelism().unwrap().get();
+        let waited: f64 = std::thread::scope(|scope| {
+            let spinning: Vec<_> = (0..processors).map(|_| scope.spawn(spin)).collect();
+            spinning.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        Self((waited / processors as f64).max(1.0))
     }
 
     /// How long something may take on this machine that has a bound on an idle one: each processor that more than one wants is shared.

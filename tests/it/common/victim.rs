@@ -23,8 +23,8 @@ const TIMES_THE_KERNELS: u32 = 5;
 pub const LIMIT: u64 = 64;
 
 /// The helper: opens, reads and closes a file every 3 ms until its stdin ends. A read that fails, or whose text does
-/// not begin with `line`, is an error.
-pub fn victim(path: &str, line: Option<&str>) {
+/// not begin with one of `lines`, if there are any, is an error.
+pub fn victim(path: &str, lines: &[&str]) {
     begin();
     let (mut took, mut errors) = (Vec::new(), Vec::new());
     while goes_on() {
@@ -33,7 +33,9 @@ pub fn victim(path: &str, line: Option<&str>) {
         took.push(start.elapsed());
         match text {
             Ok(text) if !text.ends_with('\n') => errors.push(format!("cut short: {text:?}")),
-            Ok(text) if line.is_some_and(|line| text.lines().next() != Some(line)) => errors.push(text),
+            Ok(text) if !(lines.is_empty() || lines.iter().any(|line| text.lines().next() == Some(line))) => {
+                errors.push(text);
+            }
             Ok(_) => {}
             Err(error) => errors.push(error.to_string()),
         }
@@ -84,9 +86,9 @@ impl fmt::Display for Seen {
 pub struct Victim(Running);
 
 impl Victim {
-    /// One in `cgroup` that reads a file; where a `line` is named, each text has to begin with that.
-    pub fn start(cgroup: &Cgroup, path: &str, line: Option<&str>) -> Self {
-        let words = helper::command("victim", &[&[path], line.as_slice()].concat());
+    /// One in `cgroup` that reads a file; where `lines` are named, each text has to begin with one of these.
+    pub fn start(cgroup: &Cgroup, path: &str, lines: &[&str]) -> Self {
+        let words = helper::command("victim", &[&[path], lines].concat());
         Self(helper::start(&mut cgroup.command(&words.iter().map(String::as_str).collect::<Vec<_>>())))
     }
 
@@ -120,7 +122,7 @@ impl Pair {
         let line = format!("MemTotal:       {:8} kB", LIMIT << 10);
         let words = helper::command("victim", &["/proc/meminfo", &line]);
         let ours = Victim(load::bound(&[], &cgroup, &daemon.meminfo(), &words));
-        let kernels = Victim::start(&cgroup, "/proc/meminfo", None);
+        let kernels = Victim::start(&cgroup, "/proc/meminfo", &[]);
         Self { ours, kernels, _cgroup: cgroup }
     }
 

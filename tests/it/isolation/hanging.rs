@@ -49,7 +49,7 @@ fn hanging_exec(row: &str, hang: impl FnOnce(&Cgroup) -> (HeldExec, Vec<String>)
     let _deadline = Deadline::new(&daemon);
     let server = daemon.children();
     let pair = Pair::start(&daemon);
-    let ages = AGE.map(|view| Victim::start(&other, daemon.path(view).to_str().unwrap(), None));
+    let ages = AGE.map(|view| Victim::start(&other, daemon.path(view).to_str().unwrap(), &[]));
     let (held, enter) = hang(&tenant);
     let asked = Instant::now();
     let two_of_each = AGE.iter().flat_map(|view| [view; 2]);
@@ -106,7 +106,7 @@ fn hanging_execs_in_many_cgroups() {
     let uptime = daemon.path("proc/uptime");
     let uptime = uptime.to_str().unwrap();
     let first_reads = |cgroup: &Cgroup| {
-        let (age, victim) = (born.elapsed(), Victim::start(cgroup, uptime, None));
+        let (age, victim) = (born.elapsed(), Victim::start(cgroup, uptime, &[]));
         let text = output(&mut cgroup.command(&["cat", uptime]));
         (victim.end(&daemon), text.split(' ').next().unwrap().parse::<f64>().unwrap(), age)
     };

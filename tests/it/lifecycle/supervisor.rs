@@ -61,9 +61,9 @@ fn program_gone() {
     let away = directory.path().join("away");
     fs::rename(&program, &away).unwrap();
     signal(server(&daemon, &[]), Signal::KILL);
-    wait_until("the container has the kernel's file", || container.has_the_kernels());
+    container.comes_to(&Container::kernels());
     fs::rename(&away, &program).unwrap();
-    wait_until("it has its own numbers", || container.has_its_own());
+    container.comes_to(&super::load::total());
     daemon.signal(Signal::TERM);
     assert!(daemon.wait().success(), "{}", daemon.log());
     assert!(container.has_the_kernels());
@@ -78,10 +78,10 @@ fn no_process_to_be_had() {
         // The thread that listens to the one that is killed ends with it.
         bounded.set(bounded.current() - 1 + room);
         signal(server(&daemon, &[]), Signal::KILL);
-        wait_until("the container has the kernel's file", || container.has_the_kernels());
+        container.comes_to(&Container::kernels());
         assert!(daemon.log().contains("Resource temporarily unavailable"), "{}", daemon.log());
         drop(bounded);
-        wait_until("it has its own numbers", || container.has_its_own());
+        container.comes_to(&super::load::total());
     }
 }
 
