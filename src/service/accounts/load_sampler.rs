@@ -22,7 +22,7 @@ use crate::sys;
 use cgprocfs_core::error::ViewError;
 use cgprocfs_core::load_average::{CpuUsageAt, LoadAvg, LoadState};
 use cgprocfs_core::snapshot::{HostFile, Snapshot};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 /// The part of a processor that sampling one container takes at most is the inverse of this.
@@ -33,6 +33,8 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The part of a processor that sampling all containers takes at most is the inverse of this: a tenant may make any number of them
 /// expensive.
 const TOTAL_DUTY_CYCLE: u32 = 10;
+/// How long a serving thread waits for the table.
+const MAX_WAIT: Duration = Duration::from_millis(1);
 /// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes some
 /// 10 ms for the tasks, and 50 ms for the cgroups.
 const FULL_SCAN: ScanLimits =
@@ -71,7 +73,7 @@ impl LoadSampler {
     /// The load of a container, which is sampled first only if that has not been done lately.
     ///
     /// # Errors
-    /// [`Error::TakesLong`] if the container has too many cgroups for a caller that may not take long.
+    /// [`Error::TakesLong`] if the container has too many cgroups for a caller that may not take long, or the table is in use.
     pub(in crate::service) fn load_average(
         &self,
         request: &LoadRequest<'_>,
@@ -84,7 +86,7 @@ impl LoadSampler {
         let is_same = |record: &LoadState| record.start >= start || !request.start_is_certain;
         let now = Instant::now();
         let (earlier, known) = {
-            let mut all = self.tracked.lock();
+            let mut all = self.table_for(request)?;
             let all = &mut *all;
             match all.by_container.get_mut(&container).filter(|tracked| is_same(&tracked.record)) {
                 Some(tracked) => {
@@ -104,11 +106,23 @@ impl LoadSampler {
                 let asker = Some(request.caller.pid);
                 let limits = ScanLimits { with_run_queue: false, asker, ..QUICK_SCAN };
                 self.sample(request.container, None, limits, source);
-                let all = self.tracked.lock();
+                let all = self.table_for(request)?;
                 let tracked = all.by_container.get(&container).filter(|tracked| is_same(&tracked.record));
                 Ok(tracked.map_or(load, |tracked| tracked.load_avg(last_pid)))
             }
             None => self.track(request, earlier, last_pid, source),
+        }
+    }
+
+    /// The table, for a request. The thread that samples is less important than those that serve, and may be kept from running
+    /// while it has the lock, so that a serving thread leaves the request to others then.
+    fn table_for(&self, request: &LoadRequest<'_>) -> Result<MutexGuard<'_, TrackedCgroups>, Error> {
+        match request.caller.may_take_long {
+            true => Ok(self.tracked.lock()),
+            false => self
+                .tracked
+                .try_lock_for(MAX_WAIT)
+                .ok_or_else(|| Error::TakesLong(request.container.path.into())),
         }
     }
 
@@ -134,7 +148,7 @@ impl LoadSampler {
             scan => scan.unwrap_or_default(),
         };
         let accounting = source.accounting_cgroup(request.caller)?.map(<[u8]>::to_vec);
-        let mut all = self.tracked.lock();
+        let mut all = self.table_for(request)?;
         let (record, reported) = estimate(earlier, &scan, request.snapshot, all.phase.since(now))?;
         all.orphaned.remove(&container.id);
         let tracked = TrackedCgroup {
@@ -185,10 +199,13 @@ impl LoadSampler {
         let (began, before) = (Instant::now(), sys::thread_time());
         let scan = source.tasks(container, limits);
         let ran = accounting_if_last.and_then(|cgroup| source.run_time(&cgroup));
-        let mut all = self.tracked.lock();
+        // A serving thread that comes here leaves the sample to the next one, rather than wait for the table.
+        let is_quick = limits.cgroups < FULL_SCAN.cgroups;
+        let table = if is_quick { self.tracked.try_lock_for(MAX_WAIT) } else { Some(self.tracked.lock()) };
+        let Some(mut all) = table else { return };
         let TrackedCgroups { by_container, retained, phase, .. } = &mut *all;
         match (scan, by_container.get_mut(&container.id)) {
-            (Ok(TaskScan { are_all: false, .. }), Some(_)) if limits.cgroups < FULL_SCAN.cgroups => {}
+            (Ok(TaskScan { are_all: false, .. }), Some(_)) if is_quick => {}
             (Ok(TaskScan { tasks, .. }), Some(tracked)) => {
                 let at = boot_clock::now();
                 let passed = Duration::from_nanos(at.nanos_since(tracked.record.at));

@@ -4,7 +4,9 @@ use super::*;
 use crate::kernel::CgroupId;
 use crate::service::accounts::tracked_cgroups::Due;
 use cgprocfs_core::load_average::{LoadAverages, TaskCounts};
-use cgprocfs_core::machine::{BootTime, Ticks};
+use cgprocfs_core::machine::{BootTime, Machine, TickRate, Ticks};
+use cgprocfs_core::snapshot::{Container, Scope};
+use cgprocfs_core::units::Kib;
 
 #[test]
 fn what_a_thread_waits_for_does_not_count() {
@@ -86,4 +88,21 @@ fn many_expensive_containers_take_a_tenth_of_a_processor_and_delay_nobody() {
     sampled.sort_unstable();
     sampled.dedup();
     assert!(sampled.len() > 700, "{}", sampled.len());
+}
+
+/// While the thread that samples has the table, a request goes to threads that nobody else needs.
+#[test]
+fn a_serving_thread_does_not_wait_for_the_table() {
+    let (sampler, path) = (LoadSampler::new(), b"/pods/1");
+    let machine = Machine { page: Kib::new(4), tick_rate: TickRate::new(100) };
+    let snapshot = Snapshot::of_memory(None, machine, Scope::Container(Container::default()));
+    let caller = Caller { may_take_long: false, ..Caller::in_cgroup(path) };
+    let container = CgroupRef { id: CgroupId::new(1), path };
+    let request = LoadRequest { container, caller: &caller, snapshot: &snapshot, start_is_certain: true };
+    let held = sampler.tracked.lock();
+    let refused = std::thread::scope(|scope| {
+        scope.spawn(|| matches!(sampler.table_for(&request), Err(Error::TakesLong(_)))).join().unwrap()
+    });
+    drop(held);
+    assert!(refused && sampler.table_for(&request).is_ok());
 }
