@@ -91,7 +91,7 @@ fn frozen_tasks() -> Result<(), Failed> {
     for root in [case.join("root"), copy.path().join("root")] {
         let id = CgroupId::new(fs::metadata(root.join("sys/fs/cgroup/memory/ctr"))?.ino());
         let cgroup = CgroupRef { id, path: b"/ctr" };
-        let depth = ScanLimits { cgroups: 9, ids: 999, tasks: 99, with_run_queue: false, asker: None };
+        let depth = ScanLimits { cgroups: 9, tasks: 99, with_run_queue: false, asker: None };
         let tasks = Source::open(&root, None)?.tasks(cgroup, depth)?.tasks;
         assert_eq!((tasks.total, tasks.uninterruptible), (6, 1), "{}", root.display());
     }

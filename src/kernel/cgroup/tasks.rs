@@ -29,8 +29,6 @@ pub struct TaskScan {
 pub struct ScanLimits {
     /// How many cgroups at most.
     pub cgroups: usize,
-    /// How many ids of tasks at most.
-    pub ids: usize,
     /// How many tasks at most; of more tasks a sample stands for all.
     pub tasks: usize,
     /// Whether to read how long tasks have run and waited.
@@ -51,7 +49,7 @@ pub(crate) fn tasks(
         CgroupVersion::V2 => "cgroup.threads",
     };
     // All ids come first, for only then is it known how many tasks one of a sample stands for.
-    let bounds = Bounds { cgroups: limits.cgroups, ids: limits.ids };
+    let bounds = Bounds { cgroups: limits.cgroups, ids: usize::MAX };
     let listed = listed_ids(&cgroup_mounts.memory, cgroup, file, bounds)?;
     let freezers = Freezers { hierarchy: cgroup_mounts.freezer.as_ref(), known: HashMap::new() };
     let are_all = listed.are_all && listed.ids.len() <= limits.tasks;
@@ -147,8 +145,7 @@ mod tests {
     fn read(root: &Path, ids: &[u32], most: usize, hierarchy: Option<&Hierarchy>) -> (TaskCounts, RunQueue) {
         let procfs = Procfs::open(root).unwrap();
         let freezers = Freezers { hierarchy, known: HashMap::new() };
-        let limits =
-            ScanLimits { cgroups: 0, ids: usize::MAX, tasks: most, with_run_queue: true, asker: Some(301) };
+        let limits = ScanLimits { cgroups: 0, tasks: most, with_run_queue: true, asker: Some(301) };
         TaskReader { procfs: &procfs, freezers, text: Vec::new() }.read(ids, limits)
     }
 

@@ -7,6 +7,8 @@ use crate::kernel::read::read_whole;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::proc_stat::ProcStat;
 use cgprocfs_core::parse::proc_status::{Status, TaskState};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,8 +22,8 @@ pub struct Life {
     pub start: Ticks,
     /// How long the processes have run, and those that they have waited for.
     pub ran: Ticks,
-    /// `/proc/PID/status` of its init; `None` if it has none.
-    init: Option<OwnedFd>,
+    /// `None` if it has none.
+    init: Option<Init>,
 }
 
 impl Life {
@@ -34,7 +36,29 @@ impl Life {
     /// Whether the container's init, if it has one, has not ended.
     #[must_use]
     pub fn goes_on(&self) -> bool {
-        self.init.as_ref().is_none_or(has_not_ended)
+        self.init.as_ref().is_none_or(Init::goes_on)
+    }
+}
+
+/// The init of a container.
+#[derive(Debug)]
+enum Init {
+    /// By a descriptor of the process, which is asked without a lock: whoever reads a file about a process may have to give the
+    /// memory of that back, which takes as long as there is of it (`mmput()`, kernel/fork.c).
+    Process(OwnedFd),
+    /// By its `/proc/PID/status`, in a copy of a system and before Linux 5.3.
+    Status(OwnedFd),
+}
+
+impl Init {
+    /// Whether it has not ended.
+    fn goes_on(&self) -> bool {
+        match self {
+            Self::Process(process) => {
+                poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&Timespec::default())) == Ok(0)
+            }
+            Self::Status(file) => has_not_ended(file),
+        }
     }
 }
 
@@ -85,7 +109,7 @@ impl<'s> LifeSearch<'s> {
     }
 
     /// Opens a process if it is the first of a pid namespace below ours.
-    fn open_init(&mut self, start: Ticks, pid: u32) -> Option<OwnedFd> {
+    fn open_init(&mut self, start: Ticks, pid: u32) -> Option<Init> {
         let opened = self.procfs.open_of(pid, "status").ok()?;
         read_whole(&opened, &mut self.text).ok()?;
         let status = Status::parse(&self.text).ok()?;
@@ -96,7 +120,11 @@ impl<'s> LifeSearch<'s> {
         // thread of it waits for an answer is still there, and is no living init.
         self.procfs.read_of(pid, "stat", &mut self.text).ok()?;
         let is_same = ProcStat::parse(&self.text).is_ok_and(|stat| stat.start == start);
-        (is_same && has_not_ended(&opened)).then_some(opened)
+        let of_process =
+            |pid: u32| pidfd_open(Pid::from_raw(pid.try_into().ok()?)?, PidfdFlags::empty()).ok();
+        let process = if self.procfs.is_own { of_process(pid) } else { None };
+        // As long as it has not ended, nobody else has its id.
+        (is_same && has_not_ended(&opened)).then(|| process.map_or(Init::Status(opened), Init::Process))
     }
 }
 
@@ -125,19 +153,25 @@ mod tests {
             child.wait().unwrap();
         }
         assert!(life.goes_on() && !life.has_init());
-        let mut child = start();
-        let held = procfs.open_of(child.id(), "status").unwrap();
-        let life = Life { init: Some(held), ..Life::default() };
-        assert!(life.goes_on());
-        child.kill().unwrap();
-        // Nobody has waited for it yet.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while life.goes_on() {
-            assert!(std::time::Instant::now() < deadline);
-            std::thread::sleep(std::time::Duration::from_millis(5));
+        for by_process in [true, false] {
+            let mut child = start();
+            let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+            let held = match by_process {
+                true => Init::Process(pidfd_open(pid, PidfdFlags::empty()).unwrap()),
+                false => Init::Status(procfs.open_of(child.id(), "status").unwrap()),
+            };
+            let life = Life { init: Some(held), ..Life::default() };
+            assert!(life.goes_on());
+            child.kill().unwrap();
+            // Nobody has waited for it yet.
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while life.goes_on() {
+                assert!(std::time::Instant::now() < deadline);
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            child.wait().unwrap();
+            assert!(!life.goes_on());
         }
-        child.wait().unwrap();
-        assert!(!life.goes_on());
     }
 
     #[test]

@@ -37,12 +37,7 @@ const TOTAL_DUTY_CYCLE: u32 = 10;
 const MAX_WAIT: Duration = Duration::from_millis(1);
 /// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes some
 /// 10 ms for the tasks, and 50 ms for the cgroups.
-const FULL_SCAN: ScanLimits =
-    ScanLimits { cgroups: 4_000, ids: usize::MAX, tasks: 1_000, with_run_queue: false, asker: None };
-/// How much of it is sampled by a thread that others wait for.
-const QUICK_SCAN: ScanLimits =
-    ScanLimits { cgroups: 100, ids: 200, tasks: 200, with_run_queue: true, asker: None };
-
+const FULL_SCAN: ScanLimits = ScanLimits { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
 /// Load averages of containers.
 pub(in crate::service) struct LoadSampler {
     tracked: Mutex<TrackedCgroups>,
@@ -73,7 +68,7 @@ impl LoadSampler {
     /// The load of a container, which is sampled first only if that has not been done lately.
     ///
     /// # Errors
-    /// [`Error::TakesLong`] if the container has too many cgroups for a caller that may not take long, or the table is in use.
+    /// [`Error::TakesLong`] if the container has to be sampled, or the table is in use, and the caller may not take long.
     pub(in crate::service) fn load_average(
         &self,
         request: &LoadRequest<'_>,
@@ -101,10 +96,11 @@ impl LoadSampler {
         };
         match known {
             Some((due, load)) if due > now => Ok(load),
+            // To look at its tasks is not for a thread that others wait for.
+            _ if !request.caller.may_take_long => Err(Error::TakesLong(request.container.path.into())),
             // The sampler's own thread is late.
             Some((_, load)) => {
-                let asker = Some(request.caller.pid);
-                let limits = ScanLimits { with_run_queue: false, asker, ..QUICK_SCAN };
+                let limits = ScanLimits { asker: Some(request.caller.pid), ..FULL_SCAN };
                 self.sample(request.container, None, limits, source);
                 let all = self.table_for(request)?;
                 let tracked = all.by_container.get(&container).filter(|tracked| is_same(&tracked.record));
@@ -136,17 +132,9 @@ impl LoadSampler {
     ) -> Result<LoadAvg, Error> {
         let now = Instant::now();
         let (container, asker) = (request.container, Some(request.caller.pid));
-        let limits = match request.caller.may_take_long {
-            true => ScanLimits { with_run_queue: true, asker, ..FULL_SCAN },
-            false => ScanLimits { asker, ..QUICK_SCAN },
-        };
-        let scan = match source.tasks(container, limits) {
-            Ok(scan) if !scan.are_all && !request.caller.may_take_long => {
-                return Err(Error::TakesLong(container.path.into()));
-            }
-            // A container that goes away meanwhile still has its reader.
-            scan => scan.unwrap_or_default(),
-        };
+        let limits = ScanLimits { with_run_queue: true, asker, ..FULL_SCAN };
+        // A container that goes away meanwhile still has its reader.
+        let scan = source.tasks(container, limits).unwrap_or_default();
         let accounting = source.accounting_cgroup(request.caller)?.map(<[u8]>::to_vec);
         let mut all = self.table_for(request)?;
         let (record, reported) = estimate(earlier, &scan, request.snapshot, all.phase.since(now))?;
@@ -199,13 +187,9 @@ impl LoadSampler {
         let (began, before) = (Instant::now(), sys::thread_time());
         let scan = source.tasks(container, limits);
         let ran = accounting_if_last.and_then(|cgroup| source.run_time(&cgroup));
-        // A serving thread that comes here leaves the sample to the next one, rather than wait for the table.
-        let is_quick = limits.cgroups < FULL_SCAN.cgroups;
-        let table = if is_quick { self.tracked.try_lock_for(MAX_WAIT) } else { Some(self.tracked.lock()) };
-        let Some(mut all) = table else { return };
+        let mut all = self.tracked.lock();
         let TrackedCgroups { by_container, retained, phase, .. } = &mut *all;
         match (scan, by_container.get_mut(&container.id)) {
-            (Ok(TaskScan { are_all: false, .. }), Some(_)) if is_quick => {}
             (Ok(TaskScan { tasks, .. }), Some(tracked)) => {
                 let at = boot_clock::now();
                 let passed = Duration::from_nanos(at.nanos_since(tracked.record.at));
