@@ -5,6 +5,7 @@
 //! `seams` is everything that depends on more of fuser than its API promises. This module may use the kernel readers, the
 //! service and the shared state; how a file system is mounted and handed on is not known here.
 
+mod answer;
 mod directory_handles;
 mod directory_requests;
 mod file;

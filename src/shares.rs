@@ -13,5 +13,5 @@ mod tree;
 
 pub use self::admission::{Full, Policy, Shares};
 pub use self::dominant::dominant;
-pub use self::excess::excess;
+pub use self::excess::{eviction_order, excess};
 pub(crate) use self::path::{components, entry_weight};

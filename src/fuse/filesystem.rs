@@ -1,30 +1,29 @@
-//! What fuser calls: every request of the kernel, handed to [`Served`] while it is recorded as in flight.
+//! What fuser calls: every request of the kernel, handed to [`Served`] by [`answer`](ViewFs::answer).
 
 use super::file_requests::FileRequest;
 use super::quiesce_gate::QuiesceGate;
 use super::served::{Served, ServedConnection};
-use crate::service::{Lane, Service};
+use crate::service::Service;
 use crate::state::PollWaiter;
-use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, Unique};
+use crate::state::in_flight::Operation;
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::view::ViewId;
 use fuser::{
-    BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, InitFlags, KernelConfig, LockOwner, OpenFlags,
-    PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyEmpty, ReplyEntry, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow,
-    WriteFlags,
+    BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags, PollEvents, PollFlags, PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 use std::ffi::OsStr;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// The served file system.
 pub struct ViewFs {
-    served: Arc<Served>,
-    gate: Arc<QuiesceGate>,
+    pub(super) served: Arc<Served>,
+    pub(super) gate: Arc<QuiesceGate>,
 }
 
 impl ViewFs {
@@ -39,48 +38,19 @@ impl ViewFs {
         let served = Served::new(service, views, connection);
         Self { served: Arc::new(served), gate }
     }
-
-    /// Answers a request, which counts as in flight meanwhile.
-    ///
-    /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that was not sent
-    /// is dropped while the stack unwinds, which answers EIO. A request that several servers have died over gets the same
-    /// error: its handler is dropped without being called.
-    fn answer(
-        &self,
-        request: &Request,
-        ino: INodeNo,
-        operation: Operation,
-        handler: impl FnOnce(&Arc<Served>, InFlightGuard) + Send + 'static,
-    ) {
-        let unique = Unique::new(request.unique().0);
-        let fetched = InFlightRequest { unique, pid: request.pid(), ino: ino.0, operation };
-        self.served.service.fetched(self.gate.enter());
-        let in_flight = self.served.in_flight.track(fetched);
-        let answer = || {
-            if in_flight.is_poisoned() {
-                drop(handler);
-            } else if operation == Operation::Release || self.served.knows(ino) {
-                // Before the answer: once it is there, the process may be in an exec, for which a look at it would wait.
-                if !matches!(operation, Operation::Read { .. } | Operation::Release) {
-                    self.served.service.charge_small_request(request.pid());
-                }
-                handler(&self.served, in_flight);
-            } else {
-                let served = Arc::clone(&self.served);
-                let answer = move |service: &Arc<Service>, in_flight| {
-                    service.source().system_directory().index_all();
-                    handler(&served, in_flight);
-                };
-                self.served.service.dispatch(Lane::Slow, in_flight, request.pid(), answer);
-            }
-        };
-        let _ = catch_unwind(AssertUnwindSafe(answer));
-        self.gate.leave();
-    }
 }
 
-/// Requests that are all answered with one error, each by the types of its arguments.
+/// Requests that are all answered with one error, each by the types of its arguments after the inode.
 macro_rules! refused {
+    ($errno:expr => $($name:ident($($argument:ty),*) -> $reply:ty;)*) => {$(
+        fn $name(&self, request: &Request, ino: INodeNo, $(_: $argument,)* reply: $reply) {
+            self.answer(request, ino, Operation::Other, move |_, _in_flight| reply.error($errno));
+        }
+    )*};
+}
+
+/// As [`refused!`], and charged to nobody.
+macro_rules! refused_at_once {
     ($errno:expr => $($name:ident($($argument:ty),*) -> $reply:ty;)*) => {$(
         fn $name(&self, _: &Request, $(_: $argument,)* reply: $reply) {
             reply.error($errno);
@@ -268,20 +238,25 @@ impl Filesystem for ViewFs {
 
     // What would change what never changes.
     refused! { Errno::EROFS =>
-        mknod(INodeNo, &OsStr, u32, u32, u32) -> ReplyEntry;
-        create(INodeNo, &OsStr, u32, u32, i32) -> ReplyCreate;
-        mkdir(INodeNo, &OsStr, u32, u32) -> ReplyEntry;
-        symlink(INodeNo, &OsStr, &Path) -> ReplyEntry;
-        link(INodeNo, INodeNo, &OsStr) -> ReplyEntry;
-        unlink(INodeNo, &OsStr) -> ReplyEmpty;
-        rmdir(INodeNo, &OsStr) -> ReplyEmpty;
-        rename(INodeNo, &OsStr, INodeNo, &OsStr, RenameFlags) -> ReplyEmpty;
-        setxattr(INodeNo, &OsStr, &[u8], i32, u32) -> ReplyEmpty;
-        removexattr(INodeNo, &OsStr) -> ReplyEmpty;
+        mknod(&OsStr, u32, u32, u32) -> ReplyEntry;
+        create(&OsStr, u32, u32, i32) -> ReplyCreate;
+        mkdir(&OsStr, u32, u32) -> ReplyEntry;
+        symlink(&OsStr, &Path) -> ReplyEntry;
+        link(INodeNo, &OsStr) -> ReplyEntry;
+        unlink(&OsStr) -> ReplyEmpty;
+        rmdir(&OsStr) -> ReplyEmpty;
+        rename(&OsStr, INodeNo, &OsStr, RenameFlags) -> ReplyEmpty;
+        setxattr(&OsStr, &[u8], i32, u32) -> ReplyEmpty;
+        removexattr(&OsStr) -> ReplyEmpty;
     }
 
-    // What the kernel does not ask for again once it has heard that it is not implemented.
-    refused! { Errno::ENOSYS =>
+    refused! { Errno::ENOTTY =>
+        ioctl(FileHandle, IoctlFlags, u32, &[u8], u32) -> ReplyIoctl;
+    }
+
+    // What the kernel does not ask for again once it has heard that it is not implemented. A process that flushes may be in an exec,
+    // and is not to be looked at.
+    refused_at_once! { Errno::ENOSYS =>
         flush(INodeNo, FileHandle, LockOwner) -> ReplyEmpty;
         getxattr(INodeNo, &OsStr, u32) -> ReplyXattr;
         listxattr(INodeNo, u32) -> ReplyXattr;
@@ -295,6 +270,3 @@ impl Filesystem for ViewFs {
         });
     }
 }
-
-#[cfg(test)]
-mod tests;

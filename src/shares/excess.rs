@@ -26,6 +26,15 @@ pub fn excess<'p, K>(held: impl IntoIterator<Item = (K, &'p [u8], usize)>, capac
     excess
 }
 
+/// The order in which cached things are evicted, by when each was used last: first those that were not used while others were again
+/// and again. Of the rest any may be the next to be asked for. Where each is asked in its turn, the one that was used least lately
+/// is always the next, and to evict that would leave nothing of the cache.
+pub const fn eviction_order(last_used: u64, is_in_use: bool) -> (bool, u64) {
+    // A number that tells nothing of those before and after it (Fibonacci hashing).
+    let scattered = last_used.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    (is_in_use, if is_in_use { scattered } else { last_used })
+}
+
 /// Holders, by their index in the order of their use.
 #[derive(Default)]
 struct Holders<'p> {

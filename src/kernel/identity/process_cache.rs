@@ -8,12 +8,12 @@ use crate::error::Error;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::{Procfs, process_error};
 use crate::kernel::read::read_whole;
-use crate::shares::excess;
+use crate::shares::{eviction_order, excess};
 use crate::sys;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// How many processes are remembered at most.
@@ -22,7 +22,7 @@ const CAPACITY: usize = 4096;
 const FILES_EACH: usize = 2;
 
 /// The open files, by process id. If there are too many, an eighth is closed: of the processes in the heaviest branch of the
-/// hierarchy, those that have not read for the longest time. Closing many at once takes as few system calls as their descriptors
+/// hierarchy, those that come first in their [`eviction_order`]. Closing many at once takes as few system calls as their descriptors
 /// allow, instead of one for every command that a shell script starts.
 pub(crate) struct ProcessCache {
     capacity: usize,
@@ -51,6 +51,8 @@ struct CachedProcess {
     cgroup: Box<[u8]>,
     /// When it read last, by [`Recent::clock`].
     used: AtomicU64,
+    /// Whether it has read more than once.
+    reads_again: AtomicBool,
     /// Known once it was requested. A process never changes its own pid namespace (pid_namespaces(7)).
     pid_namespace: OnceLock<NamespaceId>,
     /// Its id there, likewise.
@@ -84,11 +86,18 @@ impl ProcessCache {
             }
         }
         let proc_cgroup = procfs.open_of(pid, "cgroup")?;
-        let (cgroup, used) = (Box::default(), AtomicU64::new(0));
+        let (cgroup, used, reads_again) = (Box::default(), AtomicU64::new(0), AtomicBool::new(false));
         let (pid_namespace, innermost_pid) = (OnceLock::new(), OnceLock::new());
         let namespace_link = OnceLock::new();
-        let mut reader =
-            CachedProcess { proc_cgroup, namespace_link, cgroup, used, pid_namespace, innermost_pid };
+        let mut reader = CachedProcess {
+            proc_cgroup,
+            namespace_link,
+            cgroup,
+            used,
+            reads_again,
+            pid_namespace,
+            innermost_pid,
+        };
         let namespaces = reader.read(procfs, pid, text, &wants_pid)?;
         reader.cgroup = hierarchy.path_in(text, pid).unwrap_or_default().into();
         self.remember(pid, reader);
@@ -116,6 +125,7 @@ impl ProcessCache {
         recent.clock += 1;
         let reader = recent.by_pid.get(&pid)?;
         reader.used.store(recent.clock, Ordering::Relaxed);
+        reader.reads_again.store(true, Ordering::Relaxed);
         Some(Arc::clone(reader))
     }
 
@@ -161,8 +171,15 @@ impl ProcessCache {
 impl Recent {
     /// Removes all but `capacity` processes.
     fn remove_excess(&mut self, capacity: usize) -> Vec<Arc<CachedProcess>> {
+        let long_ago = self.clock.saturating_sub(4 * self.by_pid.len() as u64);
+        let order = |reader: &CachedProcess| {
+            let used = reader.used.load(Ordering::Relaxed);
+            let is_in_use = used >= long_ago;
+            // Most have read once and are gone.
+            (is_in_use && reader.reads_again.load(Ordering::Relaxed), eviction_order(used, is_in_use))
+        };
         let mut all: Vec<_> = self.by_pid.iter().collect();
-        all.sort_unstable_by_key(|(_, reader)| reader.used.load(Ordering::Relaxed));
+        all.sort_by_cached_key(|(_, reader)| order(reader));
         let excess = excess(all.into_iter().map(|(pid, reader)| (*pid, &*reader.cgroup, 1)), capacity);
         excess.iter().filter_map(|pid| self.by_pid.remove(pid)).collect()
     }

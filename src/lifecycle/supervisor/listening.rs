@@ -61,7 +61,10 @@ pub(super) fn listen(
                         if mount.connection().is_some_and(|kept| kept.has_memory(memory.as_fd())) => {}
                     Ok(Message::Connection(device, memory)) => match Connection::look(device, memory) {
                         Ok(connection) => mount.keep(connection),
-                        Err(error) => log::error!("cannot keep the connection: {error}"),
+                        Err(error) => {
+                            log::error!("cannot keep the connection: {error}; starting the daemon anew");
+                            child.signal(Signal::SIGTERM);
+                        }
                     },
                     Ok(Message::Ended) => heard.ended = true,
                     Ok(Message::Alive) => heard.served = true,

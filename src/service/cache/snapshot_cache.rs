@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::kernel::CgroupAncestry;
 use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::serving_account::ServingAccount;
-use crate::shares::excess;
+use crate::shares::{eviction_order, excess};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -120,11 +120,6 @@ impl SnapshotCache {
     }
 }
 
-/// A number that tells nothing of those before and after it (Fibonacci hashing).
-const fn scattered(number: u64) -> u64 {
-    number.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
-}
-
 impl Cache {
     fn insert(&mut self, cached: Arc<CachedCgroup>) {
         self.remove(cached.path());
@@ -138,15 +133,12 @@ impl Cache {
         Some(removed)
     }
 
-    /// Evicts cgroups until no more than `max_files` files are open: first those that were not used while others were again and
-    /// again. Of the rest any may be the next to be asked for. Where each is asked in its turn, the one that was used least lately is
-    /// always the next, and to evict that would leave nothing of the cache.
+    /// Evicts cgroups until no more than `max_files` files are open, in their [`eviction_order`].
     fn evict(&mut self, max_files: usize, now: u64) -> Vec<Option<Arc<CachedCgroup>>> {
         let long_ago = now.saturating_sub(4 * self.by_cgroup.len() as u64);
         let order = |cached: &Arc<CachedCgroup>| {
             let last_used = cached.last_used.load(Ordering::Relaxed);
-            let is_in_use = last_used >= long_ago;
-            (is_in_use, if is_in_use { scattered(last_used) } else { last_used })
+            eviction_order(last_used, last_used >= long_ago)
         };
         let mut all: Vec<_> = self.by_cgroup.values().map(|cached| (order(cached), cached)).collect();
         all.sort_unstable_by_key(|(order, _)| *order);

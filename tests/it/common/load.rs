@@ -18,7 +18,7 @@ pub fn total() -> String {
 pub struct Load {
     readers: Vec<Running>,
     /// How busy the machine was before these.
-    pub busy: Busy,
+    busy: Busy,
     _cgroup: Cgroup,
 }
 
@@ -33,8 +33,9 @@ impl Load {
         Self { readers: (0..8).map(reader).collect(), busy, _cgroup: cgroup }
     }
 
-    /// Ends them: none may have failed. How often they have read, and how long the longest took.
-    pub fn end(self) -> (u64, Duration) {
+    /// Ends them: none may have failed. How often they have read, how long the longest took, and how busy the machine was with
+    /// other things, before or after.
+    pub fn end(self) -> (u64, Duration, Busy) {
         let said = self.readers.into_iter().map(|mut reader| {
             drop(reader.process.stdin.take());
             let mut said = String::new();
@@ -44,7 +45,9 @@ impl Load {
             let (reads, longest) = said.trim().split_once(' ').unwrap();
             (reads.parse::<u64>().unwrap(), Duration::from_micros(longest.parse().unwrap()))
         });
-        said.fold((0, Duration::ZERO), |(reads, longest), (more, long)| (reads + more, longest.max(long)))
+        let (reads, longest) = said
+            .fold((0, Duration::ZERO), |(reads, longest), (more, long)| (reads + more, longest.max(long)));
+        (reads, longest, self.busy.or(Busy::now()))
     }
 }
 

@@ -179,6 +179,11 @@ impl Busy {
         Self((waited / processors as f64).max(1.0))
     }
 
+    /// The busier of two moments.
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0.max(other.0))
+    }
+
     /// How long something may take on this machine that has a bound on an idle one: each processor that more than one wants is shared.
     pub fn stretches(self, idle: Duration) -> Duration {
         allowed(idle).mul_f64(self.0)

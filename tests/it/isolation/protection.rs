@@ -38,7 +38,7 @@ impl Tree {
         Self { root, reader }
     }
 
-    /// How long an answer takes that is not the first: the least of some.
+    /// How long an answer takes that is not the first: the middle one of five.
     pub fn answer(&self) -> Duration {
         let service = Arc::new(Service::new(Source::open(self.root.path(), None).unwrap(), 1));
         let answer = || {
@@ -50,6 +50,8 @@ impl Tree {
             took
         };
         answer();
-        (0..5).map(|_| answer()).min().unwrap()
+        let mut took: [Duration; 5] = std::array::from_fn(|_| answer());
+        took.sort_unstable();
+        took[2]
     }
 }

@@ -45,8 +45,7 @@ fn killed(count: usize) {
         is_served(&daemon);
     }
     assert_eq!(depth(), before, "a daemon that resumes a connection lays nothing");
-    let busy = load.busy;
-    let (reads, longest) = load.end();
+    let (reads, longest, busy) = load.end();
     println!("survival: killed {count} times: {reads} reads, none failed, the longest took {longest:?}");
     assert!(reads > count as u64);
     assert_short(longest, busy);

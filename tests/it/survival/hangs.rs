@@ -136,8 +136,7 @@ fn stopped_daemon() {
     let stopped = Stopped::new(pid);
     wait_at_most(30, "the stopped daemon is killed", || daemon.log().contains("no sign of life"));
     assert_ne!(server(&daemon, &[pid]), pid);
-    let busy = load.busy;
-    let (_, longest) = load.end();
+    let (_, longest, busy) = load.end();
     println!("survival: stopped: the longest read took {longest:?}");
     assert!(longest < crate::common::patience(10) + busy.stretches(Duration::from_secs(1)), "{longest:?}");
     std::mem::forget(stopped);

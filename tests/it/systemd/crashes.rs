@@ -89,8 +89,7 @@ fn crash_restart_and_stop() {
         std::thread::sleep(Duration::from_millis(250));
     }
     assert_eq!(stack(), depth, "a restart lays nothing");
-    let busy = load.busy;
-    let (reads, longest) = load.end();
+    let (reads, longest, busy) = load.end();
     println!(
         "systemd: killed {} times, restarted {} times: {reads} reads, none failed, the longest took {longest:?}",
         times(20),
@@ -123,8 +122,7 @@ fn watchdog() {
     let stopped = Stopped::new(pid);
     wait_at_most(30, "the stopped daemon is killed", || ![0, pid].contains(&system.server()));
     std::mem::forget(stopped);
-    let busy = load.busy;
-    let (_, longest) = load.end();
+    let (_, longest, busy) = load.end();
     println!("systemd: stopped, killed by the watchdog: the longest read took {longest:?}");
     assert!(longest < crate::common::patience(10) + busy.stretches(Duration::from_secs(2)), "{longest:?}");
     assert_eq!(system.show("NRestarts"), "1");

@@ -116,8 +116,7 @@ fn package_from_install_to_purge() {
         assert_eq!(early.ask(), total(LIMIT));
     }
     assert_eq!(system.show("NRestarts"), "0");
-    let busy = load.busy;
-    let (reads, longest) = load.end();
+    let (reads, longest, busy) = load.end();
     assert!(longest < busy.stretches(Duration::from_secs(2)), "{longest:?}");
     println!("systemd: package exchanged 4 times: {reads} reads, none failed, the longest took {longest:?}");
     assert_eq!(fs::read_to_string(&options).unwrap(), "CGPROCFS_CPU_VIEW=cpuset\n");

@@ -51,6 +51,7 @@ fn reader(procfs: &Procfs, cgroup: &str) -> CachedProcess {
         namespace_link: OnceLock::new(),
         cgroup: cgroup.as_bytes().into(),
         used: AtomicU64::new(0),
+        reads_again: AtomicBool::new(false),
         pid_namespace: OnceLock::new(),
         innermost_pid: OnceLock::new(),
     }
@@ -82,6 +83,21 @@ fn as_many_pollers_as_there_is_room_for_stay() {
             assert!((0..capacity / 2).all(|poller| readers.known(poller).is_some()), "{other}");
         }
     }
+}
+
+/// Where a few more read in turn than there is room for, most are still known when their turn comes.
+#[test]
+fn of_too_many_pollers_most_stay() {
+    let procfs = Procfs::open(Path::new("/")).unwrap();
+    let readers = ProcessCache { capacity: 64, recent: Mutex::default() };
+    let mut known = 0;
+    for poll in 0..100 * 70 {
+        match readers.known(poll % 70) {
+            Some(_) => known += 1,
+            None => readers.remember(poll % 70, reader(&procfs, "/")),
+        }
+    }
+    assert!(known > 100 * 70 / 2, "{known}");
 }
 
 #[test]

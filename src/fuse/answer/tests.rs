@@ -1,6 +1,5 @@
-use super::ViewFs;
 use crate::fuse::seams::kernel_stub::{CALLER, KernelStub, STATFS};
-use crate::fuse::{QuiesceGate, ServedConnection};
+use crate::fuse::{QuiesceGate, ServedConnection, ViewFs};
 use crate::kernel::Source;
 use crate::service::Service;
 use crate::state::in_flight::InFlightTable;

@@ -1,0 +1,52 @@
+//! How every request is answered: counted, charged to whoever has sent it, and without harm to the thread.
+
+use super::filesystem::ViewFs;
+use super::served::Served;
+use crate::service::{Lane, Service};
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, Unique};
+use fuser::{INodeNo, Request};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+impl ViewFs {
+    /// Answers a request, which counts as in flight meanwhile.
+    ///
+    /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that was not sent
+    /// is dropped while the stack unwinds, which answers EIO. A request that several servers have died over gets the same
+    /// error: its handler is dropped without being called.
+    pub(super) fn answer(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        operation: Operation,
+        handler: impl FnOnce(&Arc<Served>, InFlightGuard) + Send + 'static,
+    ) {
+        let unique = Unique::new(request.unique().0);
+        let fetched = InFlightRequest { unique, pid: request.pid(), ino: ino.0, operation };
+        self.served.service.fetched(self.gate.enter());
+        let in_flight = self.served.in_flight.track(fetched);
+        let answer = || {
+            if in_flight.is_poisoned() {
+                drop(handler);
+            } else if operation == Operation::Release || self.served.knows(ino) {
+                // Before the answer: once it is there, the process may be in an exec, for which a look at it would wait.
+                if !matches!(operation, Operation::Read { .. } | Operation::Release) {
+                    self.served.service.charge_small_request(request.pid());
+                }
+                handler(&self.served, in_flight);
+            } else {
+                let served = Arc::clone(&self.served);
+                let answer = move |service: &Arc<Service>, in_flight| {
+                    service.source().system_directory().index_all();
+                    handler(&served, in_flight);
+                };
+                self.served.service.dispatch(Lane::Slow, in_flight, request.pid(), answer);
+            }
+        };
+        let _ = catch_unwind(AssertUnwindSafe(answer));
+        self.gate.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests;
