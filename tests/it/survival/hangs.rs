@@ -139,7 +139,7 @@ fn stopped_daemon() {
     let (_, longest, busy) = load.end();
     println!("survival: stopped: the longest read took {longest:?}");
     // Ten seconds until that is noticed, and then a start.
-    let bound = crate::common::patience(10) + busy.stretches(Duration::from_secs(2));
+    let bound = crate::common::patience(10) + busy.stretches(Duration::from_secs(1));
     assert!(longest < bound, "a read took {longest:?}, longer than {bound:?}");
     std::mem::forget(stopped);
 }
