@@ -242,7 +242,7 @@ mod tests {
             handles.set_text(handle, &shared);
         }
         let held = handles.table.lock().texts().count() * ENTRY_BYTES;
-        assert!(held <= 2 * (MAX_BYTES + EVICTION_INTERVAL_BYTES), "{held} bytes");
+        assert!(held <= 2 * MAX_BYTES, "{held} bytes");
     }
 
     #[test]
