@@ -1,5 +1,5 @@
-//! Runs the parts of `src/state/` that several threads or processes use at once in every order that the memory model
-//! allows: `loom/run`.
+//! Runs the parts of `src/state/` that several threads or processes use at once in every order that the
+//! memory model allows: `loom/run`.
 #![cfg(loom)]
 
 #[path = "../src/state/record.rs"]

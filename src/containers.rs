@@ -1,5 +1,5 @@
-//! How the files get into containers of others: what is bound and where, what their runtimes are told, and what is mounted when
-//! they do not do it.
+//! How the files get into containers of others: what is bound and where, what their runtimes are told, and
+//! what is mounted when they do not do it.
 
 pub mod attach;
 pub mod bind;

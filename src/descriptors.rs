@@ -1,7 +1,7 @@
 //! Descriptors that one process passes to another, over a Unix socket.
 //!
-//! A process that is stopped and continued finds its call on a socket with a timeout ended by `EINTR`, even if it handles no
-//! signal (signal(7)), so calls are repeated.
+//! A process that is stopped and continued finds its call on a socket with a timeout ended by `EINTR`, even
+//! if it handles no signal (signal(7)), so calls are repeated.
 
 use rustix::io::retry_on_intr;
 use rustix::net::{

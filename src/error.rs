@@ -33,13 +33,16 @@ pub enum Error {
         /// What is wrong with it.
         source: ParseError,
     },
-    /// The work takes too long for a serving thread, which others need. Another thread does it; no reader sees this error.
+    /// The work takes too long for a serving thread, which others need. Another thread does it; no reader
+    /// sees this error.
     #[error("reading cgroup {} takes long; this is a defect, please report it", escaped(.0))]
     TakesLong(Box<[u8]>),
-    /// The work may block in the kernel for as long as a tenant chooses. A thread that may hang does it; no reader sees this error.
+    /// The work may block in the kernel for as long as a tenant chooses. A thread that may hang does it; no
+    /// reader sees this error.
     #[error("looking at cgroup {} may block; this is a defect, please report it", escaped(.0))]
     MayHang(Box<[u8]>),
-    /// The reader is in a time namespace, and only the offsets of the next, which its children are to be in, can be seen.
+    /// The reader is in a time namespace, and only the offsets of the next, which its children are to be in,
+    /// can be seen.
     #[error(
         "process {0} has made a time namespace for its children; its own clocks cannot be seen meanwhile"
     )]
@@ -72,8 +75,9 @@ impl Error {
             | Self::TextGone(_)
             | Self::View(_) => libc::EIO,
         };
-        // "Not implemented" would make the kernel never ask again, for any file of the mount; and it takes no answer that
-        // is an error of its own (`fuse_dev_do_write()`, fs/fuse/dev.c), such as ENOTSUPP, which some drivers give away.
+        // "Not implemented" would make the kernel never ask again, for any file of the mount; and it takes no
+        // answer that is an error of its own (`fuse_dev_do_write()`, fs/fuse/dev.c), such as ENOTSUPP, which
+        // some drivers give away.
         if errno == libc::ENOSYS || errno >= 512 { libc::EIO } else { errno }
     }
 

@@ -21,8 +21,8 @@ pub fn start() {
     }
 }
 
-/// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, dies if `crash` is, and panics if `unwind` is.
-/// Where that has a process id in it, only for that reader.
+/// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, dies if `crash` is, and
+/// panics if `unwind` is. Where that has a process id in it, only for that reader.
 #[cfg(debug_assertions)]
 pub fn point(pid: u32) {
     let Some(directory) = directory() else { return };
@@ -60,7 +60,8 @@ pub fn panic_point() {
 #[cfg(not(debug_assertions))]
 pub fn panic_point() {}
 
-/// Takes the number of milliseconds in the file `slow`, as the kernel takes time for a file for which it asks the hardware.
+/// Takes the number of milliseconds in the file `slow`, as the kernel takes time for a file for which it asks
+/// the hardware.
 #[cfg(debug_assertions)]
 pub fn slow_file() {
     let Some(directory) = directory() else { return };
@@ -74,8 +75,8 @@ pub fn slow_file() {
 #[cfg(not(debug_assertions))]
 pub const fn slow_file() {}
 
-/// Takes the number of milliseconds in the file `slow-cgroup`, as the kernel takes time for a cgroup with much to add up, and puts
-/// a file `reading` beside it. What was read was read before.
+/// Takes the number of milliseconds in the file `slow-cgroup`, as the kernel takes time for a cgroup with
+/// much to add up, and puts a file `reading` beside it. What was read was read before.
 #[cfg(debug_assertions)]
 pub fn slow_cgroup() {
     let Some(directory) = directory() else { return };
@@ -90,8 +91,8 @@ pub fn slow_cgroup() {
 #[cfg(not(debug_assertions))]
 pub const fn slow_cgroup() {}
 
-/// The name of the directory that container runtimes mask: `usual`, or what the file `masked` has, for few machines have
-/// the usual one.
+/// The name of the directory that container runtimes mask: `usual`, or what the file `masked` has, for few
+/// machines have the usual one.
 #[cfg(debug_assertions)]
 pub fn masked(usual: &'static str) -> &'static str {
     static NAME: OnceLock<Option<String>> = OnceLock::new();

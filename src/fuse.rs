@@ -1,9 +1,10 @@
-//! The file system as the kernel sees it, over FUSE. It translates requests into calls of [`crate::service::Service`] and
-//! computes nothing itself.
+//! The file system as the kernel sees it, over FUSE. It translates requests into calls of
+//! [`crate::service::Service`] and computes nothing itself.
 //!
-//! [`ViewFs`] is what fuser calls, and [`QuiesceGate`] is where its threads stop before another process takes over.
-//! `seams` is everything that depends on more of fuser than its API promises. This module may use the kernel readers, the
-//! service and the shared state; how a file system is mounted and handed on is not known here.
+//! [`ViewFs`] is what fuser calls, and [`QuiesceGate`] is where its threads stop before another process takes
+//! over. `seams` is everything that depends on more of fuser than its API promises. This module may use the
+//! kernel readers, the service and the shared state; how a file system is mounted and handed on is not known
+//! here.
 
 mod answer;
 mod directory_handles;

@@ -1,5 +1,5 @@
-//! Reads the kernel, and does nothing else: who a reader is (`identity`), the numbers of a cgroup and of all its ancestors
-//! ([`cgroup`]), and the files of the host (`host`).
+//! Reads the kernel, and does nothing else: who a reader is (`identity`), the numbers of a cgroup and of all
+//! its ancestors ([`cgroup`]), and the files of the host (`host`).
 //!
 //! It may use [`confinement`](crate::confinement) and what all rooms share.
 

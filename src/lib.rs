@@ -1,9 +1,10 @@
 //! Container-aware procfs and Kubernetes' working set, computed from the cgroup of whoever reads it, served
 //! over FUSE.
 //!
-//! What is made of what was read is in `cgprocfs_core`, which opens nothing. The rooms here, and which may use which, are in
-//! `docs/architecture.md`: [`kernel`] reads, [`service`] answers, [`fuse`] and [`mount`] show, [`lifecycle`] keeps it going, [`run`] does
-//! it all for one command, [`containers`] brings the files into those of others, [`diagnosis`] tells how all that is, and [`cli`] is what a person sees.
+//! What is made of what was read is in `cgprocfs_core`, which opens nothing. The rooms here, and which may
+//! use which, are in `docs/architecture.md`: [`kernel`] reads, [`service`] answers, [`fuse`] and [`mount`]
+//! show, [`lifecycle`] keeps it going, [`run`] does it all for one command, [`containers`] brings the files
+//! into those of others, [`diagnosis`] tells how all that is, and [`cli`] is what a person sees.
 
 pub mod capture;
 pub mod cli;

@@ -8,8 +8,8 @@ const MAX_OPEN_FILES: u64 = 64 << 10;
 /// The most open files that are set aside for what does not depend on who reads.
 const MAX_OTHERS: usize = 256;
 
-/// Raises the limit on open files as far as it goes, if that is not done yet. How many may be kept open now, and the limit before,
-/// which is what a program that is started should have.
+/// Raises the limit on open files as far as it goes, if that is not done yet. How many may be kept open now,
+/// and the limit before, which is what a program that is started should have.
 #[must_use]
 pub fn raise_open_files() -> (usize, Rlimit) {
     let before = getrlimit(Resource::Nofile);

@@ -3,8 +3,8 @@
 use cgprocfs::sys::RequestBufferAllocator;
 use std::process::ExitCode;
 
-/// Keeps requests that were fetched where a successor of this process finds them. Only the program that serves needs it, so
-/// it is not in the library.
+/// Keeps requests that were fetched where a successor of this process finds them. Only the program that
+/// serves needs it, so it is not in the library.
 #[global_allocator]
 static ALLOCATOR: RequestBufferAllocator = RequestBufferAllocator;
 

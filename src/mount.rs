@@ -1,7 +1,8 @@
 //! The mounted file system, and the anchors: the paths that containers bind.
 //!
-//! [`Anchors`] are set up in one directory, with the file system mounted among them. [`Lock`] lets one process at a time do
-//! so. This module may use the kernel readers; who serves the file system is not known here.
+//! [`Anchors`] are set up in one directory, with the file system mounted among them. [`Lock`] lets one
+//! process at a time do so. This module may use the kernel readers; who serves the file system is not known
+//! here.
 
 mod anchors;
 mod bound;

@@ -1,4 +1,5 @@
-//! A log that readers cannot fill: each cause is logged once a minute at most, with the number of messages that were left out.
+//! A log that readers cannot fill: each cause is logged once a minute at most, with the number of messages
+//! that were left out.
 
 use crate::error::{Error, escaped};
 use cgprocfs_core::error::ViewError;
@@ -56,7 +57,8 @@ impl RateLimitedLog {
         }
     }
 
-    /// `Some` if a message of this cause may be logged, with the number of messages that were left out since the last one.
+    /// `Some` if a message of this cause may be logged, with the number of messages that were left out since
+    /// the last one.
     fn admit(&self, cause: &'static str, now: Instant) -> Option<u64> {
         let mut causes = self.causes.lock();
         match causes.get_mut(cause) {
@@ -104,8 +106,8 @@ fn warn_once(key: &[u8], what: impl FnOnce() -> String) {
     }
 }
 
-/// Whether a key is new. There are no more keys than a kernel has counters: a tenant that finds a key to vary must not be able
-/// to fill the log.
+/// Whether a key is new. There are no more keys than a kernel has counters: a tenant that finds a key to vary
+/// must not be able to fill the log.
 fn is_new(said: &mut BTreeSet<Vec<u8>>, key: &[u8]) -> bool {
     const MAX_KEYS: usize = 512;
     said.len() < MAX_KEYS && said.insert(key.to_vec())

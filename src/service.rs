@@ -1,7 +1,8 @@
 //! Answers readers: who asks, for which view, and what the text is. Knows nothing of FUSE.
 //!
-//! A request goes from `requests` to `ask`, which makes an `attempt` to answer it: the cache is asked, or the cgroup is
-//! read (`reading`), and the text is made (`query`). What may take long, or hang, is left to other threads (`dispatch`).
+//! A request goes from `requests` to `ask`, which makes an `attempt` to answer it: the cache is asked, or the
+//! cgroup is read (`reading`), and the text is made (`query`). What may take long, or hang, is left to other
+//! threads (`dispatch`).
 
 mod accounts;
 mod cache;

@@ -1,8 +1,8 @@
 //! What outlives the process: tables of records in shared memory, which a successor goes on with.
 //!
-//! A process may die at any moment, even while it writes. So a record is there as a whole or not at all (`seqlock`), it is
-//! found without touching the rest of its table (`table`), and each table says in which format it is (`layout`): a
-//! successor of another version reads what it knows and drops the rest.
+//! A process may die at any moment, even while it writes. So a record is there as a whole or not at all
+//! (`seqlock`), it is found without touching the rest of its table (`table`), and each table says in which
+//! format it is (`layout`): a successor of another version reads what it knows and drops the rest.
 
 mod header;
 pub mod in_flight;

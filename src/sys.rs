@@ -32,8 +32,8 @@ pub fn close_all(files: impl IntoIterator<Item = OwnedFd>) {
     }
 }
 
-/// Closes what this process was started with but stdin, stdout and stderr, where the kernel can (Linux 5.9). To be called before
-/// it opens anything.
+/// Closes what this process was started with but stdin, stdout and stderr, where the kernel can (Linux 5.9).
+/// To be called before it opens anything.
 pub fn close_inherited() {
     // SAFETY: nothing in this process owns a descriptor above 2 yet, as the caller has to see to.
     unsafe {
@@ -42,8 +42,8 @@ pub fn close_inherited() {
 }
 
 /// Has all threads share one heap. glibc gives each its own, and each of those keeps parts of pages that it
-/// can't give back, so that what a burst leaves behind would grow with the number of CPUs. To be called before
-/// the first thread is made.
+/// can't give back, so that what a burst leaves behind would grow with the number of CPUs. To be called
+/// before the first thread is made.
 pub fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt(3) takes two numbers and touches no memory that is in use.
@@ -83,7 +83,8 @@ pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
     u32::try_from(pid).map_err(|_| io::Error::last_os_error())
 }
 
-/// Maps words of 64 bits of a file from `offset` on, until the process ends. The file has to have them, and never gets shorter.
+/// Maps words of 64 bits of a file from `offset` on, until the process ends. The file has to have them, and
+/// never gets shorter.
 ///
 /// # Errors
 /// The error that the kernel returns, above all ENOMEM.
@@ -108,11 +109,12 @@ pub fn map_shared(file: BorrowedFd<'_>, offset: u64, words: usize) -> io::Result
 
 /// The allocator of the binary: the system's, except for the buffers that fuser reads requests into.
 ///
-/// Before Linux 6.9 a request dies with the process that has fetched it, unless it can be found afterwards. fuser reads into
-/// a vector of its own, and this allocator can put that into memory that outlives the process.
+/// Before Linux 6.9 a request dies with the process that has fetched it, unless it can be found afterwards.
+/// fuser reads into a vector of its own, and this allocator can put that into memory that outlives the
+/// process.
 pub struct RequestBufferAllocator;
 
-/// The size in bytes by which such a buffer is known: fuser's private `BUFFER_SIZE`. Nothing else has that size.
+/// The size in bytes by which such a buffer is known: fuser's private `BUFFER_SIZE`. Nothing else has it.
 pub const REQUEST_BUFFER_SIZE: usize = (16 << 20) + 4096;
 
 /// No more buffers than this are ever mapped.
@@ -121,9 +123,9 @@ pub const MAX_REQUEST_BUFFERS: usize = 8;
 static REQUEST_BUFFERS: AtomicPtr<u8> = AtomicPtr::new(std::ptr::null_mut());
 static REQUEST_BUFFERS_LEFT: AtomicUsize = AtomicUsize::new(0);
 
-/// Places the next `count` request buffers in a file, one after the other from `offset` on. The file must have room there
-/// for [`MAX_REQUEST_BUFFERS`], and read as zeros. The buffers stay until the process ends. Only the first call does
-/// something, and none does in a program with another allocator.
+/// Places the next `count` request buffers in a file, one after the other from `offset` on. The file must
+/// have room there for [`MAX_REQUEST_BUFFERS`], and read as zeros. The buffers stay until the process ends.
+/// Only the first call does something, and none does in a program with another allocator.
 ///
 /// # Errors
 /// The error that the kernel returns, above all ENOMEM.
@@ -155,8 +157,9 @@ fn is_request_buffer(block: *mut u8) -> bool {
     !start.is_null() && (block as usize).wrapping_sub(start as usize) < length
 }
 
-// SAFETY: everything is left to the system's allocator, except zeroed blocks of one size. These are distinct parts of a
-// shared mapping, aligned to pages and never unmapped. Giving one back does nothing, and no block is handed out twice.
+// SAFETY: everything is left to the system's allocator, except zeroed blocks of one size. These are distinct
+// parts of a shared mapping, aligned to pages and never unmapped. Giving one back does nothing, and no block
+// is handed out twice.
 unsafe impl GlobalAlloc for RequestBufferAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller keeps the contract, which is the same.
@@ -203,8 +206,8 @@ pub fn replace_descriptor(place: BorrowedFd<'_>, file: BorrowedFd<'_>) -> io::Re
     }
 }
 
-/// Gives all of a mount tree, which is attached nowhere yet, attributes that it keeps wherever it comes to be seen, and says
-/// whose mounts appear on it.
+/// Gives all of a mount tree, which is attached nowhere yet, attributes that it keeps wherever it comes to be
+/// seen, and says whose mounts appear on it.
 ///
 /// # Errors
 /// ENOSYS before Linux 5.12.
@@ -237,7 +240,7 @@ pub fn set_mount(
     }
 }
 
-/// The descriptors that the service manager has passed to this process, with their names; at the first call only.
+/// The descriptors passed on by the service manager, with their names; at the first call only.
 ///
 /// # Errors
 /// Where what the environment says of them makes no sense, or they are not open.
@@ -268,8 +271,8 @@ pub struct Place {
     pub limit_on_files: Rlimit,
 }
 
-/// Makes `command` start in the cgroups whose `cgroup.procs` are given, and in that place, all before it executes its
-/// program: memory stays charged to where it was first touched.
+/// Makes `command` start in the cgroups whose `cgroup.procs` are given, and in that place, all before it
+/// executes its program: memory stays charged to where it was first touched.
 pub fn start_in(command: &mut Command, procs: Vec<OwnedFd>, place: Place) {
     let enter = move || {
         // What this process keeps for itself, the program is to have.

@@ -1,4 +1,5 @@
-//! Containers in pods, with limits on both, in every hierarchy that is read, and what is asked for each. Tests and benchmarks share it.
+//! Containers in pods, with limits on both, in every hierarchy that is read, and what is asked for each.
+//! Tests and benchmarks share it.
 
 use cgprocfs::kernel::{CgroupMounts, Hierarchy};
 use cgprocfs_core::parse::CgroupVersion;

@@ -25,7 +25,8 @@ impl Drop for Janitor {
     }
 }
 
-/// Has all that is mounted from now on end with this process and those that it starts. To be called before there is a thread.
+/// Has all that is mounted from now on end with this process and those that it starts. To be called before
+/// there is a thread.
 pub fn keep_mounts_apart() {
     unshare(CloneFlags::CLONE_NEWNS).unwrap();
     let flags = MsFlags::MS_PRIVATE | MsFlags::MS_REC;

@@ -1,5 +1,5 @@
-//! What no server of `proc/meminfo` can do without: it finds out who asks, and reads the files that have the numbers, all of it
-//! through descriptors that stay open.
+//! What no server of `proc/meminfo` can do without: it finds out who asks, and reads the files that have the
+//! numbers, all of it through descriptors that stay open.
 
 use cgprocfs::kernel::{CgroupMounts, Hierarchy};
 use cgprocfs_core::parse::CgroupVersion;

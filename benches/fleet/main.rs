@@ -1,11 +1,12 @@
 //! What a fleet costs: many containers, each asked once a second, so that every answer is cold.
 //!
-//! Measured in one run for the floor, a FUSE file system that does nothing; one that reads what an answer is made from, and makes none;
-//! lxcfs, where it is installed; another build of cgprocfs, if
-//! `CGPROCFS_OTHER_BUILD` names one; and the kernel's own files. The daemons' processor time is that of a cgroup of their own. Times
-//! depend on the machine and on who else uses it: the ratios are what counts. `cargo bench --bench fleet`, as root; `-- --seconds 3`
-//! makes each cell shorter, `-- --containers 100` leaves out what has more than a hundred, and `-- --only cost` (or `growth`, `overload`,
-//! `idle`) every other table. With `-- --json` stdout is a line of JSON for each cell, and the tables go to stderr.
+//! Measured in one run for the floor, a FUSE file system that does nothing; one that reads what an answer is
+//! made from, and makes none; lxcfs, where it is installed; another build of cgprocfs, if
+//! `CGPROCFS_OTHER_BUILD` names one; and the kernel's own files. The daemons' processor time is that of a
+//! cgroup of their own. Times depend on the machine and on who else uses it: the ratios are what counts.
+//! `cargo bench --bench fleet`, as root; `-- --seconds 3` makes each cell shorter, `-- --containers 100`
+//! leaves out what has more than a hundred, and `-- --only cost` (or `growth`, `overload`, `idle`) every
+//! other table. With `-- --json` stdout is a line of JSON for each cell, and the tables go to stderr.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/attributes.rs"]

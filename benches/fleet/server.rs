@@ -55,7 +55,8 @@ impl Meter {
         (rss, fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count())
     }
 
-    /// What it runs a second, in microseconds, and how often its threads wake in ten, once it knows that nobody asks.
+    /// What it runs a second, in microseconds, and how often its threads wake in ten, once it knows that
+    /// nobody asks.
     pub fn idle(&self) -> (f64, u64) {
         let wakeups = || -> u64 {
             let tasks = fs::read_dir(format!("/proc/{}/task", self.pid.unwrap())).unwrap();

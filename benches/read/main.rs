@@ -1,11 +1,11 @@
 //! What reading a view costs: open, read to the end, close.
 //!
-//! Measured in one run against the kernel's own `/proc/meminfo`; the floor, a FUSE file system with the
-//! same flags that does nothing; one that reads what an answer is made from, and makes none; lxcfs, where it is installed; and another build of cgprocfs, if `CGPROCFS_OTHER_BUILD`
-//! names one, as that from before a change. Times depend on the machine and on who
-//! else uses it: the ratios are what counts. `cargo bench --bench read`, as root; `-- --seconds 1` makes
-//! each cell shorter; with `-- --json` stdout is a line of JSON for each cell, with the figures of all its rounds, and the tables
-//! go to stderr.
+//! Measured in one run against the kernel's own `/proc/meminfo`; the floor, a FUSE file system with the same
+//! flags that does nothing; one that reads what an answer is made from, and makes none; lxcfs, where it is
+//! installed; and another build of cgprocfs, if `CGPROCFS_OTHER_BUILD` names one, as that from before a
+//! change. Times depend on the machine and on who else uses it: the ratios are what counts. `cargo bench
+//! --bench read`, as root; `-- --seconds 1` makes each cell shorter; with `-- --json` stdout is a line of
+//! JSON for each cell, with the figures of all its rounds, and the tables go to stderr.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../common/attributes.rs"]
@@ -69,7 +69,8 @@ fn main() {
     measure_views(&subjects, &container, seconds / 2.0, output);
 }
 
-/// `proc/meminfo`, in every way to read it. Subjects take turns, so that what disturbs the machine meets all of them.
+/// `proc/meminfo`, in every way to read it. Subjects take turns, so that what disturbs the machine meets all
+/// of them.
 fn measure_settings(subjects: &[Subject], container: &Container, seconds: f64, output: Output) {
     for setting in SETTINGS {
         let mut rounds = vec![Vec::new(); subjects.len()];

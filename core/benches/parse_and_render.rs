@@ -1,6 +1,8 @@
-//! What it costs to parse the kernel's texts and to render views, without any file or FUSE: `cargo bench -p cgprocfs-core`.
+//! What it costs to parse the kernel's texts and to render views, without any file or FUSE: `cargo bench -p
+//! cgprocfs-core`.
 //!
-//! Texts are those of a Kubernetes node in `tests/fixtures`. What a whole read costs, `cargo bench --bench read` measures.
+//! Texts are those of a Kubernetes node in `tests/fixtures`. What a whole read costs, `cargo bench --bench
+//! read` measures.
 #![allow(clippy::unwrap_used)]
 
 use cgprocfs_core::cpu::Cpus;

@@ -1,4 +1,5 @@
-//! What the calling process may use of memory, by its own cgroup: what `free` would show if procfs knew of cgroups.
+//! What the calling process may use of memory, by its own cgroup: what `free` would show if procfs knew of
+//! cgroups.
 //!
 //! `cargo run -p cgprocfs-core --example own_memory`
 

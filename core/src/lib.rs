@@ -1,7 +1,9 @@
-//! How much memory and how many processors a Linux container has, according to the files of its cgroup and of the host: parsers,
-//! the accounting that procfs needs and cgroups lack, and the texts of `/proc` and `/sys` files.
+//! How much memory and how many processors a Linux container has, according to the files of its cgroup and of
+//! the host: parsers, the accounting that procfs needs and cgroups lack, and the texts of `/proc` and `/sys`
+//! files.
 //!
-//! The crate is pure: texts come in as bytes, the machine's page size and clock rate as arguments, and nothing is opened.
+//! The crate is pure: texts come in as bytes, the machine's page size and clock rate as arguments, and
+//! nothing is opened.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 

@@ -1,5 +1,5 @@
-//! Load averages as the kernel computes them: how many tasks run or wait uninterruptibly, averaged so that a moment weighs less
-//! the longer ago it is (kernel/sched/loadavg.c).
+//! Load averages as the kernel computes them: how many tasks run or wait uninterruptibly, averaged so that a
+//! moment weighs less the longer ago it is (kernel/sched/loadavg.c).
 
 use crate::machine::{BootTime, Ticks};
 
@@ -60,9 +60,9 @@ pub struct RunQueue {
 }
 
 impl RunQueue {
-    /// How many tasks ran or waited to run on average over `passed` nanoseconds, in which all the tasks that the container had
-    /// ran for `ran` nanoseconds. The tasks that it has now are taken to have waited for the same part of that time as they ran
-    /// in it; how long others waited is not known.
+    /// How many tasks ran or waited to run on average over `passed` nanoseconds, in which all the tasks that
+    /// the container had ran for `ran` nanoseconds. The tasks that it has now are taken to have waited for
+    /// the same part of that time as they ran in it; how long others waited is not known.
     #[must_use]
     pub fn active(self, ran: u64, passed: u64) -> f64 {
         let [ran, passed, of_those, waited] = [ran, passed, self.ran, self.waited].map(|time| time as f64);
@@ -78,7 +78,8 @@ pub struct LoadState {
     pub averages: LoadAverages,
     /// When they were computed.
     pub at: BootTime,
-    /// How long the container's cgroup had run, in nanoseconds, at some moment; `None` where that is not known.
+    /// How long the container's cgroup had run, in nanoseconds, at some moment; `None` where that is not
+    /// known.
     pub ran: Option<CpuUsageAt>,
     /// When the container started, after the host's boot.
     pub start: Ticks,

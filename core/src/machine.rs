@@ -17,7 +17,8 @@ impl Machine {
     pub const USUAL: Self = Self { page: Kib::new(4), tick_rate: TickRate::USUAL };
 }
 
-/// Ticks a second of `USER_HZ`, the unit of times in `/proc/stat` and `/proc/PID/stat` (`sysconf(_SC_CLK_TCK)`).
+/// Ticks a second of `USER_HZ`, the unit of times in `/proc/stat` and `/proc/PID/stat`
+/// (`sysconf(_SC_CLK_TCK)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TickRate(u64);
 
@@ -74,7 +75,8 @@ impl BootTime {
         Self(nanoseconds)
     }
 
-    /// The moment a number of hundredths of a second after the host's boot; `None` for one that is centuries later.
+    /// The moment a number of hundredths of a second after the host's boot; `None` for one that is centuries
+    /// later.
     #[must_use]
     pub fn from_hundredths(hundredths: u64) -> Option<Self> {
         hundredths.checked_mul(HUNDREDTH).map(Self)

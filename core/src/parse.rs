@@ -3,10 +3,11 @@
 //! Kernel files are bytes, not UTF-8: a cgroup may carry any name but a newline. Every parser takes
 //! whatever it is given and answers with a value or a [`ParseError`].
 //!
-//! All have one shape. What is read from a file is a type, and `T::parse(text)` makes it; `T::parse_all` where a file has one
-//! in each line. Where the two cgroup interfaces print the same file in different ways, the [`CgroupVersion`] comes first; where
-//! v1 has other files, they are read with `T::parse_v1`. Below these are formats that several files share ([`flat_keyed`],
-//! [`node_meminfo`]) and files of a single value ([`counter`]).
+//! All have one shape. What is read from a file is a type, and `T::parse(text)` makes it; `T::parse_all`
+//! where a file has one in each line. Where the two cgroup interfaces print the same file in different ways,
+//! the [`CgroupVersion`] comes first; where v1 has other files, they are read with `T::parse_v1`. Below these
+//! are formats that several files share ([`flat_keyed`], [`node_meminfo`]) and files of a single value
+//! ([`counter`]).
 
 pub mod arcstats;
 pub mod counter;

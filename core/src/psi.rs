@@ -1,5 +1,5 @@
-//! Pressure triggers as the kernel defines them: an event when tasks were stalled for a given time within a window
-//! (Documentation/accounting/psi.rst, kernel/sched/psi.c).
+//! Pressure triggers as the kernel defines them: an event when tasks were stalled for a given time within a
+//! window (Documentation/accounting/psi.rst, kernel/sched/psi.c).
 
 use crate::parse::{ParseError, decimal};
 
@@ -31,8 +31,8 @@ const MAX_WINDOW: u32 = 10_000_000;
 const MAX_BYTES: usize = 32;
 
 impl Trigger {
-    /// Parses what a program writes, such as `some 150000 1000000` and a NUL or a newline. The last byte is ignored, whatever it
-    /// is (`psi_write()`).
+    /// Parses what a program writes, such as `some 150000 1000000` and a NUL or a newline. The last byte is
+    /// ignored, whatever it is (`psi_write()`).
     ///
     /// # Errors
     /// Where the kernel answers EINVAL.
@@ -99,8 +99,8 @@ impl PsiWindow {
         }
     }
 
-    /// Whether there is an event at `now`, when tasks have been stalled for `stalled` in all. There is at most one in each window
-    /// (`update_triggers()`).
+    /// Whether there is an event at `now`, when tasks have been stalled for `stalled` in all. There is at
+    /// most one in each window (`update_triggers()`).
     pub fn update(&mut self, now: u64, stalled: u64) -> bool {
         let is_new = stalled != self.last_stalled;
         self.last_stalled = stalled;
@@ -120,8 +120,8 @@ impl PsiWindow {
         true
     }
 
-    /// How long tasks were stalled in the window that ends now: a part of the window before counts in proportion
-    /// (`window_update()`).
+    /// How long tasks were stalled in the window that ends now: a part of the window before counts in
+    /// proportion (`window_update()`).
     fn growth(&mut self, now: u64, stalled: u64) -> u64 {
         let window = u64::from(self.trigger.window);
         let elapsed = now.saturating_sub(self.start);

@@ -41,8 +41,8 @@ pub struct Snapshot {
     pub uptime: Option<BootTime>,
     /// The memory nodes; loaded with [`Needs::NODES`].
     pub nodes: Option<Nodes>,
-    /// `memory.numa_stat` of the level whose numbers `proc/meminfo` shows, where the kernel counts by node; loaded with
-    /// [`Needs::NUMA_STAT`].
+    /// `memory.numa_stat` of the level whose numbers `proc/meminfo` shows, where the kernel counts by node;
+    /// loaded with [`Needs::NUMA_STAT`].
     pub numa_stat: Option<NumaStat>,
     /// When the container started, after the host's boot; loaded with [`Needs::START`].
     pub start: Option<Ticks>,
@@ -54,11 +54,11 @@ pub struct Snapshot {
     pub counters: Option<CpuCounters>,
     /// The container's load; loaded with [`Needs::LOAD`].
     pub load: Option<LoadAvg>,
-    /// The process id of a reader in no container, in its own pid namespace, where that is another than ours; loaded with
-    /// [`Needs::LOAD`].
+    /// The process id of a reader in no container, in its own pid namespace, where that is another than ours;
+    /// loaded with [`Needs::LOAD`].
     pub last_pid: Option<u32>,
-    /// Texts of files of the container's cgroup, `None` where it has no such file or no cgroup in that hierarchy; loaded
-    /// with [`Needs::cgroup_file`].
+    /// Texts of files of the container's cgroup, `None` where it has no such file or no cgroup in that
+    /// hierarchy; loaded with [`Needs::cgroup_file`].
     pub cgroup_files: Vec<(CgroupFile, Option<RawFile>)>,
     /// Texts of the kernel's own files; loaded with [`Needs::host_file`].
     pub host_files: Vec<(HostFile, Arc<[u8]>)>,
@@ -138,7 +138,8 @@ impl Snapshot {
 pub struct Boot {
     /// How much longer ago the boot is in the reader's time namespace than on the host, in nanoseconds.
     pub offset: i64,
-    /// When the host was booted, in nanoseconds of the wall clock, where the kernel's own text is not exact enough.
+    /// When the host was booted, in nanoseconds of the wall clock, where the kernel's own text is not exact
+    /// enough.
     pub at: Option<i64>,
 }
 

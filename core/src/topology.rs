@@ -1,8 +1,8 @@
-//! `sys/devices/system/cpu` and `node`: the processors and the memory nodes of a container in one topology, and where the
-//! kernel keeps what a container finds there.
+//! `sys/devices/system/cpu` and `node`: the processors and the memory nodes of a container in one topology,
+//! and where the kernel keeps what a container finds there.
 //!
-//! Processors are numbered as in `proc/cpuinfo`. Memory nodes keep the host's numbers, which set_mempolicy(2), `Mems_allowed`
-//! and `numa_maps` go by.
+//! Processors are numbered as in `proc/cpuinfo`. Memory nodes keep the host's numbers, which
+//! set_mempolicy(2), `Mems_allowed` and `numa_maps` go by.
 
 #[cfg(test)]
 mod fixtures;

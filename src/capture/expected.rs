@@ -1,4 +1,5 @@
-//! Which files the kernel has wherever it has others that a capture has: without them an answer looks right and is wrong.
+//! Which files the kernel has wherever it has others that a capture has: without them an answer looks right
+//! and is wrong.
 
 use super::stored::Capture;
 use crate::error::Error;
@@ -110,7 +111,8 @@ impl<'a> Expected<'a> {
         self.add(&self.source.cgroup_mounts().memory, self.caller.container, names);
     }
 
-    /// A file of a cgroup, by the version of its hierarchy, if that cgroup has the hierarchy's controller. A root has few files.
+    /// A file of a cgroup, by the version of its hierarchy, if that cgroup has the hierarchy's controller. A
+    /// root has few files.
     fn add(&mut self, hierarchy: &Hierarchy, cgroup: &[u8], names: [&str; 2]) {
         let directory = path_of(hierarchy, cgroup);
         let (name, has_it) = match hierarchy.version {

@@ -26,7 +26,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Finds a capture, or a tree that looks like a host's `/`, and who reads there: `pid`, or who it was made for.
+    /// Finds a capture, or a tree that looks like a host's `/`, and who reads there: `pid`, or who it was
+    /// made for.
     ///
     /// # Errors
     /// Where it is neither, or nobody knows who reads.

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// Lay the files over the kernel's in containers that run already
 ///
-/// What a container has already stays as it is. A program that has read its memory size at its start, as a JVM or node does, keeps
-/// what it has read.
+/// What a container has already stays as it is. A program that has read its memory size at its start, as a
+/// JVM or node does, keeps what it has read.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -45,7 +45,8 @@ struct Which {
     all: bool,
 }
 
-/// How long a container may take: one of its processes may be in the middle of an exec, which makes whoever looks at it wait.
+/// How long a container may take: one of its processes may be in the middle of an exec, which makes whoever
+/// looks at it wait.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Programs that read their memory and their processors when they start, and never again.

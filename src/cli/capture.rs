@@ -12,10 +12,11 @@ use std::time::Duration;
 /// How long to wait for a container that holds up whoever looks at it.
 const CAPTURE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Copy just the files that the views of a process are made from, to report a wrong number; `show --root` reads the copy
+/// Copy just the files that the views of a process are made from, to report a wrong number; `show --root`
+/// reads the copy
 ///
-/// It has the numbers of the process's cgroup, of all above it and of the host, with the names of these cgroups, and no command
-/// lines, names of programs or of other cgroups.
+/// It has the numbers of the process's cgroup, of all above it and of the host, with the names of these
+/// cgroups, and no command lines, names of programs or of other cgroups.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// A new or empty directory

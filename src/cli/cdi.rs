@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 /// Describe the files to docker, podman and containerd as devices: `--device cgprocfs.dev/view=all`
 ///
-/// The device `all` is for containers of applications, `system` for those that have an init of their own, and there is one
-/// for each view. Engines notice the file by themselves.
+/// The device `all` is for containers of applications, `system` for those that have an init of their own, and
+/// there is one for each view. Engines notice the file by themselves.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Where the daemon mounts

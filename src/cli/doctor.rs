@@ -8,8 +8,8 @@ use std::process::ExitCode;
 
 /// Look for what keeps containers from having their own files, and say what to do about it
 ///
-/// Each finding is a line. The exit code is 0 if nothing has to be done, 1 if something should be, and 2 if containers read what is
-/// wrong, get errors, or wait.
+/// Each finding is a line. The exit code is 0 if nothing has to be done, 1 if something should be, and 2 if
+/// containers read what is wrong, get errors, or wait.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]

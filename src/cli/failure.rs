@@ -2,7 +2,8 @@
 
 use crate::lifecycle::daemon::DaemonError;
 
-/// `EX_TEMPFAIL` of sysexits.h(3): the unit is not to be started again at once, as `RestartPreventExitStatus=` there says.
+/// `EX_TEMPFAIL` of sysexits.h(3): the unit is not to be started again at once, as
+/// `RestartPreventExitStatus=` there says.
 const START_LATER: u8 = 75;
 
 /// What ends a command early.

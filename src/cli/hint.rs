@@ -1,5 +1,5 @@
-//! What a person at a prompt does about an error: the library's errors say only what went wrong. What a daemon logs of its own
-//! work meets nobody at a prompt, so that such a line says by itself what to do.
+//! What a person at a prompt does about an error: the library's errors say only what went wrong. What a
+//! daemon logs of its own work meets nobody at a prompt, so that such a line says by itself what to do.
 
 use super::failure::Failure;
 use crate::capture::CaptureError;
@@ -236,7 +236,8 @@ impl Hint for NamespaceError {
 mod tests {
     use super::*;
 
-    /// An error says what is wrong, the line also what to do; an error within another brings its own advice with it.
+    /// An error says what is wrong, the line also what to do; an error within another brings its own advice
+    /// with it.
     #[test]
     fn a_line_says_what_is_wrong_and_what_to_do() {
         let failed = || io::Error::from_raw_os_error(libc::EPERM);

@@ -11,8 +11,8 @@ pub(super) const NAME: &str = "hook";
 
 /// Mount views that runc does not, in the container that an OCI runtime describes on stdin
 ///
-/// For the runtime's hook `createContainer`; the devices that `cgprocfs cdi` describes have it. It ends with 0 whatever
-/// happens, because a hook that fails keeps the container from starting.
+/// For the runtime's hook `createContainer`; the devices that `cgprocfs cdi` describes have it. It ends with
+/// 0 whatever happens, because a hook that fails keeps the container from starting.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Where the daemon mounts

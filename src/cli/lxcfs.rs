@@ -106,7 +106,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     done
 }
 
-/// The options of `cgprocfs mount` for the same. A supervisor keeps the mount while the program that serves is replaced.
+/// The options of `cgprocfs mount` for the same. A supervisor keeps the mount while the program that serves
+/// is replaced.
 fn mount_options(arguments: &Arguments, mount_point: &Path) -> Vec<OsString> {
     let mut options: Vec<OsString> = ["mount", "--supervise", "--layout=lxcfs"].map(Into::into).to_vec();
     options.extend(["--runtime-dir".into(), arguments.runtime_dir.join(NAME).into()]);

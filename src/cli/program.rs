@@ -70,7 +70,8 @@ pub fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let code = usage::explain(&error, Arguments::command());
-            // A runtime was told to run it by another version perhaps, and a hook that fails stops the container.
+            // A runtime was told to run it by another version perhaps, and a hook that fails stops the
+            // container.
             let is_hook = std::env::args_os().nth(1).is_some_and(|command| command == hook::NAME);
             return if is_hook { ExitCode::SUCCESS } else { code };
         }

@@ -17,7 +17,8 @@ use std::sync::Arc;
 /// Print what a process reads in a view; needs no mount and no daemon, nor root for your own processes
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The view, such as proc/stat or working_set, or a file below sys/devices/system/cpu or node; by default proc/meminfo, or all of a capture
+    /// The view, such as proc/stat or working_set, or a file below sys/devices/system/cpu or node; by default
+    /// proc/meminfo, or all of a capture
     view: Option<String>,
     /// The process or thread; by default this one, or the one that was captured
     #[arg(long)]
@@ -88,7 +89,8 @@ impl<'a> Shown<'a> {
     }
 }
 
-/// Every view under its name. Some kernels lack some files: which those are is said, and is no failure unless nothing is left.
+/// Every view under its name. Some kernels lack some files: which those are is said, and is no failure unless
+/// nothing is left.
 fn print_all(text: impl Fn(ViewId) -> Result<Vec<u8>, CaptureError>) -> Result<ExitCode, Failure> {
     let mut all = Vec::new();
     let mut failed = Vec::new();

@@ -5,14 +5,16 @@ use nix::sys::signal::{SigSet, Signal};
 use std::io;
 use std::thread;
 
-/// Signals that end the daemon wait until they are forwarded. To be called before any thread is made: they inherit it.
+/// Signals that end the daemon wait until they are forwarded. To be called before any thread is made: they
+/// inherit it.
 pub(super) fn block_signals() -> Result<SigSet, Failure> {
     let signals = SigSet::from_iter([
         Signal::SIGTERM,
         Signal::SIGINT,
         Signal::SIGHUP,
         Signal::SIGQUIT,
-        // lxcfs reloads on the one and is told what to show by the other. Either would kill a program that does not take it.
+        // lxcfs reloads on the one and is told what to show by the other. Either would kill a program that
+        // does not take it.
         Signal::SIGUSR1,
         Signal::SIGUSR2,
     ]);

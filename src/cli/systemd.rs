@@ -5,8 +5,8 @@ use std::process::Command;
 /// Where `--help` lists what only a systemd unit has a use for.
 pub(super) const HELP_HEADING: &str = "Used by the systemd unit";
 
-/// Whether the unit's descriptor store holds a connection: the device and its memory. systemd drops the device as soon
-/// as that is aborted.
+/// Whether the unit's descriptor store holds a connection: the device and its memory. systemd drops the
+/// device as soon as that is aborted.
 ///
 /// To ask the mount itself would be to wait for a server, of which there is none when this is asked.
 pub(super) fn keeps_connection(unit: &str) -> bool {
@@ -14,8 +14,8 @@ pub(super) fn keeps_connection(unit: &str) -> bool {
     stored.and_then(|text| text.trim().parse::<u32>().ok()).is_some_and(|stored| stored >= 2)
 }
 
-/// Whether there is a job to stop the unit. A restart is another kind of job, and none is for a daemon that ended by
-/// itself.
+/// Whether there is a job to stop the unit. A restart is another kind of job, and none is for a daemon that
+/// ended by itself.
 ///
 /// Where systemd can't be asked, none is there that would start anything again.
 pub(super) fn stops(unit: &str) -> bool {

@@ -18,8 +18,8 @@ pub(super) struct Arguments {
     /// The directory that the daemon was started with
     #[arg(default_value = "/run/cgprocfs")]
     directory: PathBuf,
-    /// Remove the anchors too: containers find nothing to bind until the daemon is started again, and those that run keep
-    /// the kernel's own files until they are started again
+    /// Remove the anchors too: containers find nothing to bind until the daemon is started again, and those
+    /// that run keep the kernel's own files until they are started again
     #[arg(long)]
     anchors: bool,
     /// Only if the connection is lost, or systemd stops this unit and does not start it again

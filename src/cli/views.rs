@@ -5,8 +5,8 @@ use cgprocfs_core::view::{ViewId, find};
 /// An option of every command that lays views over the kernel's files.
 #[derive(Clone, clap::Args)]
 pub(super) struct ViewsArgument {
-    /// Show only these views, such as meminfo,working_set,pressure/cpu; at other paths are the kernel's own files. Any
-    /// file of sys/devices/system/cpu, or of node, stands for the whole directory
+    /// Show only these views, such as meminfo,working_set,pressure/cpu; at other paths are the kernel's own
+    /// files. Any file of sys/devices/system/cpu, or of node, stands for the whole directory
     #[arg(long, env = "CGPROCFS_VIEWS", value_name = "VIEW", value_delimiter = ',', value_parser = named)]
     views: Vec<ViewId>,
 }

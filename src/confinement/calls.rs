@@ -11,8 +11,8 @@ pub(crate) struct Calls {
     absent: Rules,
 }
 
-/// A condition on one argument, by its number from 0: the bits in `bits` have to have the value `value`. Every argument here
-/// has 32 bits, or the kernel looks at no more.
+/// A condition on one argument, by its number from 0: the bits in `bits` have to have the value `value`.
+/// Every argument here has 32 bits, or the kernel looks at no more.
 struct Argument {
     number: u8,
     bits: i32,
@@ -99,8 +99,8 @@ const LEGACY: &[libc::c_long] = &[];
 const NS_GET_PID_FROM_PIDNS: i32 = i32::from_ne_bytes(0x8004_b706_u32.to_ne_bytes());
 
 impl Calls {
-    /// The calls of the process that serves. It can open no file for writing, make no socket and no process, and signal no
-    /// other process.
+    /// The calls of the process that serves. It can open no file for writing, make no socket and no process,
+    /// and signal no other process.
     pub(crate) fn for_server() -> Result<Self, BackendError> {
         let mut calls = Self::base()?;
         calls.allow(SERVER);
@@ -110,11 +110,12 @@ impl Calls {
         // For its own threads; without a capability that can only lower their priority.
         calls.allow_if(libc::SYS_setpriority, &[Argument::is(0, 0), Argument::is(1, 0)])?;
         calls.allow_if(libc::SYS_ioctl, &[Argument::is(1, NS_GET_PID_FROM_PIDNS)])?;
-        // To clear the memory that requests are read into. It opens no file for writing, so that no other can be meant.
+        // To clear the memory that requests are read into. It opens no file for writing, so that no other can
+        // be meant.
         let hole = Argument::is(1, libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE);
         calls.allow_if(libc::SYS_fallocate, &[hole])?;
-        // Only if a service manager wants to be notified: as root this process could otherwise have the owners of other
-        // sockets do what it can't.
+        // Only if a service manager wants to be notified: as root this process could otherwise have the
+        // owners of other sockets do what it can't.
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
             calls.allow_if(libc::SYS_socket, &[Argument::is(0, libc::AF_UNIX)])?;
             calls.allow(&[libc::SYS_connect, libc::SYS_pipe2]);
@@ -122,7 +123,8 @@ impl Calls {
         Ok(calls)
     }
 
-    /// The calls of the process that reads in cgroup namespaces. It opens nothing, and enters no other namespaces.
+    /// The calls of the process that reads in cgroup namespaces. It opens nothing, and enters no other
+    /// namespaces.
     pub(crate) fn for_namespace_reader() -> Result<Self, BackendError> {
         let mut calls = Self::base()?;
         calls.allow(&[libc::SYS_pread64, libc::SYS_sendto]);
@@ -172,8 +174,8 @@ impl Calls {
             self.allow(&[libc::SYS_openat]);
         }
         self.allow_if(libc::SYS_openat, &[Argument::has(2, WRITES, libc::O_RDONLY)])?;
-        // Its flags are in memory, where no filter can see them, and permissions do not help: a process that may trace may
-        // open the memory of another process of its user for writing.
+        // Its flags are in memory, where no filter can see them, and permissions do not help: a process that
+        // may trace may open the memory of another process of its user for writing.
         self.deny_existence(libc::SYS_openat2);
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! A process that reads in cgroup namespaces, so that the one that serves need not be allowed to enter them.
 //!
-//! Entering a namespace takes CAP_SYS_ADMIN (setns(2)), and only from inside does the kernel say where its root is; what a
-//! process shows in its own mounts is its own to arrange. This process does nothing else, and opens nothing: it is given the
-//! namespace and an open `/proc/PID/cgroup`, enters the former, reads the latter and sends the text.
+//! Entering a namespace takes CAP_SYS_ADMIN (setns(2)), and only from inside does the kernel say where its
+//! root is; what a process shows in its own mounts is its own to arrange. This process does nothing else, and
+//! opens nothing: it is given the namespace and an open `/proc/PID/cgroup`, enters the former, reads the
+//! latter and sends the text.
 
 use super::sandbox;
 use crate::descriptors;
@@ -163,7 +164,8 @@ fn receive_request(socket: BorrowedFd<'_>) -> io::Result<Option<Option<[OwnedFd;
     Ok((length > 0).then(|| received.try_into().ok()))
 }
 
-/// Reads in a namespace, and leaves it. Staying there would keep the namespace, and with it a removed cgroup, from being freed.
+/// Reads in a namespace, and leaves it. Staying there would keep the namespace, and with it a removed cgroup,
+/// from being freed.
 fn read_inside(
     own: BorrowedFd<'_>,
     namespace: BorrowedFd<'_>,
@@ -172,7 +174,8 @@ fn read_inside(
 ) -> Result<usize, Errno> {
     let enter = |namespace| move_into_link_name_space(namespace, Some(LinkNameSpaceType::ControlGroup));
     enter(namespace)?;
-    // The kernel makes the text at this call, and for this caller (`proc_cgroup_show()`, kernel/cgroup/cgroup.c).
+    // The kernel makes the text at this call, and for this caller (`proc_cgroup_show()`,
+    // kernel/cgroup/cgroup.c).
     let length = pread(membership, &mut *text, 0);
     enter(own)?;
     // A full buffer means that the text was cut short.

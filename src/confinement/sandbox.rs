@@ -1,8 +1,8 @@
 //! Confines a process from inside, before it deals with tenants, whoever has started it.
 //!
-//! The process that serves keeps one capability, to see the namespaces of other users' processes, and the system calls on a
-//! list (`calls`). What needs more is done by processes that serve nobody: [`super::namespace_reader`] enters cgroup
-//! namespaces, and [`crate::lifecycle::steward`] mounts.
+//! The process that serves keeps one capability, to see the namespaces of other users' processes, and the
+//! system calls on a list (`calls`). What needs more is done by processes that serve nobody:
+//! [`super::namespace_reader`] enters cgroup namespaces, and [`crate::lifecycle::steward`] mounts.
 //!
 //! Landlock is not used: a process that it confines may not look at processes outside of its domain
 //! (`hook_ptrace_access_check()`, security/landlock/task.c), and so not at a reader's namespaces.
@@ -17,8 +17,8 @@ use rustix::thread::{
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_threads};
 use std::io;
 
-/// The capability that the process that serves keeps. Without it `/proc/PID/ns` of another user's process can't be read
-/// (`proc_ns_readlink()`, fs/proc/namespaces.c).
+/// The capability that the process that serves keeps. Without it `/proc/PID/ns` of another user's process
+/// can't be read (`proc_ns_readlink()`, fs/proc/namespaces.c).
 pub const SERVER_CAPABILITIES: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
 /// Why a process could not be confined.
@@ -32,9 +32,9 @@ pub enum SandboxError {
     Filter(#[from] seccompiler::Error),
 }
 
-/// Gives up all capabilities of this thread but those in `keep`, and for ever all ways to get them back. Threads and processes
-/// that it starts later have no more than it; those that exist already keep what they have. Other processes of the same user
-/// can't trace this one from now on, nor look into its memory.
+/// Gives up all capabilities of this thread but those in `keep`, and for ever all ways to get them back.
+/// Threads and processes that it starts later have no more than it; those that exist already keep what they
+/// have. Other processes of the same user can't trace this one from now on, nor look into its memory.
 ///
 /// # Errors
 /// The error that the kernel returns.
@@ -88,8 +88,8 @@ fn restrict(calls: &Calls) -> Result<(), SandboxError> {
     Ok(apply_filter_all_threads(&allowed)?)
 }
 
-/// The answer to a call that is not on the list. An error, which the reader of one file gets in turn, is better than the end of
-/// the server for all. In a test that end shows what the list lacks.
+/// The answer to a call that is not on the list. An error, which the reader of one file gets in turn, is
+/// better than the end of the server for all. In a test that end shows what the list lacks.
 fn refusal() -> SeccompAction {
     if cfg!(debug_assertions) {
         SeccompAction::KillProcess

@@ -1,7 +1,7 @@
 //! Views for a container that runs already.
 //!
-//! What is mounted comes from this mount namespace and goes to the container's, which a thread enters for that. The container's
-//! process is pinned by a pidfd, so that no other can be taken for it.
+//! What is mounted comes from this mount namespace and goes to the container's, which a thread enters for
+//! that. The container's process is pinned by a pidfd, so that no other can be taken for it.
 
 use super::bind::Bind;
 use super::target::{self, MountTable};
@@ -174,7 +174,8 @@ impl Namespace {
         Ok(Done::Changed)
     }
 
-    /// Whether a mount is of another connection than the one that is served: its bind was no slave, and nobody answers there.
+    /// Whether a mount is of another connection than the one that is served: its bind was no slave, and
+    /// nobody answers there.
     fn is_lost(&self, mount: &Mount) -> bool {
         is_view(mount) && self.served.as_ref().is_some_and(|served| *served != mount.device)
     }

@@ -54,8 +54,8 @@ impl Bind {
         is_directory(self.path)
     }
 
-    /// Whether runc mounts something there if it is told to (`checkProcMount()`, libcontainer/rootfs_linux.go). crun mounts
-    /// everything.
+    /// Whether runc mounts something there if it is told to (`checkProcMount()`,
+    /// libcontainer/rootfs_linux.go). crun mounts everything.
     #[must_use]
     pub fn is_mounted_by_runc(self) -> bool {
         const ALLOWED: [&str; 8] =
@@ -63,8 +63,8 @@ impl Bind {
         self.path.strip_prefix("proc/").is_none_or(|file| ALLOWED.contains(&file))
     }
 
-    /// Whether it is for containers that have an init of their own, and not for a single application: `ps` and `top` take the
-    /// start of a process, which the kernel counts from the host's boot, from the uptime.
+    /// Whether it is for containers that have an init of their own, and not for a single application: `ps`
+    /// and `top` take the start of a process, which the kernel counts from the host's boot, from the uptime.
     #[must_use]
     pub fn is_for_systems_only(self) -> bool {
         self.path == "proc/uptime"
@@ -89,8 +89,8 @@ mod tests {
         assert_eq!(refused, ["vmstat", "pressure-cpu", "pressure-memory", "pressure-io"]);
     }
 
-    /// A name may have letters, digits and some marks, and begins and ends with a letter or digit (the specification of the
-    /// Container Device Interface).
+    /// A name may have letters, digits and some marks, and begins and ends with a letter or digit (the
+    /// specification of the Container Device Interface).
     #[test]
     fn names_are_names_of_devices() {
         for bind in Bind::all(&ViewId::ALL) {

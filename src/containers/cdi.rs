@@ -1,7 +1,8 @@
-//! A specification for the Container Device Interface, by which docker, podman and containerd take the files for a device.
+//! A specification for the Container Device Interface, by which docker, podman and containerd take the files
+//! for a device.
 //!
-//! An engine refuses a specification of a later version than its own, or with a field that it does not know, so this one has
-//! nothing that version 0.3.0 lacks.
+//! An engine refuses a specification of a later version than its own, or with a field that it does not know,
+//! so this one has nothing that version 0.3.0 lacks.
 
 use super::bind::Bind;
 use cgprocfs_core::view::ViewId;
@@ -56,8 +57,9 @@ struct Hook {
 }
 
 impl Specification {
-    /// The devices for the views whose anchors are in `directory`: `all` for applications, `system` for containers with an init
-    /// of their own, and one for each view. `program` is this one, for what only a hook can mount.
+    /// The devices for the views whose anchors are in `directory`: `all` for applications, `system` for
+    /// containers with an init of their own, and one for each view. `program` is this one, for what only a
+    /// hook can mount.
     #[must_use]
     pub fn new(directory: &Path, views: &[ViewId], program: &Path) -> Self {
         let binds = Bind::all(views).into_iter().filter(|bind| is_there(&bind.anchor(directory)));

@@ -1,8 +1,8 @@
-//! What a container's runtime has run between making the container's mounts and starting its program (`createContainer` of the OCI
-//! runtime specification): it mounts views where runc itself refuses to.
+//! What a container's runtime has run between making the container's mounts and starting its program
+//! (`createContainer` of the OCI runtime specification): it mounts views where runc itself refuses to.
 //!
-//! A hook that fails keeps the container from starting, and the container is worth more than its views. So whatever goes wrong is
-//! passed over.
+//! A hook that fails keeps the container from starting, and the container is worth more than its views. So
+//! whatever goes wrong is passed over.
 
 use super::bind::Bind;
 use super::target::{self, MountTable};
@@ -49,7 +49,8 @@ struct Root {
     path: PathBuf,
 }
 
-/// Mounts views, each by its [name](Bind::name), in the container that the runtime describes in `state`. Returns why some were not.
+/// Mounts views, each by its [name](Bind::name), in the container that the runtime describes in `state`.
+/// Returns why some were not.
 ///
 /// # Errors
 /// [`HookError`] if none could be mounted.

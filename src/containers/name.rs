@@ -22,7 +22,8 @@ impl fmt::Display for ContainerName {
 impl ContainerName {
     /// The container that a cgroup is of, or is in; `None` where no runtime that is known has made it.
     ///
-    /// The forms are those of runc's and crun's two cgroup managers, of LXC 4 and later, and of systemd-nspawn.
+    /// The forms are those of runc's and crun's two cgroup managers, of LXC 4 and later, and of
+    /// systemd-nspawn.
     #[must_use]
     pub fn of_cgroup(path: &str) -> Option<Self> {
         let components: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();

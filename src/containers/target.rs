@@ -1,4 +1,5 @@
-//! Mounting a view in a container, whatever is in the container's file system, and whoever serves what is mounted there.
+//! Mounting a view in a container, whatever is in the container's file system, and whoever serves what is
+//! mounted there.
 
 use crate::sys;
 use cgprocfs_core::parse::mountinfo::Mount;
@@ -14,7 +15,8 @@ use std::path::Path;
 /// How much of a mount table is read: a container may mount as much as the kernel lets it.
 const MAX_TABLE_BYTES: u64 = 4 << 20;
 
-/// A copy of the mount on an anchor, which is attached nowhere: read-only, and what is mounted on the anchor later appears on it.
+/// A copy of the mount on an anchor, which is attached nowhere: read-only, and what is mounted on the anchor
+/// later appears on it.
 ///
 /// # Errors
 /// The error that the kernel returns, above all ENOSYS before Linux 5.12 and EPERM without CAP_SYS_ADMIN.
@@ -30,8 +32,8 @@ pub(super) fn copy_of(anchor: &Path) -> io::Result<OwnedFd> {
     Ok(tree)
 }
 
-/// Opens what is at a target, below the root of a container. No symbolic link is followed: the container's image, or a process in
-/// it, may have made it.
+/// Opens what is at a target, below the root of a container. No symbolic link is followed: the container's
+/// image, or a process in it, may have made it.
 ///
 /// # Errors
 /// The kernel's: ENOENT if the container has no such file, ENOSYS before Linux 5.6.
@@ -58,7 +60,8 @@ impl MountTable {
     /// The mount that an open file is on. Its server is not asked.
     ///
     /// # Errors
-    /// The error that the kernel returns, and `NotFound` if the mount is not of this namespace, or was made since.
+    /// The error that the kernel returns, and `NotFound` if the mount is not of this namespace, or was made
+    /// since.
     pub(super) fn mount_of(&self, proc: impl AsFd, file: impl AsFd) -> io::Result<&Mount> {
         let mut text = String::new();
         let path = format!("self/fdinfo/{}", file.as_fd().as_raw_fd());

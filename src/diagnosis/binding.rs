@@ -37,8 +37,8 @@ pub struct Binding {
 pub struct BoundFile {
     /// Its path there.
     pub path: String,
-    /// Whether what is mounted on the host appears there, too: the kernel's own file when the daemon is lost, and the next
-    /// daemon's.
+    /// Whether what is mounted on the host appears there, too: the kernel's own file when the daemon is lost,
+    /// and the next daemon's.
     pub follows: bool,
     /// Whether it is of a connection that is over, so that whoever reads it gets an error.
     pub is_lost: bool,
@@ -167,8 +167,8 @@ impl<'t> Host<'t> {
     }
 }
 
-/// The whole file systems that are mounted in a namespace, but for copies of what this one had among its `anchors`: these stay when it
-/// is unmounted here.
+/// The whole file systems that are mounted in a namespace, but for copies of what this one had among its
+/// `anchors`: these stay when it is unmounted here.
 fn served_in<'t>(table: &'t [Mount], anchors: &BTreeSet<&[u8]>) -> impl Iterator<Item = &'t Mount> {
     let is_copy = |whole: &&Mount| {
         let directory = path(&whole.mount_point).parent();

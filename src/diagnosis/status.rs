@@ -134,8 +134,8 @@ impl Answer {
     }
 }
 
-/// Has the daemon asked by a process that is left behind if nobody answers. A thread of this one would keep it from ending: what waits
-/// for an answer to a request that was fetched can't be killed.
+/// Has the daemon asked by a process that is left behind if nobody answers. A thread of this one would keep
+/// it from ending: what waits for an answer to a request that was fetched can't be killed.
 fn ask(live: &Path) -> Answer {
     let asking = Command::new("/proc/self/exe")
         .arg0("cgprocfs")
@@ -178,8 +178,8 @@ fn read_in_time(mut pipe: impl Read + AsFd) -> io::Result<(Vec<u8>, bool)> {
     }
 }
 
-/// The whole life of such a process: prints a line as soon as it is answered, then the status. Returns what it exits with, which is the
-/// errno if it can't.
+/// The whole life of such a process: prints a line as soon as it is answered, then the status. Returns what
+/// it exits with, which is the errno if it can't.
 #[must_use]
 pub fn print(live: &Path) -> u8 {
     let print = || -> io::Result<()> {

@@ -11,9 +11,9 @@ use std::sync::Arc;
 impl ViewFs {
     /// Answers a request, which counts as in flight meanwhile.
     ///
-    /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that was not sent
-    /// is dropped while the stack unwinds, which answers EIO. A request that several servers have died over gets the same
-    /// error: its handler is dropped without being called.
+    /// A panic must not take the serving thread with it. It was logged where it happened, and the reply that
+    /// was not sent is dropped while the stack unwinds, which answers EIO. A request that several servers
+    /// have died over gets the same error: its handler is dropped without being called.
     pub(super) fn answer(
         &self,
         request: &Request,
@@ -29,7 +29,8 @@ impl ViewFs {
             if in_flight.is_poisoned() {
                 drop(handler);
             } else if operation == Operation::Release || self.served.knows(ino) {
-                // Before the answer: once it is there, the process may be in an exec, for which a look at it would wait.
+                // Before the answer: once it is there, the process may be in an exec, for which a look at it
+                // would wait.
                 if !matches!(operation, Operation::Read { .. } | Operation::Release) {
                     self.served.service.charge_small_request(request.pid());
                 }

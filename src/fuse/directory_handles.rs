@@ -1,5 +1,6 @@
-//! Open directories. Each keeps the listing that was made when it was opened, however often and in however small pieces it
-//! is read. Equal listings are stored once. The memory for different ones is limited and divided fairly among tenants.
+//! Open directories. Each keeps the listing that was made when it was opened, however often and in however
+//! small pieces it is read. Equal listings are stored once. The memory for different ones is limited and
+//! divided fairly among tenants.
 
 use super::handle_numbers::HandleNumbers;
 use crate::shares::{Full, Policy, Shares, entry_weight};
@@ -17,8 +18,8 @@ pub(super) type Tenant = Box<[u8]>;
 
 /// How many bytes of listings are kept, about. One that was evicted is made anew at each read.
 const MAX_BYTES: usize = 4 << 20;
-/// How many open directories are remembered, or fewer for processes whose cgroups have long paths. One that is forgotten is
-/// listed anew at each read, too.
+/// How many open directories are remembered, or fewer for processes whose cgroups have long paths. One that
+/// is forgotten is listed anew at each read, too.
 const MAX_OPEN: usize = 32 << 10;
 
 /// The open directories of one server of a connection.
@@ -32,7 +33,8 @@ struct Listings {
     /// The key of each open handle's listing, which may have been evicted.
     open: HashMap<u64, u64>,
     cached: HashMap<u64, CachedListing>,
-    /// The keys of cached listings by their hashes. Of two with the same hash one is not found, and then not shared.
+    /// The keys of cached listings by their hashes. Of two with the same hash one is not found, and then not
+    /// shared.
     by_hash: HashMap<u64, u64>,
     shares: Shares<u64>,
     /// The open handles, by tenant.

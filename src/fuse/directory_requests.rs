@@ -16,8 +16,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the kernel may keep look-ups and attributes: a year. None of ours ever changes, and of an entry that the kernel
-/// removes, such as an unplugged processor, an open says that it is stale.
+/// How long the kernel may keep look-ups and attributes: a year. None of ours ever changes, and of an entry
+/// that the kernel removes, such as an unplugged processor, an open says that it is stale.
 pub(super) const ATTRIBUTE_TIMEOUT: Duration = Duration::from_secs(8760 * 3600);
 
 impl Served {

@@ -1,4 +1,5 @@
-//! What a reader opens: a view, one of the kernel's files of processors and memory nodes, or what the daemon says of itself.
+//! What a reader opens: a view, one of the kernel's files of processors and memory nodes, or what the daemon
+//! says of itself.
 
 use crate::error::Error;
 use crate::kernel::SysfsIno;
@@ -11,9 +12,9 @@ use std::sync::Arc;
 /// Set in the inode numbers of the kernel's entries. The other bits are the entry's number in sysfs.
 const SYSFS_INODE: u64 = 1 << 62;
 
-/// How every file is opened. The kernel caches nothing, because that would show one container's text to another; closing a
-/// file needs no word from us, so that no reader's close(2) waits for the daemon; and a writer does not lock the file,
-/// which all containers share.
+/// How every file is opened. The kernel caches nothing, because that would show one container's text to
+/// another; closing a file needs no word from us, so that no reader's close(2) waits for the daemon; and a
+/// writer does not lock the file, which all containers share.
 pub(super) const OPEN_FLAGS: FopenFlags = FopenFlags::FOPEN_DIRECT_IO
     .union(FopenFlags::FOPEN_NOFLUSH)
     .union(FopenFlags::FOPEN_PARALLEL_DIRECT_WRITES);
@@ -53,7 +54,8 @@ impl File {
         }
     }
 
-    /// Whether every reader has it. A cgroup may have no pressure, and a container not all processors and memory nodes.
+    /// Whether every reader has it. A cgroup may have no pressure, and a container not all processors and
+    /// memory nodes.
     pub(super) fn can_always_be_opened(self) -> bool {
         matches!(self, Self::View(_)) && self.pressure().is_none()
     }
@@ -72,8 +74,8 @@ impl File {
         }
     }
 
-    /// Passes to `reply` what the process or thread `pid` reads in the file; ENOENT if the file belongs to a processor or memory node
-    /// that this reader does not have, EACCES if it is not for this reader.
+    /// Passes to `reply` what the process or thread `pid` reads in the file; ENOENT if the file belongs to a
+    /// processor or memory node that this reader does not have, EACCES if it is not for this reader.
     pub(super) fn ask(
         self,
         service: &Arc<Service>,

@@ -1,5 +1,5 @@
-//! Open files. Each holds the text that its reader is reading, shared with everybody who reads the same. An open file that was not
-//! read from takes no memory here: a tenant may have millions.
+//! Open files. Each holds the text that its reader is reading, shared with everybody who reads the same. An
+//! open file that was not read from takes no memory here: a tenant may have millions.
 
 mod table;
 
@@ -42,8 +42,8 @@ impl FileHandles {
 
     /// What a read at `offset` is answered from; `None` if there is no such `file`.
     ///
-    /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So does a first read
-    /// long after the open.
+    /// Reading from the start again makes a new text, as procfs does and `top` and `free -s` rely on. So does
+    /// a first read long after the open.
     pub(super) fn read_source(
         &self,
         handle: u64,

@@ -31,8 +31,9 @@ impl Served {
         if !file.may_be_opened(flags) {
             return reply.error(Errno::EROFS);
         }
-        // Rendering is put off to the first read: a text that is rendered now would be stale if the read comes late, which it does
-        // when there is too much to do already. A reader in the slow lane opens there, too.
+        // Rendering is put off to the first read: a text that is rendered now would be stale if the read
+        // comes late, which it does when there is too much to do already. A reader in the slow lane opens
+        // there, too.
         if file.can_always_be_opened() && !self.service.is_in_slow_lane(pid) {
             return reply.opened(FileHandle(self.files.open(None)), OPEN_FLAGS);
         }

@@ -59,8 +59,8 @@ macro_rules! refused_at_once {
 }
 
 impl Filesystem for ViewFs {
-    /// Lets the kernel look names up in one directory side by side. Otherwise it holds a lock over each, and whoever looks up
-    /// many holds up all others.
+    /// Lets the kernel look names up in one directory side by side. Otherwise it holds a lock over each, and
+    /// whoever looks up many holds up all others.
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> io::Result<()> {
         // Linux has had it since 4.7: without it look-ups wait for each other, and nothing else changes.
         let _ = config.add_capabilities(InitFlags::FUSE_PARALLEL_DIROPS);
@@ -141,8 +141,8 @@ impl Filesystem for ViewFs {
         let pid = request.pid();
         let operation = Operation::Read { handle: handle.0, offset, size };
         self.answer(request, ino, operation, move |served, in_flight| {
-            // A read on nobody's behalf fills the page cache, which all containers share: for mmap(2), and for
-            // sendfile(2) since Linux 6.5, whose callers fall back to read(2) on this error.
+            // A read on nobody's behalf fills the page cache, which all containers share: for mmap(2), and
+            // for sendfile(2) since Linux 6.5, whose callers fall back to read(2) on this error.
             if lock_owner.is_none() {
                 return reply.error(Errno::EINVAL);
             }
@@ -254,8 +254,8 @@ impl Filesystem for ViewFs {
         ioctl(FileHandle, IoctlFlags, u32, &[u8], u32) -> ReplyIoctl;
     }
 
-    // What the kernel does not ask for again once it has heard that it is not implemented. A process that flushes may be in an exec,
-    // and is not to be looked at.
+    // What the kernel does not ask for again once it has heard that it is not implemented. A process that
+    // flushes may be in an exec, and is not to be looked at.
     refused_at_once! { Errno::ENOSYS =>
         flush(INodeNo, FileHandle, LockOwner) -> ReplyEmpty;
         getxattr(INodeNo, &OsStr, u32) -> ReplyXattr;

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The lower bits are a number that a server gives out once. Above them is the generation of the server, so that a
-/// predecessor's handle is never mistaken for one of ours.
+/// The lower bits are a number that a server gives out once. Above them is the generation of the server, so
+/// that a predecessor's handle is never mistaken for one of ours.
 const NUMBER_BITS: u32 = 44;
 
 /// Gives each file, or each directory, that is opened a number.

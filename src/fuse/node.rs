@@ -1,5 +1,5 @@
-//! What a name or an inode number stands for: a directory or view of ours, or an entry of the kernel's directories of
-//! processors and memory nodes.
+//! What a name or an inode number stands for: a directory or view of ours, or an entry of the kernel's
+//! directories of processors and memory nodes.
 
 use super::file::inode;
 use super::tree::ViewNode;
@@ -23,7 +23,8 @@ impl Node<'_> {
         }
     }
 
-    /// The path below `sys/devices/system` of a directory that shows the kernel's entries; `None` for anything else.
+    /// The path below `sys/devices/system` of a directory that shows the kernel's entries; `None` for
+    /// anything else.
     pub(super) fn sysfs_path(&self) -> Option<Vec<u8>> {
         match self {
             Self::View(node) => {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How often a parked thread looks whether the gate is open again. It stays closed until this process ends, unless its
-/// successor has failed.
+/// How often a parked thread looks whether the gate is open again. It stays closed until this process ends,
+/// unless its successor has failed.
 const PARK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// A gate that every serving thread passes after each request. While it is closed they park there.

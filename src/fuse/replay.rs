@@ -1,4 +1,5 @@
-//! Answers of requests that a predecessor had fetched and left unanswered, where the kernel does not give them out again.
+//! Answers of requests that a predecessor had fetched and left unanswered, where the kernel does not give
+//! them out again.
 
 use super::file::{File, OPEN_FLAGS, sysfs_ino};
 use super::file_requests::range;
@@ -10,8 +11,8 @@ use cgprocfs_core::view::ViewId;
 use fuser::{Errno, INodeNo, OpenFlags};
 use std::sync::Arc;
 
-/// Passes to `reply` the answer of a read or an open that a predecessor had fetched, or the errno. Another thread makes it,
-/// because a server that starts must not wait for a tenant.
+/// Passes to `reply` the answer of a read or an open that a predecessor had fetched, or the errno. Another
+/// thread makes it, because a server that starts must not wait for a tenant.
 ///
 /// The text from which the predecessor had answered earlier reads is gone, so it is made anew.
 pub(crate) fn replay_request(
@@ -55,8 +56,8 @@ fn errno(error: &Error) -> Errno {
     Errno::from_i32(error.errno())
 }
 
-/// Opens a file under a handle that no server gives out. Its text is made by the first read, as for any file that a
-/// predecessor has opened.
+/// Opens a file under a handle that no server gives out. Its text is made by the first read, as for any file
+/// that a predecessor has opened.
 fn replay_open(file: File, flags: OpenFlags, unique: Unique) -> Result<Vec<u8>, Errno> {
     const NOBODYS_HANDLE: u64 = 1 << 63;
     if !file.may_be_opened(flags) {

@@ -1,9 +1,9 @@
 //! The seams to fuser: everything here that depends on more of it than its API promises.
 //!
-//! A server of cgprocfs can be replaced while its file system stays mounted. fuser knows no such thing: it makes one session
-//! of one mount, keeps requests in memory of its own, and ends with its process. What is missing is added from outside, at
-//! these seams. Cargo.toml asks for exactly the release of fuser that they were made for, and each has a test that fails if
-//! it no longer fits.
+//! A server of cgprocfs can be replaced while its file system stays mounted. fuser knows no such thing: it
+//! makes one session of one mount, keeps requests in memory of its own, and ends with its process. What is
+//! missing is added from outside, at these seams. Cargo.toml asks for exactly the release of fuser that they
+//! were made for, and each has a test that fails if it no longer fits.
 //!
 //! | seam | what it relies on | why it is needed |
 //! |---|---|---|

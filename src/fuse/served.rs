@@ -1,4 +1,5 @@
-//! Everything that requests are answered from: the service, the tree of names, and the open files and directories.
+//! Everything that requests are answered from: the service, the tree of names, and the open files and
+//! directories.
 
 use super::directory_handles::{DirectoryHandles, Listing};
 use super::file::{File, inode, sysfs_ino};
@@ -28,10 +29,12 @@ pub struct ServedConnection {
     pub is_read_only: bool,
 }
 
-/// The id that the kernel takes for none (`INVALID_UID`, include/linux/uidgid.h). Programs see that of "nobody".
+/// The id that the kernel takes for none (`INVALID_UID`, include/linux/uidgid.h). Programs see that of
+/// "nobody".
 const NO_OWNER: u32 = u32::MAX;
 
-/// The state of one server. It outlives the call that a request came with, because an answer may come from another thread.
+/// The state of one server. It outlives the call that a request came with, because an answer may come from
+/// another thread.
 pub(super) struct Served {
     pub(super) service: Arc<Service>,
     pub(super) files: FileHandles,
@@ -141,8 +144,8 @@ impl Served {
 
     /// What stat(2) says of a node.
     pub(super) fn attributes(&self, node: &Node<'_>) -> FileAttr {
-        // Sizes are as those of sysfs. The true one is known only when a text is made, and 0, as procfs has it, would
-        // make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
+        // Sizes are as those of sysfs. The true one is known only when a text is made, and 0, as procfs has
+        // it, would make the kernel answer sendfile(2) and io_uring reads by itself: with nothing
         // (`filemap_splice_read()`, mm/filemap.c; `fuse_direct_IO()`, fs/fuse/file.c).
         let (kind, perm, nlink, size) = match node {
             Node::View(ViewNode { kind: NodeKind::View(view), .. }) => {
@@ -178,10 +181,10 @@ impl Served {
         }
     }
 
-    /// The owner of a node. Whoever has the owner's id may take a lease (fcntl(2), `F_SETLEASE`), and each open of another
-    /// container waits until it is given back, or for 45 s. So nodes have no owner, but for the one that no container opens, and
-    /// for files that are there to be written: the kernel lets nobody write to a file without (`HAS_UNMAPPED_ID()`,
-    /// include/linux/fs.h).
+    /// The owner of a node. Whoever has the owner's id may take a lease (fcntl(2), `F_SETLEASE`), and each
+    /// open of another container waits until it is given back, or for 45 s. So nodes have no owner, but for
+    /// the one that no container opens, and for files that are there to be written: the kernel lets nobody
+    /// write to a file without (`HAS_UNMAPPED_ID()`, include/linux/fs.h).
     fn owner(&self, node: &Node<'_>) -> u32 {
         match node {
             Node::View(ViewNode { kind: NodeKind::Status, .. }) => 0,

@@ -1,5 +1,5 @@
-//! The tree of directories and views, made from the views' paths, with a file beside them that no listing shows. It never changes
-//! while a server runs.
+//! The tree of directories and views, made from the views' paths, with a file beside them that no listing
+//! shows. It never changes while a server runs.
 
 use crate::service::STATUS_FILE;
 use cgprocfs_core::view::ViewId;
@@ -11,7 +11,8 @@ pub(super) const ROOT: INodeNo = INodeNo::ROOT;
 /// That of the file in which the daemon says how it is.
 const STATUS: INodeNo = INodeNo(9);
 
-/// Directories and their inode numbers. Like those of views they never change, so entries are only ever appended.
+/// Directories and their inode numbers. Like those of views they never change, so entries are only ever
+/// appended.
 const DIRECTORIES: &[(&str, INodeNo)] = &[
     ("proc", INodeNo(2)),
     ("sys", INodeNo(3)),

@@ -35,9 +35,9 @@ impl Served {
         });
     }
 
-    /// Says what procfs says: that a file can always be read, and whether a trigger has fired (`psi_trigger_poll()`,
-    /// kernel/sched/psi.c). Where there can be no triggers, "not implemented" makes the kernel say so by itself, and
-    /// nobody's poll waits for the daemon. A later event wakes `waiter`.
+    /// Says what procfs says: that a file can always be read, and whether a trigger has fired
+    /// (`psi_trigger_poll()`, kernel/sched/psi.c). Where there can be no triggers, "not implemented" makes
+    /// the kernel say so by itself, and nobody's poll waits for the daemon. A later event wakes `waiter`.
     pub(super) fn poll(&self, request: FileRequest, waiter: Option<PollWaiter>, reply: ReplyPoll) {
         if self.is_read_only {
             return reply.error(Errno::ENOSYS);
@@ -63,7 +63,8 @@ impl Served {
     }
 }
 
-/// Tells programs that wait for events that there is one. A program that does not wait any more needs no notice.
+/// Tells programs that wait for events that there is one. A program that does not wait any more needs no
+/// notice.
 pub(crate) fn waker(notifier: Notifier) -> impl Fn(PollWaiter) + Send + 'static {
     move |waiter| drop(notifier.poll(PollHandle(waiter.get())))
 }

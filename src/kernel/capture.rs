@@ -1,7 +1,8 @@
 //! A copy of what the answers to one reader are made from, small enough to be sent to somebody else.
 //!
-//! Every [list](lists) names files that are read somewhere in [`kernel`](super). A golden test copies each tree of
-//! `tests/fixtures` and has the copy give the same answers, so that a file that is missing here is noticed there.
+//! Every [list](lists) names files that are read somewhere in [`kernel`](super). A golden test copies each
+//! tree of `tests/fixtures` and has the copy give the same answers, so that a file that is missing here is
+//! noticed there.
 
 mod ages;
 mod copy;

@@ -1,7 +1,8 @@
-//! Opens files of the kernel, and nothing that somebody may have mounted over them: to read one of our own views would be to wait
-//! for ourselves.
+//! Opens files of the kernel, and nothing that somebody may have mounted over them: to read one of our own
+//! views would be to wait for ourselves.
 //!
-//! openat2(2) could do so in one call, but its flags are in memory, where no seccomp filter can see that it is not for writing.
+//! openat2(2) could do so in one call, but its flags are in memory, where no seccomp filter can see that it
+//! is not for writing.
 
 use super::read::PATH_DIR;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags, openat, statx};
@@ -77,8 +78,8 @@ impl AsFd for KernelDir {
     }
 }
 
-/// Opens a path step by step. Each step is checked before it is taken, because to open a view, or to look up a name among views, is
-/// a request already.
+/// Opens a path step by step. Each step is checked before it is taken, because to open a view, or to look up
+/// a name among views, is a request already.
 fn walk(directory: BorrowedFd<'_>, path: &str, flags: OFlags, mount: Mount) -> Result<OwnedFd> {
     if let Some((first, rest)) = path.split_once('/') {
         is_on(directory, first, mount)?;
@@ -87,7 +88,8 @@ fn walk(directory: BorrowedFd<'_>, path: &str, flags: OFlags, mount: Mount) -> R
     }
     is_on(directory, path, mount)?;
     let opened = openat(directory, path, flags | OFlags::NOFOLLOW, Mode::empty())?;
-    // Something may have been mounted there meanwhile. Then we have waited for ourselves once, and discard the answer.
+    // Something may have been mounted there meanwhile. Then we have waited for ourselves once, and discard
+    // the answer.
     is_on(opened.as_fd(), "", mount)?;
     Ok(opened)
 }

@@ -13,13 +13,14 @@ impl Source {
     /// Finds the container of a reader. The answer points into `text`.
     ///
     /// # Errors
-    /// [`Error::ProcessGone`] if there is no such process, [`Error::TakesLong`] or [`Error::MayHang`] if it takes a search that the
-    /// reader does not allow, others if the process can't be looked at.
+    /// [`Error::ProcessGone`] if there is no such process, [`Error::TakesLong`] or [`Error::MayHang`] if it
+    /// takes a search that the reader does not allow, others if the process can't be looked at.
     pub fn caller<'t>(&self, reader: Reader, text: &'t mut Vec<u8>) -> Result<Caller<'t>, Error> {
         self.callers.resolve(reader, self.proc_context(), text)
     }
 
-    /// The path of a process's own cgroup, in the memory controller's hierarchy. It takes one file, which never blocks.
+    /// The path of a process's own cgroup, in the memory controller's hierarchy. It takes one file, which
+    /// never blocks.
     ///
     /// # Errors
     /// If the process is gone.
@@ -40,8 +41,8 @@ impl Source {
     /// Opens a caller's cgroup and all its ancestors.
     ///
     /// # Errors
-    /// [`Error::CgroupGone`] if it was removed, [`Error::TakesLong`] if there are so many ancestors that only a caller that
-    /// [may take long](Caller::may_take_long) may open them.
+    /// [`Error::CgroupGone`] if it was removed, [`Error::TakesLong`] if there are so many ancestors that only
+    /// a caller that [may take long](Caller::may_take_long) may open them.
     pub fn ancestry_of(&self, caller: &Caller<'_>) -> Result<CgroupAncestry, Error> {
         refuse_deep(caller)?;
         self.ancestry(caller.cgroup)

@@ -4,8 +4,8 @@ use rustix::fs::readlinkat_raw;
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-/// The number of a namespace, as in `ls -l /proc/PID/ns`. The kernel reuses a number as soon as nobody holds the first namespace any
-/// more.
+/// The number of a namespace, as in `ls -l /proc/PID/ns`. The kernel reuses a number as soon as nobody holds
+/// the first namespace any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NamespaceId(u64);
 

@@ -46,8 +46,9 @@ impl Source {
         resolver::start_of(pid, &self.procfs)
     }
 
-    /// Finds out when a caller's container started. It is not for a thread that others need: a process in the middle of an exec
-    /// blocks it for as long as the tenant likes. `so_far` is lowered as older processes are found.
+    /// Finds out when a caller's container started. It is not for a thread that others need: a process in the
+    /// middle of an exec blocks it for as long as the tenant likes. `so_far` is lowered as older processes
+    /// are found.
     ///
     /// # Errors
     /// If the caller or its cgroup is gone.

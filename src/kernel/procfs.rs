@@ -25,9 +25,9 @@ pub(crate) struct Procfs {
 impl Procfs {
     /// Opens the procfs below `root`.
     ///
-    /// For the real root it is an instance of our own that is attached nowhere: somebody may have mounted our view over this
-    /// process's own `/proc/meminfo`, and to read that would be to wait for ourselves. A process that may not mount uses `/proc`
-    /// as it is.
+    /// For the real root it is an instance of our own that is attached nowhere: somebody may have mounted our
+    /// view over this process's own `/proc/meminfo`, and to read that would be to wait for ourselves. A
+    /// process that may not mount uses `/proc` as it is.
     pub(crate) fn open(root: &Path) -> Result<Self, Error> {
         let path: PathBuf = root.join("proc");
         let own = (root == Path::new("/")).then(|| private_instance("proc"));
@@ -91,8 +91,8 @@ impl Procfs {
         }
     }
 
-    /// Reads a link that became a file, as in a tree that was in an archive, a repository or on a file system without links. In
-    /// procfs there are none.
+    /// Reads a link that became a file, as in a tree that was in an archive, a repository or on a file system
+    /// without links. In procfs there are none.
     fn text_of_link(&self, path: impl rustix::path::Arg) -> rustix::io::Result<Vec<u8>> {
         let mut text = [0u8; 64];
         let length = rustix::io::read(openat(&self.dir, path, READ, Mode::empty())?, &mut text)?;

@@ -15,14 +15,15 @@ pub(crate) const LINK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlag
 /// Opens a directory to list it.
 pub(crate) const LIST_DIR: OFlags = READ.union(OFlags::DIRECTORY);
 
-/// The capacity that a buffer begins with. The largest file that is read into one is `/proc/PID/cgroup` with the longest names,
-/// and smaller than this.
+/// The capacity that a buffer begins with. The largest file that is read into one is `/proc/PID/cgroup` with
+/// the longest names, and smaller than this.
 const INITIAL_CAPACITY: usize = 64 << 10;
 
 /// Reads a file as [`read_whole`] does, and hands its text to `parse`.
 ///
-/// The buffer belongs to the thread: if it were allocated and freed for each answer, the allocator would give it back to the
-/// kernel each time. So `parse` must not read another file in this way, or that one allocates a buffer of its own.
+/// The buffer belongs to the thread: if it were allocated and freed for each answer, the allocator would give
+/// it back to the kernel each time. So `parse` must not read another file in this way, or that one allocates
+/// a buffer of its own.
 pub(crate) fn read_with<T>(file: impl AsFd, parse: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
     thread_local! {
         static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
@@ -33,8 +34,8 @@ pub(crate) fn read_with<T>(file: impl AsFd, parse: impl FnOnce(&[u8]) -> T) -> i
     result
 }
 
-/// Reads a file of the kernel that is one record (`single_open()`, or `seq_show` of a cgroup file) by one system call at offset 0,
-/// so that its text is of one moment: the kernel generates it anew for each offset.
+/// Reads a file of the kernel that is one record (`single_open()`, or `seq_show` of a cgroup file) by one
+/// system call at offset 0, so that its text is of one moment: the kernel generates it anew for each offset.
 pub(crate) fn read_whole(file: impl AsFd, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.clear();
     buffer.reserve(INITIAL_CAPACITY);

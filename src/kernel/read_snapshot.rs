@@ -29,8 +29,9 @@ impl Source {
         Ok(snapshot)
     }
 
-    /// Adds to a snapshot, which has what `known` covers, whatever `needed` covers besides. Returns whether it could be extended:
-    /// that of a container without the memory controller can't be, for its memory is the host's, and its processors are not.
+    /// Adds to a snapshot, which has what `known` covers, whatever `needed` covers besides. Returns whether
+    /// it could be extended: that of a container without the memory controller can't be, for its memory is
+    /// the host's, and its processors are not.
     ///
     /// # Errors
     /// As [`read_snapshot`](Self::read_snapshot).
@@ -125,7 +126,8 @@ impl Source {
         };
         for file in HostFile::ALL.into_iter().filter(is_wanted) {
             let text = match (self.host.host_file(file), &snapshot.scope) {
-                // Only root may read it, which this process need not be, and a container is shown nothing of it anyway.
+                // Only root may read it, which this process need not be, and a container is shown nothing of
+                // it anyway.
                 (Err(error), Scope::Container(_)) if file == HostFile::Slabinfo && error.is_denied() => {
                     Arc::default()
                 }

@@ -19,7 +19,8 @@ impl Source {
         tasks::tasks(&self.cgroup_mounts, &self.procfs, cgroup, limits)
     }
 
-    /// The path of the cgroup that accounts for the CPU time of a caller's container; `None` if the container has none of its own.
+    /// The path of the cgroup that accounts for the CPU time of a caller's container; `None` if the container
+    /// has none of its own.
     ///
     /// # Errors
     /// If the caller's cgroup in that hierarchy can't be seen.
@@ -27,7 +28,8 @@ impl Source {
         self.cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| caller.container_in(cpuacct))
     }
 
-    /// How long an [accounting cgroup](Self::accounting_cgroup) has run, in nanoseconds; `None` if it is gone.
+    /// How long an [accounting cgroup](Self::accounting_cgroup) has run, in nanoseconds; `None` if it is
+    /// gone.
     #[must_use]
     pub fn run_time(&self, cgroup: &[u8]) -> Option<u64> {
         let cpuacct = self.cgroup_mounts.cpuacct.as_ref()?;

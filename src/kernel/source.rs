@@ -39,7 +39,8 @@ pub enum CpuView {
 impl Source {
     /// Opens the system below `root`, which is `/` except in tests.
     ///
-    /// `boundary` is the path, in the memory controller's hierarchy, of a cgroup that is known to be a container.
+    /// `boundary` is the path, in the memory controller's hierarchy, of a cgroup that is known to be a
+    /// container.
     ///
     /// # Errors
     /// Where there is no memory controller, or procfs or the hierarchy can't be read.

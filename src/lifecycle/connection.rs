@@ -1,4 +1,5 @@
-//! A connection to the kernel: the open `/dev/fuse`, and the state that goes with it from one server to the next.
+//! A connection to the kernel: the open `/dev/fuse`, and the state that goes with it from one server to the
+//! next.
 
 use crate::fuse::seams::request_buffers;
 use crate::mount::Anchors;
@@ -46,14 +47,14 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Takes the kernel's INIT request from a file system that was just mounted on `mount_point`. The kernel sends it only
-    /// once, and every server has to know it.
+    /// Takes the kernel's INIT request from a file system that was just mounted on `mount_point`. The kernel
+    /// sends it only once, and every server has to know it.
     ///
     /// # Errors
     /// Where the kernel sends none, or there is no memory.
     pub fn begin(device: OwnedFd, mount_point: &Path, writes: Writes) -> Result<Self, ConnectionError> {
-        // The kernel refuses a buffer that could not hold its largest request (`fuse_dev_do_read()`, fs/fuse/dev.c), which
-        // is FUSE_MIN_READ_BUFFER before anything was agreed upon.
+        // The kernel refuses a buffer that could not hold its largest request (`fuse_dev_do_read()`,
+        // fs/fuse/dev.c), which is FUSE_MIN_READ_BUFFER before anything was agreed upon.
         let mut request = vec![0; 64 << 10];
         let length = rustix::io::read(&device, &mut request).map_err(io::Error::from)?;
         request.truncate(length);

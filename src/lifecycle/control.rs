@@ -1,5 +1,5 @@
-//! Messages between processes that serve or keep one connection: a tag of one byte, and with one of them the connection
-//! itself.
+//! Messages between processes that serve or keep one connection: a tag of one byte, and with one of them the
+//! connection itself.
 
 use super::connection::Connection;
 use crate::descriptors;

@@ -23,8 +23,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 use std::time::Instant;
 
-/// Starts to serve `connection`, shows views at the anchors, and has the connection stored. The process is confined before it answers
-/// anybody.
+/// Starts to serve `connection`, shows views at the anchors, and has the connection stored. The process is
+/// confined before it answers anybody.
 ///
 /// # Errors
 /// [`DaemonError`]; nothing is mounted then, unless the connection is stored already.
@@ -49,7 +49,8 @@ pub fn start(
         match steward.have_done(Task::Stack) {
             Ok(()) => {}
             Err(error) if connection.generation() == 0 => return Err(failed(error)),
-            // The views that the first daemon has mounted are still there, and a process that only serves may not mount.
+            // The views that the first daemon has mounted are still there, and a process that only serves may
+            // not mount.
             Err(error) => log::debug!("cannot lay views on {}: {error}", anchors.directory().display()),
         }
         let depth = anchors.depth();

@@ -1,5 +1,5 @@
-//! How often the server of a systemd unit has failed lately. systemd counts starts, too, but when it gives up it drops the connection
-//! before anything can give containers the kernel's own files.
+//! How often the server of a systemd unit has failed lately. systemd counts starts, too, but when it gives up
+//! it drops the connection before anything can give containers the kernel's own files.
 
 use cgprocfs_core::parse::{decimal, lines};
 use rustix::fs::{Mode, OFlags, fstat, open};
@@ -9,7 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-/// Failures within [`FAILURE_WINDOW`] after which the connection is given up: a few less than `StartLimitBurst=` of the unit.
+/// Failures within [`FAILURE_WINDOW`] after which the connection is given up: a few less than
+/// `StartLimitBurst=` of the unit.
 const MAX_FAILURES: usize = 36;
 /// `StartLimitIntervalSec=` of the unit, in seconds.
 const FAILURE_WINDOW: u64 = 120;

@@ -72,8 +72,8 @@ impl FdStore {
         }
     }
 
-    /// Whether the connection is stored already. systemd would have to remove it before it could store it once more, and a
-    /// process that dies in between would take the connection along.
+    /// Whether the connection is stored already. systemd would have to remove it before it could store it
+    /// once more, and a process that dies in between would take the connection along.
     #[must_use]
     pub fn is_stored(&self, connection: &Connection) -> bool {
         matches!(self, Self::ServiceManager) && connection.generation() > 0
@@ -124,7 +124,8 @@ impl FdStore {
         }
     }
 
-    /// Whether the supervisor has ended, so that this process has no successor and nobody keeps the connection.
+    /// Whether the supervisor has ended, so that this process has no successor and nobody keeps the
+    /// connection.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         let Self::Supervisor(socket) = self else { return false };
@@ -146,8 +147,8 @@ impl FdStore {
     }
 }
 
-/// Waits until systemd has read everything that it was sent. It can't tell which unit a process belonged to that is gone by
-/// then (`sd_notify_barrier`(3)).
+/// Waits until systemd has read everything that it was sent. It can't tell which unit a process belonged to
+/// that is gone by then (`sd_notify_barrier`(3)).
 fn barrier() -> io::Result<()> {
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()])?;

@@ -1,7 +1,8 @@
 //! Hands a live connection to another process through a Unix socket beside the mount point.
 //!
-//! The other process asks for it, is sent it, and says that it has arrived. It serves as soon as this one has ended. All
-//! before that end happens while this process serves on, so that a peer that says nothing delays nobody.
+//! The other process asks for it, is sent it, and says that it has arrived. It serves as soon as this one has
+//! ended. All before that end happens while this process serves on, so that a peer that says nothing delays
+//! nobody.
 
 use super::connection::{Connection, ConnectionError};
 use super::control::{self, Message};
@@ -62,7 +63,8 @@ pub fn listen(mount_point: &Path) -> io::Result<UnixListener> {
     listener
 }
 
-/// Gives the connection to a process that asks for it. If this succeeds, that process serves as soon as this one has ended.
+/// Gives the connection to a process that asks for it. If this succeeds, that process serves as soon as this
+/// one has ended.
 ///
 /// # Errors
 /// Where the other process does not ask, or does not take it.
@@ -94,7 +96,8 @@ pub fn is_from_root(asking: &UnixStream) -> bool {
     rustix::net::sockopt::socket_peercred(asking).is_ok_and(|peer| peer.uid.is_root())
 }
 
-/// Asks the daemon of a directory, given by its real path, for its connection, and returns when that daemon has ended.
+/// Asks the daemon of a directory, given by its real path, for its connection, and returns when that daemon
+/// has ended.
 ///
 /// # Errors
 /// [`HandoverError`]; the other daemon goes on serving then.
@@ -127,8 +130,8 @@ pub fn request(directory: &Path) -> Result<Connection, HandoverError> {
     }
 }
 
-/// Refuses a directory beside which others than root may put a socket, or which they may replace by another. So what is
-/// mounted and unmounted by its path later is what was looked at.
+/// Refuses a directory beside which others than root may put a socket, or which they may replace by another.
+/// So what is mounted and unmounted by its path later is what was looked at.
 fn refuse_open_to_others(directory: &Path) -> Result<(), HandoverError> {
     for (distance, above) in directory.ancestors().skip(1).enumerate() {
         let is_open = fs::symlink_metadata(above).map_or(true, |metadata| {
@@ -143,8 +146,9 @@ fn refuse_open_to_others(directory: &Path) -> Result<(), HandoverError> {
     Ok(())
 }
 
-/// Whether a connection is that of the mount among the anchors in a directory. The connection's memory says whatever the
-/// sender wanted it to say, but newer kernels (6.18 for one) say in fdinfo which connection a device belongs to.
+/// Whether a connection is that of the mount among the anchors in a directory. The connection's memory says
+/// whatever the sender wanted it to say, but newer kernels (6.18 for one) say in fdinfo which connection a
+/// device belongs to.
 fn is_mounted_in(connection: &Connection, directory: &Path) -> bool {
     let Some(anchors) = Anchors::at(directory) else { return false };
     let number = fs::read_to_string(format!("/proc/self/fdinfo/{}", connection.device().as_raw_fd()));

@@ -10,14 +10,15 @@ use std::time::{Duration, Instant};
 
 /// How long the requests in flight may take.
 const QUIESCE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a successor is kept waiting for what one container makes slow, where the kernel gives such requests out again.
+/// How long a successor is kept waiting for what one container makes slow, where the kernel gives such
+/// requests out again.
 const RESEND_TIMEOUT: Duration = Duration::from_millis(50);
 /// How often to look whether all is answered.
 const POLL_INTERVAL: Duration = Duration::from_micros(100);
 
-/// Answers what was fetched and fetches no more: brings every thread to park at the gate, and waits for the requests that
-/// are answered on other threads, but only for a moment if there is a successor that gets them again. Returns whether
-/// everything is answered, so that the end of this process takes no request with it.
+/// Answers what was fetched and fetches no more: brings every thread to park at the gate, and waits for the
+/// requests that are answered on other threads, but only for a moment if there is a successor that gets them
+/// again. Returns whether everything is answered, so that the end of this process takes no request with it.
 #[must_use]
 pub fn quiesce(
     gate: &Arc<QuiesceGate>,

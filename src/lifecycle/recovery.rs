@@ -11,12 +11,13 @@ use std::sync::Arc;
 /// Passes on the answer of a request, or its errno.
 pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, Errno>) + Send>;
 
-/// Has every request that a predecessor left be answered, with an error if servers have died over it. Returns the processes
-/// that wait for these. To be called before the first request is read: one that is already being handled would be given
-/// out a second time.
+/// Has every request that a predecessor left be answered, with an error if servers have died over it. Returns
+/// the processes that wait for these. To be called before the first request is read: one that is already
+/// being handled would be given out a second time.
 ///
-/// Since Linux 6.9 the kernel gives the requests out again. Before that they are answered here: `replay` makes the answers of
-/// reads and opens, and says when it begins with each. `threads` is how many threads are going to fetch requests.
+/// Since Linux 6.9 the kernel gives the requests out again. Before that they are answered here: `replay`
+/// makes the answers of reads and opens, and says when it begins with each. `threads` is how many threads are
+/// going to fetch requests.
 ///
 /// # Errors
 /// Where the kernel refuses, or there is no memory.
@@ -36,8 +37,8 @@ pub(crate) fn recover_in_flight(
     Ok(left.iter().filter(|left| left.is_poisoned()).map(|left| left.request.pid).collect())
 }
 
-/// Answers what the process before had fetched. The kernel ignores an answer that nobody waits for. Reads and opens are
-/// answered on other threads, because the containers that wait for them may be slow.
+/// Answers what the process before had fetched. The kernel ignores an answer that nobody waits for. Reads and
+/// opens are answered on other threads, because the containers that wait for them may be slow.
 fn answer(
     connection: &Connection,
     left: &[OrphanedRequest],
@@ -66,7 +67,8 @@ fn answer(
                 replay(&fetched, &in_flight, Box::new(pass_on))
             }
             Operation::Release => pass_on(Ok(Vec::new())),
-            // stat(2) retries by itself. open(2) does so once, which is not enough where several servers die in a row.
+            // stat(2) retries by itself. open(2) does so once, which is not enough where several servers die
+            // in a row.
             Operation::Lookup | Operation::Other => pass_on(Err(Errno::ESTALE)),
         }
     }

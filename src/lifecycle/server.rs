@@ -10,8 +10,9 @@ use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-/// Starts to serve a connection, be it new or a predecessor's. The thread ends when the file system is unmounted everywhere,
-/// or the connection is aborted, and calls `ended` then. Nobody is answered before `confine` has been called.
+/// Starts to serve a connection, be it new or a predecessor's. The thread ends when the file system is
+/// unmounted everywhere, or the connection is aborted, and calls `ended` then. Nobody is answered before
+/// `confine` has been called.
 ///
 /// # Errors
 /// Where the kernel's INIT request is not understood, or no thread can be made.
@@ -32,7 +33,8 @@ pub fn serve(
     let fs = ViewFs::new(Arc::clone(service), views, served, Arc::clone(gate));
     let session = replay_init(fs, connection.device(), &connection.init_request(), gate.threads())?;
     confine()?;
-    // These, and all that they start, are confined as this thread is; and no thread that serves is to start one.
+    // These, and all that they start, are confined as this thread is; and no thread that serves is to start
+    // one.
     if let Err(error) = service.spawn_dispatchers() {
         log::warn!("cannot start the threads that hand out work: {error}; tried again once there is some");
     }

@@ -1,7 +1,7 @@
 //! A process that keeps the right to mount, so that the one that serves need not have it.
 //!
-//! It does seven things when it is asked to, all to the one directory that it was started for. If the one that serves is gone and
-//! nobody has kept its connection, it gives containers the kernel's own files.
+//! It does seven things when it is asked to, all to the one directory that it was started for. If the one
+//! that serves is gone and nobody has kept its connection, it gives containers the kernel's own files.
 
 use super::handover::socket_path;
 use crate::confinement::sandbox;
@@ -135,7 +135,8 @@ pub fn serve_stdin(directory: &Path, views: &[ViewId]) -> io::Result<()> {
     after_the_server(directory)
 }
 
-/// The server has ended. If it was killed, and whoever kept its connection as well, containers would be left with ENOTCONN.
+/// The server has ended. If it was killed, and whoever kept its connection as well, containers would be left
+/// with ENOTCONN.
 fn after_the_server(directory: &Path) -> io::Result<()> {
     let Some(anchors) = Anchors::at(directory) else { return Ok(()) };
     // Where nothing is mounted no path is looked up, which would keep busy what somebody unmounts just now.

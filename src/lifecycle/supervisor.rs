@@ -1,7 +1,8 @@
 //! A parent that does nothing but keep the connection, and start its child again when that ends.
 //!
-//! Nothing but a signal, or an operator who unmounts, ends it. Where a daemon can't be kept running, or somebody aborts the
-//! connection again and again, containers get the kernel's own files meanwhile, and nobody waits.
+//! Nothing but a signal, or an operator who unmounts, ends it. Where a daemon can't be kept running, or
+//! somebody aborts the connection again and again, containers get the kernel's own files meanwhile, and
+//! nobody waits.
 
 mod backoff;
 mod child;

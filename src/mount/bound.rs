@@ -10,17 +10,17 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long reading the mount tables may take. It takes a tenth of a millisecond for each process, much more where processors are
-/// wanted by others, and nobody is served less meanwhile.
+/// How long reading the mount tables may take. It takes a tenth of a millisecond for each process, much more
+/// where processors are wanted by others, and nobody is served less meanwhile.
 const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many bytes of one mount table are read: a tenant can mount as much as the kernel lets it.
 const MAX_TABLE_BYTES: u64 = 4 << 20;
 
-/// Whether a mount elsewhere gets what is mounted on the anchors in `directory`, in this mount namespace or in that of any
-/// visible process. Where that can't be told, the answer is yes.
+/// Whether a mount elsewhere gets what is mounted on the anchors in `directory`, in this mount namespace or
+/// in that of any visible process. Where that can't be told, the answer is yes.
 ///
-/// A namespace that was cloned from this one, as many services have, has a copy of every anchor in its place. Those do not
-/// count as bound.
+/// A namespace that was cloned from this one, as many services have, has a copy of every anchor in its place.
+/// Those do not count as bound.
 pub(super) fn by_somebody(directory: &Path) -> bool {
     let look = || -> io::Result<bool> {
         let own = mount_table::own()?;
@@ -69,8 +69,9 @@ pub fn mount_tables() -> io::Result<MountTables> {
     Ok(all)
 }
 
-/// The mount table of a process, unless one that begins with the same mount was seen: mounts are numbered for the whole host.
-/// Asking which namespace the process is in would be simpler, but has to wait while it is in the middle of an exec.
+/// The mount table of a process, unless one that begins with the same mount was seen: mounts are numbered for
+/// the whole host. Asking which namespace the process is in would be simpler, but has to wait while it is in
+/// the middle of an exec.
 fn table_of(pid: &OsStr, seen: &mut BTreeSet<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
     let Ok(mut file) = File::open(Path::new("/proc").join(pid).join("mountinfo")) else { return Ok(None) };
     let mut text = vec![0; 4096];
@@ -103,7 +104,8 @@ pub fn receivers<'m>(
     }
 }
 
-/// Whether a mount in `tables` gets what is mounted on the anchors in `directory`, of which `own` is the table.
+/// Whether a mount in `tables` gets what is mounted on the anchors in `directory`, of which `own` is the
+/// table.
 fn is_bound(directory: &[u8], own: &[Mount], tables: &[Vec<Mount>]) -> bool {
     let is_anchor = |mount: &&Mount| {
         let rest = mount.mount_point.strip_prefix(directory);

@@ -29,7 +29,8 @@ pub(super) struct KernelFiles {
 }
 
 impl KernelFiles {
-    /// Mounts the kernel's own file, or directory, of a view's path on its anchor. Returns whether there is one.
+    /// Mounts the kernel's own file, or directory, of a view's path on its anchor. Returns whether there is
+    /// one.
     ///
     /// # Errors
     /// The error that the kernel returns.
@@ -41,15 +42,16 @@ impl KernelFiles {
             Err(error) => Err(error.into()),
         };
         match mounted.as_ref().map_err(Errno::from_io_error) {
-            // Another file, a view perhaps, is mounted over the kernel's in this namespace; or this is before Linux 5.12.
+            // Another file, a view perhaps, is mounted over the kernel's in this namespace; or this is before
+            // Linux 5.12.
             Err(Some(Errno::XDEV | Errno::NOSYS)) => self.mount_fresh(path, anchor)?,
             _ => mounted?,
         }
         Ok(true)
     }
 
-    /// Mounts a file that is there on an anchor, read-only. It must not be a peer of the mount that it is from: where /proc is
-    /// shared, what is mounted on the anchor would be mounted on /proc, too.
+    /// Mounts a file that is there on an anchor, read-only. It must not be a peer of the mount that it is
+    /// from: where /proc is shared, what is mounted on the anchor would be mounted on /proc, too.
     fn mount_clone(&self, path: &str, file: &OwnedFd, anchor: &Path) -> io::Result<()> {
         let mut tree = clone(file, OpenTreeFlags::empty())?;
         make_private_and_read_only(&tree)?;
@@ -88,8 +90,8 @@ impl KernelFiles {
     }
 }
 
-/// What container runtimes mask in the kernel's directory at `path`. Their mask is hidden by whatever is mounted on the
-/// directory that it is in, so it is repeated there.
+/// What container runtimes mask in the kernel's directory at `path`. Their mask is hidden by whatever is
+/// mounted on the directory that it is in, so it is repeated there.
 fn masked_in(path: &str, directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
     if path != CPU_DIRECTORY {
         return Ok(Vec::new());
@@ -119,7 +121,8 @@ fn attach(tree: &OwnedFd, place: &Path) -> io::Result<()> {
     Ok(move_mount(tree, "", CWD, place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
 }
 
-/// Opens a file below a directory, and not what somebody may have mounted over it: EXDEV if there is something.
+/// Opens a file below a directory, and not what somebody may have mounted over it: EXDEV if there is
+/// something.
 fn open_below(directory: &Path, rest: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let top = openat(CWD, directory, flags | OFlags::DIRECTORY, Mode::empty())?;

@@ -16,8 +16,8 @@ const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often to try again meanwhile.
 const RETRY_INTERVAL: Duration = Duration::from_millis(10);
 
-/// A locked file beside the directory, which is removed in the end. The kernel unlocks it when the last process that has it
-/// open is gone, however that ended.
+/// A locked file beside the directory, which is removed in the end. The kernel unlocks it when the last
+/// process that has it open is gone, however that ended.
 pub struct Lock {
     /// `None` where there can be no such file.
     file: Option<OwnedFd>,
@@ -47,7 +47,8 @@ impl Lock {
             };
             let refused = |source: io::Error| MountError::Refused { path: path.clone(), source };
             let stat = fstat(&file).map_err(|e| refused(e.into()))?;
-            // In a directory where others may make files, one of theirs would keep us out as long as they like.
+            // In a directory where others may make files, one of theirs would keep us out as long as they
+            // like.
             if stat.st_uid != 0 || stat.st_mode & 0o077 != 0 {
                 return Err(MountError::Forged(path));
             }
@@ -81,7 +82,8 @@ impl Lock {
         }
     }
 
-    /// Passes the lock on to the programs that this process starts, which keep it after the end of this process.
+    /// Passes the lock on to the programs that this process starts, which keep it after the end of this
+    /// process.
     ///
     /// # Errors
     /// The error that the kernel returns.
@@ -89,7 +91,8 @@ impl Lock {
         self.file.as_ref().map_or(Ok(()), |file| Ok(fcntl_setfd(file, FdFlags::empty())?))
     }
 
-    /// Unlocks the directory in a process that may not remove the file itself. `remove` has that done by another.
+    /// Unlocks the directory in a process that may not remove the file itself. `remove` has that done by
+    /// another.
     pub fn release_by(mut self, remove: impl FnOnce() -> io::Result<()>) {
         if let Some(file) = self.file.take() {
             // Whoever waits for the lock makes another file. One that stays if this fails locks nobody out.

@@ -15,8 +15,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Sets up anchors in the directory `target`, and mounts the file system among them, which is to be mounted as a whole at `tree`,
-/// too, once it is served. Somebody has to serve the connection at once: until then whoever looks there waits.
+/// Sets up anchors in the directory `target`, and mounts the file system among them, which is to be mounted
+/// as a whole at `tree`, too, once it is served. Somebody has to serve the connection at once: until then
+/// whoever looks there waits.
 ///
 /// # Errors
 /// [`MountError`]; no file system is mounted then.
@@ -55,8 +56,8 @@ pub fn refuse_served(directory: &Path) -> Result<(), MountError> {
     }
 }
 
-/// The real path of a directory that something can be mounted on. It is looked up without touching a mount whose server may be
-/// stopped.
+/// The real path of a directory that something can be mounted on. It is looked up without touching a mount
+/// whose server may be stopped.
 ///
 /// # Errors
 /// [`MountError`].
@@ -65,7 +66,8 @@ pub fn directory(target: &Path) -> Result<PathBuf, MountError> {
         return Err(MountError::NotRoot);
     }
     let refused = |source: io::Error| MountError::Refused { path: target.to_path_buf(), source };
-    // First of all a look at the mount table: whoever touches a FUSE file system whose server is stopped waits for ever.
+    // First of all a look at the mount table: whoever touches a FUSE file system whose server is stopped
+    // waits for ever.
     let absolute: PathBuf = std::path::absolute(target).map_err(refused)?.components().collect();
     refuse_fuse_on(&absolute)?;
     match absolute.metadata() {
@@ -79,8 +81,8 @@ pub fn directory(target: &Path) -> Result<PathBuf, MountError> {
     Ok(real)
 }
 
-/// The real path of a directory on which the file system may be mounted as a whole already, and nobody may serve it: it is not
-/// touched then.
+/// The real path of a directory on which the file system may be mounted as a whole already, and nobody may
+/// serve it: it is not touched then.
 ///
 /// # Errors
 /// [`MountError`].
@@ -100,7 +102,8 @@ pub fn tree(target: &Path) -> Result<PathBuf, MountError> {
     if is_mounted(&real) { Ok(real) } else { directory(&real) }
 }
 
-/// Mounts the file system on the directory `target`, whatever is mounted there already, and returns the connection.
+/// Mounts the file system on the directory `target`, whatever is mounted there already, and returns the
+/// connection.
 ///
 /// # Errors
 /// [`MountError`]; nothing is mounted then.

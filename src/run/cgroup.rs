@@ -13,7 +13,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A cgroup that a program is started in, of the same name in each hierarchy that is read. The janitor removes it.
+/// A cgroup that a program is started in, of the same name in each hierarchy that is read. The janitor
+/// removes it.
 pub(super) struct RunCgroup {
     version: CgroupVersion,
     events_are_local: bool,
@@ -38,8 +39,8 @@ pub(super) fn unique_name() -> String {
     format!("cgprocfs-run-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Where the cgroup `name` is, in the memory controller's hierarchy first. It is at the top of each: anywhere else its
-/// limits would not be the only ones.
+/// Where the cgroup `name` is, in the memory controller's hierarchy first. It is at the top of each: anywhere
+/// else its limits would not be the only ones.
 ///
 /// A hierarchy of cgroup v1 without it would show the program the host's processor time and I/O.
 pub(super) fn directories(cgroup_mounts: &CgroupMounts, name: &str) -> Vec<PathBuf> {
@@ -138,8 +139,8 @@ impl RunCgroup {
         }
     }
 
-    /// How many of its processes were killed for want of memory, where the kernel tells (since 4.13). Where a cgroup's
-    /// events are its own alone, those of the cgroups that the program has made below count, too.
+    /// How many of its processes were killed for want of memory, where the kernel tells (since 4.13). Where a
+    /// cgroup's events are its own alone, those of the cgroups that the program has made below count, too.
     pub(super) fn oom_kills(&self) -> Option<u64> {
         let file = match self.version {
             CgroupVersion::V1 => "memory.oom_control",

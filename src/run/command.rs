@@ -50,7 +50,8 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     if !rustix::process::geteuid().is_root() {
         return Err(RunError::NotRoot);
     }
-    // With a heap for each thread glibc would ask for the number of processors, by a file that serving threads see as a view.
+    // With a heap for each thread glibc would ask for the number of processors, by a file that serving
+    // threads see as a view.
     crate::sys::share_one_heap();
     // Before any thread is made, for all of them to inherit.
     let signals = signals::block()?;

@@ -47,8 +47,8 @@ impl Measurement {
             let mut printed = started;
             loop {
                 match sample(&service, &cgroup, started) {
-                    // It has given its memory back already, or is about to; for the shortest of programs there is
-                    // no better sample.
+                    // It has given its memory back already, or is about to; for the shortest of programs
+                    // there is no better sample.
                     Ok(_) if last.is_some() && is_ending(program) => {}
                     Ok(sample) => {
                         peak = peak.max(Bytes::new(sample.usage));

@@ -1,4 +1,5 @@
-//! A time namespace whose boot is now, so that the program's uptime and the start times of its processes count from the same moment.
+//! A time namespace whose boot is now, so that the program's uptime and the start times of its processes
+//! count from the same moment.
 
 use super::error::RunError;
 use cgprocfs_core::parse::time_offsets::TimeOffsets;
@@ -11,8 +12,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-/// Makes the namespace that the program enters; all other clocks there are ours. `None` where there can be none: that is logged,
-/// and the program stays in ours.
+/// Makes the namespace that the program enters; all other clocks there are ours. `None` where there can be
+/// none: that is logged, and the program stays in ours.
 pub(super) fn booted_now() -> Result<Option<OwnedFd>, RunError> {
     let made = thread::scope(|scope| {
         // The kernel makes it for the children of one thread.
@@ -37,7 +38,8 @@ pub(super) fn booted_now() -> Result<Option<OwnedFd>, RunError> {
 
 fn make() -> io::Result<OwnedFd> {
     unshare(CloneFlags::from_bits_retain(libc::CLONE_NEWTIME))?;
-    // "PID/task/TID", and the file is in no task directory, but any task's can be had as if it were a process's.
+    // "PID/task/TID", and the file is in no task directory, but any task's can be had as if it were a
+    // process's.
     let own = fs::read_link("/proc/thread-self")?;
     let id = own.file_name().map_or_else(OsString::new, OsString::from);
     let offsets: PathBuf = Path::new("/proc").join(id).join("timens_offsets");

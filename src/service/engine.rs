@@ -23,8 +23,8 @@ use std::num::NonZero;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-/// How many threads serve: one for each processor, but from two to four. A second one doubles what two readers get; idle threads
-/// take turns, so that each more than needed makes a single reader slower.
+/// How many threads serve: one for each processor, but from two to four. A second one doubles what two
+/// readers get; idle threads take turns, so that each more than needed makes a single reader slower.
 #[must_use]
 pub fn serving_threads() -> usize {
     thread::available_parallelism().map_or(2, NonZero::get).clamp(2, MAX_SERVING_THREADS)
@@ -64,7 +64,8 @@ impl Service {
     /// A service that reads `source` and keeps about `max_files` files open at most.
     #[must_use]
     pub fn new(source: Source, max_files: usize) -> Self {
-        // A container takes about twelve files of cgroups, four by which its readers are identified, and one for its start.
+        // A container takes about twelve files of cgroups, four by which its readers are identified, and one
+        // for its start.
         let part = |sixteenths: usize| max_files / 16 * sixteenths + max_files % 16 * sixteenths / 16;
         let tick_rate = source.machine().tick_rate;
         let pace = Pace::of_machine(|| source.procfs.read("meminfo"));
@@ -92,13 +93,14 @@ impl Service {
         &self.source
     }
 
-    /// Logs an error that a reader gets, unless it is the reader's own doing, or the same was logged just before.
+    /// Logs an error that a reader gets, unless it is the reader's own doing, or the same was logged just
+    /// before.
     pub fn log(&self, error: &Error) {
         self.log.error(error);
     }
 
-    /// Goes on from the state of a predecessor, and keeps what has to outlive this process there. Returns the waiters of the
-    /// predecessor that have to be woken.
+    /// Goes on from the state of a predecessor, and keeps what has to outlive this process there. Returns the
+    /// waiters of the predecessor that have to be woken.
     pub fn attach(&self, state: &PersistentState) -> Vec<PollWaiter> {
         // There is one connection in a service's life.
         let _ = self.served.set(ServedSince::now(state));
@@ -145,15 +147,16 @@ impl Service {
         self.source.forget(caller.cgroup);
     }
 
-    /// Closes half of the cached files, because the process has too many open. Those of the heaviest branches go, so that a tenant
-    /// can't have the files of others closed again and again.
+    /// Closes half of the cached files, because the process has too many open. Those of the heaviest branches
+    /// go, so that a tenant can't have the files of others closed again and again.
     pub(super) fn close_half(&self) {
         self.cache.close_half();
         self.starts.close_half();
         self.source.close_half();
     }
 
-    /// The container of an unseen reader can't be found. It gets the host's numbers, which is what it would see without us.
+    /// The container of an unseen reader can't be found. It gets the host's numbers, which is what it would
+    /// see without us.
     pub(super) fn warn_of_unseen(&self) {
         self.log.message(
             "unseen reader",

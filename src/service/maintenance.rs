@@ -1,4 +1,5 @@
-//! Background threads: handing work to workers, sampling loads, and closing what belongs to containers that are gone.
+//! Background threads: handing work to workers, sampling loads, and closing what belongs to containers that
+//! are gone.
 
 use crate::failpoint::idle;
 use crate::kernel::CgroupRef;
@@ -12,13 +13,13 @@ use std::time::Duration;
 
 /// How often the files of containers that are gone are closed.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
-/// How long after the last request all files are closed that are kept open for the next one: without requests nobody notices
-/// which containers are gone.
+/// How long after the last request all files are closed that are kept open for the next one: without requests
+/// nobody notices which containers are gone.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 impl Service {
-    /// Starts the thread that samples the loads of containers. It ends with this service, and is less important than those that
-    /// serve.
+    /// Starts the thread that samples the loads of containers. It ends with this service, and is less
+    /// important than those that serve.
     ///
     /// # Errors
     /// Where no thread can be started.
@@ -66,7 +67,8 @@ impl Service {
         Ok(())
     }
 
-    /// Starts the threads that take in what is left to workers, which end with this service. The first such work does so too.
+    /// Starts the threads that take in what is left to workers, which end with this service. The first such
+    /// work does so too.
     ///
     /// # Errors
     /// Where no thread can be started.

@@ -1,8 +1,9 @@
 //! Watches the pressure of containers for the triggers that programs have set.
 //!
-//! The kernel takes a trigger for a cgroup only from who may write to the cgroup's files, which this process need not be able
-//! to. So it reads the pressure itself, ten times a window as the kernel does (`UPDATES_PER_WINDOW`, kernel/sched/psi.c). Where
-//! that would take more than a fiftieth of a processor it reads less often, but at least twice in the shortest window.
+//! The kernel takes a trigger for a cgroup only from who may write to the cgroup's files, which this process
+//! need not be able to. So it reads the pressure itself, ten times a window as the kernel does
+//! (`UPDATES_PER_WINDOW`, kernel/sched/psi.c). Where that would take more than a fiftieth of a processor it
+//! reads less often, but at least twice in the shortest window.
 
 use crate::kernel::{CgroupId, PressureFile};
 use crate::rate_limited_log::RateLimitedLog;
@@ -97,8 +98,8 @@ impl PsiMonitor {
         Self { triggers: Mutex::new(triggers), changed: Condvar::new(), log: RateLimitedLog::new() }
     }
 
-    /// Stores the triggers in a table from now on. Returns those who wait for the triggers that a predecessor has stored there: they
-    /// have to poll again.
+    /// Stores the triggers in a table from now on. Returns those who wait for the triggers that a predecessor
+    /// has stored there: they have to poll again.
     pub(super) fn attach(&self, table: Table<OrphanedTrigger>) -> Vec<PollWaiter> {
         let mut triggers = self.triggers.lock();
         let orphaned = triggers.retained.resume(table);
@@ -115,8 +116,8 @@ impl PsiMonitor {
     /// Watches for a trigger from now on.
     ///
     /// # Errors
-    /// EBUSY if the open file has one already; ENOSPC where the container has too many, or where there are too many in all and
-    /// no other tenant has more.
+    /// EBUSY if the open file has one already; ENOSPC where the container has too many, or where there are
+    /// too many in all and no other tenant has more.
     pub(super) fn arm(&self, file: OpenFile, trigger: Trigger, source: PressureSource) -> Result<(), Errno> {
         let PressureSource { owner, path, file: pressure } = source;
         // Before the lock is taken: the kernel may take long over this read, and others need the lock.
@@ -202,8 +203,8 @@ impl PsiMonitor {
         self.changed.notify_one();
     }
 
-    /// Waits until a trigger's pressure is due to be read, reads it, and has `wake` wake those who wait for an event. Returns
-    /// whether to go on.
+    /// Waits until a trigger's pressure is due to be read, reads it, and has `wake` wake those who wait for
+    /// an event. Returns whether to go on.
     pub(super) fn watch(&self, wake: impl Fn(PollWaiter)) -> bool {
         let began = sys::thread_time();
         let Some(work) = self.wait() else { return false };
@@ -277,7 +278,8 @@ impl Triggers {
         self.retained.put(file.key(), &OrphanedTrigger { owner, trigger, waiter });
     }
 
-    /// Ends a trigger whose place is another's: whoever polls its file gets an error, as if its cgroup were gone.
+    /// Ends a trigger whose place is another's: whoever polls its file gets an error, as if its cgroup were
+    /// gone.
     fn displace(&mut self, file: OpenFile) {
         let Some(armed) = self.armed.get_mut(&file) else { return };
         (armed.is_gone, armed.pressure) = (true, None);

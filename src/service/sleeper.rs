@@ -1,5 +1,5 @@
-//! Background threads that sleep until there is something to do, however long that takes: a daemon that nobody asks is to cost
-//! nothing.
+//! Background threads that sleep until there is something to do, however long that takes: a daemon that
+//! nobody asks is to cost nothing.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

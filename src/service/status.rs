@@ -40,7 +40,8 @@ pub struct ServiceStatus {
     pub triggers: usize,
     /// How many cgroups are held open for their next reader.
     pub cached_cgroups: usize,
-    /// The containers whose readers wait for each other, because they are slow to read, or too many; not all if there are very many.
+    /// The containers whose readers wait for each other, because they are slow to read, or too many; not all
+    /// if there are very many.
     pub slow: Vec<String>,
 }
 
@@ -52,8 +53,8 @@ impl Service {
         }
     }
 
-    /// Calls `reply` with the status as JSON, from a thread that may hang; with EACCES if the process `pid` is not in this one's pid
-    /// namespace: the status is about other tenants.
+    /// Calls `reply` with the status as JSON, from a thread that may hang; with EACCES if the process `pid`
+    /// is not in this one's pid namespace: the status is about other tenants.
     pub fn ask_status(
         self: &Arc<Self>,
         in_flight: InFlightGuard,

@@ -35,11 +35,12 @@ impl<K: Copy + Eq + Hash> Shares<K> {
         Self { capacity, policy, root: Node::default(), holders: HashMap::new(), clock: 0 }
     }
 
-    /// Lets the cgroup at `path` hold `weight` more, under a key that is not in use. Returns the keys that give way to it, and
-    /// hold nothing from now on.
+    /// Lets the cgroup at `path` hold `weight` more, under a key that is not in use. Returns the keys that
+    /// give way to it, and hold nothing from now on.
     ///
     /// # Errors
-    /// [`Full`], and nothing has changed. With [`Policy::Replace`] only for a `weight` of more than the capacity.
+    /// [`Full`], and nothing has changed. With [`Policy::Replace`] only for a `weight` of more than the
+    /// capacity.
     pub fn admit(&mut self, key: K, path: &[u8], weight: usize) -> Result<Vec<K>, Full> {
         debug_assert!(!self.holders.contains_key(&key));
         if weight > self.capacity {
@@ -198,7 +199,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever came before, whoever holds nothing is admitted, everything is counted, and no more than the capacity is held.
+        /// Whatever came before, whoever holds nothing is admitted, everything is counted, and no more than
+        /// the capacity is held.
         #[test]
         fn whoever_has_nothing_gets_a_place(
             capacity in 1..12_usize,

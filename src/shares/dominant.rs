@@ -6,11 +6,12 @@ use std::collections::HashMap;
 /// Where nearly all of what is held at a level is held by few, these have more than a quarter each.
 const DOMINANT_PARTS: u64 = 4;
 
-/// The deepest branches, at most three at a level, that together hold nearly all of what is held at theirs, and so do those above them,
-/// while somebody else holds something, too; each by the names on the way down to it. `held` are holders, by their paths, and how much
-/// each holds.
+/// The deepest branches, at most three at a level, that together hold nearly all of what is held at theirs,
+/// and so do those above them, while somebody else holds something, too; each by the names on the way down to
+/// it. `held` are holders, by their paths, and how much each holds.
 ///
-/// It tells tenants with many cgroups, beside which others get little, from many containers that have equal parts.
+/// It tells tenants with many cgroups, beside which others get little, from many containers that have equal
+/// parts.
 pub fn dominant<'p>(held: impl Iterator<Item = (&'p [u8], u64)>) -> Vec<Vec<&'p [u8]>> {
     let holders =
         held.filter(|(_, amount)| *amount > 0).map(|(path, amount)| (components(path).collect(), amount));

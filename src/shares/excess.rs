@@ -4,11 +4,11 @@ use super::path::MAX_DEPTH;
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 
-/// The keys of those who have to give way so that no more than `capacity` is held. `held` are all of them, the least recently
-/// used one first, each with the path of its cgroup and its weight.
+/// The keys of those who have to give way so that no more than `capacity` is held. `held` are all of them,
+/// the least recently used one first, each with the path of its cgroup and its weight.
 ///
-/// As with [`Shares`](super::Shares), the heaviest branch gives way until it is no heavier than the next. Going through all of
-/// them takes time, so a cache has to make room for more than the next newcomer.
+/// As with [`Shares`](super::Shares), the heaviest branch gives way until it is no heavier than the next.
+/// Going through all of them takes time, so a cache has to make room for more than the next newcomer.
 pub fn excess<'p, K>(held: impl IntoIterator<Item = (K, &'p [u8], usize)>, capacity: usize) -> Vec<K> {
     let mut keys = Vec::new();
     let mut all = Holders::default();
@@ -26,9 +26,10 @@ pub fn excess<'p, K>(held: impl IntoIterator<Item = (K, &'p [u8], usize)>, capac
     excess
 }
 
-/// The order in which cached things are evicted, by when each was used last: first those that were not used while others were again
-/// and again. Of the rest any may be the next to be asked for. Where each is asked in its turn, the one that was used least lately
-/// is always the next, and to evict that would leave nothing of the cache.
+/// The order in which cached things are evicted, by when each was used last: first those that were not used
+/// while others were again and again. Of the rest any may be the next to be asked for. Where each is asked in
+/// its turn, the one that was used least lately is always the next, and to evict that would leave nothing of
+/// the cache.
 pub const fn eviction_order(last_used: u64, is_in_use: bool) -> (bool, u64) {
     // A number that tells nothing of those before and after it (Fibonacci hashing).
     let scattered = last_used.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
@@ -175,8 +176,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever gives is of the heaviest of what its cgroup is divided into, at every level, and what is left is just
-        /// not too much.
+        /// Whoever gives is of the heaviest of what its cgroup is divided into, at every level, and what is
+        /// left is just not too much.
         #[test]
         fn nobody_gives_who_has_less_than_others(
             held in prop::collection::vec((path(), 1..4_usize), 0..60),

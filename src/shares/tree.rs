@@ -67,8 +67,8 @@ impl<K: Copy + Eq + Hash> Node<K> {
 
     /// Who gives way to a newcomer of this weight at `path`; `None` where the newcomer has to do without.
     ///
-    /// A branch gives way to another only if it then still has more than that, so that two of them never take turns, or if the
-    /// other has nothing at all.
+    /// A branch gives way to another only if it then still has more than that, so that two of them never take
+    /// turns, or if the other has nothing at all.
     pub(super) fn find_victim(
         &self,
         path: &[u8],

@@ -1,4 +1,5 @@
-//! The header of the shared memory: which word has what. The same for all versions, which may add words but never change one.
+//! The header of the shared memory: which word has what. The same for all versions, which may add words but
+//! never change one.
 
 /// The value of the first word: who wrote the memory.
 pub(super) const MAGIC_NUMBER: u64 = u64::from_ne_bytes(*b"cgprocf1");
@@ -33,6 +34,6 @@ pub(super) const INIT_REQUEST: ByteString = ByteString { index: 64, max_words: 6
 pub(super) const MOUNT_POINT: ByteString = ByteString { index: 128, max_words: 4096 / 8 };
 /// How many words there are.
 ///
-/// The first versions, which compare no formats, had other things in words 2 and 4 to 8, and in 128 words from 1024 on: they
-/// find no room in the former, and nothing in the latter.
+/// The first versions, which compare no formats, had other things in words 2 and 4 to 8, and in 128 words
+/// from 1024 on: they find no room in the former, and nothing in the latter.
 pub(super) const WORDS: usize = 1024 + 128;

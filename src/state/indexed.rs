@@ -12,7 +12,8 @@ pub struct IndexedTable<R> {
 }
 
 impl<R: Record> IndexedTable<R> {
-    /// Takes a table over, and returns the records that a predecessor left in it. Half-written ones are dropped.
+    /// Takes a table over, and returns the records that a predecessor left in it. Half-written ones are
+    /// dropped.
     #[must_use]
     pub fn resume(table: Table<R>) -> (Self, Vec<(u64, R)>) {
         let mut indexed = Self { table, slots: HashMap::new(), free: Vec::new() };

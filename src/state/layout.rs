@@ -1,7 +1,8 @@
-//! Where everything lies in the shared memory: a header, the tables, and the buffers that requests are read into.
+//! Where everything lies in the shared memory: a header, the tables, and the buffers that requests are read
+//! into.
 //!
-//! The header says where each part lies, and in which format it is. So a successor of another version finds the parts that it
-//! knows, and leaves alone what it does not understand.
+//! The header says where each part lies, and in which format it is. So a successor of another version finds
+//! the parts that it knows, and leaves alone what it does not understand.
 
 use super::header;
 use super::in_flight;
@@ -67,8 +68,8 @@ pub(super) const LENGTH: usize = REQUEST_BUFFERS + REQUEST_BUFFERS_LENGTH;
 mod tests {
     use super::*;
 
-    /// A change here makes this version drop what version 0.1 has left, and the other way round: increase the version of the
-    /// record whose words have changed, and nothing else.
+    /// A change here makes this version drop what version 0.1 has left, and the other way round: increase the
+    /// version of the record whose words have changed, and nothing else.
     #[test]
     fn the_layout_is_that_of_the_last_version() {
         assert_eq!(

@@ -58,8 +58,8 @@ impl SharedMemory {
         }
     }
 
-    /// The offset of a part in bytes, as the header's word at `index` has it; `None` if a part of `length` bytes does not fit
-    /// there.
+    /// The offset of a part in bytes, as the header's word at `index` has it; `None` if a part of `length`
+    /// bytes does not fit there.
     pub(super) fn offset(&self, index: usize, length: usize) -> Option<u64> {
         let offset = self.word(index).load(Ordering::Relaxed);
         let end = usize::try_from(offset).ok()?.checked_add(length)?;

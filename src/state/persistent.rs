@@ -33,7 +33,8 @@ pub enum StateError {
 
 /// The tables in shared memory, and what its header says of the connection to the kernel.
 ///
-/// A table that the maker of the memory did not have, or had in another format, has no slots here. Clones share the memory.
+/// A table that the maker of the memory did not have, or had in another format, has no slots here. Clones
+/// share the memory.
 #[derive(Clone)]
 pub struct PersistentState {
     memory: Arc<SharedMemory>,
@@ -44,10 +45,12 @@ pub struct PersistentState {
 }
 
 impl PersistentState {
-    /// Makes a memory for a connection whose kernel has sent this INIT request for a file system at `mount_point`.
+    /// Makes a memory for a connection whose kernel has sent this INIT request for a file system at
+    /// `mount_point`.
     ///
     /// # Errors
-    /// ENAMETOOLONG for a mount point longer than `PATH_MAX`, [`StateError::InitTooLong`], and the kernel's, above all ENOMEM.
+    /// ENAMETOOLONG for a mount point longer than `PATH_MAX`, [`StateError::InitTooLong`], and the kernel's,
+    /// above all ENOMEM.
     pub fn create(init_request: &[u8], mount_point: &Path, is_read_only: bool) -> Result<Self, StateError> {
         let memory = SharedMemory::create(LENGTH)?;
         let store = |index, value| memory.word(index).store(value, Ordering::Relaxed);
@@ -90,7 +93,8 @@ impl PersistentState {
         })
     }
 
-    /// Makes this process the server of the connection. Tables that the last server did not keep up to date are emptied.
+    /// Makes this process the server of the connection. Tables that the last server did not keep up to date
+    /// are emptied.
     pub(crate) fn attach(&self) {
         let word = |index| self.memory.word(index);
         let before = word(header::GENERATION).load(Ordering::Relaxed);
@@ -140,7 +144,8 @@ impl PersistentState {
         self.loads
     }
 
-    /// Where in the memory the buffers lie that requests are read into, in bytes; `None` where there are none.
+    /// Where in the memory the buffers lie that requests are read into, in bytes; `None` where there are
+    /// none.
     #[must_use]
     pub fn request_buffers(&self) -> Option<u64> {
         self.memory.offset(header::REQUEST_BUFFERS, REQUEST_BUFFERS_LENGTH)

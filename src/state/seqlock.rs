@@ -1,8 +1,8 @@
-//! A sequence lock: words that are read as a whole or not at all, as described by Hans Boehm in "Can Seqlocks Get Along
-//! With Programming Language Memory Models?" (2012).
+//! A sequence lock: words that are read as a whole or not at all, as described by Hans Boehm in "Can Seqlocks
+//! Get Along With Programming Language Memory Models?" (2012).
 //!
-//! The first word is the sequence number. It is odd while the others are being written, and stays odd if the writer dies.
-//! A reader never waits: words that it cannot read as a whole are absent.
+//! The first word is the sequence number. It is odd while the others are being written, and stays odd if the
+//! writer dies. A reader never waits: words that it cannot read as a whole are absent.
 
 use super::word::{Ordering, Word, fence};
 
@@ -35,8 +35,8 @@ impl<'w> Seqlock<'w> {
         self.words[0].store(odd.wrapping_add(1), Ordering::Release);
     }
 
-    /// Replaces one word of the data without taking the lock: readers see the old word or the new one, and either must make
-    /// sense beside the others.
+    /// Replaces one word of the data without taking the lock: readers see the old word or the new one, and
+    /// either must make sense beside the others.
     pub(crate) fn replace(self, index: usize, value: u64) {
         if let Some(word) = self.words[HEADER_WORDS..].get(index) {
             word.store(value, Ordering::Relaxed);
@@ -58,7 +58,8 @@ impl<'w> Seqlock<'w> {
         (self.words[0].load(Ordering::Relaxed) == before).then_some(data)
     }
 
-    /// Makes the sequence number odd: readers treat the data as absent from here on. It is odd already if a writer died.
+    /// Makes the sequence number odd: readers treat the data as absent from here on. It is odd already if a
+    /// writer died.
     fn begin_write(self) -> u64 {
         let odd = self.words[0].load(Ordering::Relaxed).wrapping_add(1) | 1;
         self.words[0].store(odd, Ordering::Relaxed);

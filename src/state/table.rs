@@ -1,14 +1,15 @@
 //! A table of a fixed size in shared memory: records of one kind, each under a key.
 //!
-//! The keys come first, one behind the other, so that a successor finds the records without touching any page that holds
-//! none: a page that was never touched costs no memory.
+//! The keys come first, one behind the other, so that a successor finds the records without touching any page
+//! that holds none: a page that was never touched costs no memory.
 
 use super::record::Record;
 use super::seqlock::{HEADER_WORDS, Seqlock};
 use super::word::{Ordering, Word};
 use std::marker::PhantomData;
 
-/// Records of one kind, in slots. Everybody who has mapped the memory may read it; each slot has one writer at a time.
+/// Records of one kind, in slots. Everybody who has mapped the memory may read it; each slot has one writer
+/// at a time.
 pub struct Table<R> {
     keys: &'static [Word],
     slots: &'static [Word],
@@ -24,7 +25,8 @@ impl<R> Clone for Table<R> {
 impl<R> Copy for Table<R> {}
 
 impl<R: Record> Table<R> {
-    /// Words of a slot. The key is stored with the record, too, so that a reader can tell whose record it has read.
+    /// Words of a slot. The key is stored with the record, too, so that a reader can tell whose record it has
+    /// read.
     const SLOT_WORDS: usize = HEADER_WORDS + 1 + R::MAX_WORDS;
 
     /// How many words a table of `slots` slots takes.
@@ -32,8 +34,8 @@ impl<R: Record> Table<R> {
         slots * (1 + Self::SLOT_WORDS)
     }
 
-    /// Identifies the format of a table of `slots` slots: two tables of the same format have the same words in the same
-    /// places.
+    /// Identifies the format of a table of `slots` slots: two tables of the same format have the same words
+    /// in the same places.
     pub const fn format(slots: usize) -> u64 {
         R::VERSION << 48 | (R::MAX_WORDS as u64) << 24 | slots as u64
     }
@@ -81,8 +83,8 @@ impl<R: Record> Table<R> {
         (0..self.len()).filter_map(|slot| self.get(slot).map(|(key, record)| (slot, key, record)))
     }
 
-    /// Stores a record under a key other than 0. The record that was there before is gone before this one appears. A slot
-    /// may have only one writer at a time.
+    /// Stores a record under a key other than 0. The record that was there before is gone before this one
+    /// appears. A slot may have only one writer at a time.
     pub fn put(&self, slot: usize, key: u64, record: &R) {
         if self.keys[slot].load(Ordering::Relaxed) != key {
             self.remove(slot);
@@ -91,8 +93,8 @@ impl<R: Record> Table<R> {
         self.keys[slot].store(key, Ordering::Release);
     }
 
-    /// Replaces one word of a record in place: readers see the old word or the new one, and either must make sense beside
-    /// the others. A slot may have only one writer at a time.
+    /// Replaces one word of a record in place: readers see the old word or the new one, and either must make
+    /// sense beside the others. A slot may have only one writer at a time.
     pub fn replace(&self, slot: usize, word: usize, value: u64) {
         // Behind the key.
         self.lock(slot).replace(1 + word, value);

@@ -1,5 +1,5 @@
-//! The source is built as `docs/architecture.md` says: files depend on each other in no circle, rooms use only those before
-//! them, and each file can be read in one go.
+//! The source is built as `docs/architecture.md` says: files depend on each other in no circle, rooms use
+//! only those before them, and each file can be read in one go.
 
 mod imports;
 mod oldest_rust;
@@ -43,8 +43,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The finder of circles finds one through re-exports, modules that are named by their last name, and arguments of macros; and
-/// none in tests.
+/// The finder of circles finds one through re-exports, modules that are named by their last name, and
+/// arguments of macros; and none in tests.
 fn a_circle_is_found() {
     let circles = |files: &[(&str, &str)]| {
         let files = files.iter().map(|(path, text)| (path.to_string(), text.to_string()));
@@ -110,7 +110,8 @@ fn rooms_use_those_before_them() {
     assert_known("against the order of rooms", &against, AGAINST_THE_ORDER, "");
 }
 
-/// The pictures of core and of the room that reads the kernel name all that is in them, and each part uses just what is above.
+/// The pictures of core and of the room that reads the kernel name all that is in them, and each part uses
+/// just what is above.
 fn parts_use_what_is_above() {
     parts_are_as_shown("core/src/");
     parts_are_as_shown("src/kernel/");
@@ -244,8 +245,8 @@ struct Row {
     may_use: BTreeSet<String>,
 }
 
-/// The table below "## Rooms" in docs/architecture.md: `rooms`, what is in them, and the rooms that they may use. Those of its
-/// first two lines all others may use.
+/// The table below "## Rooms" in docs/architecture.md: `rooms`, what is in them, and the rooms that they may
+/// use. Those of its first two lines all others may use.
 fn rooms() -> Vec<Row> {
     let page = fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     let (_, section) = page.split_once("\n## Rooms\n").unwrap();
@@ -262,7 +263,8 @@ fn rooms() -> Vec<Row> {
     rows
 }
 
-/// The directory, or the file, of the daemon that a file belongs to; all of core is one. `None` is what puts rooms together.
+/// The directory, or the file, of the daemon that a file belongs to; all of core is one. `None` is what puts
+/// rooms together.
 fn room_of(file: &str) -> Option<&str> {
     let Some(below) = file.strip_prefix("src/") else { return Some("core") };
     let room = below.split('/').next()?.trim_end_matches(".rs");

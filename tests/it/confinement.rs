@@ -1,4 +1,5 @@
-//! What the process that serves can't do, each tried from inside: this test confines itself as the server does.
+//! What the process that serves can't do, each tried from inside: this test confines itself as the server
+//! does.
 
 mod attempts;
 mod processes;

@@ -56,8 +56,8 @@ impl Container {
         let mut actor = Actor::start(&cgroup);
         actor.tell(&format!("anon {}", ANON / MIB));
         actor.tell(&format!("write {}/file {}", shm.path().display(), SHMEM / MIB));
-        // A count of another processor may be left out of the sum until the next one is made there (`css_rstat_updated()`,
-        // kernel/cgroup/rstat.c).
+        // A count of another processor may be left out of the sum until the next one is made there
+        // (`css_rstat_updated()`, kernel/cgroup/rstat.c).
         wait_until("the kernel has counted what was read", || {
             // And what it has reclaimed since (DAMON does before memory is short) is read again.
             actor.tell(&format!("read {file}"));

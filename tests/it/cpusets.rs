@@ -1,5 +1,5 @@
-//! Processors of a container that gives some to partitions below it, held against what the kernel lets the container's
-//! processes run on.
+//! Processors of a container that gives some to partitions below it, held against what the kernel lets the
+//! container's processes run on.
 
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
@@ -41,8 +41,8 @@ fn enable(cgroup: &std::path::Path) {
     fs::write(cgroup.join("cgroup.subtree_control"), "+cpuset").unwrap();
 }
 
-/// A container, the root of the cgroup namespace of its processes, with sub-cgroups in each of which one of them is, and of
-/// each what its process reads of the view.
+/// A container, the root of the cgroup namespace of its processes, with sub-cgroups in each of which one of
+/// them is, and of each what its process reads of the view.
 struct Container {
     daemon: Daemon,
     cgroup: Cgroup,

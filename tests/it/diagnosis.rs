@@ -131,7 +131,8 @@ fn status_is_for_the_host() {
     assert!(!nobody.status.success());
 }
 
-/// `doctor` finds files that users may not read, a bind that does not follow and one that is dead, and nothing where all is well.
+/// `doctor` finds files that users may not read, a bind that does not follow and one that is dead, and
+/// nothing where all is well.
 fn doctor_names_what_is_wrong() {
     let daemon = supervised();
     let cgroup = Cgroup::new().limit(64);

@@ -135,8 +135,8 @@ fn filled_in(word: &str) -> String {
     .to_string()
 }
 
-/// What the program says of arguments that it is not to act upon: an option that asks for help comes last, once all others
-/// were understood.
+/// What the program says of arguments that it is not to act upon: an option that asks for help comes last,
+/// once all others were understood.
 fn parsed(arguments: &[String]) -> Result<(), String> {
     let end = arguments.iter().position(|word| word == "--").unwrap_or(arguments.len());
     let (options, rest) = arguments.split_at(end);

@@ -1,4 +1,5 @@
-//! What many containers cost, of which each is asked now and then, so that no answer is cached: counted, not timed.
+//! What many containers cost, of which each is asked now and then, so that no answer is cached: counted, not
+//! timed.
 
 mod calls;
 #[path = "../../benches/common/containers.rs"]

@@ -1,7 +1,7 @@
 //! Every view of every tree in `tests/fixtures`, against what it is to say.
 //!
-//! A case is a directory as `cgprocfs capture` makes them. `UPDATE_GOLDEN=1 cargo test golden::` writes what each view is
-//! to say anew; read the difference before you commit it.
+//! A case is a directory as `cgprocfs capture` makes them. `UPDATE_GOLDEN=1 cargo test golden::` writes what
+//! each view is to say anew; read the difference before you commit it.
 mod altered;
 mod made;
 
@@ -82,7 +82,8 @@ fn check_of_nodes(file: &str) -> Result<(), Failed> {
     compare(&case.join("expected/sys/devices/system").join(file), &text)
 }
 
-/// Of five tasks that seem to wait for a disk four are frozen, one of them elsewhere: so it is in a copy as well.
+/// Of five tasks that seem to wait for a disk four are frozen, one of them elsewhere: so it is in a copy as
+/// well.
 fn frozen_tasks() -> Result<(), Failed> {
     let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v1-frozen-tasks");
     let copy = tempfile::tempdir()?;

@@ -1,5 +1,5 @@
-//! What a tenant can do to other containers: what their reads take beside each attack is held against what they take
-//! with the kernel's own file beside the same.
+//! What a tenant can do to other containers: what their reads take beside each attack is held against what
+//! they take with the kernel's own file beside the same.
 //!
 //! `UPDATE_DOCS=1 cargo test isolation::` writes the documentation's table of it anew.
 
@@ -71,8 +71,8 @@ fn assert_is_the_same(daemon: &Daemon, server: &[u32]) {
     assert_eq!(daemon.children(), server, "{}", daemon.log());
 }
 
-/// In a guest, where it takes a moment to make them: ten thousand cgroups with protected memory beside the reader, below a limit that
-/// they share.
+/// In a guest, where it takes a moment to make them: ten thousand cgroups with protected memory beside the
+/// reader, below a limit that they share.
 fn protected_children() {
     const COUNT: usize = 10_000;
     let (daemon, tenant) = (Daemon::start(), Cgroup::new().limit(256));
@@ -145,8 +145,8 @@ fn aborted_again_and_again() {
     assert!(daemon.is_running(), "the supervisor has given up");
 }
 
-/// What runtimes mask of each processor is to be had in no container, whoever lays what on the directory that is bound.
-/// Newer ones mask `thermal_throttle`, which few machines have: here it is `topology` that they do.
+/// What runtimes mask of each processor is to be had in no container, whoever lays what on the directory that
+/// is bound. Newer ones mask `thermal_throttle`, which few machines have: here it is `topology` that they do.
 fn masks_stay() {
     const MASKED: &str = "/sys/devices/system/cpu/cpu0/topology";
     // As runc does, once all is mounted.

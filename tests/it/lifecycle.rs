@@ -1,4 +1,5 @@
-//! How the daemon, its supervisor and what they mount come and go: in whatever order, containers have a file to read.
+//! How the daemon, its supervisor and what they mount come and go: in whatever order, containers have a file
+//! to read.
 
 mod leftovers;
 mod supervisor;
@@ -50,8 +51,8 @@ impl Container {
         format!("MemTotal:       {:8} kB", host_total())
     }
 
-    /// Waits until it reads that. Until then it must not read anything but its own numbers or the kernel's, and only a read that
-    /// waited for an answer when the connection was given up may fail.
+    /// Waits until it reads that. Until then it must not read anything but its own numbers or the kernel's,
+    /// and only a read that waited for an answer when the connection was given up may fail.
     fn comes_to(&mut self, wanted: &str) {
         let (own, kernels) = (load::total(), Self::kernels());
         let mut waited = false;

@@ -130,7 +130,8 @@ fn total(text: &str) -> u64 {
     crate::common::field(text, "MemTotal")
 }
 
-/// The whole file system is at one path, with nothing mounted below it, and a server that dies is replaced there, too.
+/// The whole file system is at one path, with nothing mounted below it, and a server that dies is replaced
+/// there, too.
 fn plain_tree() {
     let mut lxcfs = Lxcfs::start(&["-f"]);
     let cgroup = Cgroup::new().limit(LIMIT);
@@ -188,7 +189,8 @@ fn command_line_and_signals() {
     assert!(!pid_file.exists());
 }
 
-/// What another one has mounted at a path is neither covered nor taken away, and a path may be written in more than one way.
+/// What another one has mounted at a path is neither covered nor taken away, and a path may be written in
+/// more than one way.
 fn beside_another() {
     let mut lxcfs = Lxcfs::start(&["-f"]);
     let (elsewhere, link) = (lxcfs.at("elsewhere"), lxcfs.at("link"));
@@ -208,7 +210,8 @@ fn beside_another() {
     }
     let left = fs::read_to_string("/proc/self/mounts").unwrap();
     assert!(!left.contains(&format!(" {}", elsewhere.display())), "{left}");
-    // Its anchors stay, since somebody has bound one; and another one serves the tree when it is started again.
+    // Its anchors stay, since somebody has bound one; and another one serves the tree when it is started
+    // again.
     let cgroup = Cgroup::new().limit(LIMIT);
     let anchor = lxcfs.at("run/lxcfs/proc/meminfo");
     let reader = helper::command("reopen", &["/proc/meminfo"]);

@@ -1,7 +1,8 @@
-//! All tests that need a mount, a container, another program or a kernel, in one program: a module for each subject.
+//! All tests that need a mount, a container, another program or a kernel, in one program: a module for each
+//! subject.
 //!
-//! Groups of them run one after the other, for some load the machine and others measure. A filter is a part of a name, such as
-//! `oracle::` or `mount::cat`.
+//! Groups of them run one after the other, for some load the machine and others measure. A filter is a part
+//! of a name, such as `oracle::` or `mount::cat`.
 #![allow(clippy::unwrap_used)]
 
 #[macro_use]
@@ -54,7 +55,8 @@ impl Group {
     }
 }
 
-/// What waits more than it works, for clocks and for processes: it neither loads the machine nor measures it. The longest begin.
+/// What waits more than it works, for clocks and for processes: it neither loads the machine nor measures it.
+/// The longest begin.
 const PATIENT: &[fn() -> Vec<Trial>] = &[
     identity::tests,
     containers::tests,

@@ -1,8 +1,8 @@
 //! The allocation oracle: `MemAvailable` is what a process can really allocate before the kernel kills it.
 //!
-//! In each case a process in the container reads MemAvailable and then touches memory until it is killed. It has
-//! to reach 1 MiB less than it read, and must not reach 2 MiB more. So much holds of `MemAvailable` and `SwapFree` together
-//! where there is swap.
+//! In each case a process in the container reads MemAvailable and then touches memory until it is killed. It
+//! has to reach 1 MiB less than it read, and must not reach 2 MiB more. So much holds of `MemAvailable` and
+//! `SwapFree` together where there is swap.
 
 mod container;
 mod host;

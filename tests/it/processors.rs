@@ -1,5 +1,5 @@
-//! What real programs show of processors, load and uptime, in a container that does a known amount of work. Each share of
-//! processor time is held against the cgroup's own counter over the same time.
+//! What real programs show of processors, load and uptime, in a container that does a known amount of work.
+//! Each share of processor time is held against the cgroup's own counter over the same time.
 
 mod age;
 mod busy;
@@ -64,8 +64,8 @@ fn host_count() -> usize {
     output(Command::new("getconf").arg("_NPROCESSORS_ONLN")).trim().parse().unwrap()
 }
 
-/// A file of the container's own cgroup, from within, whose first line ends with how long that has run, and how many of its
-/// units are a second.
+/// A file of the container's own cgroup, from within, whose first line ends with how long that has run, and
+/// how many of its units are a second.
 fn counter() -> (String, f64) {
     let layout = CgroupMounts::detect(Path::new("/")).unwrap();
     let hierarchy = layout.cpuacct.unwrap();
@@ -76,8 +76,8 @@ fn counter() -> (String, f64) {
     }
 }
 
-/// A program that prints lines of a pattern when it looks at the processors, counted from the first to the last of them: what it
-/// needs to start is not in what it shows.
+/// A program that prints lines of a pattern when it looks at the processors, counted from the first to the
+/// last of them: what it needs to start is not in what it shows.
 fn counted_by_lines(program: &str, pattern: &str) -> String {
     format!(
         "LC_ALL=C stdbuf -oL {program} | {{ while IFS= read -r line; do case $line in {pattern}) look=$(look); \
@@ -85,10 +85,11 @@ fn counted_by_lines(program: &str, pattern: &str) -> String {
     )
 }
 
-/// Runs a program that watches for three seconds beside spinning processes, and holds the idle share that it shows, found in what
-/// it prints by `idle`, against what the cgroup counts.
+/// Runs a program that watches for three seconds beside spinning processes, and holds the idle share that it
+/// shows, found in what it prints by `idle`, against what the cgroup counts.
 ///
-/// A number that is wrong is so each time; but a busy machine may keep whoever counts from running after the program has looked.
+/// A number that is wrong is so each time; but a busy machine may keep whoever counts from running after the
+/// program has looked.
 fn watch(spinners: usize, cpus: Option<&str>, program: &str, idle: impl Fn(&str) -> f64) {
     let mut said = Vec::new();
     for _ in 0..3 {
@@ -118,8 +119,9 @@ fn watch_once(
     let counted = counted.lines().next().unwrap_or_default();
     let numbers: Vec<f64> = counted.split_whitespace().map(|number| number.parse().unwrap()).collect();
     let capacity = cpus.map_or(host_count() as f64, |cpus| cpus.parse().unwrap());
-    // Each number was read between two looks at the clock, which may be far from each other on a busy machine. Some programs are looked at
-    // from both sides when they look, the others before the first time and after the last.
+    // Each number was read between two looks at the clock, which may be far from each other on a busy
+    // machine. Some programs are looked at from both sides when they look, the others before the first time
+    // and after the last.
     let looks: Vec<[f64; 3]> = numbers.chunks_exact(3).map(|look| look.try_into().unwrap()).collect();
     let [first, begun, ended, last] = match looks[..] {
         [first, begun, ended, last] => [first, begun, ended, last],

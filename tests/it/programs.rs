@@ -162,7 +162,8 @@ fn reads_and_shows(program: &Program) {
     assert_eq!(read, program.reads, "{}", program.name);
 }
 
-/// The path of a call that opened something, such as `12 openat(AT_FDCWD</tmp>, "/proc/stat", O_RDONLY) = 3</proc/stat>`.
+/// The path of a call that opened something, such as `12 openat(AT_FDCWD</tmp>, "/proc/stat", O_RDONLY) =
+/// 3</proc/stat>`.
 fn opened(line: &str) -> Option<String> {
     let (_, result) = line.rsplit_once(") = ")?;
     let (_, path) = result.split_once('<')?;

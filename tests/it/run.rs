@@ -34,8 +34,8 @@ fn hog(mib: &str) -> Vec<String> {
 
 /// Starts a run whose program says when it is ready.
 fn start(script: &str) -> Child {
-    // What starts the tests may ignore signals, as a shell does for what it runs in the background, and that is
-    // inherited.
+    // What starts the tests may ignore signals, as a shell does for what it runs in the background, and that
+    // is inherited.
     let mut command = Command::new("env");
     command
         .arg("--default-signal")

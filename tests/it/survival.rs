@@ -29,7 +29,8 @@ fn signal(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
 }
 
-/// A supervised daemon that can be made to hang, the directory with its faults, and what ends a test that does.
+/// A supervised daemon that can be made to hang, the directory with its faults, and what ends a test that
+/// does.
 fn faulty() -> (tempfile::TempDir, Daemon, Deadline) {
     let faults = tempfile::tempdir().unwrap();
     let path = faults.path().to_str().unwrap();

@@ -1,5 +1,5 @@
-//! The directories of processors and of memory nodes: the same ones as everywhere else, and everything that the kernel has
-//! there.
+//! The directories of processors and of memory nodes: the same ones as everywhere else, and everything that
+//! the kernel has there.
 mod nodes;
 
 use crate::common::daemon::Daemon;
@@ -139,7 +139,8 @@ fn files_outlive_their_daemon() {
     }
 }
 
-/// A container that has bound the directory gets the kernel's when the daemon ends, and ours from the next one.
+/// A container that has bound the directory gets the kernel's when the daemon ends, and ours from the next
+/// one.
 fn containers_follow() {
     directories().for_each(container_follows);
 }

@@ -26,7 +26,8 @@ fn watchable(options: &[&str]) -> Daemon {
     Daemon::start_with(&[], &[&["--triggers"], options].concat(), &[])
 }
 
-/// A cgroup of the memory controller, and the one of the same name whose pressure the kernel keeps an account of.
+/// A cgroup of the memory controller, and the one of the same name whose pressure the kernel keeps an account
+/// of.
 struct Container {
     memory: Cgroup,
     pressure: PathBuf,

@@ -1,6 +1,7 @@
-//! The tests of the real kernel once more, on other kernels: cgroup v2, v1 and hybrid, in guests under software
-//! emulation. `CGPROCFS_VM=all` runs all of them; by default it is one that most hosts are like, and some with one thing to show. With
-//! `UPDATE_DOCS=1` the documentation's table of what they proved is written anew.
+//! The tests of the real kernel once more, on other kernels: cgroup v2, v1 and hybrid, in guests under
+//! software emulation. `CGPROCFS_VM=all` runs all of them; by default it is one that most hosts are like, and
+//! some with one thing to show. With `UPDATE_DOCS=1` the documentation's table of what they proved is written
+//! anew.
 
 mod guests;
 mod table;
@@ -29,8 +30,8 @@ const GUESTS: [[&str; 4]; 10] = [
     ["6.1", "hybrid", "yes", "0"],
     ["6.1", "v1", "yes", "0"],
 ];
-/// What is run without `CGPROCFS_VM=all`, in a few minutes: the guest that most hosts are like, with what depends most on the
-/// kernel, and some of those that have one thing to show.
+/// What is run without `CGPROCFS_VM=all`, in a few minutes: the guest that most hosts are like, with what
+/// depends most on the kernel, and some of those that have one thing to show.
 const BY_DEFAULT: usize = 1;
 const TESTS_BY_DEFAULT: [&str; 3] = ["oracle", "response", "identity"];
 
@@ -190,8 +191,8 @@ fn passed_in(said: &str) -> usize {
     results.filter_map(passed).sum()
 }
 
-/// Runs a script and returns what it printed; if it fails, that from the first failure on is the error. It is indented:
-/// whoever adds up all results should not count what failed in a guest, and then the guest.
+/// Runs a script and returns what it printed; if it fails, that from the first failure on is the error. It is
+/// indented: whoever adds up all results should not count what failed in a guest, and then the guest.
 fn run(command: &mut Command) -> Result<String, Failed> {
     let output = command.output()?;
     if output.status.success() {

@@ -20,8 +20,8 @@ pub struct Cpus {
 }
 
 impl Cpus {
-    /// The host's processors that stand for the container's: the first of those that it may run on, as many as its bandwidth
-    /// limit can keep busy, and at least one.
+    /// The host's processors that stand for the container's: the first of those that it may run on, as many
+    /// as its bandwidth limit can keep busy, and at least one.
     #[must_use]
     pub fn usable(&self) -> CpuList {
         let allowed =
@@ -38,7 +38,8 @@ impl Cpus {
         self.usable().len().max(1)
     }
 
-    /// How much of the processors the container may use: its bandwidth limit, or all the processors that it sees.
+    /// How much of the processors the container may use: its bandwidth limit, or all the processors that it
+    /// sees.
     #[must_use]
     pub fn capacity(&self) -> MilliCpus {
         let all = MilliCpus::whole(self.count());

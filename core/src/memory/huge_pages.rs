@@ -43,8 +43,8 @@ fn pages_total(pool: &HugePool) -> u64 {
     limits.map(|limit| pages(limit, pool.size)).fold(pool.host_total, u64::min)
 }
 
-/// Pages that are promised to the container and not in use yet. The kernel's counter of a cgroup includes those that have come
-/// into use since; its line for the host does not.
+/// Pages that are promised to the container and not in use yet. The kernel's counter of a cgroup includes
+/// those that have come into use since; its line for the host does not.
 fn pages_reserved(pool: &HugePool) -> u64 {
     let container = pool.container.and_then(|index| pool.levels.get(index));
     container.map_or(0, |level| promised(level, pool.size))

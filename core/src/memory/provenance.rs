@@ -1,4 +1,5 @@
-//! Where each line comes from, for people. The table in the documentation is this one, and a test keeps it so.
+//! Where each line comes from, for people. The table in the documentation is this one, and a test keeps it
+//! so.
 
 use crate::parse::meminfo::Field::{self, *};
 

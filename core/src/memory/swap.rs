@@ -26,7 +26,8 @@ pub(super) fn fill(
         match level.swap {
             Swap::V1 { .. } => {
                 let total = v1_limit(host, container).map_or(host_total, |limit| limit.min(host_total));
-                // The part of a common limit that others have filled is to be had neither as memory nor as swap.
+                // The part of a common limit that others have filled is to be had neither as memory nor as
+                // swap.
                 (total, (total - used).min(left.with_swap - left.memory))
             }
             Swap::V2 { .. } => {
@@ -37,8 +38,8 @@ pub(super) fn fill(
             Swap::Unaccounted | Swap::Malformed => (host_total, host_free),
         }
     };
-    // With a swappiness of 0 the kernel does not swap, neither for a cgroup's limit nor for the host, but kills
-    // (`get_scan_count()`, mm/vmscan.c): there is no more swap than what was swapped out before.
+    // With a swappiness of 0 the kernel does not swap, neither for a cgroup's limit nor for the host, but
+    // kills (`get_scan_count()`, mm/vmscan.c): there is no more swap than what was swapped out before.
     let (total, free) = match level.swap {
         _ if container.swappiness != Some(0) => (total, free.min(host_free)),
         Swap::V1 { .. } | Swap::V2 { .. } => (total.min(used), Kib::ZERO),
@@ -53,7 +54,8 @@ pub(super) fn fill(
     Ok(())
 }
 
-/// How much of the container is swapped out. What is free may be less than the rest: others use the host's swap too.
+/// How much of the container is swapped out. What is free may be less than the rest: others use the host's
+/// swap too.
 pub(super) fn used(host: &Meminfo, level: &Level) -> Kib {
     match level.swap {
         Swap::Unaccounted => host.kib(Field::SwapTotal) - host.kib(Field::SwapFree),
@@ -63,9 +65,9 @@ pub(super) fn used(host: &Meminfo, level: &Level) -> Kib {
     }
 }
 
-/// v1 limits memory and swap together: what may be swapped is that less the memory limit, each the
-/// smallest of all levels (`hierarchical_memsw_limit` and `hierarchical_memory_limit` of `memory.stat`). Where there is less
-/// memory than its limit allows, more of both can be swap.
+/// v1 limits memory and swap together: what may be swapped is that less the memory limit, each the smallest
+/// of all levels (`hierarchical_memsw_limit` and `hierarchical_memory_limit` of `memory.stat`). Where there
+/// is less memory than its limit allows, more of both can be swap.
 fn v1_limit(host: &Meminfo, container: &Container) -> Option<Kib> {
     let both = |level: &Level| match level.swap {
         Swap::V1 { limit, .. } => limit,

@@ -29,8 +29,8 @@ pub(super) fn fill(
     let slab_reclaimable = kib(stat.slab_reclaimable).min(total - caches);
     let caches = caches + slab_reclaimable;
 
-    // MemFree is derived from MemAvailable, not computed beside it: a sibling's page cache can be reclaimed, but it is not in
-    // the container's Cached, and `top` subtracts one from the other.
+    // MemFree is derived from MemAvailable, not computed beside it: a sibling's page cache can be reclaimed,
+    // but it is not in the container's Cached, and `top` subtracts one from the other.
     let left = Left::of(host, container, room)?;
     let obtainable = left.memory.min(total);
     let reclaimable = inactive_file + active_file + slab_reclaimable;
@@ -88,15 +88,16 @@ fn total(room: Room, container: &Container, page: Kib) -> Kib {
 /// What a process of the container could still allocate.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Left {
-    /// How much without swapping: the least of what each limited level, and the machine, has left once its caches are
-    /// reclaimed.
+    /// How much without swapping: the least of what each limited level, and the machine, has left once its
+    /// caches are reclaimed.
     ///
     /// This is `si_mem_available()` (`mm/show_mem.c`) carried over to cgroups. A cgroup has neither a low
     /// watermark nor reserves, so nothing is held back: the kernel reclaims a cgroup's page cache to the last
     /// page before it kills. tmpfs and locked memory are on other LRU lists and do not count, nor does what
     /// `memory.min` of a sibling protects.
     pub(super) memory: Kib,
-    /// How much of memory and swap together, where cgroup v1 limits both together; otherwise what the machine has.
+    /// How much of memory and swap together, where cgroup v1 limits both together; otherwise what the machine
+    /// has.
     pub(super) with_swap: Kib,
 }
 

@@ -26,8 +26,8 @@ impl Values {
     }
 }
 
-/// A counter of `memory.stat` in kibibytes, 0 where this kernel does not have it. Counters are rounded down one by one, before
-/// they are added: not all of them are whole pages.
+/// A counter of `memory.stat` in kibibytes, 0 where this kernel does not have it. Counters are rounded down
+/// one by one, before they are added: not all of them are whole pages.
 pub(super) fn kib(counter: Option<Bytes>) -> Kib {
     counter.map_or(Kib::ZERO, Bytes::to_kib)
 }

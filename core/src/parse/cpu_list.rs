@@ -1,5 +1,5 @@
-//! Lists of processors, or memory nodes, as the kernel writes them (`cpuset.cpus.effective`, `/sys/devices/system/cpu/online`):
-//! `0-3,8`.
+//! Lists of processors, or memory nodes, as the kernel writes them (`cpuset.cpus.effective`,
+//! `/sys/devices/system/cpu/online`): `0-3,8`.
 
 use super::{ParseError, decimal, without_newline};
 use std::fmt;
@@ -53,7 +53,8 @@ impl CpuList {
         self.0.is_empty()
     }
 
-    /// Reads a mask of bits as the kernel writes it (`%*pb`): hexadecimal digits, eight of them between commas.
+    /// Reads a mask of bits as the kernel writes it (`%*pb`): hexadecimal digits, eight of them between
+    /// commas.
     #[must_use]
     pub fn parse_mask(text: &[u8]) -> Self {
         let digits = text.iter().rev().filter_map(|&b| char::from(b).to_digit(16));

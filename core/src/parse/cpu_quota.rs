@@ -1,4 +1,5 @@
-//! The bandwidth limit of the cpu controller: `cpu.max` of cgroup v2, `cpu.cfs_quota_us` and `cpu.cfs_period_us` of v1.
+//! The bandwidth limit of the cpu controller: `cpu.max` of cgroup v2, `cpu.cfs_quota_us` and
+//! `cpu.cfs_period_us` of v1.
 
 use super::{ParseError, decimal, without_newline};
 use crate::units::MilliCpus;

@@ -1,4 +1,5 @@
-//! How long the processes of a cgroup have run: `cpu.stat` of cgroup v2, `cpuacct.stat` of v1 beside `cpuacct.usage`.
+//! How long the processes of a cgroup have run: `cpu.stat` of cgroup v2, `cpuacct.stat` of v1 beside
+//! `cpuacct.usage`.
 
 use super::flat_keyed::flat_keyed;
 use super::{ParseError, count};
@@ -9,8 +10,8 @@ use crate::machine::{TickRate, Ticks};
 pub struct CpuTime {
     /// The whole time, in nanoseconds, as the scheduler has measured it.
     pub total: u64,
-    /// The part spent in its programs. This and [`system`](Self::system) may be counted by clock ticks, in a unit of their own,
-    /// and do not add up to the whole then: only their ratio means something.
+    /// The part spent in its programs. This and [`system`](Self::system) may be counted by clock ticks, in a
+    /// unit of their own, and do not add up to the whole then: only their ratio means something.
     pub user: u64,
     /// The part spent in the kernel on their behalf.
     pub system: u64,

@@ -1,5 +1,5 @@
-//! What block devices did for a cgroup: `io.stat` of cgroup v2, `blkio.throttle.io_service_bytes` and `io_serviced` of
-//! v1.
+//! What block devices did for a cgroup: `io.stat` of cgroup v2, `blkio.throttle.io_service_bytes` and
+//! `io_serviced` of v1.
 
 use super::{CgroupVersion, ParseError, count, decimal, lines};
 
@@ -23,7 +23,8 @@ pub struct DeviceIo {
 }
 
 impl DeviceIo {
-    /// Parses the devices' counters: `io.stat` of v2, or of v1 `blkio.throttle.io_service_bytes` and then `io_serviced`.
+    /// Parses the devices' counters: `io.stat` of v2, or of v1 `blkio.throttle.io_service_bytes` and then
+    /// `io_serviced`.
     ///
     /// # Errors
     /// Where the text is cut short.
@@ -35,8 +36,8 @@ impl DeviceIo {
     }
 }
 
-/// The devices of `io.stat`. A device that did nothing has nothing but its numbers there, or is missing. A malformed counter is
-/// 0, and a line that does not begin with a device is left out.
+/// The devices of `io.stat`. A device that did nothing has nothing but its numbers there, or is missing. A
+/// malformed counter is 0, and a line that does not begin with a device is left out.
 fn v2(text: &[u8]) -> Result<Vec<DeviceIo>, ParseError> {
     // Some kernels end the file with a device that did nothing, and without the newline.
     let whole = text.iter().rposition(|&b| b == b'\n').map_or(0, |end| end + 1);

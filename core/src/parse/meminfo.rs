@@ -104,8 +104,8 @@ fields! {
 pub struct Line {
     /// What the line is about; a kernel may print lines that this program does not know.
     pub key: Key,
-    /// Its number: kibibytes if `in_kib`, else a plain count, as in the `HugePages_…` lines. `None` if it is malformed or above
-    /// 2^53: kernels have printed wrapped counters.
+    /// Its number: kibibytes if `in_kib`, else a plain count, as in the `HugePages_…` lines. `None` if it is
+    /// malformed or above 2^53: kernels have printed wrapped counters.
     pub value: Option<u64>,
     /// Whether the line ends in ` kB`.
     pub in_kib: bool,
@@ -134,7 +134,8 @@ pub struct Meminfo {
 }
 
 impl Meminfo {
-    /// Parses the file. Lines other than `Key: number` are left out: one malformed line is no reason to have none of the others.
+    /// Parses the file. Lines other than `Key: number` are left out: one malformed line is no reason to have
+    /// none of the others.
     ///
     /// # Errors
     /// Where the text is cut short, or `MemTotal` is missing, 0 or above 2^53.
@@ -147,7 +148,8 @@ impl Meminfo {
         }
     }
 
-    /// Parses a node's file, whose lines begin with `Node 0 ` (drivers/base/node.c). A node may be without memory.
+    /// Parses a node's file, whose lines begin with `Node 0 ` (drivers/base/node.c). A node may be without
+    /// memory.
     ///
     /// # Errors
     /// Where the text is cut short, or `MemTotal` is missing or above 2^53.
@@ -171,7 +173,8 @@ impl Meminfo {
         &self.lines
     }
 
-    /// The number of a line whatever its unit; `None` if this kernel does not have the line, or it is malformed.
+    /// The number of a line whatever its unit; `None` if this kernel does not have the line, or it is
+    /// malformed.
     #[must_use]
     pub fn count(&self, field: Field) -> Option<u64> {
         self.lines.iter().find(|line| line.key == Key::Known(field)).and_then(|line| line.value)
@@ -286,8 +289,8 @@ mod tests {
         }
     }
 
-    /// The alarm for a new kernel: a line without a rule is served as 0, which is safe, but somebody should find out what it
-    /// means.
+    /// The alarm for a new kernel: a line without a rule is served as 0, which is safe, but somebody should
+    /// find out what it means.
     #[test]
     fn this_kernel_prints_no_field_that_is_unknown_here() {
         let meminfo = Meminfo::parse(std::fs::read("/proc/meminfo").unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! The names of the memory controller's files in a cgroup (`mm/memcontrol.c`, `mm/memcontrol-v1.c`). `memory.stat` has the same
-//! name in both versions.
+//! The names of the memory controller's files in a cgroup (`mm/memcontrol.c`, `mm/memcontrol-v1.c`).
+//! `memory.stat` has the same name in both versions.
 
 use super::CgroupVersion;
 

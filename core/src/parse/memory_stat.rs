@@ -15,12 +15,13 @@ macro_rules! memory_stat {
         }
 
         impl MemoryStat {
-    /// Parses the file. The values of keys that no view uses are not looked at. A counter that is not a number, or is above 2^53, is
-    /// taken for 0: kernels have printed counters that had drifted below 0, with a sign or wrapped.
+    /// Parses the file. The values of keys that no view uses are not looked at. A counter that is not a
+    /// number, or is above 2^53, is taken for 0: kernels have printed counters that had drifted below 0, with
+    /// a sign or wrapped.
     ///
     /// # Errors
-    /// Where the text is cut short, or the keys that every kernel prints (page cache, anonymous memory and the file LRU
-    /// lists) are missing: a truncated file must not pass for a small cgroup.
+    /// Where the text is cut short, or the keys that every kernel prints (page cache, anonymous memory and
+    /// the file LRU lists) are missing: a truncated file must not pass for a small cgroup.
     pub fn parse(version: CgroupVersion, text: &[u8]) -> Result<Self, ParseError> {
         let mut stat = Self::default();
         for (key, value) in flat_keyed(text)? {

@@ -19,8 +19,8 @@ impl<'a> Membership<'a> {
     /// Parses the file, line by line.
     ///
     /// # Errors
-    /// Where the text is cut short; and each item fails with [`ParseError::MalformedLine`] where a line has fewer than two
-    /// colons or its path is not absolute.
+    /// Where the text is cut short; and each item fails with [`ParseError::MalformedLine`] where a line has
+    /// fewer than two colons or its path is not absolute.
     pub fn parse_all(text: &'a [u8]) -> Result<impl Iterator<Item = Result<Self, ParseError>>, ParseError> {
         Ok(lines(text)?.map(|line| {
             let mut fields = line.splitn(3, |&b| b == b':');

@@ -1,4 +1,5 @@
-//! `/proc/PID/stat` (`proc_pid_stat`(5)): whether a process is on its way out, when it started, and how long it has run.
+//! `/proc/PID/stat` (`proc_pid_stat`(5)): whether a process is on its way out, when it started, and how long
+//! it has run.
 
 use super::{ParseError, decimal, without_newline};
 use crate::machine::Ticks;

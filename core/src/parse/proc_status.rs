@@ -1,4 +1,5 @@
-//! `/proc/PID/status` (`fs/proc/array.c`): the state of a task, and what the search for a namespace's init needs.
+//! `/proc/PID/status` (`fs/proc/array.c`): the state of a task, and what the search for a namespace's init
+//! needs.
 
 use super::{ParseError, decimal, lines};
 
@@ -9,7 +10,8 @@ pub struct Status {
     pub parent: u64,
     /// The process's id in its own, innermost pid namespace: the last number of `NSpid:`.
     pub innermost_pid: u64,
-    /// In how many pid namespaces it has an id, as far as they can be seen from here: the length of that line.
+    /// In how many pid namespaces it has an id, as far as they can be seen from here: the length of that
+    /// line.
     pub nesting: usize,
 }
 

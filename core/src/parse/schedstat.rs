@@ -1,4 +1,5 @@
-//! `/proc/PID/schedstat` (Documentation/scheduler/sched-stats.rst): how long a task has run, and waited to run.
+//! `/proc/PID/schedstat` (Documentation/scheduler/sched-stats.rst): how long a task has run, and waited to
+//! run.
 
 use super::{ParseError, decimal, without_newline};
 

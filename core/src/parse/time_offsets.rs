@@ -1,4 +1,5 @@
-//! `/proc/PID/timens_offsets` (`time_namespaces`(7)): by how much the clocks of a time namespace differ from the host's.
+//! `/proc/PID/timens_offsets` (`time_namespaces`(7)): by how much the clocks of a time namespace differ from
+//! the host's.
 
 use super::{ParseError, decimal, lines};
 

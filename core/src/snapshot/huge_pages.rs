@@ -22,10 +22,11 @@ pub struct HugePool {
 pub struct HugeLevel {
     /// `hugetlb.SIZE.max` or `.limit_in_bytes`: of pages that are in use.
     pub limit: Option<Bytes>,
-    /// `hugetlb.SIZE.current` or `.usage_in_bytes`; `None` where it made no sense, and nothing is left of a limit.
+    /// `hugetlb.SIZE.current` or `.usage_in_bytes`; `None` where it made no sense, and nothing is left of a
+    /// limit.
     pub usage: Option<Bytes>,
-    /// `hugetlb.SIZE.rsvd.max` or `.rsvd.limit_in_bytes`: of pages that were promised to a mapping, whether or not they
-    /// are in use by now.
+    /// `hugetlb.SIZE.rsvd.max` or `.rsvd.limit_in_bytes`: of pages that were promised to a mapping, whether
+    /// or not they are in use by now.
     pub reserved_limit: Option<Bytes>,
     /// `hugetlb.SIZE.rsvd.current` or `.rsvd.usage_in_bytes`, 0 on kernels without it; `None` likewise.
     pub reserved: Option<Bytes>,

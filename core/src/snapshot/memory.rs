@@ -14,15 +14,17 @@ pub struct Container {
     /// Which of `levels` is the container, whose usage and statistics are shown. Levels before it are
     /// the reader's sub-cgroups: their limits bind the reader too.
     pub index: usize,
-    /// The machine's pools of huge pages as the container sees them. `None`: neither a hugetlb controller nor a cpuset
-    /// limits the reader, or the host has no huge pages, so that the host's figures are right as they are.
+    /// The machine's pools of huge pages as the container sees them. `None`: neither a hugetlb controller nor
+    /// a cpuset limits the reader, or the host has no huge pages, so that the host's figures are right as
+    /// they are.
     pub huge_pages: Option<Vec<HugePool>>,
-    /// `memory.swappiness` of the reader's own cgroup, on cgroup v2 `vm.swappiness`; `None` where it was not needed.
+    /// `memory.swappiness` of the reader's own cgroup, on cgroup v2 `vm.swappiness`; `None` where it was not
+    /// needed.
     pub swappiness: Option<u64>,
     /// The memory nodes that the reader's cpuset lets it use; `None` where that is all of them.
     pub nodes: Option<NodeMemory>,
-    /// What a cache of the host outside of its page cache could give back: ZFS's ARC, which `MemAvailable` leaves out. On which
-    /// nodes it is, is not known.
+    /// What a cache of the host outside of its page cache could give back: ZFS's ARC, which `MemAvailable`
+    /// leaves out. On which nodes it is, is not known.
     pub given_back: Kib,
 }
 
@@ -47,8 +49,9 @@ pub struct Room {
 }
 
 impl Container {
-    /// The level whose usage and statistics are shown: the container, unless a cgroup of the reader below it has a smaller limit
-    /// than every level from the container up. That limit is the total then, and only that cgroup's own usage counts against it.
+    /// The level whose usage and statistics are shown: the container, unless a cgroup of the reader below it
+    /// has a smaller limit than every level from the container up. That limit is the total then, and only
+    /// that cgroup's own usage counts against it.
     #[must_use]
     pub fn effective_level(&self) -> usize {
         // A limit above the host's memory binds nothing, and its level was not read further.
@@ -56,8 +59,8 @@ impl Container {
         self.tightest_below(|level| level.limit).filter(binds).unwrap_or(self.index)
     }
 
-    /// The level whose swap is shown, by the same rule for limits on swap: unless one below the container has the smallest, it is the
-    /// level whose memory is shown.
+    /// The level whose swap is shown, by the same rule for limits on swap: unless one below the container has
+    /// the smallest, it is the level whose memory is shown.
     #[must_use]
     pub fn swap_level(&self) -> usize {
         let is_known = |index: &usize| match self.levels[*index].swap {
@@ -97,8 +100,8 @@ impl NodeMemory {
         if host.count(Field::MemAvailable).is_none() { self.free } else { self.free + self.reclaimable }
     }
 
-    /// Not all of that is available: the kernel keeps some back (`si_mem_available()`, mm/show_mem.c). How much, only the
-    /// host says, for all nodes together; these keep their share.
+    /// Not all of that is available: the kernel keeps some back (`si_mem_available()`, mm/show_mem.c). How
+    /// much, only the host says, for all nodes together; these keep their share.
     fn kept(&self, host: &Meminfo) -> Kib {
         let Some(available) = host.count(Field::MemAvailable).map(Kib::new) else { return Kib::ZERO };
         let reclaimable =
@@ -122,7 +125,8 @@ pub struct Level {
     /// `memory.current` or `memory.usage_in_bytes`. `None` where it was not needed, and in the root of
     /// cgroup v2, which has no such file.
     pub usage: Option<Bytes>,
-    /// `memory.stat`, where needed: not of a level that has more left below its limit, even without them, than another.
+    /// `memory.stat`, where needed: not of a level that has more left below its limit, even without them,
+    /// than another.
     pub stat: Option<MemoryStat>,
     /// Caches of children off the reader's path that `memory.min` protects: within `stat`, and yet not
     /// reclaimable from here.
@@ -138,8 +142,8 @@ impl Level {
         self.limit.map(Bytes::to_kib).filter(|limit| *limit < total)
     }
 
-    /// What is left below [such a limit](Self::limit_below) without any reclaim; `None` without one, or where usage is not
-    /// known.
+    /// What is left below [such a limit](Self::limit_below) without any reclaim; `None` without one, or where
+    /// usage is not known.
     #[must_use]
     pub fn unused_below(&self, total: Kib) -> Option<Kib> {
         Some(self.limit_below(total)? - self.usage?.to_kib())
@@ -152,15 +156,17 @@ impl Level {
         Some(self.limit_below(total)? + self.obtainable_caches()? - self.usage?.to_kib())
     }
 
-    /// What is left below the limit of cgroup v1 on memory and swap together, without any reclaim; `None` without one.
+    /// What is left below the limit of cgroup v1 on memory and swap together, without any reclaim; `None`
+    /// without one.
     #[must_use]
     pub fn unused_with_swap(&self) -> Option<Kib> {
         let (limit, usage) = self.with_swap()?;
         Some(limit - usage)
     }
 
-    /// What would be left below the limit on memory and swap together once the caches of this level are reclaimed; swapping gains
-    /// nothing there. `None` without such a limit, and where statistics are not known.
+    /// What would be left below the limit on memory and swap together once the caches of this level are
+    /// reclaimed; swapping gains nothing there. `None` without such a limit, and where statistics are not
+    /// known.
     #[must_use]
     pub fn headroom_with_swap(&self) -> Option<Kib> {
         let (limit, usage) = self.with_swap()?;

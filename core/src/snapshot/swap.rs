@@ -37,9 +37,9 @@ impl Swap {
         }
     }
 
-    /// `None` is what made no sense: of such a limit nothing is promised, and of such a usage nothing is left. It has drifted
-    /// below 0, and the kernel compares it without a sign (`page_counter_try_charge()`, mm/page_counter.c): until something is
-    /// given back it refuses all.
+    /// `None` is what made no sense: of such a limit nothing is promised, and of such a usage nothing is
+    /// left. It has drifted below 0, and the kernel compares it without a sign (`page_counter_try_charge()`,
+    /// mm/page_counter.c): until something is given back it refuses all.
     #[must_use]
     pub fn of(version: CgroupVersion, limit: Option<Option<Bytes>>, usage: Option<Bytes>) -> Self {
         let Some(limit) = limit else { return Self::Malformed };

@@ -7,8 +7,9 @@ use crate::parse::proc_cgroup::Membership;
 use crate::parse::{CgroupVersion, ParseError, counter};
 
 impl Container {
-    /// The container of a process that is in the cgroup `own`. `read` reads a file by the path of a cgroup, as `own` has it, and
-    /// by its name; `None` is a file that does not exist. Swap, huge pages and nodes are left out.
+    /// The container of a process that is in the cgroup `own`. `read` reads a file by the path of a cgroup,
+    /// as `own` has it, and by its name; `None` is a file that does not exist. Swap, huge pages and nodes are
+    /// left out.
     ///
     /// # Errors
     /// What `read` returns, and a [`ParseError`] where a text is malformed.

@@ -78,8 +78,9 @@ impl Topology {
         self.nodes.iter().find(|node| node.number == number)
     }
 
-    /// The host's path of what a container finds at `path` below `sys/devices/system`; `None` if it belongs to a processor or a
-    /// node that the container does not have. For [links](Link) between the two, ask [`has`](Self::has).
+    /// The host's path of what a container finds at `path` below `sys/devices/system`; `None` if it belongs
+    /// to a processor or a node that the container does not have. For [links](Link) between the two, ask
+    /// [`has`](Self::has).
     #[must_use]
     pub fn native_path(&self, path: &[u8]) -> Option<Vec<u8>> {
         if let Some((number, rest)) = of_processor(path) {
@@ -94,8 +95,9 @@ impl Topology {
         Some(path.to_vec())
     }
 
-    /// Whether an entry that the host has in a directory is in the container's, too. Processors and [links](Self::links) to them
-    /// are not, because the container's have other numbers, nor are nodes of others.
+    /// Whether an entry that the host has in a directory is in the container's, too. Processors and
+    /// [links](Self::links) to them are not, because the container's have other numbers, nor are nodes of
+    /// others.
     #[must_use]
     pub fn has_as_is(&self, directory: &[u8], name: &[u8]) -> bool {
         if numbered(name, b"cpu").is_some() {

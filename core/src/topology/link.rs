@@ -2,8 +2,8 @@
 
 use super::path::{numbered, of_node, of_processor};
 
-/// A link that says that a processor is in a node: `cpu/cpuN/nodeM` or `node/nodeM/cpuN`. Which links there are depends on the
-/// container, but a link always leads to the same place.
+/// A link that says that a processor is in a node: `cpu/cpuN/nodeM` or `node/nodeM/cpuN`. Which links there
+/// are depends on the container, but a link always leads to the same place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Link {
     /// The container's number of the processor.

@@ -35,9 +35,10 @@ impl MemoryByNode {
 
     /// The memory of a container on the nodes of its `topology`.
     ///
-    /// All nodes together have what the container's `proc/meminfo` says. Which part of a line is on which node is known where
-    /// the kernel counts by node. Which part of the total is a node's is not known, because a limit is not one of a node: it is
-    /// divided as the host's memory is, except for nodes on which the container already has more.
+    /// All nodes together have what the container's `proc/meminfo` says. Which part of a line is on which
+    /// node is known where the kernel counts by node. Which part of the total is a node's is not known,
+    /// because a limit is not one of a node: it is divided as the host's memory is, except for nodes on which
+    /// the container already has more.
     ///
     /// # Errors
     /// [`ViewError::NotLoaded`] if the snapshot lacks something, and what is malformed.
@@ -81,7 +82,8 @@ impl MemoryByNode {
         })
     }
 
-    /// The text of a file of a node. `native` is what the kernel says in it, `read` what it says at other paths.
+    /// The text of a file of a node. `native` is what the kernel says in it, `read` what it says at other
+    /// paths.
     pub(super) fn text<E: From<ViewError>>(
         &self,
         number: u32,
@@ -136,7 +138,8 @@ impl MemoryByNode {
         self.pools.as_ref()?.iter().find(|(known, _)| *known == size).map(|(_, pages)| *pages)
     }
 
-    /// A node's part of the container's huge pages, all and free ones: they are divided among its nodes as the host's are.
+    /// A node's part of the container's huge pages, all and free ones: they are divided among its nodes as
+    /// the host's are.
     fn huge_pages_of<E>(
         &self,
         number: u32,
@@ -174,7 +177,8 @@ impl MemoryByNode {
         Ok(out)
     }
 
-    /// The kernel's keys with the container's counts: 0 for all but amounts of memory and what `memory.numa_stat` has.
+    /// The kernel's keys with the container's counts: 0 for all but amounts of memory and what
+    /// `memory.numa_stat` has.
     fn vmstat(&self, number: u32, native: &[u8]) -> Vec<u8> {
         let page = self.page.get().max(1);
         let node = self.node(number);

@@ -2,9 +2,9 @@
 
 use crate::parse::meminfo::Field;
 
-/// Lines of a node's meminfo that are a part of a line of the container's `proc/meminfo`: the name, that line, the keys of
-/// `memory.numa_stat` of cgroup v2 and v1 by which it is divided among the nodes, and its key in the node's vmstat after
-/// `nr_`.
+/// Lines of a node's meminfo that are a part of a line of the container's `proc/meminfo`: the name, that
+/// line, the keys of `memory.numa_stat` of cgroup v2 and v1 by which it is divided among the nodes, and its
+/// key in the node's vmstat after `nr_`.
 pub(super) const LINES: [(&str, Field, [&str; 2], &str); 21] = [
     ("SwapCached", Field::SwapCached, ["swapcached", ""], "swapcached"),
     ("Active(anon)", Field::ActiveAnon, ["active_anon", "anon"], "active_anon"),

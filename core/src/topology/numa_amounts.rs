@@ -24,7 +24,8 @@ pub(super) struct NumaAmounts<'s> {
 }
 
 impl NumaAmounts<'_> {
-    /// How much each node has under a key of cgroup v2 or one of v1, in kibibytes; `None` where that is not known.
+    /// How much each node has under a key of cgroup v2 or one of v1, in kibibytes; `None` where that is not
+    /// known.
     pub(super) fn amounts(&self, [v2, v1]: [&str; 2]) -> Option<Vec<u64>> {
         let stat = self.stat?;
         let is_v1 = stat.get("total").is_some();

@@ -6,7 +6,8 @@ pub fn of_processor(path: &[u8]) -> Option<(u32, &[u8])> {
     split(path.strip_prefix(b"cpu/")?, b"cpu")
 }
 
-/// The memory node that a path below `sys/devices/system` belongs to, and the rest of the path with its slash.
+/// The memory node that a path below `sys/devices/system` belongs to, and the rest of the path with its
+/// slash.
 pub(super) fn of_node(path: &[u8]) -> Option<(u32, &[u8])> {
     split(path.strip_prefix(b"node/")?, b"node")
 }

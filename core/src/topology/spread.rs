@@ -2,8 +2,8 @@
 
 /// Divides a total and what of it is free among nodes, and returns the total and the free memory of each.
 ///
-/// Totals are as the nodes' `sizes` are to each other, in whole pages of `page`, except for nodes on which more than that is
-/// `in_use` for certain. All are in kibibytes.
+/// Totals are as the nodes' `sizes` are to each other, in whole pages of `page`, except for nodes on which
+/// more than that is `in_use` for certain. All are in kibibytes.
 pub(super) fn divide(total: u64, free: u64, in_use: &[u64], sizes: &[u64], page: u64) -> Vec<(u64, u64)> {
     let page = page.max(1);
     let mut shares: Vec<u64> = spread(total / page, sizes).into_iter().map(|pages| pages * page).collect();
@@ -23,8 +23,8 @@ pub(super) fn divide(total: u64, free: u64, in_use: &[u64], sizes: &[u64], page:
     nodes.map(|((used, free), others)| (used + free + others, *free)).collect()
 }
 
-/// Divides a whole by weights, by the method of the largest remainder. A part without weight gets nothing; if none has any, the
-/// first gets all.
+/// Divides a whole by weights, by the method of the largest remainder. A part without weight gets nothing; if
+/// none has any, the first gets all.
 pub(super) fn spread(whole: u64, weights: &[u64]) -> Vec<u64> {
     let sum: u128 = weights.iter().map(|&weight| u128::from(weight)).sum();
     if sum == 0 {

@@ -15,13 +15,13 @@ impl Topology {
         if MemoryByNode::is_at(path) { own.and(Needs::NUMA_STAT) } else { own }
     }
 
-    /// The text that a container reads at `path` below `sys/devices/system`. `native` is the kernel's text of that file,
-    /// `memory` the container's memory on each node where that [is needed](Self::needs), and `read` returns the kernel's text of
-    /// other files.
+    /// The text that a container reads at `path` below `sys/devices/system`. `native` is the kernel's text of
+    /// that file, `memory` the container's memory on each node where that [is needed](Self::needs), and
+    /// `read` returns the kernel's text of other files.
     ///
     /// As in `proc/cpuinfo`, the processors are the cores, of one thread each, of one package
-    /// (Documentation/ABI/stable/sysfs-devices-system-cpu). The files of caches list those of the container's processors that
-    /// share them.
+    /// (Documentation/ABI/stable/sysfs-devices-system-cpu). The files of caches list those of the container's
+    /// processors that share them.
     ///
     /// # Errors
     /// What `read` returns, and [`ViewError::Malformed`] where a file is malformed.

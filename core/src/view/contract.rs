@@ -21,7 +21,8 @@ pub trait View: Sync {
     /// Which parts of the snapshot the text is made from.
     fn needs(&self) -> Needs;
 
-    /// The pressure file that a program may set a trigger on by writing to the view, if the view is one of pressure.
+    /// The pressure file that a program may set a trigger on by writing to the view, if the view is one of
+    /// pressure.
     fn pressure(&self) -> Option<CgroupFile> {
         None
     }
@@ -42,7 +43,8 @@ pub trait View: Sync {
         }
     }
 
-    /// The text for a reader in no container: the kernel's own, except for what depends on the reader's namespaces.
+    /// The text for a reader in no container: the kernel's own, except for what depends on the reader's
+    /// namespaces.
     ///
     /// # Errors
     /// As [`text`](View::text).

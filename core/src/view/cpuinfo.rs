@@ -6,14 +6,14 @@ use crate::error::ViewError;
 use crate::snapshot::{HostFile, Needs, Snapshot};
 use std::io::Write;
 
-/// The kernel's entries of the processors that stand for the container's ([`Cpus::usable`]), numbered from 0, as one
-/// package of as many cores. What an entry says of the hardware is the host's.
+/// The kernel's entries of the processors that stand for the container's ([`Cpus::usable`]), numbered from 0,
+/// as one package of as many cores. What an entry says of the hardware is the host's.
 ///
-/// Each architecture has a form of its own (`show_cpuinfo()` or `c_show()` below arch/): most have an entry a processor
-/// with a blank line after it, s390x has one before it, and the first line of an entry is `processor` or `cpu number`.
-/// Lines that belong to no processor come first (MIPS, LoongArch, s390x; ARM before Linux 3.8 and MIPS have them in the
-/// paragraph of the first processor) or last (ARM, POWER), and stay where they are. s390x counts and lists the
-/// processors in them.
+/// Each architecture has a form of its own (`show_cpuinfo()` or `c_show()` below arch/): most have an entry a
+/// processor with a blank line after it, s390x has one before it, and the first line of an entry is
+/// `processor` or `cpu number`. Lines that belong to no processor come first (MIPS, LoongArch, s390x; ARM
+/// before Linux 3.8 and MIPS have them in the paragraph of the first processor) or last (ARM, POWER), and
+/// stay where they are. s390x counts and lists the processors in them.
 pub struct Cpuinfo;
 
 impl View for Cpuinfo {
@@ -138,7 +138,8 @@ fn print_head(head: &[u8], shown: &[u32], count: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Prints an entry. Lines about the topology, by whatever names an architecture has for them, get the container's.
+/// Prints an entry. Lines about the topology, by whatever names an architecture has for them, get the
+/// container's.
 fn print_entry(entry: &[u8], own: usize, count: usize, out: &mut Vec<u8>) {
     for line in entry.split_inclusive(|&b| b == b'\n') {
         match split(line).map_or(&b""[..], |(key, _)| key) {
@@ -209,7 +210,8 @@ mod tests {
         assert_eq!(shown(single, "0", None), single);
     }
 
-    /// On s390x older kernels have no entries, nor have newer ones where the machine does not say how fast it is.
+    /// On s390x older kernels have no entries, nor have newer ones where the machine does not say how fast it
+    /// is.
     #[test]
     fn processors_in_the_head_alone() {
         let s390x = "vendor_id       : IBM/S390\n# processors    : 3\nfeatures\t: esan3 zarch \n\

@@ -6,10 +6,10 @@ use crate::parse::io_stat::DeviceIo;
 use crate::snapshot::{CgroupFile, HostFile, Needs, RawFile, Snapshot};
 use std::io::Write;
 
-/// The lines of the kernel's own file (`diskstats_show()`, block/genhd.c) with the requests and sectors that the container's
-/// cgroup counts. Merged requests, requests in flight and times are 0: no cgroup counts them. A device that the container
-/// has not used has a line of zeros, too: programs take a file without lines for a system without disks, and a line that
-/// appears later for a disk that was plugged in.
+/// The lines of the kernel's own file (`diskstats_show()`, block/genhd.c) with the requests and sectors that
+/// the container's cgroup counts. Merged requests, requests in flight and times are 0: no cgroup counts them.
+/// A device that the container has not used has a line of zeros, too: programs take a file without lines for
+/// a system without disks, and a line that appears later for a disk that was plugged in.
 pub struct Diskstats;
 
 /// Bytes of a sector, whatever the device (Documentation/block/stat.rst).

@@ -5,8 +5,8 @@ use crate::error::ViewError;
 use crate::snapshot::{HostFile, Needs, Snapshot};
 use std::io::Write;
 
-/// The fields of `loadavg_proc_show()` (fs/proc/loadavg.c): averages over one, five and fifteen minutes, tasks that run and
-/// tasks there are, the latest process id of the reader's pid namespace.
+/// The fields of `loadavg_proc_show()` (fs/proc/loadavg.c): averages over one, five and fifteen minutes,
+/// tasks that run and tasks there are, the latest process id of the reader's pid namespace.
 pub struct Loadavg;
 
 impl View for Loadavg {

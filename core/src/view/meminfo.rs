@@ -36,8 +36,8 @@ impl View for Meminfo {
     }
 }
 
-/// `show_val_kb()` of `fs/proc/meminfo.c`: key and colon padded to 16, the number to 8; what a longer key takes, its number
-/// does without.
+/// `show_val_kb()` of `fs/proc/meminfo.c`: key and colon padded to 16, the number to 8; what a longer key
+/// takes, its number does without.
 fn print(host: &HostMeminfo, values: &Values, out: &mut Vec<u8>) {
     for line in host.lines() {
         let (key, value) = match &line.key {

@@ -7,8 +7,8 @@ use crate::snapshot::{HostFile, Needs, Snapshot};
 use crate::topology::Topology;
 use std::io::Write;
 
-/// The container's nodes: those whose memory its cpuset lets it use, and those of its processors. libnuma, hwloc and the JVM
-/// read them.
+/// The container's nodes: those whose memory its cpuset lets it use, and those of its processors. libnuma,
+/// hwloc and the JVM read them.
 pub struct NodeListFile {
     /// The kernel's own file.
     pub(super) file: HostFile,

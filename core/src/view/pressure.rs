@@ -4,9 +4,10 @@ use super::contract::View;
 use crate::error::ViewError;
 use crate::snapshot::{CgroupFile, HostFile, Needs, Snapshot};
 
-/// The text of the container's own `cpu.pressure`, `memory.pressure` or `io.pressure` (psi.rst), which has the lines of the
-/// kernel's file. Where the container has no cgroup of v2 its pressure is not known, and all numbers are 0. A kernel that
-/// keeps no account of pressure, or none of this cgroup (`cgroup.pressure`), answers as for its own file: there is none.
+/// The text of the container's own `cpu.pressure`, `memory.pressure` or `io.pressure` (psi.rst), which has
+/// the lines of the kernel's file. Where the container has no cgroup of v2 its pressure is not known, and all
+/// numbers are 0. A kernel that keeps no account of pressure, or none of this cgroup (`cgroup.pressure`),
+/// answers as for its own file: there is none.
 pub struct Pressure {
     /// The kernel's own file.
     pub(super) host_file: HostFile,

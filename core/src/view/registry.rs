@@ -20,8 +20,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::path::Path;
 
-/// All served files, each with its inode number. A number never changes and is never reused: a mount outlives the process that serves it, so
-/// the successor, of another version perhaps, has to agree.
+/// All served files, each with its inode number. A number never changes and is never reused: a mount outlives
+/// the process that serves it, so the successor, of another version perhaps, has to agree.
 static VIEWS: [(u64, &dyn View); ViewId::COUNT] = [
     (16, &Meminfo),
     (17, &WorkingSet),
@@ -91,8 +91,8 @@ impl fmt::Debug for ViewId {
     }
 }
 
-/// Directories that are bound into containers as a whole, with the views in them and what [`topology`](crate::topology) makes of
-/// the rest.
+/// Directories that are bound into containers as a whole, with the views in them and what
+/// [`topology`](crate::topology) makes of the rest.
 pub const WHOLE_DIRECTORIES: [&str; 2] = [CPU_DIRECTORY, NODE_DIRECTORY];
 /// The directory of the processors.
 pub const CPU_DIRECTORY: &str = "sys/devices/system/cpu";
@@ -101,7 +101,8 @@ pub const NODE_DIRECTORY: &str = "sys/devices/system/node";
 /// The directory that both are in.
 pub const SYSTEM_DIRECTORY: &str = "sys/devices/system";
 
-/// The paths that are bound for `views`: those of the views, except that [`WHOLE_DIRECTORIES`] stand for the views in them.
+/// The paths that are bound for `views`: those of the views, except that [`WHOLE_DIRECTORIES`] stand for the
+/// views in them.
 pub fn bound(views: &[ViewId]) -> impl Iterator<Item = &'static str> {
     let whole = |path: &str| WHOLE_DIRECTORIES.into_iter().find(|whole| Path::new(path).starts_with(whole));
     let paths = move || views.iter().map(|view| view.path());
@@ -115,8 +116,8 @@ pub fn is_directory(path: &str) -> bool {
     WHOLE_DIRECTORIES.contains(&path)
 }
 
-/// The view whose path is `path` or ends with it, as in `meminfo`. For views of pressure it takes `pressure/memory`, because
-/// `memory` alone could be taken for something else.
+/// The view whose path is `path` or ends with it, as in `meminfo`. For views of pressure it takes
+/// `pressure/memory`, because `memory` alone could be taken for something else.
 #[must_use]
 pub fn find(path: &str) -> Option<ViewId> {
     ViewId::ALL.into_iter().find(|view| {

@@ -5,8 +5,9 @@ use crate::error::ViewError;
 use crate::snapshot::{HostFile, Needs, Snapshot};
 
 /// Cgroups share the kernel's caches (since Linux 5.9), so a container gets nothing but the header
-/// (`print_slabinfo_header()`, mm/slab_common.c). `proc/meminfo` has their total; dividing that among invented caches would only
-/// look like knowledge. `slabtop` prints shares of nothing, `-nan`. Only root may read the file, like the kernel's own.
+/// (`print_slabinfo_header()`, mm/slab_common.c). `proc/meminfo` has their total; dividing that among
+/// invented caches would only look like knowledge. `slabtop` prints shares of nothing, `-nan`. Only root may
+/// read the file, like the kernel's own.
 pub struct Slabinfo;
 
 /// The header of Linux 2.6.10 and later, for a server that may not read the kernel's own.

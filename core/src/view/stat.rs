@@ -10,10 +10,11 @@ use std::io::Write;
 
 /// The lines of the kernel's own file (`show_stat()`, fs/proc/stat.c), where
 ///
-/// - `cpu` and `cpuN` are the container's, in clock ticks: user, system and idle time ([`crate::cpu::account`]); nice is within
-///   user, and 0 are iowait, irq, softirq, steal and guest, which no cgroup counts;
-/// - `btime` is the host's, or that of the reader's time namespace: `ps` computes from it when a process was started, and
-///   `/proc/PID/stat` counts from the same boot;
+/// - `cpu` and `cpuN` are the container's, in clock ticks: user, system and idle time
+///   ([`crate::cpu::account`]); nice is within user, and 0 are iowait, irq, softirq, steal and guest, which
+///   no cgroup counts;
+/// - `btime` is the host's, or that of the reader's time namespace: `ps` computes from it when a process was
+///   started, and `/proc/PID/stat` counts from the same boot;
 /// - `procs_running` is 1, for whoever reads is running;
 /// - the rest is 0: no cgroup counts interrupts, context switches or forks.
 pub struct Stat;

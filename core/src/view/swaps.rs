@@ -8,8 +8,8 @@ use crate::parse::meminfo::Field;
 use crate::snapshot::{HostFile, Needs, Scope, Snapshot};
 use std::io::Write;
 
-/// The columns of `swap_show()` (mm/swapfile.c), in kibibytes; no line where the container has no swap. The size is
-/// `SwapTotal`; what is used is the container's alone, so less than the rest may be free.
+/// The columns of `swap_show()` (mm/swapfile.c), in kibibytes; no line where the container has no swap. The
+/// size is `SwapTotal`; what is used is the container's alone, so less than the rest may be free.
 pub struct Swaps;
 
 impl View for Swaps {

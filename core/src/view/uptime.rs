@@ -7,10 +7,11 @@ use crate::parse::uptime::Uptime as HostUptime;
 use crate::snapshot::{HostFile, Needs, Snapshot};
 use std::io::Write;
 
-/// The first number is the age of the container's first process; in a time namespace with a boot of its own, it is how long ago
-/// that was, because `/proc/PID/stat` counts from then. The second is the time that the container could have run, by its
-/// processors or its bandwidth limit, and did not, summed over all processors as the kernel does (`uptime_proc_show()`,
-/// fs/proc/uptime.c). It is 0 where nothing accounts for the time that the container has run.
+/// The first number is the age of the container's first process; in a time namespace with a boot of its own,
+/// it is how long ago that was, because `/proc/PID/stat` counts from then. The second is the time that the
+/// container could have run, by its processors or its bandwidth limit, and did not, summed over all
+/// processors as the kernel does (`uptime_proc_show()`, fs/proc/uptime.c). It is 0 where nothing accounts for
+/// the time that the container has run.
 pub struct Uptime;
 
 impl View for Uptime {

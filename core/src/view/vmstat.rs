@@ -12,9 +12,10 @@ use crate::units::Kib;
 use std::collections::HashMap;
 use std::io::Write;
 
-/// The keys of the kernel's own file in their order (`vmstat_text`, mm/vmstat.c). A count is the cgroup's of the same name
-/// in `memory.stat`, an amount of memory what `proc/meminfo` says of the same, in pages, `oom_kill` that of `memory.events`, and `pgpgin` and `pgpgout` the kibibytes that block devices read and wrote for it.
-/// All else is 0: no cgroup counts it.
+/// The keys of the kernel's own file in their order (`vmstat_text`, mm/vmstat.c). A count is the cgroup's of
+/// the same name in `memory.stat`, an amount of memory what `proc/meminfo` says of the same, in pages,
+/// `oom_kill` that of `memory.events`, and `pgpgin` and `pgpgout` the kibibytes that block devices read and
+/// wrote for it. All else is 0: no cgroup counts it.
 pub struct Vmstat;
 
 impl View for Vmstat {
@@ -136,7 +137,8 @@ impl<'s> Counts<'s> {
         }
     }
 
-    /// What `proc/meminfo` says of the same. The kernel counts its lists of reclaim twice, of nodes and of zones.
+    /// What `proc/meminfo` says of the same. The kernel counts its lists of reclaim twice, of nodes and of
+    /// zones.
     fn amount(&self, key: &str) -> Option<Kib> {
         let name = key.strip_prefix("nr_zone_").or_else(|| key.strip_prefix("nr_"));
         let line = AMOUNTS.iter().position(|(known, _)| known.strip_prefix("nr_") == name)?;

@@ -16,8 +16,8 @@ use proptest::prelude::*;
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// A counter that makes no sense is 0, and makes no other line another one, in whatever view; one that nothing uses
-    /// does not matter.
+    /// A counter that makes no sense is 0, and makes no other line another one, in whatever view; one that
+    /// nothing uses does not matter.
     #[test]
     fn a_malformed_counter_makes_its_own_line_0(
         version in prop_oneof![Just(CgroupVersion::V1), Just(CgroupVersion::V2)],
@@ -42,7 +42,8 @@ proptest! {
         for ((line, of_0), other) in with_malformed[0].lines().zip(with_0[0].lines()).zip(without[0].lines()) {
             let name = line.split(':').next().unwrap();
             let is_its_own = lines_of(key).contains(&name);
-            // Without the page cache that is bounded by what its lists have, of which shared memory may be on another.
+            // Without the page cache that is bounded by what its lists have, of which shared memory may be on
+            // another.
             let is_as_much = name == "MemAvailable" && line >= other && matches!(key, "file" | "total_cache");
             // Below a limit, what is available has the part of it that could be reclaimed: that of 0 is none.
             let can_be_reclaimed =
@@ -91,7 +92,8 @@ proptest! {
         prop_assert!(CpuStat::parse(senseless.as_bytes()).is_err());
     }
 
-    /// A malformed usage of swap leaves none of it, and makes no other line another one than swap that is all taken.
+    /// A malformed usage of swap leaves none of it, and makes no other line another one than swap that is all
+    /// taken.
     #[test]
     fn a_malformed_usage_of_swap_leaves_none(snapshot in snapshot(), limit in limit(), malformed in malformed(), is_v1 in any::<bool>()) {
         let version = if is_v1 { CgroupVersion::V1 } else { CgroupVersion::V2 };
@@ -175,7 +177,8 @@ fn kib_of(field: &str, meminfo: &str) -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// The lines of `proc/meminfo` that say what a counter says, or a sum that it is in, or what it leaves of something.
+/// The lines of `proc/meminfo` that say what a counter says, or a sum that it is in, or what it leaves of
+/// something.
 fn lines_of(key: &str) -> &'static [&'static str] {
     match key.strip_prefix("total_").unwrap_or(key) {
         "file" | "cache" => &["Cached"],

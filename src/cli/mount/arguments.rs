@@ -27,7 +27,8 @@ pub(in crate::cli) struct Arguments {
     /// An existing directory, where containers find the views to bind
     #[arg(default_value = "/run/cgprocfs")]
     pub(super) directory: PathBuf,
-    /// Keep the mount in a process that starts the daemon again whenever it ends; SIGHUP or SIGUSR1 replaces it
+    /// Keep the mount in a process that starts the daemon again whenever it ends; SIGHUP or SIGUSR1 replaces
+    /// it
     #[arg(long, env = SUPERVISE, value_parser = FalseyValueParser::new(), group = "way")]
     pub(super) supervise: bool,
     /// Take the mount over from the daemon that serves it now
@@ -46,15 +47,16 @@ pub(in crate::cli) struct Arguments {
     /// How the views are laid out in the directory
     #[arg(long, env = LAYOUT, value_enum, default_value_t)]
     pub(super) layout: Layout,
-    /// Directory of the anchors with `--layout=lxcfs`: what containers bind from there falls back to the kernel's files
+    /// Directory of the anchors with `--layout=lxcfs`: what containers bind from there falls back to the
+    /// kernel's files
     #[arg(long, env = RUNTIME_DIR, value_name = "DIRECTORY", default_value = "/run/lxcfs")]
     pub(super) runtime_dir: PathBuf,
     #[command(flatten)]
     pub(super) cpu_view: CpuViewArgument,
     #[command(flatten)]
     pub(super) views: ViewsArgument,
-    /// Let containers write pressure triggers to the files of proc/pressure, and poll them. The mount is then writable,
-    /// and fstat(2) after a read of any view costs a request more
+    /// Let containers write pressure triggers to the files of proc/pressure, and poll them. The mount is then
+    /// writable, and fstat(2) after a read of any view costs a request more
     #[arg(long, env = TRIGGERS, value_parser = FalseyValueParser::new())]
     pub(super) triggers: bool,
     /// Started by `--supervise`

@@ -7,8 +7,8 @@ use crate::lifecycle::{Connection, handover};
 use crate::mount::{Anchors, Lock, MountError};
 use std::path::Path;
 
-/// The connection that was kept, or another daemon's if that is wanted, or a new one; with the lock that goes with it, where
-/// the store does not have that.
+/// The connection that was kept, or another daemon's if that is wanted, or a new one; with the lock that goes
+/// with it, where the store does not have that.
 pub(super) fn connect(
     arguments: &Arguments,
     fd_store: &FdStore,
@@ -64,8 +64,8 @@ pub(super) fn begin(arguments: &Arguments, directory: &Path) -> Result<Connectio
     Ok(connection)
 }
 
-/// Refuses to mount where too many mounts lie on the anchors: each connection that was lost has left two, and somebody may make
-/// it be lost again and again.
+/// Refuses to mount where too many mounts lie on the anchors: each connection that was lost has left two, and
+/// somebody may make it be lost again and again.
 pub(super) fn refuse_deep(directory: &Path) -> Result<(), Failure> {
     let Some(anchors) = Anchors::at(directory) else { return Ok(()) };
     let depth = anchors.depth();

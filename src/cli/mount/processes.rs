@@ -9,8 +9,8 @@ use crate::lifecycle::steward::Steward;
 use std::io;
 use std::sync::mpsc;
 
-/// Starts the process that looks into namespaces. Without it containers cannot be told apart, so this process ends when that one
-/// does; whoever keeps the connection starts both again, and no read is lost.
+/// Starts the process that looks into namespaces. Without it containers cannot be told apart, so this process
+/// ends when that one does; whoever keeps the connection starts both again, and no read is lost.
 pub(super) fn start_namespace_reader(
     fd_store: &FdStore,
     events: mpsc::Sender<Event>,

@@ -71,7 +71,8 @@ pub(super) fn lay(arguments: &Arguments) -> Result<ExitCode, Failure> {
     if is_served(&anchors) {
         return Ok(ExitCode::SUCCESS);
     }
-    // Whoever ended meanwhile may have given containers the kernel's files before the views were laid over them.
+    // Whoever ended meanwhile may have given containers the kernel's files before the views were laid over
+    // them.
     anchors.fall_back().map_err(refused)?;
     Err(not_served())
 }

@@ -11,7 +11,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A process is looked at while it waits for its answer. Afterwards it may be in an exec, for which the look would wait.
+/// A process is looked at while it waits for its answer. Afterwards it may be in an exec, for which the look
+/// would wait.
 #[test]
 fn whoever_asks_is_charged_before_the_answer() {
     let directory = tempfile::tempdir().unwrap();

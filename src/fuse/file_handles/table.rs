@@ -15,8 +15,8 @@ pub(super) const EVICTION_INTERVAL_BYTES: usize = 16 << 20;
 const EVICTION_INTERVAL_BYTES_PER_FILE: usize = 256;
 /// How long a reader may take over one text. One that reads on after that reads a newer text.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// Where all texts together are larger than this, those tenants that have most of it get less time: a tenant can begin many
-/// texts and never go on.
+/// Where all texts together are larger than this, those tenants that have most of it get less time: a tenant
+/// can begin many texts and never go on.
 pub(super) const MAX_BYTES: usize = 16 << 20;
 /// Texts of one cgroup whose ages differ by less than this are evicted together,
 const AGE_STEP: Duration = Duration::from_secs(15);
@@ -59,8 +59,8 @@ impl HandleTable {
         }
     }
 
-    /// Counts a text that a file was given, and evicts texts once there were enough of them. A file that stays open costs us the
-    /// size of its text, which its owner must not choose.
+    /// Counts a text that a file was given, and evicts texts once there were enough of them. A file that
+    /// stays open costs us the size of its text, which its owner must not choose.
     fn evict_if_due(&mut self, bytes: usize) {
         self.texts_since_eviction += 1;
         self.bytes_since_eviction += bytes;
@@ -75,8 +75,8 @@ impl HandleTable {
         }
     }
 
-    /// Drops the texts that would be made anew anyway, and those of which the first part was read and that are older than
-    /// `timeout`. Returns about how many bytes are left.
+    /// Drops the texts that would be made anew anyway, and those of which the first part was read and that
+    /// are older than `timeout`. Returns about how many bytes are left.
     pub(super) fn evict_stale(&mut self, timeout: Duration) -> usize {
         self.by_handle.retain(|_, Handle { text, is_partly_read }| match is_partly_read {
             true => text.sampled_at.elapsed() < timeout,
@@ -85,11 +85,12 @@ impl HandleTable {
         self.texts().map(weight).sum()
     }
 
-    /// Drops texts until no more than `max_bytes` are left: the oldest ones of the heaviest branch of the cgroup hierarchy, so
-    /// that no reader has to go on in another text because of what other containers have begun.
+    /// Drops texts until no more than `max_bytes` are left: the oldest ones of the heaviest branch of the
+    /// cgroup hierarchy, so that no reader has to go on in another text because of what other containers have
+    /// begun.
     pub(super) fn evict_excess(&mut self, max_bytes: usize) {
-        // There may be very many texts, and others wait for the table meanwhile: so those of the same cgroup and about the
-        // same age are handled as one.
+        // There may be very many texts, and others wait for the table meanwhile: so those of the same cgroup
+        // and about the same age are handled as one.
         let mut groups: Vec<TextGroup> = Vec::new();
         let mut latest: HashMap<(*const u8, u64), usize> = HashMap::new();
         let (mut group_of, now) = (HashMap::with_capacity(self.by_handle.len()), Instant::now());
@@ -124,7 +125,8 @@ struct TextGroup {
     weight: usize,
 }
 
-/// How many bytes a file takes with its text and the path of its cgroup. A text that several files share counts in parts.
+/// How many bytes a file takes with its text and the path of its cgroup. A text that several files share
+/// counts in parts.
 fn weight(text: &Arc<Rendered>) -> usize {
     ENTRY_BYTES + (text.bytes.len() + text.cgroup.len()) / Arc::strong_count(text)
 }

@@ -1,6 +1,7 @@
 //! Messages that are written to `/dev/fuse` by hand, past fuser.
 //!
-//! fuser answers only the requests that it has read itself. Those that a predecessor had read are answered from here.
+//! fuser answers only the requests that it has read itself. Those that a predecessor had read are answered
+//! from here.
 
 use crate::state::in_flight::Unique;
 use fuser::{Errno, FopenFlags};
@@ -21,7 +22,8 @@ fn header(length: usize, error: i32, unique: u64) -> [u8; 16] {
 /// Answers the request `unique` with a body, or with an errno.
 ///
 /// # Errors
-/// The error that the kernel returns. That nobody waits for the answer any more, or that it was given already, is none.
+/// The error that the kernel returns. That nobody waits for the answer any more, or that it was given
+/// already, is none.
 pub(crate) fn reply(
     device: BorrowedFd<'_>,
     unique: Unique,
@@ -56,8 +58,8 @@ pub(crate) fn open_reply(handle: u64, flags: FopenFlags) -> Vec<u8> {
 /// Whether the kernel of this machine has been found to resend requests.
 static RESENDS: AtomicBool = AtomicBool::new(false);
 
-/// Asks the kernel to give out again what was fetched and not answered, the oldest request first (`FUSE_NOTIFY_RESEND`,
-/// since Linux 6.9). Returns whether it does so.
+/// Asks the kernel to give out again what was fetched and not answered, the oldest request first
+/// (`FUSE_NOTIFY_RESEND`, since Linux 6.9). Returns whether it does so.
 ///
 /// # Errors
 /// The error that the kernel returns.
@@ -73,7 +75,8 @@ pub(crate) fn request_resend(device: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Whether the kernel gives a successor what this server leaves unanswered, as far as [`request_resend`] has found out.
+/// Whether the kernel gives a successor what this server leaves unanswered, as far as [`request_resend`] has
+/// found out.
 pub(crate) fn resends() -> bool {
     RESENDS.load(Ordering::Relaxed)
 }

@@ -1,8 +1,8 @@
 //! A session of fuser's on a connection whose FUSE_INIT request was read long ago.
 //!
-//! [`Session::from_fd`] begins with FUSE_INIT, which the kernel sends once for a connection. So the session is made on a
-//! socket from which it reads a copy of that request, and then the connection takes the socket's place under the same
-//! descriptor number.
+//! [`Session::from_fd`] begins with FUSE_INIT, which the kernel sends once for a connection. So the session
+//! is made on a socket from which it reads a copy of that request, and then the connection takes the socket's
+//! place under the same descriptor number.
 
 use super::device_messages::write_reply;
 use fuser::{Config, Filesystem, Session, SessionACL};
@@ -11,18 +11,19 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 
-/// The length of the longest answer to FUSE_INIT that is expected, in bytes: `struct fuse_out_header` and `struct
-/// fuse_init_out` have 80.
+/// The length of the longest answer to FUSE_INIT that is expected, in bytes: `struct fuse_out_header` and
+/// `struct fuse_init_out` have 80.
 const MAX_ANSWER: usize = 4096;
 
-/// `FUSE_ASYNC_DIO`, which must not be asked for: with it the kernel would let a process do something else while its direct
-/// reads are answered (io_submit(2)), an exec for instance. The exec waits for the reads (`exit_aio()`, fs/aio.c), and
-/// whoever looks at the process, as this one does to know who reads, waits for the exec. Without the flag a process that
-/// waits for our answer does nothing else.
+/// `FUSE_ASYNC_DIO`, which must not be asked for: with it the kernel would let a process do something else
+/// while its direct reads are answered (io_submit(2)), an exec for instance. The exec waits for the reads
+/// (`exit_aio()`, fs/aio.c), and whoever looks at the process, as this one does to know who reads, waits for
+/// the exec. Without the flag a process that waits for our answer does nothing else.
 const ASYNC_DIO: u32 = 1 << 15;
 
-/// Makes a session of `threads` threads on the connection `device`, by replaying `init`, the FUSE_INIT request that the
-/// kernel once sent. The answer is passed on to the kernel, for which only the first server's is news.
+/// Makes a session of `threads` threads on the connection `device`, by replaying `init`, the FUSE_INIT
+/// request that the kernel once sent. The answer is passed on to the kernel, for which only the first
+/// server's is news.
 ///
 /// # Errors
 /// Where fuser does not understand the request, or its answer asks for what must not be.
@@ -53,7 +54,8 @@ pub(crate) fn replay_init<FS: Filesystem>(
 
 /// Whether an answer to FUSE_INIT asks for one of the first 32 flags.
 fn asks_for(answer: &[u8], flag: u32) -> bool {
-    /// The offset of the flags: in `struct fuse_init_out`, behind `struct fuse_out_header` (include/uapi/linux/fuse.h).
+    /// The offset of the flags: in `struct fuse_init_out`, behind `struct fuse_out_header`
+    /// (include/uapi/linux/fuse.h).
     const OFFSET: usize = 16 + 12;
     let flags = answer.get(OFFSET..OFFSET + 4).and_then(|flags| flags.try_into().ok());
     flags.is_some_and(|flags| u32::from_ne_bytes(flags) & flag != 0)

@@ -42,7 +42,8 @@ pub(in crate::fuse) struct KernelStub {
 impl KernelStub {
     pub(super) const INIT_UNIQUE: u64 = 2;
 
-    /// Has a session made on a connection whose FUSE_INIT was read before. The stub offers all capabilities of 7.40.
+    /// Has a session made on a connection whose FUSE_INIT was read before. The stub offers all capabilities
+    /// of 7.40.
     pub(super) fn replay<FS: Filesystem>(fs: FS, threads: usize) -> (Self, Session<FS>) {
         let (socket, device) = UnixDatagram::pair().unwrap();
         let mut body: Vec<u8> = [7, 40, 128 << 10, u32::MAX].into_iter().flat_map(u32::to_ne_bytes).collect();

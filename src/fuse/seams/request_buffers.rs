@@ -1,9 +1,10 @@
 //! Requests as they came from the kernel, in memory that outlives this process.
 //!
-//! Before Linux 6.9 nobody gives a request out again whose process died after it had fetched it. Most are in the table of
-//! requests in flight. One that the process had no time to record there is still in the buffer that it was read into,
-//! because the allocator of the program ([`RequestBufferAllocator`](crate::sys::RequestBufferAllocator)) has put fuser's
-//! buffers into a file. A program without that allocator serves all the same, and leaves nothing of this kind behind.
+//! Before Linux 6.9 nobody gives a request out again whose process died after it had fetched it. Most are in
+//! the table of requests in flight. One that the process had no time to record there is still in the buffer
+//! that it was read into, because the allocator of the program
+//! ([`RequestBufferAllocator`](crate::sys::RequestBufferAllocator)) has put fuser's buffers into a file. A
+//! program without that allocator serves all the same, and leaves nothing of this kind behind.
 
 use crate::state::in_flight::{InFlightRequest, Operation, Unique};
 use crate::sys::{MAX_REQUEST_BUFFERS, REQUEST_BUFFER_SIZE, place_request_buffers};
@@ -134,8 +135,8 @@ mod tests {
         }
     }
 
-    /// Fails where fuser's buffers are of another size, or not from the allocator at all, and where a request does not lie at
-    /// their beginning. Only one test of a process can do so.
+    /// Fails where fuser's buffers are of another size, or not from the allocator at all, and where a request
+    /// does not lie at their beginning. Only one test of a process can do so.
     #[test]
     fn sessions_read_requests_into_the_buffers() {
         let memory = memfd_create("requests", MemfdFlags::CLOEXEC).unwrap();

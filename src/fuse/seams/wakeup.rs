@@ -1,14 +1,14 @@
 //! Wakes threads of a session that wait for a request.
 //!
-//! Such a thread looks at nothing but the device, and is to stay usable in case the hand-over fails. So it is given a
-//! request: how full the file system is, which nobody else has to wait for.
+//! Such a thread looks at nothing but the device, and is to stay usable in case the hand-over fails. So it is
+//! given a request: how full the file system is, which nobody else has to wait for.
 
 use std::io;
 use std::path::PathBuf;
 use std::thread;
 
-/// Starts a thread that asks how full the file system at `mount_point` is, again and again until `is_done` or nobody
-/// answers. Each question wakes one waiting thread of the session.
+/// Starts a thread that asks how full the file system at `mount_point` is, again and again until `is_done` or
+/// nobody answers. Each question wakes one waiting thread of the session.
 ///
 /// # Errors
 /// Where there can be no thread.
@@ -33,7 +33,8 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// Fails where fuser answers FUSE_STATFS by itself, or on another thread than the one that has fetched it.
+    /// Fails where fuser answers FUSE_STATFS by itself, or on another thread than the one that has fetched
+    /// it.
     #[test]
     fn a_statfs_brings_each_thread_to_the_gate() {
         let gate = Arc::new(QuiesceGate::new(2));

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::thread;
 
-/// The fields of `/proc/PID/stat` that are copied, by their numbers in proc_pid_stat(5): id, state, parent, flags, how long the
-/// process and its children have run, start.
+/// The fields of `/proc/PID/stat` that are copied, by their numbers in proc_pid_stat(5): id, state, parent,
+/// flags, how long the process and its children have run, start.
 const STAT_FIELDS: &[usize] = &[1, 3, 4, 9, 14, 15, 16, 17, 22];
 
 /// What is found out about a process.
@@ -18,8 +18,8 @@ pub(crate) enum Answer {
     Init(u32),
 }
 
-/// Asks for the ages of processes, and for the init of the reader's pid namespace among `inits`, on a thread that is left behind
-/// where it hangs.
+/// Asks for the ages of processes, and for the init of the reader's pid namespace among `inits`, on a thread
+/// that is left behind where it hangs.
 pub(crate) fn request(
     procfs: &Procfs,
     reader: u32,

@@ -15,7 +15,8 @@ use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-/// Copies the pools of huge pages of the host or a node, and returns the names of their sizes in the hugetlb controller's files.
+/// Copies the pools of huge pages of the host or a node, and returns the names of their sizes in the hugetlb
+/// controller's files.
 pub(crate) fn copy_pools(from: &OwnedFd, to: &Directory) -> Result<Vec<String>, CopyError> {
     let mut sizes = Vec::new();
     for name in directories(from) {
@@ -59,7 +60,8 @@ pub(crate) fn copy_files(from: &OwnedFd, to: &Directory, names: &[impl AsRef<str
     Ok(())
 }
 
-/// Writes a text that was read. A file that could not be read is missing in the copy, where an answer finds the same as here.
+/// Writes a text that was read. A file that could not be read is missing in the copy, where an answer finds
+/// the same as here.
 pub(crate) fn copy_path(to: &Directory, path: &str, text: io::Result<Vec<u8>>) -> Result<(), CopyError> {
     match text {
         Ok(text) => to.write_path(path, &text),

@@ -7,8 +7,8 @@ use crate::kernel::cgroup::ancestors::ancestors;
 use crate::kernel::cgroup::caller::Caller;
 
 impl TreeCopy<'_> {
-    /// Copies whether tasks in uninterruptible sleep are frozen by the freezer of cgroup v1. A freezer cgroup that is not on the
-    /// reader's path is given another name.
+    /// Copies whether tasks in uninterruptible sleep are frozen by the freezer of cgroup v1. A freezer cgroup
+    /// that is not on the reader's path is given another name.
     pub(crate) fn copy_freezers(&self, caller: &Caller<'_>) -> Result<(), CopyError> {
         let (procfs, cgroup_mounts) = (&self.source.procfs, &self.source.cgroup_mounts);
         let Some(hierarchy) = &cgroup_mounts.freezer else { return Ok(()) };

@@ -34,8 +34,8 @@ struct Parent<'p> {
 }
 
 impl TreeCopy<'_> {
-    /// Copies the cgroups from each hierarchy's root down to the reader's own, and what answers read of cgroups beside and below
-    /// them.
+    /// Copies the cgroups from each hierarchy's root down to the reader's own, and what answers read of
+    /// cgroups beside and below them.
     pub(crate) fn copy_hierarchies(&mut self, caller: &Caller<'_>) -> Result<(), CopyError> {
         let cgroup_mounts = &self.source.cgroup_mounts;
         let mut seen: Vec<&Path> = Vec::new();

@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 impl TreeCopy<'_> {
     /// Copies which namespaces the reader is in, and the mounts of cgroup hierarchies.
     ///
-    /// In the copy the reader is in this process's own namespaces, because a copied namespace can't be entered. Where its
-    /// container begins is written down beside the tree.
+    /// In the copy the reader is in this process's own namespaces, because a copied namespace can't be
+    /// entered. Where its container begins is written down beside the tree.
     pub(crate) fn copy_namespaces(&mut self, caller: &Caller<'_>) -> Result<(), CopyError> {
         let procfs = &self.source.procfs;
         let proc = self.root.below("proc")?;

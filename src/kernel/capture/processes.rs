@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 const MAX_TASKS: usize = 4096;
 /// Of how many processes the age is copied.
 const MAX_AGED: usize = 4096;
-/// How long ages are waited for: a process in the middle of an exec may block whoever asks for its age as long as its tenant likes.
+/// How long ages are waited for: a process in the middle of an exec may block whoever asks for its age as
+/// long as its tenant likes.
 const AGES_TIMEOUT: Duration = Duration::from_secs(2);
 /// The lines of `/proc/PID/status` that are copied.
 const STATUS_LINES: &[&[u8]] = &[b"State:", b"Tgid:", b"Pid:", b"PPid:", b"NSpid:"];
@@ -46,7 +47,8 @@ impl Processes {
         }
     }
 
-    /// Takes in the processes that a cgroup of the container lists, and returns what it is to list in the copy.
+    /// Takes in the processes that a cgroup of the container lists, and returns what it is to list in the
+    /// copy.
     pub(crate) fn add_listed(&mut self, text: &[u8], is_container: bool) -> Vec<u8> {
         let mut first = Vec::new();
         for id in ids(text) {
@@ -133,8 +135,8 @@ impl Processes {
         Ok(inits.into_iter().filter(|(_, depth)| Some(*depth) == nesting).map(|(id, _)| id).collect())
     }
 
-    /// Copies the ages, finds the init among `inits`, and returns the number of processes that are waited for in vain, if it
-    /// takes too long.
+    /// Copies the ages, finds the init among `inits`, and returns the number of processes that are waited for
+    /// in vain, if it takes too long.
     fn copy_ages(
         &mut self,
         procfs: &Procfs,

@@ -1,7 +1,7 @@
 //! The ancestors of a cgroup, and a walk through their directories.
 //!
-//! A tenant may nest thousands of cgroups. So whatever is read of every ancestor is opened from a directory not far above it: if
-//! each were opened by its whole path, the work would grow with the square of the depth.
+//! A tenant may nest thousands of cgroups. So whatever is read of every ancestor is opened from a directory
+//! not far above it: if each were opened by its whole path, the work would grow with the square of the depth.
 
 use super::location::CgroupLocation;
 use super::mounts::Hierarchy;
@@ -10,7 +10,8 @@ use crate::error::Error;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// How many levels are opened from one directory. Hosts nest less deeply, so there the directory is the hierarchy's mount point.
+/// How many levels are opened from one directory. Hosts nest less deeply, so there the directory is the
+/// hierarchy's mount point.
 const LEVELS_PER_BASE: usize = 16;
 
 /// The paths from the root of a hierarchy down to `path` itself: `/`, `/a`, `/a/b` for `/a/b`.

@@ -43,8 +43,8 @@ impl CgroupAncestry {
         self.kept.as_ref()
     }
 
-    /// Checks that the reader's cgroup is still the one whose files are open. The levels above it need no check of their own: none
-    /// of them can be replaced while it stays.
+    /// Checks that the reader's cgroup is still the one whose files are open. The levels above it need no
+    /// check of their own: none of them can be replaced while it stays.
     pub(crate) fn verify(&self, cgroup_mounts: &CgroupMounts) -> Result<(), Error> {
         let own = self.levels.first().and_then(|level| level.files.as_ref());
         own.map_or(Ok(()), |own| own.verify_name(cgroup_mounts.memory.locate(&self.path)))

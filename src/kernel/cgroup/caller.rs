@@ -18,7 +18,8 @@ pub struct Caller<'t> {
     pub pid: u32,
     /// The number of its pid namespace, if that was requested.
     pub pid_namespace: Option<NamespaceId>,
-    /// How much later CLOCK_BOOTTIME is in its time namespace than here, in nanoseconds, if that was requested.
+    /// How much later CLOCK_BOOTTIME is in its time namespace than here, in nanoseconds, if that was
+    /// requested.
     pub boot_offset: i64,
     /// Whether the current thread may take long, because nobody else needs it.
     pub may_take_long: bool,
@@ -52,9 +53,9 @@ impl<'t> Caller<'t> {
         hierarchy.path_in(self.proc_cgroup, self.pid)
     }
 
-    /// The container in another hierarchy, if it has a cgroup of its own there: one of the same path or, if a runtime uses
-    /// different paths in different hierarchies, of the same name. A container may have no cgroup of its own in a hierarchy. Then it
-    /// shares one with others, whose numbers are not its own.
+    /// The container in another hierarchy, if it has a cgroup of its own there: one of the same path or, if a
+    /// runtime uses different paths in different hierarchies, of the same name. A container may have no
+    /// cgroup of its own in a hierarchy. Then it shares one with others, whose numbers are not its own.
     pub(crate) fn container_in(&self, hierarchy: &Hierarchy) -> Result<Option<&'t [u8]>, Error> {
         let own = self.own_in(hierarchy)?;
         let (container, inner) = self.cgroup.split_at(self.container.len().min(self.cgroup.len()));
@@ -64,9 +65,9 @@ impl<'t> Caller<'t> {
         Ok((is_same && there != b"/").then_some(there))
     }
 
-    /// The cgroup whose limits on CPUs are the container's. All readers of a container see the same limits, whatever limits some of
-    /// them have below it; the sub-cgroup that a runtime makes counts as the container. If the container has no cgroup of its own,
-    /// the reader's limits are all there is.
+    /// The cgroup whose limits on CPUs are the container's. All readers of a container see the same limits,
+    /// whatever limits some of them have below it; the sub-cgroup that a runtime makes counts as the
+    /// container. If the container has no cgroup of its own, the reader's limits are all there is.
     pub(crate) fn limited_in(&self, hierarchy: &Hierarchy) -> Result<&'t [u8], Error> {
         let own = self.own_in(hierarchy)?;
         let Some(container) = self.container_in(hierarchy)? else { return Ok(own) };

@@ -31,7 +31,8 @@ pub(crate) struct CgroupFiles {
 }
 
 impl CgroupFiles {
-    /// How many files of one cgroup are open where there is no swap: its directory, and three of [`MemoryFiles`].
+    /// How many files of one cgroup are open where there is no swap: its directory, and three of
+    /// [`MemoryFiles`].
     pub(crate) const USUALLY_OPEN: usize = 4;
 
     /// Opens the files of the cgroup at `location`.
@@ -49,7 +50,8 @@ impl CgroupFiles {
             protected: Protected::default(),
             memory,
         };
-        // The files of a cgroup that is being removed go before its directory does: their absence would mean nothing.
+        // The files of a cgroup that is being removed go before its directory does: their absence would mean
+        // nothing.
         files.verify_name(location)?;
         Ok(files)
     }
@@ -59,7 +61,8 @@ impl CgroupFiles {
         self.memory.is_some()
     }
 
-    /// Checks that the controller has not been enabled since the files were opened, which nothing else would show.
+    /// Checks that the controller has not been enabled since the files were opened, which nothing else would
+    /// show.
     pub(crate) fn verify_controller(&self) -> Result<(), Error> {
         if self.memory.is_none() && self.has_file_of_controller() {
             return Err(Error::CgroupGone(escaped(&self.path)));
@@ -67,8 +70,8 @@ impl CgroupFiles {
         Ok(())
     }
 
-    /// Whether the controller has any file here. The kernel makes and removes them together; in a copied tree one may be missing,
-    /// and the level's numbers are still not those of the level above.
+    /// Whether the controller has any file here. The kernel makes and removes them together; in a copied tree
+    /// one may be missing, and the level's numbers are still not those of the level above.
     fn has_file_of_controller(&self) -> bool {
         let names = MemoryFileNames::of(self.version);
         let exists = |name| accessat(&self.dir, name, Access::EXISTS, AtFlags::empty()).is_ok();
@@ -82,8 +85,8 @@ impl CgroupFiles {
             && (is_host || self.memory.is_some() == self.has_file_of_controller())
     }
 
-    /// Checks that the path still leads to this cgroup. A cgroup may be removed and another made in its place, and cgroup v1
-    /// allows renaming; the id is the cgroup's own and is never used again.
+    /// Checks that the path still leads to this cgroup. A cgroup may be removed and another made in its
+    /// place, and cgroup v1 allows renaming; the id is the cgroup's own and is never used again.
     pub(crate) fn verify_name(&self, location: CgroupLocation<'_>) -> Result<(), Error> {
         match location.status() {
             Ok(now) if now.st_ino == self.id.get() => Ok(()),
@@ -107,8 +110,9 @@ impl CgroupFiles {
         }
     }
 
-    /// Reads [`usage`](Self::usage) to find out what is left below `limit`. If the file is malformed nothing is left, as with
-    /// [swap](Swap::of): one counter must not deny all containers below it their own numbers.
+    /// Reads [`usage`](Self::usage) to find out what is left below `limit`. If the file is malformed nothing
+    /// is left, as with [swap](Swap::of): one counter must not deny all containers below it their own
+    /// numbers.
     pub(crate) fn usage_below(&self, limit: Option<Bytes>) -> Result<Option<Bytes>, Error> {
         match self.usage() {
             Err(Error::Malformed { .. }) => {
@@ -124,8 +128,9 @@ impl CgroupFiles {
         self.memory.as_ref().map(|memory| self.stat(memory, None)).transpose()
     }
 
-    /// Reads statistics, then usage, into `level`, and the text of the statistics into `raw_stat`. The order is that of
-    /// Kubernetes' programs: page cache that grows meanwhile makes the working set larger, not smaller.
+    /// Reads statistics, then usage, into `level`, and the text of the statistics into `raw_stat`. The order
+    /// is that of Kubernetes' programs: page cache that grows meanwhile makes the working set larger, not
+    /// smaller.
     pub(crate) fn fill_usage(&self, level: &mut Level, raw_stat: Option<&mut Vec<u8>>) -> Result<(), Error> {
         let Some(memory) = &self.memory else { return Ok(()) };
         level.stat = Some(self.stat(memory, raw_stat)?);
@@ -133,8 +138,8 @@ impl CgroupFiles {
         Ok(())
     }
 
-    /// Reads how much of the children's page cache `memory.min` keeps from this cgroup's reclaim, except in the
-    /// child of the name `readers_child`. cgroup v1 has no such protection.
+    /// Reads how much of the children's page cache `memory.min` keeps from this cgroup's reclaim, except in
+    /// the child of the name `readers_child`. cgroup v1 has no such protection.
     ///
     /// # Errors
     /// [`Error::TakesLong`] if there are many children, unless the caller `may_take_long`.
@@ -172,7 +177,8 @@ impl CgroupFiles {
         self.read(file, NAME, |text| Ok(number(text).ok()))
     }
 
-    /// Reads limit and usage of swap. Nothing but swap depends on them, so a malformed file is logged and is no error.
+    /// Reads limit and usage of swap. Nothing but swap depends on them, so a malformed file is logged and is
+    /// no error.
     pub(crate) fn swap(&self) -> Result<Swap, Error> {
         let Some(memory) = &self.memory else { return Ok(Swap::Unaccounted) };
         let names = MemoryFileNames::of(self.version).swap;

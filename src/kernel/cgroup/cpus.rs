@@ -91,8 +91,8 @@ pub(crate) fn time_of(
     let location = reader.hierarchy.locate(container);
     let (name, read) = match reader.hierarchy.version {
         CgroupVersion::V2 => ("cpu.stat", reader.read(location, "cpu.stat", CpuStat::parse)?),
-        // `cpuacct.usage_user` and `usage_sys` are counted by the tick. They do not add up to the total, and are too low
-        // for a program that sleeps between ticks.
+        // `cpuacct.usage_user` and `usage_sys` are counted by the tick. They do not add up to the total, and
+        // are too low for a program that sleeps between ticks.
         CgroupVersion::V1 => {
             let total = reader.read(location, "cpuacct.usage", counter::nanoseconds)?;
             let Some(total) = total else { return Ok(None) };

@@ -12,8 +12,8 @@ use std::convert::identity;
 
 /// The CPUs of a reader's container: all that any process in it may run on; `None` if the kernel names none.
 ///
-/// CPUs that a cgroup of v2 gives to partitions below it leave its effective set (cgroup-v2.rst, "Cpuset Interface Files"), but
-/// they are the container's still.
+/// CPUs that a cgroup of v2 gives to partitions below it leave its effective set (cgroup-v2.rst, "Cpuset
+/// Interface Files"), but they are the container's still.
 pub(crate) fn cpus(
     cpuset: &Hierarchy,
     kept: Option<&KeptFiles>,
@@ -37,7 +37,8 @@ pub(crate) fn cpus(
     }
 }
 
-/// The memory nodes that a reader may use: those of its own cpuset, as limits on memory are those of its own cgroup.
+/// The memory nodes that a reader may use: those of its own cpuset, as limits on memory are those of its own
+/// cgroup.
 pub(crate) fn nodes(cpuset: &Hierarchy, caller: &Caller<'_>) -> Result<Option<CpuList>, Error> {
     let name = match cpuset.version {
         CgroupVersion::V1 => "cpuset.effective_mems",
@@ -47,8 +48,8 @@ pub(crate) fn nodes(cpuset: &Hierarchy, caller: &Caller<'_>) -> Result<Option<Cp
     nearest_list(reader, caller.own_in(cpuset)?, name)
 }
 
-/// The nodes with memory that a caller's cpuset lets it use; `None` if these are all nodes. A list of nodes that can't be read
-/// counts as all nodes: no reader is refused its numbers for it.
+/// The nodes with memory that a caller's cpuset lets it use; `None` if these are all nodes. A list of nodes
+/// that can't be read counts as all nodes: no reader is refused its numbers for it.
 pub(crate) fn nodes_with_memory(
     host: &NodeFiles,
     cpuset: &Hierarchy,
@@ -61,8 +62,8 @@ pub(crate) fn nodes_with_memory(
     Ok((!allowed.is_empty() && allowed.len() < with_memory.len()).then_some(allowed))
 }
 
-/// The list of the nearest cgroup, from `cgroup` upward, that has the controller and a well-formed list that is not empty. An
-/// empty list is that of a cgroup in which nothing can run, and never means all.
+/// The list of the nearest cgroup, from `cgroup` upward, that has the controller and a well-formed list that
+/// is not empty. An empty list is that of a cgroup in which nothing can run, and never means all.
 fn nearest_list(
     reader: CgroupReader<'_>,
     cgroup: &[u8],
@@ -98,13 +99,15 @@ impl Partitions<'_> {
         let exclusive = list(self.reader, self.cgroup, "cpuset.cpus.exclusive.effective")?;
         match exclusive {
             Some(exclusive) if is_partition || exclusive.is_empty() => Ok(exclusive.within(online)),
-            // These may be given, but are not yet if the partition that they would be taken from still has them.
+            // These may be given, but are not yet if the partition that they would be taken from still has
+            // them.
             Some(exclusive) => {
                 let above = self.partition_above()?;
                 let left = list(self.reader, above, "cpuset.cpus.effective")?;
                 Ok(exclusive.within(online).without(&left.unwrap_or_default()))
             }
-            // Before Linux 6.7 only a partition can have partitions below it, and it has the CPUs that were requested.
+            // Before Linux 6.7 only a partition can have partitions below it, and it has the CPUs that were
+            // requested.
             None if is_partition => self.requested(online),
             None => Ok(CpuList::default()),
         }

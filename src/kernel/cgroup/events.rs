@@ -1,5 +1,5 @@
-//! OOM kills in the cgroups below one, where a cgroup counts its own alone: on cgroup v1 always (`memcg_memory_event()`,
-//! include/linux/memcontrol.h), on v2 with the mount option `memory_localevents`.
+//! OOM kills in the cgroups below one, where a cgroup counts its own alone: on cgroup v1 always
+//! (`memcg_memory_event()`, include/linux/memcontrol.h), on v2 with the mount option `memory_localevents`.
 
 use super::subtree::{has_children, visit_below};
 use crate::kernel::read::{READ, read_with};
@@ -14,7 +14,8 @@ const MAX_CGROUPS_WHEN_SERVING: usize = 64;
 /// How many cgroups any thread looks at, at most; the others are left out.
 const MAX_CGROUPS: usize = 4096;
 
-/// The number of OOM kills in all cgroups below `directory`; `None` if there are too many cgroups, unless it `may_take_long`.
+/// The number of OOM kills in all cgroups below `directory`; `None` if there are too many cgroups, unless it
+/// `may_take_long`.
 pub(crate) fn kills_below(
     version: CgroupVersion,
     directory: &OwnedFd,

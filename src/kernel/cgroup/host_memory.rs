@@ -12,8 +12,8 @@ use cgprocfs_core::parse::memory_stat::MemoryStat;
 use cgprocfs_core::snapshot::{Container, Level, Needs, Scope, Snapshot};
 use cgprocfs_core::units::Bytes;
 
-/// Reads into `container` what limits it besides the memory controller: the memory and the huge pages of the nodes that it may
-/// use, its limits on huge pages, and what ZFS would give back.
+/// Reads into `container` what limits it besides the memory controller: the memory and the huge pages of the
+/// nodes that it may use, its limits on huge pages, and what ZFS would give back.
 ///
 /// # Errors
 /// If a file of the host or of a cgroup can't be read.
@@ -61,8 +61,8 @@ pub(crate) fn read_root(host: &HostFiles, memory: &Hierarchy, needs: Needs) -> R
     Ok(Snapshot::of_memory(meminfo, host.machine, Scope::Host(Box::new(root))))
 }
 
-/// The root's statistics by the host's meminfo, which has the same counters: before Linux 5.8 the root of cgroup v2 has no
-/// `memory.stat`.
+/// The root's statistics by the host's meminfo, which has the same counters: before Linux 5.8 the root of
+/// cgroup v2 has no `memory.stat`.
 fn stat_by_meminfo(meminfo: &Meminfo) -> MemoryStat {
     let bytes = |field| Some(Bytes::new(meminfo.kib(field).get().saturating_mul(1024)));
     let file = meminfo.kib(Field::Cached) + meminfo.kib(Field::Buffers);

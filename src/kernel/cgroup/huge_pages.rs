@@ -18,8 +18,9 @@ use rustix::fs::{Dir, Mode, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
-/// Reads the pools that `directory`, `/sys/kernel/mm/hugepages`, lists, as they are limited for a caller by its cgroups and by
-/// the `nodes` that it may use, if these are not all. `None` if the host has no huge pages, or nothing limits the caller.
+/// Reads the pools that `directory`, `/sys/kernel/mm/hugepages`, lists, as they are limited for a caller by
+/// its cgroups and by the `nodes` that it may use, if these are not all. `None` if the host has no huge
+/// pages, or nothing limits the caller.
 pub(crate) fn pools(
     directory: &OwnedFd,
     meminfo: &Meminfo,
@@ -84,8 +85,8 @@ fn levels(
     Ok((levels.into_iter().map(|(level, _)| level).collect(), container))
 }
 
-/// The controller's files for one page size in a cgroup. The rest of meminfo does not depend on them, so that a malformed one is
-/// logged and is no error.
+/// The controller's files for one page size in a cgroup. The rest of meminfo does not depend on them, so that
+/// a malformed one is logged and is no error.
 struct LevelFiles<'l> {
     cgroup: &'l [u8],
     dir: OwnedFd,
@@ -113,7 +114,8 @@ impl LevelFiles<'_> {
         Ok(self.read(name, limit)?.map(|limit| limit.unwrap_or(Some(Bytes::ZERO))))
     }
 
-    /// Reads a usage; `None` if there is no such file. Below a level with a malformed one, which is `Some(None)`, nothing is left.
+    /// Reads a usage; `None` if there is no such file. Below a level with a malformed one, which is
+    /// `Some(None)`, nothing is left.
     fn usage(&self, name: &str) -> Result<Option<Option<Bytes>>, Error> {
         self.read(name, usage)
     }
@@ -135,7 +137,8 @@ impl LevelFiles<'_> {
     }
 }
 
-/// The name of a page size in the controller's files, such as 64KB, 2MB, 1GB (`mem_fmt()`, mm/hugetlb_cgroup.c).
+/// The name of a page size in the controller's files, such as 64KB, 2MB, 1GB (`mem_fmt()`,
+/// mm/hugetlb_cgroup.c).
 pub(crate) fn size_name(size: Kib) -> String {
     match size.get() {
         kib if kib >= 1 << 20 => format!("{}GB", kib >> 20),

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The kernel's id of a cgroup: the inode number of its directory, which no other cgroup of the hierarchy ever gets.
+/// The kernel's id of a cgroup: the inode number of its directory, which no other cgroup of the hierarchy
+/// ever gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CgroupId(u64);
 

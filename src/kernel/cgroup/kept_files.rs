@@ -1,5 +1,5 @@
-//! Files of a container's cgroups in the hierarchies beside the memory controller's, kept open from one reading to the next: to open,
-//! read and close one costs three times as much as to read it.
+//! Files of a container's cgroups in the hierarchies beside the memory controller's, kept open from one
+//! reading to the next: to open, read and close one costs three times as much as to read it.
 
 use super::location::CgroupLocation;
 use super::mounts::Hierarchy;
@@ -45,7 +45,8 @@ impl KeptFiles {
     /// How many are kept of a container in a pod, both with a limit, on cgroup v1.
     pub(crate) const USUALLY_OPEN: usize = 8;
 
-    /// Closes the files if they are those of a reader that was in other cgroups. To be called before others are read.
+    /// Closes the files if they are those of a reader that was in other cgroups. To be called before others
+    /// are read.
     pub(crate) fn begin(&self, proc_cgroup: &[u8]) {
         let mut state = self.0.lock();
         if *state.proc_cgroup != *proc_cgroup {
@@ -53,8 +54,9 @@ impl KeptFiles {
         }
     }
 
-    /// Closes the files of a hierarchy if the path of its `leaf` leads to another cgroup by now. A cgroup that was removed says so
-    /// itself when it is read; one of version 1 may have been renamed, and another may have got its name.
+    /// Closes the files of a hierarchy if the path of its `leaf` leads to another cgroup by now. A cgroup
+    /// that was removed says so itself when it is read; one of version 1 may have been renamed, and another
+    /// may have got its name.
     fn verify(&self, hierarchy: &Hierarchy, leaf: &[u8]) {
         if hierarchy.version == CgroupVersion::V2 {
             return;

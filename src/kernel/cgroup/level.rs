@@ -64,8 +64,9 @@ pub(crate) struct LevelReader<'l> {
 impl LevelReader<'_> {
     /// Reads the level, and with its usage the text of its statistics into `raw_stat`.
     ///
-    /// Statistics take longest to read, above all high up, where they sum up many cgroups. They can only add to what a level has
-    /// left below its limits, so they are not read where that is no less than what another level has left with them.
+    /// Statistics take longest to read, above all high up, where they sum up many cgroups. They can only add
+    /// to what a level has left below its limits, so they are not read where that is no less than what
+    /// another level has left with them.
     pub(crate) fn read(
         &self,
         raw_stat: Option<&mut Vec<u8>>,

@@ -100,12 +100,12 @@ fn add_ids(listed: &mut ListedIds, directory: impl AsFd, file: &Path, max: usize
     Ok(())
 }
 
-/// Reads a list to its end, or until it has more than `max` lines: a tenant may make hundreds of thousands. Returns the lines, and
-/// whether these are all.
+/// Reads a list to its end, or until it has more than `max` lines: a tenant may make hundreds of thousands.
+/// Returns the lines, and whether these are all.
 ///
-/// It saves the two system calls by which the standard library asks for the length first, which kernfs does not know, and mostly
-/// the one that finds the end: the kernel hands out as many lines at once as fit into a page and into the buffer
-/// (`seq_read_iter()`, fs/seq_file.c).
+/// It saves the two system calls by which the standard library asks for the length first, which kernfs does
+/// not know, and mostly the one that finds the end: the kernel hands out as many lines at once as fit into a
+/// page and into the buffer (`seq_read_iter()`, fs/seq_file.c).
 fn read_list(file: &OwnedFd, max: usize) -> rustix::io::Result<(Vec<u8>, bool)> {
     let (mut text, mut lines) = (Vec::with_capacity(4096), 0);
     loop {

@@ -27,8 +27,8 @@ pub(crate) struct SwapFiles {
 }
 
 impl MemoryFiles {
-    /// Opens the files; `None` where the controller is not enabled. It is enabled if both usage and statistics are there: a cgroup
-    /// of v2 has `memory.pressure` without it.
+    /// Opens the files; `None` where the controller is not enabled. It is enabled if both usage and
+    /// statistics are there: a cgroup of v2 has `memory.pressure` without it.
     pub(crate) fn open(
         version: CgroupVersion,
         is_root: bool,

@@ -103,8 +103,8 @@ impl CgroupMounts {
     }
 }
 
-/// Whether this process is in the initial cgroup namespace, which has a constant number (`PROC_CGROUP_INIT_INO`,
-/// include/linux/proc_ns.h). Kernels before 4.6 have no others.
+/// Whether this process is in the initial cgroup namespace, which has a constant number
+/// (`PROC_CGROUP_INIT_INO`, include/linux/proc_ns.h). Kernels before 4.6 have no others.
 fn in_host_cgroup_namespace(procfs: &Procfs) -> bool {
     const INITIAL: NamespaceId = NamespaceId::new(0xEFFF_FFFB);
     procfs.own_namespace_id("ns/cgroup").is_none_or(|number| number == INITIAL)

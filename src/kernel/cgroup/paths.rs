@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// How many levels of a path are kept open at most. Of a deeper path only the lowest is, and the others are opened for each
-/// reading: nobody nests so deeply except to use up our files.
+/// How many levels of a path are kept open at most. Of a deeper path only the lowest is, and the others are
+/// opened for each reading: nobody nests so deeply except to use up our files.
 pub(crate) const MAX_KEPT_LEVELS: usize = 32;
 
 /// Whether a path has more levels than are kept open.

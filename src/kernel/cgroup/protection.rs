@@ -24,12 +24,13 @@ use std::time::{Duration, Instant};
 
 /// How long a scan is valid at least.
 const MIN_VALIDITY: Duration = Duration::from_secs(1);
-/// A scan is valid this many times as long as it took, so that scanning takes no more than one hundredth of a CPU: a tenant may make
-/// any number of children.
+/// A scan is valid this many times as long as it took, so that scanning takes no more than one hundredth of a
+/// CPU: a tenant may make any number of children.
 const VALIDITY_PER_SCAN_TIME: u32 = 100;
 /// How long a scan is valid at most, however long it took; and how much longer a serving thread uses it.
 const MAX_VALIDITY: Duration = Duration::from_secs(30);
-/// Up to how many protected children have their usage read for each answer. The usage of more is read only with each scan.
+/// Up to how many protected children have their usage read for each answer. The usage of more is read only
+/// with each scan.
 const MAX_READ_PER_ANSWER: usize = 16;
 /// How many children a serving thread scans at most.
 const MAX_CHILDREN_WHEN_SERVING: u64 = 64;
@@ -52,11 +53,12 @@ enum Scan {
 }
 
 impl Protected {
-    /// The reclaimable memory of the children of `parent` that its reclaim can't have. `path` is the parent's, for messages. The
-    /// child that the reader is in, of the name `readers_child`, is left out: as it grows, it grows out of its protection.
+    /// The reclaimable memory of the children of `parent` that its reclaim can't have. `path` is the
+    /// parent's, for messages. The child that the reader is in, of the name `readers_child`, is left out: as
+    /// it grows, it grows out of its protection.
     ///
-    /// A child's own children are taken to share its protection, as with the mount option `memory_recursiveprot`, which
-    /// systemd sets everywhere.
+    /// A child's own children are taken to share its protection, as with the mount option
+    /// `memory_recursiveprot`, which systemd sets everywhere.
     ///
     /// # Errors
     /// [`Error::TakesLong`] if there are many children to scan, unless the caller `may_take_long`.

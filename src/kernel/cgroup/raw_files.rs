@@ -71,7 +71,8 @@ pub(crate) fn log_malformed(file: CgroupFile, version: CgroupVersion, container:
     }
 }
 
-/// Adds the OOM kills of the cgroups below the container, as far as these still exist, where a cgroup counts its own alone.
+/// Adds the OOM kills of the cgroups below the container, as far as these still exist, where a cgroup counts
+/// its own alone.
 fn add_kills_below(
     hierarchy: &Hierarchy,
     container: &[u8],
@@ -93,8 +94,8 @@ fn add_kills_below(
 /// Finds out why a cgroup has no file of pressure.
 ///
 /// # Errors
-/// ENOENT if `cgroup.pressure` is 0, which removes the files of this cgroup: a reader is told what it would be told of the
-/// kernel's own file. Otherwise the kernel has pressure of no cgroup, which is no error.
+/// ENOENT if `cgroup.pressure` is 0, which removes the files of this cgroup: a reader is told what it would
+/// be told of the kernel's own file. Otherwise the kernel has pressure of no cgroup, which is no error.
 pub(crate) fn missing_pressure(hierarchy: &Hierarchy, cgroup: &[u8]) -> Result<(), Error> {
     let location = hierarchy.locate(cgroup);
     match location.read("cgroup.pressure", |text| Ok(text.trim_ascii() == b"0"))? {

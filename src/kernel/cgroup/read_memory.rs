@@ -77,7 +77,8 @@ impl CgroupAncestry {
         }
         let mut snapshot = Snapshot::of_memory(meminfo, host.machine, Scope::Container(container));
         if wanted.usage && wanted.raw_stat {
-            // If the container has no statistics of its own, those of the level above are not the container's.
+            // If the container has no statistics of its own, those of the level above are not the
+            // container's.
             let is_own =
                 self.levels.iter().any(|level| level.has_controller && level.path_len == container_len);
             log_malformed(CgroupFile::MemoryStat, memory.version, &self.path, &read.raw_stat);
@@ -92,7 +93,8 @@ impl CgroupAncestry {
         Ok(snapshot)
     }
 
-    /// Reads the NUMA statistics of the level whose numbers are the container's; `None` if the kernel has none.
+    /// Reads the NUMA statistics of the level whose numbers are the container's; `None` if the kernel has
+    /// none.
     fn numa_stat(&self, scope: &Scope, memory: &Hierarchy) -> Result<Option<NumaStat>, Error> {
         let Scope::Container(container) = scope else { return Ok(None) };
         let mut with_controller = self.levels.iter().filter(|level| level.has_controller);

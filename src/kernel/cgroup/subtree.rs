@@ -1,4 +1,5 @@
-//! A walk through the cgroups below one, which has bounds: a tenant may make any number of them, nested as deeply as it likes.
+//! A walk through the cgroups below one, which has bounds: a tenant may make any number of them, nested as
+//! deeply as it likes.
 
 use super::child_directories::child_directories;
 use crate::kernel::read::PATH_DIR;
@@ -13,8 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 /// How deep a walk goes: whoever nests more deeply wants it to be slow.
 const MAX_DEPTH: usize = 64;
 
-/// Visits the cgroups below `top`, at most `max_cgroups`, those of a higher level before those of a lower one, until `visit`
-/// breaks off. Returns whether all were visited.
+/// Visits the cgroups below `top`, at most `max_cgroups`, those of a higher level before those of a lower
+/// one, until `visit` breaks off. Returns whether all were visited.
 ///
 /// # Errors
 /// What `visit` returns, and why a cgroup can't be opened or listed, unless it was removed meanwhile.
@@ -77,8 +78,8 @@ impl Walk {
     }
 }
 
-/// Whether a cgroup has children, by the links of its directory: two, and one for each child (`kernfs_refresh_inode()`,
-/// fs/kernfs/inode.c). Most containers have none, which saves a listing.
+/// Whether a cgroup has children, by the links of its directory: two, and one for each child
+/// (`kernfs_refresh_inode()`, fs/kernfs/inode.c). Most containers have none, which saves a listing.
 pub(super) fn has_children(directory: &Stat) -> bool {
     directory.st_nlink != 2
 }

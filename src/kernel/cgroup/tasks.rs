@@ -33,7 +33,8 @@ pub struct ScanLimits {
     pub tasks: usize,
     /// Whether to read how long tasks have run and waited.
     pub with_run_queue: bool,
-    /// The task that asks. It does not count as running, because it runs only to ask, until it waits for the answer.
+    /// The task that asks. It does not count as running, because it runs only to ask, until it waits for the
+    /// answer.
     pub asker: Option<u32>,
 }
 
@@ -73,8 +74,8 @@ impl TaskReader<'_> {
         let weight = u32::try_from(stride).unwrap_or(u32::MAX);
         let mut status = [0; 512];
         for &id in ids.iter().step_by(stride) {
-            // Not `stat`: that blocks while the task is in the middle of an exec, which may take as long as a tenant likes
-            // (`do_task_stat()`, fs/proc/array.c).
+            // Not `stat`: that blocks while the task is in the middle of an exec, which may take as long as a
+            // tenant likes (`do_task_stat()`, fs/proc/array.c).
             let file = openat(&self.procfs.dir, format!("{id}/status"), READ, Mode::empty());
             let read = file.and_then(|file| rustix::io::read(file, &mut status));
             match read.ok().and_then(|length| TaskState::parse(&status[..length]).ok()) {
@@ -95,9 +96,9 @@ impl TaskReader<'_> {
         (tasks, run_queue)
     }
 
-    /// Whether the freezer of cgroup v1 has stopped a task. The kernel does not count such a task, but reports it as
-    /// uninterruptible all the same (`__task_state_index()`, include/linux/sched.h). A task that cgroup v2 has frozen is reported
-    /// as sleeping.
+    /// Whether the freezer of cgroup v1 has stopped a task. The kernel does not count such a task, but
+    /// reports it as uninterruptible all the same (`__task_state_index()`, include/linux/sched.h). A task
+    /// that cgroup v2 has frozen is reported as sleeping.
     fn is_frozen(&mut self, id: u32) -> bool {
         let Some(hierarchy) = self.freezers.hierarchy else { return false };
         let Self { freezers, procfs, text } = self;
@@ -118,8 +119,8 @@ impl Freezers<'_> {
             return *known;
         }
         let is_frozen = self.hierarchy.and_then(|hierarchy| {
-            // The state is the same if an ancestor is frozen. A cgroup that is freezing has stopped all tasks except those
-            // that can't be stopped yet. The root has no state.
+            // The state is the same if an ancestor is frozen. A cgroup that is freezing has stopped all tasks
+            // except those that can't be stopped yet. The root has no state.
             let is_frozen = |state: &[u8]| matches!(state.trim_ascii_end(), b"FROZEN" | b"FREEZING");
             read_with(hierarchy.locate(cgroup).open("freezer.state").ok()?, is_frozen).ok()
         });

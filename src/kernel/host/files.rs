@@ -143,8 +143,8 @@ impl HostFiles {
     }
 }
 
-/// Opens the sysfs below `root`: for the real root an instance of our own, as with procfs, because somebody may have mounted our
-/// views over the common one.
+/// Opens the sysfs below `root`: for the real root an instance of our own, as with procfs, because somebody
+/// may have mounted our views over the common one.
 fn open_sysfs(root: &Path) -> Option<KernelDir> {
     let own = (root == Path::new("/")).then(|| private_instance("sysfs"));
     if let Some(Ok(directory)) = own {

@@ -3,8 +3,9 @@
 use cgprocfs_core::topology::of_processor;
 use std::path::{Path, PathBuf};
 
-/// A directory of each CPU that moby and containerd have masked, if the host has it. Its counters are those of the whole host. Our
-/// views leave it out, so that there is nothing to mask: runc and crun pass over a path that does not exist.
+/// A directory of each CPU that moby and containerd have masked, if the host has it. Its counters are those
+/// of the whole host. Our views leave it out, so that there is nothing to mask: runc and crun pass over a
+/// path that does not exist.
 const MASKED: &str = "thermal_throttle";
 
 /// The path that is masked below the directory `name`; `None` if that is no CPU's.

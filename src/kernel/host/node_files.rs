@@ -61,7 +61,8 @@ impl NodeFiles {
         Ok((sum.total != Kib::ZERO).then_some(sum))
     }
 
-    /// How many huge pages of a size these nodes have, and how many of these are free; `None` if that is not known.
+    /// How many huge pages of a size these nodes have, and how many of these are free; `None` if that is not
+    /// known.
     pub(crate) fn huge_pages(&self, nodes: &CpuList, size: Kib) -> Option<NodePages> {
         let read = |node: u32, name: &str| {
             let file = format!("node{node}/hugepages/hugepages-{size}kB/{name}");
@@ -79,7 +80,8 @@ impl NodeFiles {
         list.map(Some).map_err(|e| Error::malformed(path_of(file), e))
     }
 
-    /// Reads the meminfo of a node; `None` if there is no such node. A malformed line counts as 0, and is logged.
+    /// Reads the meminfo of a node; `None` if there is no such node. A malformed line counts as 0, and is
+    /// logged.
     pub(super) fn meminfo(&self, node: u32) -> Result<Option<Meminfo>, Error> {
         let file = format!("node{node}/meminfo");
         let Some(meminfo) = self.read(&file, Meminfo::parse_of_node)? else { return Ok(None) };

@@ -64,8 +64,8 @@ impl Sysfs {
         Ok(Entry { ino: SysfsIno(status.st_ino), kind: FileType::from_raw_mode(status.st_mode), mode })
     }
 
-    /// The entry of the first CPU at a path, or of the last one: the boot CPU lacks what others have, and if there are two kinds of
-    /// CPUs these have different numbers.
+    /// The entry of the first CPU at a path, or of the last one: the boot CPU lacks what others have, and if
+    /// there are two kinds of CPUs these have different numbers.
     fn entry_of_others(&self, rest: &[u8]) -> Result<Entry, Errno> {
         let online = self.online();
         let (first, last) = (online.iter().next(), online.iter().next_back());

@@ -9,7 +9,8 @@ const PATH_INO: u64 = 1 << 61;
 /// The entries of a directory, by name.
 pub type Entries = Vec<(Vec<u8>, Entry)>;
 
-/// The number of an inode below `sys/devices/system`: the kernel's, or one of ours for what the kernel does not have.
+/// The number of an inode below `sys/devices/system`: the kernel's, or one of ours for what the kernel does
+/// not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SysfsIno(pub u64);
 

@@ -14,11 +14,12 @@ pub(crate) const SERVED: [&[u8]; 2] = [b"cpu", b"node"];
 
 /// How often the whole directory is walked at most, whatever numbers somebody asks for.
 const WALK_INTERVAL: Duration = Duration::from_secs(1);
-/// How deep the walk goes. Directories are not nested more deeply; the limit only makes sure that the walk ends.
+/// How deep the walk goes. Directories are not nested more deeply; the limit only makes sure that the walk
+/// ends.
 const MAX_DEPTH: usize = 8;
 
-/// The paths of entries by their inode numbers, which nothing else gets while the entry exists, and which the process after this
-/// one sees, too.
+/// The paths of entries by their inode numbers, which nothing else gets while the entry exists, and which the
+/// process after this one sees, too.
 #[derive(Default)]
 pub(crate) struct SysfsIndex {
     paths: Mutex<HashMap<SysfsIno, Vec<u8>>>,

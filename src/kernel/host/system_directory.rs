@@ -1,8 +1,9 @@
 //! `/sys/devices/system/cpu` and `node`, with all that is below them, as a container sees them.
 //!
-//! The entry at a path is the same for all readers, because the kernel caches names and attributes for all alike. But a container
-//! numbers its CPUs anew, and the host's CPU of such a number may lack what the container's has, perhaps because it is offline. So
-//! whatever any CPU has, all have. Which entries a container can list and read is for the [`Topology`] to say.
+//! The entry at a path is the same for all readers, because the kernel caches names and attributes for all
+//! alike. But a container numbers its CPUs anew, and the host's CPU of such a number may lack what the
+//! container's has, perhaps because it is offline. So whatever any CPU has, all have. Which entries a
+//! container can list and read is for the [`Topology`] to say.
 
 use super::sysfs::Sysfs;
 use super::sysfs_entry::{Entries, Entry, SysfsIno, ino_of_path, join};
@@ -45,15 +46,15 @@ impl SystemDirectory {
         Ok(entry)
     }
 
-    /// Whether it is known at which path the entry of this inode number is, or that there is none. Numbers that a predecessor of
-    /// this process gave out have to be [indexed](Self::index_all) first.
+    /// Whether it is known at which path the entry of this inode number is, or that there is none. Numbers
+    /// that a predecessor of this process gave out have to be [indexed](Self::index_all) first.
     #[must_use]
     pub fn knows(&self, ino: SysfsIno) -> bool {
         self.index.knows(ino)
     }
 
-    /// Indexes the whole directory, unless that was done just now. It takes long on a host with many CPUs, and is not for a thread
-    /// that others wait for.
+    /// Indexes the whole directory, unless that was done just now. It takes long on a host with many CPUs,
+    /// and is not for a thread that others wait for.
     pub fn index_all(&self) {
         self.index.walk(&self.sysfs);
     }
@@ -69,7 +70,8 @@ impl SystemDirectory {
     /// The entries that a container has in the directory at `path`; without a topology those of the host.
     ///
     /// # Errors
-    /// The error that the kernel returns, and ENOENT if the directory is of a CPU or a node that the container does not have.
+    /// The error that the kernel returns, and ENOENT if the directory is of a CPU or a node that the
+    /// container does not have.
     pub fn list(&self, path: &[u8], topology: Option<&Topology>) -> Result<Entries, Errno> {
         let Some(topology) = topology else { return Ok(self.listing(path)?.to_vec()) };
         let native = topology.native_path(path).ok_or(Errno::NOENT)?;

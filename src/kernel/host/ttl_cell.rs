@@ -3,7 +3,8 @@
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long a value serves, unless another time is given. It adds to the age of the snapshot that it becomes a part of.
+/// How long a value serves, unless another time is given. It adds to the age of the snapshot that it becomes
+/// a part of.
 pub(crate) const DEFAULT_MAX_AGE: Duration = Duration::from_millis(25);
 
 /// A value that is read again once it is too old.
@@ -27,7 +28,8 @@ impl<T> TtlCell<T> {
 }
 
 impl<T: Clone> TtlCell<T> {
-    /// The value, or what `read` finds now. Nobody waits for a thread that reads: it may be one that is less important.
+    /// The value, or what `read` finds now. Nobody waits for a thread that reads: it may be one that is less
+    /// important.
     pub(crate) fn get<E>(&self, read: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let Some(mut latest) = self.latest.try_lock() else { return read() };
         let now = Instant::now();

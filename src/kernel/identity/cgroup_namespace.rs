@@ -24,8 +24,8 @@ impl HeldNamespace for CgroupNamespace {
 }
 
 impl CgroupNamespace {
-    /// Finds the root of the namespace `id` that the process `pid` is in, whose cgroup is at `path`; `None` if the process is in
-    /// another namespace or another cgroup by now, or outside the root.
+    /// Finds the root of the namespace `id` that the process `pid` is in, whose cgroup is at `path`; `None`
+    /// if the process is in another namespace or another cgroup by now, or outside the root.
     pub(crate) fn resolve(
         id: NamespaceId,
         pid: u32,
@@ -57,8 +57,9 @@ impl CgroupNamespace {
     }
 }
 
-/// Reads a process's `/proc/PID/cgroup` as it looks from inside a cgroup namespace: by another process if there is one for that,
-/// or else on a thread of its own, because a thread's namespaces are its own and this process must stay where it is.
+/// Reads a process's `/proc/PID/cgroup` as it looks from inside a cgroup namespace: by another process if
+/// there is one for that, or else on a thread of its own, because a thread's namespaces are its own and this
+/// process must stay where it is.
 fn read_inside(
     namespace: BorrowedFd<'_>,
     pid: u32,

@@ -22,8 +22,8 @@ pub(crate) fn container_around(init: &[u8]) -> &[u8] {
     }
 }
 
-/// Finds the init of a caller's pid namespace `id`, for kernels before 6.11, which can't be asked. Init is the eldest ancestor in
-/// the namespace, unless the caller was put into it from outside, as by `docker exec`.
+/// Finds the init of a caller's pid namespace `id`, for kernels before 6.11, which can't be asked. Init is
+/// the eldest ancestor in the namespace, unless the caller was put into it from outside, as by `docker exec`.
 ///
 /// # Errors
 /// [`Error::MayHang`] if init is no ancestor, unless the caller's thread [may](Caller::may_hang).
@@ -47,8 +47,8 @@ fn status(pid: u32, procfs: &Procfs) -> Option<Status> {
     Status::parse(&text).ok()
 }
 
-/// The init of a process's pid namespace, if it is a near ancestor. The parents of a process are never nested more deeply, so
-/// those that are nested as deeply are in the same namespace.
+/// The init of a process's pid namespace, if it is a near ancestor. The parents of a process are never nested
+/// more deeply, so those that are nested as deeply are in the same namespace.
 fn eldest_ancestor(mut pid: u32, own: Status, procfs: &Procfs) -> Option<u32> {
     let mut ancestor = own;
     // A tenant may have each of any number of processes start the next.
@@ -65,8 +65,9 @@ fn eldest_ancestor(mut pid: u32, own: Status, procfs: &Procfs) -> Option<u32> {
     None
 }
 
-/// Searches all processes for the init of the namespace `id`. Asking for the namespace of a process in the middle of an exec blocks
-/// until that is over. So only processes whose cgroup is on the caller's `path` are asked: they are no other tenant's.
+/// Searches all processes for the init of the namespace `id`. Asking for the namespace of a process in the
+/// middle of an exec blocks until that is over. So only processes whose cgroup is on the caller's `path` are
+/// asked: they are no other tenant's.
 fn search_all(
     id: NamespaceId,
     nesting: usize,

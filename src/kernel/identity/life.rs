@@ -1,5 +1,6 @@
-//! When a container started: when its oldest process did. That is remembered longer than the process lives, because it may have
-//! started others. But once a container's init has ended, and all others with it, a process in the cgroup is of another container.
+//! When a container started: when its oldest process did. That is remembered longer than the process lives,
+//! because it may have started others. But once a container's init has ended, and all others with it, a
+//! process in the cgroup is of another container.
 
 use crate::error::Error;
 use crate::kernel::procfs::Procfs;
@@ -12,7 +13,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many of the oldest processes may be the init: the one that made the pid namespace may be in the cgroup, too.
+/// How many of the oldest processes may be the init: the one that made the pid namespace may be in the
+/// cgroup, too.
 const MAX_OLDEST: usize = 8;
 
 /// The life of a container, by its processes.
@@ -43,8 +45,9 @@ impl Life {
 /// The init of a container.
 #[derive(Debug)]
 enum Init {
-    /// By a descriptor of the process, which is asked without a lock: whoever reads a file about a process may have to give the
-    /// memory of that back, which takes as long as there is of it (`mmput()`, kernel/fork.c).
+    /// By a descriptor of the process, which is asked without a lock: whoever reads a file about a process
+    /// may have to give the memory of that back, which takes as long as there is of it (`mmput()`,
+    /// kernel/fork.c).
     Process(OwnedFd),
     /// By its `/proc/PID/status`, in a copy of a system and before Linux 5.3.
     Status(OwnedFd),
@@ -62,16 +65,16 @@ impl Init {
     }
 }
 
-/// Whether the process of an open `/proc/PID/status` has not ended. The file belongs to that process alone, and can be read until
-/// its parent has waited for it.
+/// Whether the process of an open `/proc/PID/status` has not ended. The file belongs to that process alone,
+/// and can be read until its parent has waited for it.
 fn has_not_ended(process: &OwnedFd) -> bool {
     let mut text = [0; 512];
     let read = rustix::io::pread(process, &mut text, 0);
     read.is_ok_and(|length| TaskState::parse(&text[..length]).is_ok_and(|state| state != TaskState::Ended))
 }
 
-/// A search through the processes of a container, one after the other. Each may take as long as a tenant likes: a process in the
-/// middle of an exec blocks whoever asks when it was started.
+/// A search through the processes of a container, one after the other. Each may take as long as a tenant
+/// likes: a process in the middle of an exec blocks whoever asks when it was started.
 pub(crate) struct LifeSearch<'s> {
     procfs: &'s Procfs,
     /// The oldest start so far, for a reader that does not wait for the end.
@@ -116,8 +119,8 @@ impl<'s> LifeSearch<'s> {
         if status.innermost_pid != 1 || status.nesting == 1 {
             return None;
         }
-        // The file was opened before the start is read again, so it is of the same process. A process that was killed while a
-        // thread of it waits for an answer is still there, and is no living init.
+        // The file was opened before the start is read again, so it is of the same process. A process that
+        // was killed while a thread of it waits for an answer is still there, and is no living init.
         self.procfs.read_of(pid, "stat", &mut self.text).ok()?;
         let is_same = ProcStat::parse(&self.text).is_ok_and(|stat| stat.start == start);
         let of_process =
@@ -185,7 +188,8 @@ mod tests {
         assert_eq!(search.oldest.len(), MAX_OLDEST);
     }
 
-    /// A killed process is there until its parent has waited for it, or while a thread of it waits for an answer.
+    /// A killed process is there until its parent has waited for it, or while a thread of it waits for an
+    /// answer.
     #[test]
     fn an_init_that_was_killed_is_none() {
         if !rustix::process::geteuid().is_root() {

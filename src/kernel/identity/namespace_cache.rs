@@ -1,7 +1,8 @@
-//! The namespaces of recent readers: where a cgroup namespace has its root, and where a pid namespace has its init.
+//! The namespaces of recent readers: where a cgroup namespace has its root, and where a pid namespace has its
+//! init.
 //!
-//! Entries are keyed by the namespace's number, which the kernel reuses once a namespace is gone. So each entry holds its
-//! namespace open: while it is cached, no other namespace has its number.
+//! Entries are keyed by the namespace's number, which the kernel reuses once a namespace is gone. So each
+//! entry holds its namespace open: while it is cached, no other namespace has its number.
 
 use super::cgroup_namespace::CgroupNamespace;
 use super::context::ProcContext;
@@ -41,8 +42,8 @@ impl NamespaceCache {
         self.pid.set_capacity(capacity);
     }
 
-    /// The length of the prefix of `path` that is the root of the cgroup namespace `id` of the process `pid`; `None` if the path is
-    /// not inside it.
+    /// The length of the prefix of `path` that is the root of the cgroup namespace `id` of the process `pid`;
+    /// `None` if the path is not inside it.
     ///
     /// # Errors
     /// [`Error::TakesLong`] if that is not known yet, unless the caller `may_take_long`.
@@ -69,12 +70,14 @@ impl NamespaceCache {
         Ok(is_at_or_below(path, namespace.root()).then_some(namespace.root().len()))
     }
 
-    /// The prefix of the caller's path that is the cgroup of the init of its pid namespace `id`; `None` if the path is not below it.
+    /// The prefix of the caller's path that is the cgroup of the init of its pid namespace `id`; `None` if
+    /// the path is not below it.
     ///
     /// A look at init that is at most `max_age` old will do.
     ///
     /// # Errors
-    /// [`Error::MayHang`] if it takes a search that may, unless the caller's thread [may](Caller::may_hang), too.
+    /// [`Error::MayHang`] if it takes a search that may, unless the caller's thread [may](Caller::may_hang),
+    /// too.
     pub(crate) fn init_cgroup<'t>(
         &self,
         id: NamespaceId,
@@ -143,7 +146,8 @@ impl NamespaceCache {
         self.pid.remove_half();
     }
 
-    /// Drops the namespaces whose container is gone: an open cgroup namespace keeps the kernel from freeing its root cgroup.
+    /// Drops the namespaces whose container is gone: an open cgroup namespace keeps the kernel from freeing
+    /// its root cgroup.
     pub(crate) fn sweep(&self, hierarchy: &Hierarchy) {
         self.cgroup.retain(|namespace| hierarchy.locate(namespace.root()).open_dir().is_ok());
         self.pid.retain(PidNamespace::is_alive);

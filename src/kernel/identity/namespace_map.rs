@@ -12,7 +12,8 @@ pub(crate) trait HeldNamespace {
     fn cgroup(&self) -> &[u8];
 }
 
-/// Namespaces by their numbers. Entries that are dropped are closed only after the lock is released, for closing takes a while.
+/// Namespaces by their numbers. Entries that are dropped are closed only after the lock is released, for
+/// closing takes a while.
 pub(crate) struct NamespaceMap<T> {
     capacity: usize,
     entries: Mutex<HashMap<NamespaceId, Arc<T>>>,
@@ -32,8 +33,8 @@ impl<T: HeldNamespace> NamespaceMap<T> {
         self.entries.lock().get(&id).map(Arc::clone)
     }
 
-    /// Adds a namespace. If the map is full an eighth is dropped, any of those in the heaviest branch of the hierarchy: their numbers
-    /// say nothing about who asks next.
+    /// Adds a namespace. If the map is full an eighth is dropped, any of those in the heaviest branch of the
+    /// hierarchy: their numbers say nothing about who asks next.
     pub(crate) fn insert(&self, id: NamespaceId, namespace: &Arc<T>) {
         let mut entries = self.entries.lock();
         let mut removed = Vec::new();

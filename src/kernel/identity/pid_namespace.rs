@@ -34,8 +34,8 @@ impl HeldNamespace for PidNamespace {
 }
 
 impl PidNamespace {
-    /// Finds the init of the namespace `id` that the caller is in; `None` if the caller is in another by now, or init can't be
-    /// seen.
+    /// Finds the init of the namespace `id` that the caller is in; `None` if the caller is in another by now,
+    /// or init can't be seen.
     pub(crate) fn resolve(
         id: NamespaceId,
         caller: &Caller<'_>,

@@ -1,7 +1,8 @@
 //! The processes that read recently, each by an open `/proc/PID/cgroup`.
 //!
-//! A program that polls is recognised by one `readlink` and one `pread`. That is no look-up by a pid, which another process may have got meanwhile:
-//! the open file belongs to one process and answers ESRCH once that is dead. As long as it answers, the pid is that process's.
+//! A program that polls is recognised by one `readlink` and one `pread`. That is no look-up by a pid, which
+//! another process may have got meanwhile: the open file belongs to one process and answers ESRCH once that
+//! is dead. As long as it answers, the pid is that process's.
 
 use super::context::ProcContext;
 use crate::error::Error;
@@ -21,9 +22,10 @@ const CAPACITY: usize = 4096;
 /// How many files are open for each.
 const FILES_EACH: usize = 2;
 
-/// The open files, by process id. If there are too many, an eighth is closed: of the processes in the heaviest branch of the
-/// hierarchy, those that come first in their [`eviction_order`]. Closing many at once takes as few system calls as their descriptors
-/// allow, instead of one for every command that a shell script starts.
+/// The open files, by process id. If there are too many, an eighth is closed: of the processes in the
+/// heaviest branch of the hierarchy, those that come first in their [`eviction_order`]. Closing many at once
+/// takes as few system calls as their descriptors allow, instead of one for every command that a shell script
+/// starts.
 pub(crate) struct ProcessCache {
     capacity: usize,
     recent: Mutex<Recent>,
@@ -45,7 +47,8 @@ impl Default for ProcessCache {
 /// A process that has read a view.
 struct CachedProcess {
     proc_cgroup: OwnedFd,
-    /// The link to its cgroup namespace, once it has read again: to go there by the names of directories takes longer.
+    /// The link to its cgroup namespace, once it has read again: to go there by the names of directories
+    /// takes longer.
     namespace_link: OnceLock<OwnedFd>,
     /// The cgroup that it was in when it read first.
     cgroup: Box<[u8]>,
@@ -68,8 +71,8 @@ pub(crate) struct Namespaces {
 }
 
 impl ProcessCache {
-    /// Reads the process's `/proc/PID/cgroup` into `text`, and finds out which namespaces it is in: its pid namespace only if
-    /// `wants_pid` for the number of its cgroup namespace.
+    /// Reads the process's `/proc/PID/cgroup` into `text`, and finds out which namespaces it is in: its pid
+    /// namespace only if `wants_pid` for the number of its cgroup namespace.
     pub(crate) fn read(
         &self,
         context: ProcContext<'_>,
@@ -104,7 +107,8 @@ impl ProcessCache {
         Ok(namespaces)
     }
 
-    /// The id of a process in its own pid namespace. Of one that was [read](Self::read) before, `find` is asked once.
+    /// The id of a process in its own pid namespace. Of one that was [read](Self::read) before, `find` is
+    /// asked once.
     pub(crate) fn innermost_pid(
         &self,
         pid: u32,
@@ -193,8 +197,8 @@ fn close(readers: impl IntoIterator<Item = Arc<CachedProcess>>) {
 }
 
 impl CachedProcess {
-    /// Reads which cgroups and namespaces it is in. The order matters: the last reading succeeds only if the process that was opened
-    /// is still alive, so what was read by its pid before was about the same process.
+    /// Reads which cgroups and namespaces it is in. The order matters: the last reading succeeds only if the
+    /// process that was opened is still alive, so what was read by its pid before was about the same process.
     fn read(
         &self,
         procfs: &Procfs,
@@ -217,7 +221,8 @@ impl CachedProcess {
         Ok(Namespaces { cgroup, pid: pid_namespace })
     }
 
-    /// Opens the link to its cgroup namespace. If the process is gone, the next [reading](Self::read) finds that out.
+    /// Opens the link to its cgroup namespace. If the process is gone, the next [reading](Self::read) finds
+    /// that out.
     fn keep_link(&self, procfs: &Procfs, pid: u32) {
         if self.namespace_link.get().is_none() {
             if let Ok(link) = procfs.open_link_of(pid, "ns/cgroup") {

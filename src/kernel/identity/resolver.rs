@@ -124,9 +124,10 @@ impl CallerResolver {
         self.time_namespaces.boot(caller.boot_offset)
     }
 
-    /// Finds out when the caller's container started: when its oldest process did. That is the init of its pid namespace, if it is in
-    /// the container, or a process in the container's cgroup or below. The init of a pod's shared pid namespace is in another
-    /// container, and one that was made within the container is younger.
+    /// Finds out when the caller's container started: when its oldest process did. That is the init of its
+    /// pid namespace, if it is in the container, or a process in the container's cgroup or below. The init of
+    /// a pod's shared pid namespace is in another container, and one that was made within the container is
+    /// younger.
     ///
     /// It may take as long as a tenant likes. `so_far` is lowered as older processes are found.
     pub(crate) fn life(
@@ -181,8 +182,8 @@ impl CallerResolver {
     }
 }
 
-/// When a process started, since the boot. For a process in the middle of an exec this blocks until that is over; a reader that
-/// waits for an answer is in no exec.
+/// When a process started, since the boot. For a process in the middle of an exec this blocks until that is
+/// over; a reader that waits for an answer is in no exec.
 pub(crate) fn start_of(pid: u32, procfs: &Procfs) -> Result<Ticks, Error> {
     stat_of(pid, procfs).map(|stat| stat.start)
 }
@@ -199,8 +200,8 @@ pub(crate) fn share_pid_namespace(pid: u32, other: u32, procfs: &Procfs) -> bool
     namespace(pid).is_some_and(|number| namespace(other) == Some(number))
 }
 
-/// Refuses a process that is exiting. On cgroup v1 such a process is reported to be in the root (`proc_cgroup_show()`,
-/// kernel/cgroup/cgroup.c), which does not make it a process of the host.
+/// Refuses a process that is exiting. On cgroup v1 such a process is reported to be in the root
+/// (`proc_cgroup_show()`, kernel/cgroup/cgroup.c), which does not make it a process of the host.
 fn refuse_exiting(pid: u32, procfs: &Procfs) -> Result<(), Error> {
     match stat_of(pid, procfs)?.is_exiting {
         true => Err(Error::ProcessGone(pid)),

@@ -32,16 +32,17 @@ impl TimeNamespaces {
 
     /// How much later CLOCK_BOOTTIME is for a reader than for this process, in nanoseconds.
     ///
-    /// Nothing is cached, because a process may change its time namespace, unlike its pid namespace. While it waits for an answer it
-    /// does not change it, nor is it in the middle of an exec, which would block whoever looks at its namespaces.
+    /// Nothing is cached, because a process may change its time namespace, unlike its pid namespace. While it
+    /// waits for an answer it does not change it, nor is it in the middle of an exec, which would block
+    /// whoever looks at its namespaces.
     pub(crate) fn offset_of(&self, pid: u32, procfs: &Procfs) -> Result<i64, Error> {
         let Some(own) = self.own else { return Ok(0) };
         let number = procfs.namespace_id(pid, "ns/time")?;
         if number == own {
             return Ok(0);
         }
-        // The offsets are those of the namespace of its future children, which is another one only between unshare(2) and the
-        // next fork (`proc_timens_show_offsets()`, kernel/time/namespace.c).
+        // The offsets are those of the namespace of its future children, which is another one only between
+        // unshare(2) and the next fork (`proc_timens_show_offsets()`, kernel/time/namespace.c).
         if procfs.namespace_id(pid, "ns/time_for_children")? != number {
             return Err(Error::UnknownTime(pid));
         }
@@ -52,8 +53,8 @@ impl TimeNamespaces {
         Ok(offsets.boottime.saturating_sub(self.own_offset))
     }
 
-    /// The boot for a reader whose clock is later by `offset` nanoseconds. That `btime` is truncated to seconds matters only if the
-    /// offset is no whole number of seconds.
+    /// The boot for a reader whose clock is later by `offset` nanoseconds. That `btime` is truncated to
+    /// seconds matters only if the offset is no whole number of seconds.
     pub(crate) fn boot(&self, offset: i64) -> Boot {
         let is_exact = offset % 1_000_000_000 == 0;
         Boot { offset, at: (self.is_here && !is_exact).then(|| self.booted()) }
@@ -65,8 +66,8 @@ impl TimeNamespaces {
             let time = clock_gettime(clock);
             time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
         };
-        // The two clocks can't be read at once, so each sample is off by as much as lies between the readings. Of a few samples
-        // the one with the shortest gap is the best.
+        // The two clocks can't be read at once, so each sample is off by as much as lies between the
+        // readings. Of a few samples the one with the shortest gap is the best.
         let sample = |_| {
             let before = nanoseconds(ClockId::Boottime);
             let real = nanoseconds(ClockId::Realtime);

@@ -9,7 +9,8 @@ use std::sync::mpsc::Sender;
 
 /// An event that the daemon waits for.
 pub enum Event {
-    /// The daemon is to end. On SIGTERM it leaves the connection to the descriptor store, on SIGUSR1 to systemd's; SIGUSR2 does nothing.
+    /// The daemon is to end. On SIGTERM it leaves the connection to the descriptor store, on SIGUSR1 to
+    /// systemd's; SIGUSR2 does nothing.
     Signal(Signal),
     /// The connection is over.
     Ended(io::Result<()>),

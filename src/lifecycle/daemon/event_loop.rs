@@ -70,7 +70,8 @@ pub(super) fn run(
                     fd_store.release();
                     // The successor waits until this socket is closed, at the end of this process.
                     std::mem::forget(successor);
-                    // Dropped, it would mean that this process goes on, and the connection could be given to another.
+                    // Dropped, it would mean that this process goes on, and the connection could be given to
+                    // another.
                     std::mem::forget(goes_on);
                     return End::Left;
                 }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-/// Who has served for less time is not to be started again at once: each connection that is aborted leaves two mounts in the
-/// containers that bind its files, and somebody may abort them as fast as they come.
+/// Who has served for less time is not to be started again at once: each connection that is aborted leaves
+/// two mounts in the containers that bind its files, and somebody may abort them as fast as they come.
 const MIN_SERVED_TIME: Duration = Duration::from_secs(60);
 
 /// How long a file system that containers still bind may delay the end.
@@ -45,8 +45,8 @@ pub(super) fn shut_down(
     Ok(())
 }
 
-/// Mounts the kernel's own files on the anchors, answers what was asked before, and unmounts. If nobody has bound an anchor
-/// there are as many mounts then as there were before.
+/// Mounts the kernel's own files on the anchors, answers what was asked before, and unmounts. If nobody has
+/// bound an anchor there are as many mounts then as there were before.
 ///
 /// # Errors
 /// The first of the kernel's. The rest is done all the same.
@@ -66,8 +66,8 @@ pub(super) fn unmount(connection: &Connection, gate: &Arc<QuiesceGate>, steward:
 /// Cleans up after a connection that is over. It is an error unless somebody has unmounted in order.
 ///
 /// # Errors
-/// [`DaemonError::Connection`], or [`DaemonError::EarlyLoss`] if it has `served` for less than a minute and the service manager would
-/// start another at once.
+/// [`DaemonError::Connection`], or [`DaemonError::EarlyLoss`] if it has `served` for less than a minute and
+/// the service manager would start another at once.
 pub(super) fn after_loss(
     directory: &Path,
     connection: &Connection,

@@ -44,7 +44,8 @@ pub(super) fn start(
             break;
         }
     };
-    // Before the child: nobody would look after that if there could be no thread. Without a child the thread ends at once.
+    // Before the child: nobody would look after that if there could be no thread. Without a child the thread
+    // ends at once.
     thread::Builder::new().name("child".into()).spawn(listen).map_err(|e| failed(&command, e))?;
     let process = command.stdin(OwnedFd::from(theirs)).spawn().map_err(|e| failed(&command, e))?;
     Ok(Running { process, socket: ours })

@@ -84,8 +84,9 @@ impl<'d> KeptMount<'d> {
         }
     }
 
-    /// Gives containers the kernel's own files, and whoever waits for an answer an error. What somebody else serves is not
-    /// touched. If `is_the_end`, the mounts are also removed for good where nobody has bound an anchor.
+    /// Gives containers the kernel's own files, and whoever waits for an answer an error. What somebody else
+    /// serves is not touched. If `is_the_end`, the mounts are also removed for good where nobody has bound an
+    /// anchor.
     pub(super) fn fall_back(&mut self, is_the_end: bool) {
         // Dropped only once there are other files.
         let _connection = self.connection.take();
@@ -105,8 +106,8 @@ impl<'d> KeptMount<'d> {
         }
     }
 
-    /// Removes new anchors that nobody has bound. A daemon does so itself, but does not know that they are new if it has
-    /// mounted on them anew after a loss.
+    /// Removes new anchors that nobody has bound. A daemon does so itself, but does not know that they are
+    /// new if it has mounted on them anew after a loss.
     pub(super) fn tidy(&self) {
         let anchors =
             Anchors::at(self.directory).filter(|anchors| self.are_anchors_new && !anchors.is_mounted());
@@ -116,8 +117,8 @@ impl<'d> KeptMount<'d> {
         }
     }
 
-    /// Waits until there are few enough mounts to add others. So whoever makes the connection be lost again and again can't
-    /// fill the mount table: containers keep the kernel's own files meanwhile.
+    /// Waits until there are few enough mounts to add others. So whoever makes the connection be lost again
+    /// and again can't fill the mount table: containers keep the kernel's own files meanwhile.
     pub(super) fn wait_for_room(&self, events: &Receiver<Event>) -> Woken {
         let mut was_logged = false;
         loop {

@@ -20,11 +20,13 @@ pub(super) struct Heard {
     pub(super) served: bool,
     /// It said that it has ended in order.
     pub(super) ended: bool,
-    /// It was told to end. It may have had the same signal from elsewhere before, and have left the mount to another.
+    /// It was told to end. It may have had the same signal from elsewhere before, and have left the mount to
+    /// another.
     pub(super) told_to_end: bool,
 }
 
-/// Passes signals on to a child, kills it when it is stuck, and keeps the connection that it sends, until it is gone.
+/// Passes signals on to a child, kills it when it is stuck, and keeps the connection that it sends, until it
+/// is gone.
 pub(super) fn listen(
     number: usize,
     child: &Running,

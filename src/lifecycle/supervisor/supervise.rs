@@ -12,11 +12,12 @@ use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender};
 
-/// Runs the daemon until it ends in order, and gives each new one what the last had stored here. Returns an exit code: that of
-/// the first daemon, if that ends by itself before it has served.
+/// Runs the daemon until it ends in order, and gives each new one what the last had stored here. Returns an
+/// exit code: that of the first daemon, if that ends by itself before it has served.
 ///
-/// SIGHUP and SIGUSR1 have the daemon replaced, by the program that is at its path by then. SIGUSR2 does nothing, other
-/// signals end it. `command` is told whether it starts the first daemon; without `lock` that one takes the connection over.
+/// SIGHUP and SIGUSR1 have the daemon replaced, by the program that is at its path by then. SIGUSR2 does
+/// nothing, other signals end it. `command` is told whether it starts the first daemon; without `lock` that
+/// one takes the connection over.
 ///
 /// # Errors
 /// Where the first one can't be started; nothing is mounted then.

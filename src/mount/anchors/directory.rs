@@ -51,7 +51,8 @@ impl Anchors {
         self.directory.join(LIVE)
     }
 
-    /// Removes everything. Containers keep what is uppermost of what they have bound, and get nothing else from now on.
+    /// Removes everything. Containers keep what is uppermost of what they have bound, and get nothing else
+    /// from now on.
     ///
     /// # Errors
     /// The error that the kernel returns.

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 pub const MAX_DEPTH: usize = 64;
 
 impl Anchors {
-    /// Whether somebody has bound an anchor, or that can't be told. To be asked after [`Anchors::fall_back`]: whoever binds
-    /// one later binds the kernel's own file.
+    /// Whether somebody has bound an anchor, or that can't be told. To be asked after [`Anchors::fall_back`]:
+    /// whoever binds one later binds the kernel's own file.
     #[must_use]
     pub fn are_bound(&self) -> bool {
         bound::by_somebody(&self.directory)

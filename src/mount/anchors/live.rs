@@ -11,7 +11,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// How long a server may take to answer. One that takes longer is taken for one whose connection somebody keeps.
+/// How long a server may take to answer. One that takes longer is taken for one whose connection somebody
+/// keeps.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(300);
 
 impl Anchors {
@@ -60,8 +61,8 @@ impl Anchors {
         Ok(rustix::mount::unmount(self.live(), flags)?)
     }
 
-    /// Gives containers the kernel's own files, whatever is on top now, and aborts the connection, so that nobody waits for a
-    /// server any more.
+    /// Gives containers the kernel's own files, whatever is on top now, and aborts the connection, so that
+    /// nobody waits for a server any more.
     ///
     /// # Errors
     /// The first of the kernel's.

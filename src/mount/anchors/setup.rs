@@ -13,18 +13,19 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-/// The name of an empty file. Containers get it for a view that the kernel has no file for, because an error would need
-/// somebody who lives to give it. It is a mount of its own: otherwise binds of the tmpfs would be its peers, and what is
-/// mounted on one of them would be mounted on all.
+/// The name of an empty file. Containers get it for a view that the kernel has no file for, because an error
+/// would need somebody who lives to give it. It is a mount of its own: otherwise binds of the tmpfs would be
+/// its peers, and what is mounted on one of them would be mounted on all.
 pub(super) const EMPTY_FILE: &str = "empty";
-/// The name of an empty directory, a mount of its own for the same reason. It hides directories of the kernel's.
+/// The name of an empty directory, a mount of its own for the same reason. It hides directories of the
+/// kernel's.
 pub(super) const EMPTY_DIRECTORY: &str = "nothing";
 /// The name of a directory where something may be mounted for a moment.
 const STAGING: &str = "fresh";
 
 impl Anchors {
-    /// Sets up the anchors in a directory, as far as they are not there yet, with the kernel's files on them, and notes where
-    /// the file system is to be mounted as a whole, too.
+    /// Sets up the anchors in a directory, as far as they are not there yet, with the kernel's files on them,
+    /// and notes where the file system is to be mounted as a whole, too.
     ///
     /// # Errors
     /// Where something can't be mounted. What was mounted before that stays.
@@ -95,7 +96,8 @@ impl Anchors {
     }
 }
 
-/// Makes a directory and those above it, without a look at what may be mounted there: its server may be stopped.
+/// Makes a directory and those above it, without a look at what may be mounted there: its server may be
+/// stopped.
 fn make_directory(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
         make_directory(parent)?;

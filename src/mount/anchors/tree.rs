@@ -1,4 +1,5 @@
-//! The file system as a whole at one more path, as users of lxcfs have it. It is there as long as it is served.
+//! The file system as a whole at one more path, as users of lxcfs have it. It is there as long as it is
+//! served.
 
 use super::directory::{Anchors, LIVE, is_anchors, top};
 use crate::mount::file_system::{is_fuse, is_view};
@@ -61,7 +62,8 @@ impl Anchors {
         }
     }
 
-    /// Unmounts it there. Whoever has bound something of it keeps that, and gets an error once the connection is over.
+    /// Unmounts it there. Whoever has bound something of it keeps that, and gets an error once the connection
+    /// is over.
     ///
     /// # Errors
     /// The error that the kernel returns.
@@ -77,8 +79,8 @@ impl Anchors {
         }
     }
 
-    /// Unmounts what is left of connections that are over, and of this one if that is wanted. What other anchors have mounted there
-    /// stays.
+    /// Unmounts what is left of connections that are over, and of this one if that is wanted. What other
+    /// anchors have mounted there stays.
     fn take_away(&self, tree: &Path, with_this_one: bool) -> io::Result<()> {
         loop {
             let table = mount_table::own()?;

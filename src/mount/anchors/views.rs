@@ -12,8 +12,8 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
-/// No more mounts than this, itself included, are unmounted with a view. Where there are more, somebody else has mounted
-/// them.
+/// No more mounts than this, itself included, are unmounted with a view. Where there are more, somebody else
+/// has mounted them.
 const MAX_MOUNTS_ON_VIEW: usize = 4;
 
 /// Whether somebody still uses anchors that were given up.
@@ -25,18 +25,19 @@ pub enum AnchorUse {
     Bound,
 }
 
-/// The views that are mounted on anchors, each held open so that it can be unmounted with all that was mounted on it since.
+/// The views that are mounted on anchors, each held open so that it can be unmounted with all that was
+/// mounted on it since.
 pub struct MountedViews(Vec<OwnedFd>);
 
 impl Anchors {
-    /// Mounts `views` of the file system that is served on top, and the kernel's files on other views. Somebody has to serve
-    /// the file system.
+    /// Mounts `views` of the file system that is served on top, and the kernel's files on other views.
+    /// Somebody has to serve the file system.
     ///
     /// # Errors
     /// The error that the kernel returns.
     pub fn stack(&self, views: &[ViewId]) -> io::Result<()> {
-        // Otherwise its binds on the anchors would be its peers: what is mounted on these would be mounted on it, too, and
-        // be unmounted from all of them together.
+        // Otherwise its binds on the anchors would be its peers: what is mounted on these would be mounted on
+        // it, too, and be unmounted from all of them together.
         mount_change(self.live(), MountPropagationFlags::PRIVATE)?;
         let table = mount_table::own()?;
         let live = top(&table, &self.live());
@@ -86,8 +87,8 @@ impl Anchors {
         self.views().0.is_empty()
     }
 
-    /// Mounts the kernel's files on top and, if nobody has bound an anchor, unmounts the views. To be called while somebody
-    /// still serves.
+    /// Mounts the kernel's files on top and, if nobody has bound an anchor, unmounts the views. To be called
+    /// while somebody still serves.
     ///
     /// # Errors
     /// The first of the kernel's.
@@ -101,8 +102,9 @@ impl Anchors {
         Ok(AnchorUse::Unbound)
     }
 
-    /// Unmounts views with what is mounted on them, which leaves what was there before. To be called while somebody still
-    /// serves them: newer kernels unmount one after the other, and a view is on top for a moment.
+    /// Unmounts views with what is mounted on them, which leaves what was there before. To be called while
+    /// somebody still serves them: newer kernels unmount one after the other, and a view is on top for a
+    /// moment.
     ///
     /// Whoever has bound one keeps what is mounted on it, and gets nothing else from now on.
     ///

@@ -14,10 +14,11 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// How long an account that a predecessor left is kept while nobody asks for its container, which is gone then.
+/// How long an account that a predecessor left is kept while nobody asks for its container, which is gone
+/// then.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
-/// The most accounts, or fewer with long paths, whether or not there is room to retain them: a tenant may have any number of
-/// cgroups.
+/// The most accounts, or fewer with long paths, whether or not there is room to retain them: a tenant may
+/// have any number of cgroups.
 const MAX_ACCOUNTS: usize = 32_768;
 
 /// CPU accounts by the id of the container's cgroup, which the kernel never gives out twice.
@@ -36,7 +37,8 @@ struct Accounts {
 }
 
 impl Accounts {
-    /// Drops accounts where there are `max`, those of the heaviest branches of the hierarchy. Such a container begins anew.
+    /// Drops accounts where there are `max`, those of the heaviest branches of the hierarchy. Such a
+    /// container begins anew.
     fn make_room(&mut self, max: usize) {
         if self.weight < max {
             return;
@@ -69,8 +71,8 @@ impl Entry {
     }
 }
 
-/// Whether the processes in a cgroup are of another container than the account: its init has ended, and they all began after
-/// it was last known to run, or in the same tick.
+/// Whether the processes in a cgroup are of another container than the account: its init has ended, and they
+/// all began after it was last known to run, or in the same tick.
 fn is_over(record: &ContainerAccount, life: &Life, rate: TickRate) -> bool {
     let last_seen = rate.ticks(record.last_seen.as_nanos());
     record.had_init && life.start != record.start && life.start >= last_seen
@@ -83,7 +85,8 @@ impl CpuAccounts {
         Self { tick_rate, accounts: Mutex::new(accounts) }
     }
 
-    /// Stores the accounts in a table from now on, and goes on with those that a predecessor has stored there.
+    /// Stores the accounts in a table from now on, and goes on with those that a predecessor has stored
+    /// there.
     pub(in crate::service) fn attach(&self, table: Table<ContainerAccount>) {
         let mut accounts = self.accounts.lock();
         accounts.attached = Some(Instant::now());
@@ -95,15 +98,16 @@ impl CpuAccounts {
         }
     }
 
-    /// When a container started, after the host's boot; `None` where that is not known, or `life` is that of another
-    /// container in the same cgroup.
+    /// When a container started, after the host's boot; `None` where that is not known, or `life` is that of
+    /// another container in the same cgroup.
     pub(in crate::service) fn start(&self, container: CgroupId, life: Option<&Life>) -> Option<Ticks> {
         let accounts = self.accounts.lock();
         let record = &accounts.by_container.get(&container)?.record;
         (!life.is_some_and(|life| is_over(record, life, self.tick_rate))).then_some(record.start)
     }
 
-    /// When a container without an init process started, after the host's boot; `None` for one that ends with its init.
+    /// When a container without an init process started, after the host's boot; `None` for one that ends with
+    /// its init.
     pub(in crate::service) fn start_without_init(&self, container: CgroupId) -> Option<Ticks> {
         let accounts = self.accounts.lock();
         let record = &accounts.by_container.get(&container)?.record;
@@ -124,8 +128,8 @@ impl CpuAccounts {
         Ok(inputs.open_account(0).advance(inputs.now, inputs.cpus))
     }
 
-    /// The counters of a container's processors at the moment of `snapshot`. `seen` is what was seen of its processes, where
-    /// these are certain to be its own.
+    /// The counters of a container's processors at the moment of `snapshot`. `seen` is what was seen of its
+    /// processes, where these are certain to be its own.
     pub(in crate::service) fn counters(
         &self,
         container: CgroupRef<'_>,
@@ -199,7 +203,8 @@ impl CpuAccounts {
     }
 }
 
-/// How much more than it could a container may seem to have run, in nanoseconds: neither its start nor its time is exact.
+/// How much more than it could a container may seem to have run, in nanoseconds: neither its start nor its
+/// time is exact.
 const TOLERANCE: u64 = 1_000_000_000;
 
 /// What an account is opened and advanced with.
@@ -229,9 +234,10 @@ impl<'s> AccountInputs<'s> {
         self.rate.boot_time(self.start).min(self.now)
     }
 
-    /// How long the cgroup had run before the container started, in nanoseconds. It was another container's then if that is
-    /// known (`of_another` is how long that one had run), or if all processors together could not have run it for that long since
-    /// the start. In that case all but what the container's own processes have run is from before.
+    /// How long the cgroup had run before the container started, in nanoseconds. It was another container's
+    /// then if that is known (`of_another` is how long that one had run), or if all processors together could
+    /// not have run it for that long since the start. In that case all but what the container's own processes
+    /// have run is from before.
     fn ran_before(&self, life: Option<&Life>, of_another: Option<u64>) -> u64 {
         let total = self.cpus.time.unwrap_or_default().total;
         let processors = u64::try_from(self.cpus.online.len()).unwrap_or(u64::MAX);

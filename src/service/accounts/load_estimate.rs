@@ -1,5 +1,5 @@
-//! Load averages of a container whose tasks nobody has sampled up to now: those of a new container, or of one that nobody
-//! asked about for a while.
+//! Load averages of a container whose tasks nobody has sampled up to now: those of a new container, or of one
+//! that nobody asked about for a while.
 
 use crate::kernel::TaskScan;
 use cgprocfs_core::error::ViewError;
@@ -8,8 +8,8 @@ use cgprocfs_core::machine::BootTime;
 use cgprocfs_core::snapshot::Snapshot;
 use std::time::Duration;
 
-/// Over a time up to this, in nanoseconds, a container is said to have been as it is now: the kernel does not sample more
-/// often either.
+/// Over a time up to this, in nanoseconds, a container is said to have been as it is now: the kernel does not
+/// sample more often either.
 const MAX_SAMPLE_AGE: u64 = 10_000_000_000;
 
 /// How many tasks count as load.
@@ -24,9 +24,9 @@ pub(in crate::service) fn cpu_usage(snapshot: &Snapshot) -> Result<Option<CpuUsa
     Ok(cpus.time.map(|time| CpuUsageAt { at, time: time.total }))
 }
 
-/// What the averages go on from at the moment of a snapshot, and what they are then. They go on from what was known
-/// `earlier`, or else from 0 when the container started. The next sample counts for the whole time since the kernel last sampled,
-/// which was `since_sample` ago.
+/// What the averages go on from at the moment of a snapshot, and what they are then. They go on from what was
+/// known `earlier`, or else from 0 when the container started. The next sample counts for the whole time
+/// since the kernel last sampled, which was `since_sample` ago.
 pub(in crate::service) fn estimate(
     earlier: Option<LoadState>,
     scan: &TaskScan,
@@ -92,7 +92,8 @@ mod tests {
     /// How long ago the kernel last sampled.
     const SINCE_SAMPLE: Duration = Duration::from_secs(2);
 
-    /// A snapshot `now` seconds after the boot, of a container that started at 1,000 and has `ran` for that many seconds.
+    /// A snapshot `now` seconds after the boot, of a container that started at 1,000 and has `ran` for that
+    /// many seconds.
     fn snapshot(now: u64, ran: u64) -> Snapshot {
         let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);

@@ -1,15 +1,16 @@
 //! Samples the load of the containers that were asked for it.
 //!
-//! No cgroup counts its tasks by state. So each task of a container is looked at every five seconds, just after the kernel has
-//! sampled its own load. That is done less often where it would take more than a hundredth of a processor for one container,
-//! and where it would take more than a tenth for all of them, first for those whose tenants have the most. Of more than 1,000
-//! tasks a sample stands for all, so that no container delays the others. Estimating the load from processor time and
-//! `cpu.pressure` would take one read a container, but pressure tells for how long *some* task waited and not how many did:
-//! three tasks on half a processor look like two. The taskstats interface counts in the kernel, but only for cgroup v1, and not
-//! what is below a cgroup.
+//! No cgroup counts its tasks by state. So each task of a container is looked at every five seconds, just
+//! after the kernel has sampled its own load. That is done less often where it would take more than a
+//! hundredth of a processor for one container, and where it would take more than a tenth for all of them,
+//! first for those whose tenants have the most. Of more than 1,000 tasks a sample stands for all, so that no
+//! container delays the others. Estimating the load from processor time and `cpu.pressure` would take one
+//! read a container, but pressure tells for how long *some* task waited and not how many did: three tasks on
+//! half a processor look like two. The taskstats interface counts in the kernel, but only for cgroup v1, and
+//! not what is below a cgroup.
 //!
-//! The averages start at 0 when the container does, and each sample counts for the whole time since the last, like the
-//! kernel's. Over a time without samples, because nobody asked, see [`estimate`].
+//! The averages start at 0 when the container does, and each sample counts for the whole time since the last,
+//! like the kernel's. Over a time without samples, because nobody asked, see [`estimate`].
 
 use super::load_estimate::{active, cpu_usage, estimate};
 use super::tracked_cgroups::{TrackedCgroup, TrackedCgroups};
@@ -27,16 +28,16 @@ use std::time::{Duration, Instant};
 
 /// The part of a processor that sampling one container takes at most is the inverse of this.
 const DUTY_CYCLE: u32 = 100;
-/// The longest pause between two samples of a container, however long they took: a tenant that makes its samples expensive
-/// is not to make the others wait.
+/// The longest pause between two samples of a container, however long they took: a tenant that makes its
+/// samples expensive is not to make the others wait.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
-/// The part of a processor that sampling all containers takes at most is the inverse of this: a tenant may make any number of them
-/// expensive.
+/// The part of a processor that sampling all containers takes at most is the inverse of this: a tenant may
+/// make any number of them expensive.
 const TOTAL_DUTY_CYCLE: u32 = 10;
 /// How long a serving thread waits for the table.
 const MAX_WAIT: Duration = Duration::from_millis(1);
-/// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait meanwhile. It takes some
-/// 10 ms for the tasks, and 50 ms for the cgroups.
+/// How much of a container is sampled: a tenant may make many tasks and cgroups, and the others wait
+/// meanwhile. It takes some 10 ms for the tasks, and 50 ms for the cgroups.
 const FULL_SCAN: ScanLimits = ScanLimits { cgroups: 4_000, tasks: 1_000, with_run_queue: false, asker: None };
 /// Load averages of containers.
 pub(in crate::service) struct LoadSampler {
@@ -60,7 +61,8 @@ impl LoadSampler {
         Self { tracked: Mutex::new(TrackedCgroups::new()), sleeper: Sleeper::default() }
     }
 
-    /// Stores the averages in a table from now on, and goes on with those that a predecessor has stored there.
+    /// Stores the averages in a table from now on, and goes on with those that a predecessor has stored
+    /// there.
     pub(in crate::service) fn attach(&self, table: Table<LoadState>) {
         self.tracked.lock().attach(table);
     }
@@ -68,7 +70,8 @@ impl LoadSampler {
     /// The load of a container, which is sampled first only if that has not been done lately.
     ///
     /// # Errors
-    /// [`Error::TakesLong`] if the container has to be sampled, or the table is in use, and the caller may not take long.
+    /// [`Error::TakesLong`] if the container has to be sampled, or the table is in use, and the caller may
+    /// not take long.
     pub(in crate::service) fn load_average(
         &self,
         request: &LoadRequest<'_>,
@@ -110,8 +113,8 @@ impl LoadSampler {
         }
     }
 
-    /// The table, for a request. The thread that samples is less important than those that serve, and may be kept from running
-    /// while it has the lock, so that a serving thread leaves the request to others then.
+    /// The table, for a request. The thread that samples is less important than those that serve, and may be
+    /// kept from running while it has the lock, so that a serving thread leaves the request to others then.
     fn table_for(&self, request: &LoadRequest<'_>) -> Result<MutexGuard<'_, TrackedCgroups>, Error> {
         match request.caller.may_take_long {
             true => Ok(self.tracked.lock()),
@@ -155,7 +158,8 @@ impl LoadSampler {
         Ok(LoadAvg { averages: reported, tasks: scan.tasks, last_pid })
     }
 
-    /// Samples the containers that are due, and returns how long to wait until the next time; `None` is until somebody asks.
+    /// Samples the containers that are due, and returns how long to wait until the next time; `None` is until
+    /// somebody asks.
     pub(in crate::service) fn sample_due(&self, source: &Source) -> Option<Duration> {
         let started = Instant::now();
         self.find_phase(source, started);
@@ -215,7 +219,8 @@ impl LoadSampler {
         }
     }
 
-    /// Finds out when the kernel samples its own load, once there are containers with a load that makes its averages change.
+    /// Finds out when the kernel samples its own load, once there are containers with a load that makes its
+    /// averages change.
     fn find_phase(&self, source: &Source, now: Instant) {
         {
             let all = self.tracked.lock();
@@ -257,8 +262,8 @@ fn within_budget<T>(
     }
 }
 
-/// How long to pause after a sample that began when this thread had run for `before`. The time that it waited, for a processor
-/// or for a lock, costs nobody a processor and does not count.
+/// How long to pause after a sample that began when this thread had run for `before`. The time that it
+/// waited, for a processor or for a lock, costs nobody a processor and does not count.
 fn pause_after(before: Duration) -> Duration {
     (sys::thread_time().saturating_sub(before) * DUTY_CYCLE).min(MAX_PAUSE)
 }

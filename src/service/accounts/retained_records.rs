@@ -26,7 +26,8 @@ impl<R: Record> RetainedRecords<R> {
         left
     }
 
-    /// Gives the container at `path` a place for a record, if it has none yet. Returns those that lose theirs.
+    /// Gives the container at `path` a place for a record, if it has none yet. Returns those that lose
+    /// theirs.
     ///
     /// # Errors
     /// [`Full`] where the container has to do without.
@@ -48,7 +49,8 @@ impl<R: Record> RetainedRecords<R> {
         Ok(displaced)
     }
 
-    /// Claims a slot for a record that had none until now, or has lost it, unless another record would have to give up its own.
+    /// Claims a slot for a record that had none until now, or has lost it, unless another record would have
+    /// to give up its own.
     pub(in crate::service) fn claim_if_free(&mut self, key: u64, path: &[u8]) {
         if self.shares.contains(key) || self.shares.has_room(1) {
             let _ = self.claim(key, path);

@@ -1,10 +1,11 @@
-//! When the kernel samples its own load. Who samples at other moments sees a burst up to five seconds before or after it, and who
-//! samples in the very same moment is what it counts.
+//! When the kernel samples its own load. Who samples at other moments sees a burst up to five seconds before
+//! or after it, and who samples in the very same moment is what it counts.
 
 use rustix::time::{ClockId, clock_getres, clock_gettime};
 use std::time::{Duration, Instant};
 
-/// The kernel's sampling interval, without the tick that it has besides (`LOAD_FREQ`, include/linux/sched/loadavg.h).
+/// The kernel's sampling interval, without the tick that it has besides (`LOAD_FREQ`,
+/// include/linux/sched/loadavg.h).
 const LOAD_INTERVAL: Duration = Duration::from_secs(5);
 /// Where in each period the kernel is assumed to sample until it is known.
 const DEFAULT_PHASE: Duration = Duration::from_millis(250);
@@ -17,7 +18,8 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(in crate::service) struct SamplingPhase {
     period: Duration,
-    /// A moment, and how long it was after the start of CLOCK_MONOTONIC, from which the kernel counts its periods.
+    /// A moment, and how long it was after the start of CLOCK_MONOTONIC, from which the kernel counts its
+    /// periods.
     origin: (Instant, Duration),
     /// How long after the start of each of them it has new averages.
     phase: Option<Duration>,

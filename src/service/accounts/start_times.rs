@@ -1,7 +1,8 @@
 //! When containers started, as far as it is known.
 //!
-//! To find out, their processes are looked at, and one in the middle of an exec keeps whoever looks for as long as its tenant likes
-//! (`exec_update_lock`, fs/exec.c). So threads that may hang do that, and readers wait for a moment only.
+//! To find out, their processes are looked at, and one in the middle of an exec keeps whoever looks for as
+//! long as its tenant likes (`exec_update_lock`, fs/exec.c). So threads that may hang do that, and readers
+//! wait for a moment only.
 
 use crate::kernel::{CgroupId, CgroupRef, Life, boot_clock};
 use crate::service::scheduling::pending_request::Continuation;
@@ -13,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// How long readers wait for the search of their container's start. It takes a millisecond, but its thread may have to wait for a
-/// processor.
+/// How long readers wait for the search of their container's start. It takes a millisecond, but its thread
+/// may have to wait for a processor.
 pub const START_SEARCH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most containers that are remembered, with an open file each.
 const MAX_KNOWN: usize = 4096;
@@ -72,7 +73,8 @@ impl StartTimes {
         Self { max: max_files.clamp(MIN_KNOWN, MAX_KNOWN), containers: Mutex::default() }
     }
 
-    /// What is known of a container. Where the search takes too long that is the start of the oldest process that it has seen so far.
+    /// What is known of a container. Where the search takes too long that is the start of the oldest process
+    /// that it has seen so far.
     pub(in crate::service) fn of(&self, container: CgroupId) -> StartLookup {
         let life = match self.containers.lock().get(&container) {
             Some(Start::Known(life, _)) => Arc::clone(life),
@@ -112,8 +114,8 @@ impl StartTimes {
         forget_excess(&mut containers, known / 2);
     }
 
-    /// Runs `job` once the search for the container's start has ended or taken too long. Returns the job if that has happened by now,
-    /// or, where no search is running, what the caller has to search with.
+    /// Runs `job` once the search for the container's start has ended or taken too long. Returns the job if
+    /// that has happened by now, or, where no search is running, what the caller has to search with.
     pub(in crate::service) fn wait(
         &self,
         container: (CgroupId, &Arc<[u8]>),
@@ -175,8 +177,8 @@ impl StartTimes {
         look.waiting.unwrap_or_default()
     }
 
-    /// Forgets containers for which `exists` is false, also where their search hangs, and those whose init has ended. Calls `runs` for
-    /// the others, with when that was certain.
+    /// Forgets containers for which `exists` is false, also where their search hangs, and those whose init
+    /// has ended. Calls `runs` for the others, with when that was certain.
     pub(in crate::service) fn sweep(
         &self,
         exists: impl Fn(CgroupRef<'_>) -> bool,
@@ -232,8 +234,8 @@ impl StartTimes {
     }
 }
 
-/// Forgets all searches that have failed, and known containers down to `max`: any of those in the heaviest branch of the hierarchy,
-/// because nothing tells which of them is asked for next.
+/// Forgets all searches that have failed, and known containers down to `max`: any of those in the heaviest
+/// branch of the hierarchy, because nothing tells which of them is asked for next.
 fn forget_excess(containers: &mut HashMap<CgroupId, Start>, max: usize) {
     let known = containers.iter().filter_map(|(&id, start)| match start {
         Start::Known(_, path) => Some((id, &path[..], 1)),

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 /// How long a container is sampled after somebody asked for its load. Programs that watch ask once a minute.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long averages that a predecessor left are kept while nobody asks for their container, which is gone then.
+/// How long averages that a predecessor left are kept while nobody asks for their container, which is gone
+/// then.
 const ORPHAN_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// How many containers are tracked, or fewer with long paths. Where there are more, tenants share the room.
 const MAX_TRACKED: usize = 10_000;
@@ -52,8 +53,8 @@ pub(in crate::service) struct TrackedCgroup {
 pub(in crate::service) struct Due {
     pub(in crate::service) container: CgroupId,
     pub(in crate::service) path: Vec<u8>,
-    /// The cgroup that accounts for its processor time, if this sample is the last until somebody asks for its load again:
-    /// its averages then go on from what it has run by now.
+    /// The cgroup that accounts for its processor time, if this sample is the last until somebody asks for
+    /// its load again: its averages then go on from what it has run by now.
     pub(in crate::service) accounting_if_last: Option<Vec<u8>>,
 }
 

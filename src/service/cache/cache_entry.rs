@@ -34,8 +34,9 @@ impl CacheEntry {
         now.saturating_duration_since(self.sampled_at) < MAX_AGE
     }
 
-    /// Whether it is recent enough for `caller`, who asked at `asked`, and about the same container and namespaces. Pid namespace
-    /// and boot are compared only where the answer depends on them: otherwise the caller's are not known.
+    /// Whether it is recent enough for `caller`, who asked at `asked`, and about the same container and
+    /// namespaces. Pid namespace and boot are compared only where the answer depends on them: otherwise the
+    /// caller's are not known.
     pub(in crate::service) fn can_serve(
         &self,
         caller: &Caller<'_>,

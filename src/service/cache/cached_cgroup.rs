@@ -83,7 +83,8 @@ impl CachedCgroup {
         self.state.lock().entries.retain(|entry| entry.is_fresh(now));
     }
 
-    /// What `take` makes of a fresh entry for `caller`. Where there is none, one of those who ask reads the cgroup for all.
+    /// What `take` makes of a fresh entry for `caller`. Where there is none, one of those who ask reads the
+    /// cgroup for all.
     pub(in crate::service) fn find<T>(
         self: &Arc<Self>,
         caller: &Caller<'_>,

@@ -7,14 +7,15 @@ use cgprocfs_core::view::ViewId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How old a number may be when it is served. The promise to readers is 100 ms; the rest is for a reader that waits for a
-/// processor after its text was chosen.
+/// How old a number may be when it is served. The promise to readers is 100 ms; the rest is for a reader that
+/// waits for a processor after its text was chosen.
 pub const MAX_AGE: Duration = Duration::from_millis(50);
 
 /// The text of one view for one container at one moment.
 #[derive(Debug)]
 pub struct Rendered {
-    /// When the snapshot was complete. Where the kernel took long over it, its numbers are no older than the request.
+    /// When the snapshot was complete. Where the kernel took long over it, its numbers are no older than the
+    /// request.
     pub sampled_at: Instant,
     /// The contents of the file.
     pub bytes: Vec<u8>,

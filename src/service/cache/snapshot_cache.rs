@@ -11,11 +11,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How many readings there are between two evictions of stale entries: a tenant may have any number of cgroups, each with an entry.
+/// How many readings there are between two evictions of stale entries: a tenant may have any number of
+/// cgroups, each with an entry.
 const EVICTION_INTERVAL: usize = 64;
 
-/// A cache bounded by the number of files it keeps open. What goes first is a cgroup of the branch of the hierarchy that holds most,
-/// so that one tenant can't evict the cgroups of others.
+/// A cache bounded by the number of files it keeps open. What goes first is a cgroup of the branch of the
+/// hierarchy that holds most, so that one tenant can't evict the cgroups of others.
 pub(in crate::service) struct SnapshotCache {
     max_files: usize,
     clock: AtomicU64,
@@ -35,7 +36,8 @@ impl SnapshotCache {
         Self { max_files, clock: AtomicU64::new(0), readings: AtomicUsize::new(0), cache: Mutex::default() }
     }
 
-    /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached, and charged to `account`.
+    /// The entry for readers in `cgroup`, which is opened with `open` if it is not cached, and charged to
+    /// `account`.
     ///
     /// # Errors
     /// What `open` returns, if the cgroup is not cached.

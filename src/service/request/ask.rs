@@ -1,5 +1,5 @@
-//! Asks until there is an answer: a request is tried, and tried again by another thread where it would make readers of other
-//! containers wait.
+//! Asks until there is an answer: a request is tried, and tried again by another thread where it would make
+//! readers of other containers wait.
 
 use super::deadline_reply::Reply;
 use super::outcome::Outcome;
@@ -40,7 +40,8 @@ impl Service {
         }
     }
 
-    /// Calls `reply` with the answer: now, or later from another thread where readers of other containers would have to wait.
+    /// Calls `reply` with the answer: now, or later from another thread where readers of other containers
+    /// would have to wait.
     pub(in crate::service) fn ask<Q: Query>(
         self: &Arc<Self>,
         role: ThreadRole,
@@ -97,7 +98,8 @@ impl Service {
                 service.ask(role, request, query, reply);
             });
         };
-        // Its reader hangs perhaps as soon as it need not wait any more, so no other thread than one that may hang looks at it.
+        // Its reader hangs perhaps as soon as it need not wait any more, so no other thread than one that may
+        // hang looks at it.
         let owner = owner.clone();
         let ask = move |service: &Arc<Self>| {
             if !deadline.is_over() {
@@ -134,8 +136,8 @@ impl Service {
         self.workers.enqueue(Lane::Blocking, owner, Box::new(look));
     }
 
-    /// Calls `then` with what `look` finds out about a process, from a worker, or from a thread that may hang where `look` may. If
-    /// that takes too long, `then` gets EAGAIN.
+    /// Calls `then` with what `look` finds out about a process, from a worker, or from a thread that may hang
+    /// where `look` may. If that takes too long, `then` gets EAGAIN.
     pub(in crate::service) fn find_deferred<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -187,7 +189,8 @@ impl Service {
         }
     }
 
-    /// Puts the container of a process into the slow lane for a while: a server has ended over one of its requests.
+    /// Puts the container of a process into the slow lane for a while: a server has ended over one of its
+    /// requests.
     pub fn quarantine(self: &Arc<Self>, pid: u32) {
         let service = Arc::clone(self);
         let leave = move || {

@@ -47,8 +47,8 @@ impl Service {
         })
     }
 
-    /// Whether to try again after attempt number `attempt`, which has failed with `error`: a cgroup went away meanwhile, or too many
-    /// files were open. In that case half of them are closed first.
+    /// Whether to try again after attempt number `attempt`, which has failed with `error`: a cgroup went away
+    /// meanwhile, or too many files were open. In that case half of them are closed first.
     pub(in crate::service) fn prepare_retry(&self, attempt: usize, error: &Error) -> bool {
         let is_for_files = error.is_fd_exhaustion();
         let is_worth_it = attempt < MAX_ATTEMPTS && (is_for_files || error.is_race());
@@ -115,8 +115,8 @@ impl Service {
         attempt
     }
 
-    /// Makes the answer from what was found. Reading files of the host is bounded as reading a cgroup is, because for some of them
-    /// the kernel asks the hardware, as often as a tenant likes.
+    /// Makes the answer from what was found. Reading files of the host is bounded as reading a cgroup is,
+    /// because for some of them the kernel asks the hardware, as often as a tenant likes.
     fn finish<Q: Query>(
         &self,
         role: ThreadRole,

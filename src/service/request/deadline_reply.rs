@@ -12,8 +12,8 @@ use std::sync::Arc;
 /// Passes an answer to the reader.
 pub(in crate::service) type Reply<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 
-/// A reply that is sent once: the answer, or EAGAIN where that does not come in time or at all. The request is in flight until
-/// then.
+/// A reply that is sent once: the answer, or EAGAIN where that does not come in time or at all. The request
+/// is in flight until then.
 pub(in crate::service) struct DeadlineReply<T>(Arc<State<T>>);
 
 struct State<T> {

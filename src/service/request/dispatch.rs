@@ -11,7 +11,8 @@ use crate::state::in_flight::InFlightGuard;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// How many of the requests that waited for what it has read a serving thread answers; workers answer the others.
+/// How many of the requests that waited for what it has read a serving thread answers; workers answer the
+/// others.
 const MAX_HELPED: usize = 4;
 
 impl Service {

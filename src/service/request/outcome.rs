@@ -23,7 +23,8 @@ pub(in crate::service) enum Outcome<T> {
 }
 
 impl<T> Outcome<T> {
-    /// The answer, and what waited for the same reading; else what came of the attempt, which is the same whatever was asked.
+    /// The answer, and what waited for the same reading; else what came of the attempt, which is the same
+    /// whatever was asked.
     pub(in crate::service) fn answer<U>(self) -> Result<(T, FollowUp), Outcome<U>> {
         Err(match self {
             Self::Done(Ok(answer), next) => return Ok((answer, next)),

@@ -29,8 +29,8 @@ pub struct PressureRequest {
 }
 
 impl Service {
-    /// Takes a pressure trigger that a process has written, and calls `reply`: with EINVAL for what is no trigger, EBUSY if the
-    /// file has one, ENOSPC if the container has too many.
+    /// Takes a pressure trigger that a process has written, and calls `reply`: with EINVAL for what is no
+    /// trigger, EBUSY if the file has one, ENOSPC if the container has too many.
     pub fn ask_to_arm(
         self: &Arc<Self>,
         request: PressureRequest,
@@ -88,7 +88,8 @@ impl Service {
         }
     }
 
-    /// Calls `reply` with what a poll of an open pressure file is told. If that is no event, the next one wakes `waiter`.
+    /// Calls `reply` with what a poll of an open pressure file is told. If that is no event, the next one
+    /// wakes `waiter`.
     pub fn ask_poll(
         self: &Arc<Self>,
         request: PressureRequest,
@@ -116,8 +117,8 @@ impl Service {
         self.psi_monitor.release(file);
     }
 
-    /// Looks after triggers on a thread of its own that ends with this service. `wake` has the kernel ask again for those who
-    /// wait.
+    /// Looks after triggers on a thread of its own that ends with this service. `wake` has the kernel ask
+    /// again for those who wait.
     ///
     /// # Errors
     /// Where no thread can be made.

@@ -29,8 +29,8 @@ impl Service {
         answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
 
-    /// Calls `reply` with what [`text`](Self::text) returns: at once, or from another thread where readers of other containers would
-    /// have to wait. The request stays in flight until then.
+    /// Calls `reply` with what [`text`](Self::text) returns: at once, or from another thread where readers of
+    /// other containers would have to wait. The request stays in flight until then.
     pub fn ask_text(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -41,8 +41,9 @@ impl Service {
         self.ask_serving(in_flight, pid, TextOf(view), reply);
     }
 
-    /// Calls `reply` with what `make` makes of files of the host for the reader, after a snapshot with `needs` was read:
-    /// [`Topology::needs`] or more. As with [`ask_text`](Self::ask_text), that may be later and from another thread.
+    /// Calls `reply` with what `make` makes of files of the host for the reader, after a snapshot with
+    /// `needs` was read: [`Topology::needs`] or more. As with [`ask_text`](Self::ask_text), that may be later
+    /// and from another thread.
     pub fn ask_files<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -54,8 +55,8 @@ impl Service {
         self.ask_serving(in_flight, pid, FilesOf::new(needs, make), reply);
     }
 
-    /// Calls `reply` with the text of the file at `path` below `sys/devices/system`; ENOENT where it belongs to a processor or a node that the
-    /// reader's container does not have.
+    /// Calls `reply` with the text of the file at `path` below `sys/devices/system`; ENOENT where it belongs
+    /// to a processor or a node that the reader's container does not have.
     pub fn ask_system_file(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
@@ -79,7 +80,8 @@ impl Service {
         self.ask_files(in_flight, pid, needs, make, reply);
     }
 
-    /// The text of a file below `sys/devices/system`, as [`ask_system_file`](Self::ask_system_file) gives it. Blocks.
+    /// The text of a file below `sys/devices/system`, as [`ask_system_file`](Self::ask_system_file) gives it.
+    /// Blocks.
     ///
     /// # Errors
     /// Those of [`text`](Self::text), and ENOENT where the reader has no such file.

@@ -1,5 +1,5 @@
-//! Requests that read nothing: to open a file, to look up a name, to list what is known. Each takes a few microseconds, and a tenant can have
-//! thousands of threads that send them.
+//! Requests that read nothing: to open a file, to look up a name, to list what is known. Each takes a few
+//! microseconds, and a tenant can have thousands of threads that send them.
 
 use crate::error::Error;
 use crate::kernel::Reader;
@@ -9,7 +9,8 @@ use cgprocfs_core::snapshot::Needs;
 use std::time::Instant;
 
 impl Service {
-    /// Charges the container of a process for a request that read nothing, now and then, while the serving threads are busy.
+    /// Charges the container of a process for a request that read nothing, now and then, while the serving
+    /// threads are busy.
     pub fn charge_small_request(&self, pid: u32) {
         if pid == 0 || !self.fairness.is_sampled() {
             return;

@@ -1,5 +1,5 @@
-//! The search for a container's start. It looks at the container's processes, which may hang, so no reader of another container
-//! waits for it.
+//! The search for a container's start. It looks at the container's processes, which may hang, so no reader of
+//! another container waits for it.
 
 use super::outcome::StartSearch;
 use crate::error::Error;
@@ -26,7 +26,8 @@ impl From<Error> for NotRead {
     }
 }
 
-/// A running search. However it ends, also without ever having its turn, those who wait for it are tried again.
+/// A running search. However it ends, also without ever having its turn, those who wait for it are tried
+/// again.
 struct RunningSearch {
     service: Arc<Service>,
     search: StartSearch,

@@ -1,8 +1,8 @@
 //! A thread that takes jobs in for a pool of workers.
 //!
-//! A serving thread only leaves a message, and goes on. To take the pool's lock might be to wait for a worker that has it and is
-//! less important than every program on the machine, and to start a thread is to wait for whoever moves processes between cgroups
-//! (`cgroup_threadgroup_rwsem`, kernel/cgroup/cgroup.c).
+//! A serving thread only leaves a message, and goes on. To take the pool's lock might be to wait for a worker
+//! that has it and is less important than every program on the machine, and to start a thread is to wait for
+//! whoever moves processes between cgroups (`cgroup_threadgroup_rwsem`, kernel/cgroup/cgroup.c).
 
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Instant;
 
-/// A unit of work. One that can't be done is dropped, which answers its reader with an error or with what is known.
+/// A unit of work. One that can't be done is dropped, which answers its reader with an error or with what is
+/// known.
 pub(in crate::service) type Job = Box<dyn FnOnce() + Send>;
 
 /// A job, and when it is to run if not at once.

@@ -13,7 +13,8 @@ const CROWD_CHECKS: u32 = 4;
 /// The threads have hardly any time left where this part of it was taken.
 const BUSY_PART: u32 = 8;
 
-/// One in this many requests that read nothing is charged: to find out whose it is takes longer than the request.
+/// One in this many requests that read nothing is charged: to find out whose it is takes longer than the
+/// request.
 const REQUESTS_PER_CHARGE: u32 = 16;
 /// What one of them takes of a serving thread, about.
 const SMALL_REQUEST: Duration = Duration::from_micros(8);
@@ -70,14 +71,15 @@ impl Fairness {
         }
     }
 
-    /// Whether the next request that reads nothing is to be charged to its container. Where the last one's was in the slow lane, others of
-    /// that crowd follow most likely, none of which is known yet.
+    /// Whether the next request that reads nothing is to be charged to its container. Where the last one's
+    /// was in the slow lane, others of that crowd follow most likely, none of which is known yet.
     pub(in crate::service) fn is_sampled(&self) -> bool {
         let is_sampled = || self.small_requests.fetch_add(1, Ordering::Relaxed) % REQUESTS_PER_CHARGE == 0;
         self.busyness.is_busy() && (self.last_was_slow.load(Ordering::Relaxed) || is_sampled())
     }
 
-    /// Charges a container for one request that reads nothing, and for those in between that nobody was charged for.
+    /// Charges a container for one request that reads nothing, and for those in between that nobody was
+    /// charged for.
     pub(in crate::service) fn charge_sample(&self, account: &ServingAccount, pid: u32, now: Instant) {
         account.add(
             ChargeRules::new(&self.busyness, self.pace),
@@ -89,8 +91,8 @@ impl Fairness {
         self.last_was_slow.store(account.is_slow(now), Ordering::Relaxed);
     }
 
-    /// Where a tenant has taken most of the threads in this window or the last, with whatever number of containers, all of these go to
-    /// the slow lane. Somebody looks a few times in a window.
+    /// Where a tenant has taken most of the threads in this window or the last, with whatever number of
+    /// containers, all of these go to the slow lane. Somebody looks a few times in a window.
     fn look_for_crowd(&self, now: Instant) {
         let look = microseconds(now) / as_micros(self.pace.window / CROWD_CHECKS);
         if self.looked_in.swap(look, Ordering::Relaxed) == look {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// How often stuck threads are looked for, and how long a thread works before it counts as stuck, but in the slow lane.
+/// How often stuck threads are looked for, and how long a thread works before it counts as stuck, but in the
+/// slow lane.
 pub(in crate::service) const STUCK_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A queue of work, which is done apart from other queues.

@@ -1,4 +1,5 @@
-//! How fast this machine reads files of the kernel: what every reader costs on a slow processor is no container's fault.
+//! How fast this machine reads files of the kernel: what every reader costs on a slow processor is no
+//! container's fault.
 
 use super::thread_usage::ThreadUsage;
 use std::time::Duration;
@@ -6,16 +7,18 @@ use std::time::Duration;
 /// Bounds on time that depend on the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::service) struct Pace {
-    /// The processor time from which on a reading is slow. The first one of a usual cgroup takes about a fifth of that.
+    /// The processor time from which on a reading is slow. The first one of a usual cgroup takes about a
+    /// fifth of that.
     pub(in crate::service) slow_reading: Duration,
-    /// The elapsed time from which on a reading is slow if it waited for anything but a processor, and the one before was no
-    /// quicker than `slow_reading`. It is much, because threads wait for each other's locks, too.
+    /// The elapsed time from which on a reading is slow if it waited for anything but a processor, and the
+    /// one before was no quicker than `slow_reading`. It is much, because threads wait for each other's
+    /// locks, too.
     pub(in crate::service) long_reading: Duration,
-    /// The time over which the serving time of a container is summed up, and its readers are counted. Some hundred readers have to be
-    /// answered meanwhile, for it to be seen who has most of them.
+    /// The time over which the serving time of a container is summed up, and its readers are counted. Some
+    /// hundred readers have to be answered meanwhile, for it to be seen who has most of them.
     pub(in crate::service) window: Duration,
-    /// The most that a reader is charged for a request. What took longer is not the reader's doing, but that of whatever kept the
-    /// thread from running.
+    /// The most that a reader is charged for a request. What took longer is not the reader's doing, but that
+    /// of whatever kept the thread from running.
     pub(in crate::service) max_charge: Duration,
 }
 

@@ -14,9 +14,11 @@ pub(in crate::service) type Continuation = Box<dyn FnOnce(ThreadRole) + Send>;
 pub(crate) enum ThreadRole {
     /// Serves all containers: it must neither take long nor hang.
     Serving,
-    /// Serves all containers, and has spent its time for this one: what it can't answer at once is for others.
+    /// Serves all containers, and has spent its time for this one: what it can't answer at once is for
+    /// others.
     Helping,
-    /// Works for containers that are not known to be slow: it may look for what a serving thread has no time for, once.
+    /// Works for containers that are not known to be slow: it may look for what a serving thread has no time
+    /// for, once.
     FastWorker,
     /// Works for one container: it may take long.
     Worker,
@@ -59,8 +61,8 @@ impl PendingRequest {
     }
 }
 
-/// Whether a reader still waits. One that has its answer may be in the middle of an exec, and keep whoever looks at it for as long
-/// as it likes.
+/// Whether a reader still waits. One that has its answer may be in the middle of an exec, and keep whoever
+/// looks at it for as long as it likes.
 #[derive(Clone, Default)]
 pub(in crate::service) struct Deadline(Arc<AtomicBool>);
 
@@ -75,5 +77,6 @@ impl Deadline {
     }
 }
 
-/// A request that was tried so often gets EAGAIN: each time something else was missing, and will be the next time.
+/// A request that was tried so often gets EAGAIN: each time something else was missing, and will be the next
+/// time.
 pub(in crate::service) const MAX_ROUNDS: u16 = 1000;

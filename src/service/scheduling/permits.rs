@@ -3,8 +3,8 @@
 use parking_lot::Mutex;
 use std::sync::Arc;
 
-/// The containers for which serving threads are reading. For one container only one may, however many cgroups it has made below its
-/// own, and not all of these threads may read at a time what may take long.
+/// The containers for which serving threads are reading. For one container only one may, however many cgroups
+/// it has made below its own, and not all of these threads may read at a time what may take long.
 pub(in crate::service) struct ReadPermits {
     max: usize,
     containers: Mutex<Vec<Arc<[u8]>>>,
@@ -20,8 +20,8 @@ impl ReadPermits {
         Self { max, containers: Mutex::default() }
     }
 
-    /// A permit to read for `container`; `None` where a worker has to do it. What was quick until now holds up nobody, and to hand it
-    /// to a worker would cost as much as to read it.
+    /// A permit to read for `container`; `None` where a worker has to do it. What was quick until now holds
+    /// up nobody, and to hand it to a worker would cost as much as to read it.
     pub(in crate::service) fn permit(&self, container: &[u8], is_quick: bool) -> Option<Permit<'_>> {
         let mut containers = self.containers.lock();
         let are_many = containers.len() >= self.max && !is_quick;

@@ -2,9 +2,10 @@
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// How much nicer they are than the process, see setpriority(2): beside a thread that serves they have a tenth of a processor. A
-/// crowd that the slow lane answers would otherwise have as much of the processors as everybody else; with much less, a slow
-/// container would get no answer in time beside a program that never sleeps.
+/// How much nicer they are than the process, see setpriority(2): beside a thread that serves they have a
+/// tenth of a processor. A crowd that the slow lane answers would otherwise have as much of the processors as
+/// everybody else; with much less, a slow container would get no answer in time beside a program that never
+/// sleeps.
 const NICE_INCREMENT: i32 = 10;
 
 /// The nice value of a less important thread, which is relative to that of the process.
@@ -17,7 +18,8 @@ impl LessImportant {
         Self(getpriority_process(None).ok().map(|nice| nice + NICE_INCREMENT))
     }
 
-    /// Makes the calling thread less important. Where setpriority(2) is not allowed the thread keeps its priority.
+    /// Makes the calling thread less important. Where setpriority(2) is not allowed the thread keeps its
+    /// priority.
     pub(in crate::service) fn apply(self) {
         if let Some(nice) = self.0 {
             let _ = setpriority_process(None, nice);

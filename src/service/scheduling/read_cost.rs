@@ -20,8 +20,8 @@ pub(in crate::service) struct ReadCost {
 }
 
 impl ReadCost {
-    /// What the thread that is going to read did until now, where that has to be measured. That it waited counts only if the
-    /// reading before took long.
+    /// What the thread that is going to read did until now, where that has to be measured. That it waited
+    /// counts only if the reading before took long.
     pub(in crate::service) fn begin(&self) -> Option<ThreadUsage> {
         match self.is_suspect.load(Ordering::Relaxed) {
             true => Some(ThreadUsage::now()),
@@ -34,8 +34,9 @@ impl ReadCost {
         self.is_known.load(Ordering::Relaxed) && !self.is_suspect.load(Ordering::Relaxed)
     }
 
-    /// Records how long a reading took, and what its thread used if that was measured. Returns how long the container has to stay
-    /// in the slow lane, if the reading was slow. One that only had to wait for a processor was not.
+    /// Records how long a reading took, and what its thread used if that was measured. Returns how long the
+    /// container has to stay in the slow lane, if the reading was slow. One that only had to wait for a
+    /// processor was not.
     pub(in crate::service) fn was_read(
         &self,
         took: Duration,
@@ -43,8 +44,8 @@ impl ReadCost {
         pace: Pace,
     ) -> Option<Duration> {
         let is_long = took >= pace.long_reading;
-        // A quarter is enough to keep others waiting, where there are many such readings. That it only had to wait for a processor is
-        // known where it was measured.
+        // A quarter is enough to keep others waiting, where there are many such readings. That it only had to
+        // wait for a processor is known where it was measured.
         let costly = pace.slow_reading / 4;
         let waited_only = matches!(thread, Some(ThreadUsage { ran, waits: Some(0) }) if ran < costly);
         let is_suspect = took >= costly && !waited_only;

@@ -1,4 +1,5 @@
-//! How much time of the serving threads a container takes, and whether it has to go to the slow lane for that.
+//! How much time of the serving threads a container takes, and whether it has to go to the slow lane for
+//! that.
 
 use super::pace::Pace;
 use crate::service::clock::{as_micros, microseconds};
@@ -7,22 +8,24 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Many readers of one container may take this part of a window at most while the serving threads are busy: a fortieth.
+/// Many readers of one container may take this part of a window at most while the serving threads are busy: a
+/// fortieth.
 const CONTAINERS_PART: u32 = 40;
 /// So many readers are many. Fewer can't have many requests waiting at once.
 pub(super) const MANY_READERS: u32 = 8;
 /// What is charged for fetching a request, sending its answer, and the reads and the close that follow.
 const REQUEST_OVERHEAD: Duration = Duration::from_micros(30);
 
-/// Serving threads are busy if half of the others have a request when one comes, for at least this percentage of requests. A single
-/// reader has two requests answered at once now and then, many readers nearly always.
+/// Serving threads are busy if half of the others have a request when one comes, for at least this percentage
+/// of requests. A single reader has two requests answered at once now and then, many readers nearly always.
 const BUSY_PERCENT: usize = 40;
-/// How long a container stays in the slow lane for that, in windows: a second, where the processor is not a slow one. One that begins
-/// again as soon as it is out stays twice as long.
+/// How long a container stays in the slow lane for that, in windows: a second, where the processor is not a
+/// slow one. One that begins again as soon as it is out stays twice as long.
 const SLOW_LANE_WINDOWS: u32 = 10;
 /// The longest time for that.
 const MAX_SLOW_LANE_TIME: Duration = Duration::from_secs(16);
-/// A container that is part of a crowd stays there up to this many times as long as one that is a crowd by itself.
+/// A container that is part of a crowd stays there up to this many times as long as one that is a crowd by
+/// itself.
 const MAX_SPREAD: f64 = 4.0;
 
 /// How busy the serving threads are.
@@ -119,15 +122,16 @@ impl ServingAccount {
         }
     }
 
-    /// What was taken in a window, in microseconds, and by how many readers; of those before the last one nothing is known.
+    /// What was taken in a window, in microseconds, and by how many readers; of those before the last one
+    /// nothing is known.
     pub(in crate::service) fn in_window(&self, window: u64) -> (u64, u32) {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let known = [&self.window, &self.before].into_iter().find(|known| load(&known.number) == window);
         known.map_or((0, 0), |known| (load(&known.used), load(&known.readers).count_ones()))
     }
 
-    /// Keeps the container in the slow lane for its part in a crowd, unless it is there for that already. Of many containers each has
-    /// another `part` of the whole, so that they do not come back all at once.
+    /// Keeps the container in the slow lane for its part in a crowd, unless it is there for that already. Of
+    /// many containers each has another `part` of the whole, so that they do not come back all at once.
     pub(in crate::service) fn make_slow_for_crowd(&self, pace: Pace, part: f64, now: Instant) {
         self.punish(pace.window * SLOW_LANE_WINDOWS, 1.0 + part * (MAX_SPREAD - 1.0), now);
     }
@@ -156,7 +160,8 @@ impl ServingAccount {
         self.slow_until.fetch_max(microseconds(until), Ordering::Relaxed);
     }
 
-    /// Whether what is known of the container makes a difference: it is in the slow lane, or was there lately.
+    /// Whether what is known of the container makes a difference: it is in the slow lane, or was there
+    /// lately.
     pub(in crate::service) fn matters(&self, now: Instant) -> bool {
         let until = self.slow_until.load(Ordering::Relaxed);
         until != 0 && until.saturating_add(as_micros(MAX_SLOW_LANE_TIME)) > microseconds(now)
@@ -168,8 +173,9 @@ impl ServingAccount {
     }
 }
 
-/// A number in which only this process knows the process id again: nobody can choose ids so that many readers look like few.
-/// Nor do ids that follow each other: a product with a key would put these into a few places only, by some keys.
+/// A number in which only this process knows the process id again: nobody can choose ids so that many readers
+/// look like few. Nor do ids that follow each other: a product with a key would put these into a few places
+/// only, by some keys.
 fn scattered(pid: u32) -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     scattered_by(&KEY, pid)

@@ -8,8 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Accounts by the path of the container: all of its readers use it, also those in cgroups below. Whoever has many cgroups would
-/// otherwise end the time in the slow lane by having what is cached for them evicted.
+/// Accounts by the path of the container: all of its readers use it, also those in cgroups below. Whoever has
+/// many cgroups would otherwise end the time in the slow lane by having what is cached for them evicted.
 #[derive(Default)]
 pub(in crate::service) struct ServingAccounts {
     accounts: Mutex<HashMap<Box<[u8]>, Arc<ServingAccount>>>,
@@ -36,8 +36,9 @@ impl ServingAccounts {
         Arc::clone(accounts.entry(container.into()).or_default())
     }
 
-    /// The accounts of the containers that were a crowd together in a window: at least `least` microseconds were used, nearly all of them
-    /// for many readers in at most three branches, while somebody else read as well. None of them need be a crowd by itself.
+    /// The accounts of the containers that were a crowd together in a window: at least `least` microseconds
+    /// were used, nearly all of them for many readers in at most three branches, while somebody else read as
+    /// well. None of them need be a crowd by itself.
     pub(in crate::service) fn crowd(&self, window: u64, least: u64) -> Vec<Arc<ServingAccount>> {
         let accounts = self.accounts.lock();
         let taken: Vec<_> =

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Process ids by which requests go to the slow lane without the caller being identified first. A reader whose id was reused is
-/// identified there: a mistake costs it a little time and nothing else.
+/// Process ids by which requests go to the slow lane without the caller being identified first. A reader
+/// whose id was reused is identified there: a mistake costs it a little time and nothing else.
 #[derive(Default)]
 pub(in crate::service) struct SlowProcesses {
     owners: Mutex<HashMap<u32, (Owner, Instant)>>,

@@ -10,8 +10,9 @@ fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     components(path).take(MAX_DEPTH)
 }
 
-/// Whether the cgroup at `path`, or one above it, has as many items as it may have. Everybody together may have `max`, and a
-/// cgroup half of what the one above it may have, but at least `min`. `owners` are those who have items, and how many.
+/// Whether the cgroup at `path`, or one above it, has as many items as it may have. Everybody together may
+/// have `max`, and a cgroup half of what the one above it may have, but at least `min`. `owners` are those
+/// who have items, and how many.
 pub(in crate::service) fn are_too_many<'o>(
     path: &[u8],
     (max, min): (usize, usize),

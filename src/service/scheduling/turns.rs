@@ -1,7 +1,7 @@
 //! Whose turn it is among cgroups that wait.
 //!
-//! Siblings take turns, at every level of the hierarchy: a tenant that spreads its requests over a thousand cgroups of its
-//! own gets no more turns for that than one that has a single cgroup.
+//! Siblings take turns, at every level of the hierarchy: a tenant that spreads its requests over a thousand
+//! cgroups of its own gets no more turns for that than one that has a single cgroup.
 
 use crate::shares::components;
 use std::collections::{HashMap, VecDeque};
@@ -17,7 +17,8 @@ pub(in crate::service) struct Turns<T> {
 struct Branch<T> {
     own: VecDeque<T>,
     children: HashMap<Box<[u8]>, Self>,
-    /// The names of the children that something waits for, and an empty one for the cgroup itself: the next one first.
+    /// The names of the children that something waits for, and an empty one for the cgroup itself: the next
+    /// one first.
     order: VecDeque<Box<[u8]>>,
 }
 

@@ -1,12 +1,13 @@
 //! Threads for work that may take long, so that it makes nobody wait but its own container.
 //!
-//! An owner, which is a cgroup, has one job running at a time, and owners take [turns](super::turns) with others of their
-//! [`Lane`]. A lane has few threads; another one joins only while one of them seems stuck, because a tenant may keep it in the
-//! kernel for as long as it likes. No serving thread waits for any of them, nor for the pool's lock, which is for workers and the
-//! [dispatcher](super::dispatcher). An idle pool has no workers.
+//! An owner, which is a cgroup, has one job running at a time, and owners take [turns](super::turns) with
+//! others of their [`Lane`]. A lane has few threads; another one joins only while one of them seems stuck,
+//! because a tenant may keep it in the kernel for as long as it likes. No serving thread waits for any of
+//! them, nor for the pool's lock, which is for workers and the [dispatcher](super::dispatcher). An idle pool
+//! has no workers.
 //!
-//! Work that may hang is bounded by tenant: of stuck threads, and of waiting jobs, a cgroup may have half of what the one above
-//! it may have.
+//! Work that may hang is bounded by tenant: of stuck threads, and of waiting jobs, a cgroup may have half of
+//! what the one above it may have.
 
 use super::dispatcher::{Dispatcher, Job};
 use super::lane::{LANES, Lane, STUCK_TIMEOUT};
@@ -140,8 +141,8 @@ impl WorkerPool {
         self.dispatcher.start().map(drop)
     }
 
-    /// Queues `job`, which runs when it is the owner's turn. It is dropped instead where no thread can be started, or, in
-    /// [`Lane::Blocking`], where the tenant has too many stuck threads or waiting jobs.
+    /// Queues `job`, which runs when it is the owner's turn. It is dropped instead where no thread can be
+    /// started, or, in [`Lane::Blocking`], where the tenant has too many stuck threads or waiting jobs.
     pub(in crate::service) fn push(self: &Arc<Self>, lane: Lane, owner: Owner, job: Job) {
         self.dispatch(move |pool| pool.accept(lane, owner, job));
     }
@@ -187,7 +188,8 @@ impl WorkerPool {
         }
     }
 
-    /// Starts a worker that was counted before. Where that fails, the others will come to what waits; without others it is dropped.
+    /// Starts a worker that was counted before. Where that fails, the others will come to what waits; without
+    /// others it is dropped.
     fn start_worker(self: &Arc<Self>) {
         let pool = Arc::clone(self);
         let work = move || {
@@ -256,7 +258,8 @@ impl WorkerPool {
         }
     }
 
-    /// Runs a job with the state unlocked. A panic, which was logged where it happened, does not end the thread.
+    /// Runs a job with the state unlocked. A panic, which was logged where it happened, does not end the
+    /// thread.
     fn unlocked<'s>(
         self: &'s Arc<Self>,
         mut state: MutexGuard<'s, State>,

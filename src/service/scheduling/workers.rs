@@ -26,7 +26,8 @@ impl Workers {
         }
     }
 
-    /// Starts the threads that take jobs in, which end when this is dropped. The first job of a lane does so too.
+    /// Starts the threads that take jobs in, which end when this is dropped. The first job of a lane does so
+    /// too.
     ///
     /// # Errors
     /// Where no thread can be started.

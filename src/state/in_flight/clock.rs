@@ -1,5 +1,5 @@
-//! A clock that goes on when a process ends, and is the same for all processes (`CLOCK_MONOTONIC_COARSE`): it is as exact as the
-//! kernel's tick, and costs a tenth of what an exact one does.
+//! A clock that goes on when a process ends, and is the same for all processes (`CLOCK_MONOTONIC_COARSE`): it
+//! is as exact as the kernel's tick, and costs a tenth of what an exact one does.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;

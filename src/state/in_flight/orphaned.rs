@@ -3,8 +3,8 @@
 use super::request::InFlightRequest;
 use std::time::Duration;
 
-/// A server that ended while it had a request for longer than this hung over it. An overloaded machine may take a second or
-/// two; a watchdog has waited for longer.
+/// A server that ended while it had a request for longer than this hung over it. An overloaded machine may
+/// take a second or two; a watchdog has waited for longer.
 pub(crate) const HANG_THRESHOLD: Duration = Duration::from_secs(3);
 /// A request that this many servers have died over is what they died of.
 pub(crate) const MAX_ATTEMPTS: u32 = 3;

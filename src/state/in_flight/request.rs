@@ -8,7 +8,8 @@ use crate::state::record::Record;
 pub struct Unique(u64);
 
 impl Unique {
-    /// `FUSE_UNIQUE_RESEND` of include/uapi/linux/fuse.h: set in the number of a request that is given out again.
+    /// `FUSE_UNIQUE_RESEND` of include/uapi/linux/fuse.h: set in the number of a request that is given out
+    /// again.
     const RESEND: u64 = 1 << 63;
 
     /// The number in a request's header. A request that is given out again has the number that it had before.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 /// How many requests the table has room for, whether a thread is busy with them or they wait for one.
 pub(crate) const MAX_REQUESTS: usize = 4096;
-/// Slots that waiting requests leave free for those that threads begin with: any number may wait for a slow tenant.
+/// Slots that waiting requests leave free for those that threads begin with: any number may wait for a slow
+/// tenant.
 pub(crate) const RESERVED: usize = MAX_REQUESTS / 4;
 
 /// What this process knows of the slots.
@@ -17,8 +18,8 @@ pub(crate) struct Slots {
     pub(crate) free: Vec<usize>,
     /// The slots of requests that wait for a thread, and the cgroups of those who wait.
     pub(crate) waiting: HashMap<usize, Arc<[u8]>>,
-    /// The slots of requests that a predecessor has fetched and the kernel is to give out again, and how many servers have
-    /// ended while they had them.
+    /// The slots of requests that a predecessor has fetched and the kernel is to give out again, and how many
+    /// servers have ended while they had them.
     pub(crate) resent: HashMap<Unique, (usize, u32)>,
     /// When the kernel was asked to.
     pub(crate) resend_asked: Moment,
@@ -38,7 +39,8 @@ impl Slots {
         }
     }
 
-    /// Slots that waiting requests have to give up so that enough are free: those of the heaviest branch of the hierarchy.
+    /// Slots that waiting requests have to give up so that enough are free: those of the heaviest branch of
+    /// the hierarchy.
     pub(crate) fn over_limit(&self) -> Vec<usize> {
         if self.free.len() >= RESERVED {
             return Vec::new();

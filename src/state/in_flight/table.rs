@@ -19,8 +19,8 @@ pub(crate) const WORDS: usize = threads::WORDS + Table::<RequestRecord>::words(M
 pub(crate) const FORMAT: u64 =
     Table::<RequestRecord>::format(MAX_REQUESTS).wrapping_add(threads::VERSION << 56);
 
-/// A request that the kernel was asked to give out again, and did not within this time, was answered just before its server
-/// ended.
+/// A request that the kernel was asked to give out again, and did not within this time, was answered just
+/// before its server ended.
 const RESEND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The requests in flight on a connection. Copies are of the same table, which stays until the process ends.
@@ -31,7 +31,8 @@ struct Inner {
     threads: Threads,
     table: Table<RequestRecord>,
     slots: Mutex<Slots>,
-    /// How many there are in `slots.resent`: nearly always none, which is found out without the lock's contents.
+    /// How many there are in `slots.resent`: nearly always none, which is found out without the lock's
+    /// contents.
     resent: AtomicUsize,
 }
 
@@ -54,8 +55,8 @@ impl InFlightGuard {
 
     /// The request waits for a thread from now on, and is not to blame for what happens meanwhile.
     ///
-    /// Where too many wait, those of the heaviest branch of the hierarchy leave the table until they begin: nobody else's
-    /// requests are to be left unanswered by a server that ends.
+    /// Where too many wait, those of the heaviest branch of the hierarchy leave the table until they begin:
+    /// nobody else's requests are to be left unanswered by a server that ends.
     pub fn wait(&self, cgroup: &Arc<[u8]>) {
         if let Some(table) = &self.table {
             table.wait(self, Some(cgroup));
@@ -104,8 +105,8 @@ impl InFlightTable {
         Self(Box::leak(Box::new(inner)))
     }
 
-    /// Enters a request that this thread is busy with, until the guard is dropped. Nothing is entered before this server has
-    /// taken the table over, nor while it is full.
+    /// Enters a request that this thread is busy with, until the guard is dropped. Nothing is entered before
+    /// this server has taken the table over, nor while it is full.
     pub fn track(&self, request: InFlightRequest) -> InFlightGuard {
         let now = Moment::now();
         let Inner { threads, table, slots, resent } = self.0;
@@ -213,7 +214,8 @@ impl InFlightTable {
         self.0.threads.is_latest(unique) || orphaned.iter().any(|left| left.request.unique == unique)
     }
 
-    /// Takes over the table of a server that has left these requests, which are going to be fetched, or entered, again.
+    /// Takes over the table of a server that has left these requests, which are going to be fetched, or
+    /// entered, again.
     pub(crate) fn resume(&self, orphaned: &[OrphanedRequest]) {
         let Inner { table, slots, resent, .. } = self.0;
         let mut slots = slots.lock();
@@ -247,8 +249,8 @@ impl InFlightTable {
         resent.store(slots.resent.len(), Ordering::Relaxed);
     }
 
-    /// Writes down that this server still runs, so that its successor knows for how long it has had the requests that it
-    /// leaves. To be called regularly.
+    /// Writes down that this server still runs, so that its successor knows for how long it has had the
+    /// requests that it leaves. To be called regularly.
     pub fn mark_alive(&self) {
         let Inner { threads, table, slots, resent } = self.0;
         let now = Moment::now();

@@ -1,4 +1,5 @@
-//! What each thread of a server has written down: a cache line each, so that they do not slow each other down.
+//! What each thread of a server has written down: a cache line each, so that they do not slow each other
+//! down.
 
 use super::clock::Moment;
 use super::request::Unique;
@@ -32,7 +33,8 @@ impl Threads {
         Self { words }
     }
 
-    /// This thread has entered a request. From here on nobody looks for it in the buffer that it was read into.
+    /// This thread has entered a request. From here on nobody looks for it in the buffer that it was read
+    /// into.
     pub(crate) fn entered(&self, unique: Unique, now: Moment) {
         let thread = self.own();
         thread[LAST_SEEN].store(now.0, Ordering::Relaxed);
@@ -74,8 +76,8 @@ impl Threads {
         self.words.chunks_exact(THREAD_WORDS).map(move |thread| thread[index].load(Ordering::Acquire))
     }
 
-    /// Where there is no room for another thread, two share: the last request of one of them then seems never to have been
-    /// entered.
+    /// Where there is no room for another thread, two share: the last request of one of them then seems never
+    /// to have been entered.
     fn own(&self) -> &'static [Word] {
         thread_local! {
             static THREAD: Cell<Option<usize>> = const { Cell::new(None) };

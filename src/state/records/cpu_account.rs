@@ -6,8 +6,8 @@ use cgprocfs_core::machine::{BootTime, Ticks};
 
 /// A CPU account, and what tells its container from a later one in the same cgroup.
 pub struct ContainerAccount {
-    /// When the container started, after the host's boot. What is first learnt of that is kept, so that the container's age
-    /// does not go back when its oldest process ends.
+    /// When the container started, after the host's boot. What is first learnt of that is kept, so that the
+    /// container's age does not go back when its oldest process ends.
     pub start: Ticks,
     /// When the container was last known to run.
     pub last_seen: BootTime,

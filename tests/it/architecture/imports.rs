@@ -59,7 +59,8 @@ impl Imports {
         self.modules.iter().map(|entry| (&*entry.1.path, targets(entry))).collect()
     }
 
-    /// The path from the root of a crate that `path` means in `module`; `None` where it leads out of both crates.
+    /// The path from the root of a crate that `path` means in `module`; `None` where it leads out of both
+    /// crates.
     fn resolve(&self, module: &RustPath, path: &[String]) -> Option<RustPath> {
         let (first, rest) = path.split_first()?;
         let start = match &**first {

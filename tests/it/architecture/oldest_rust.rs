@@ -1,4 +1,5 @@
-//! The oldest Rust that Cargo.toml promises. Clippy holds our own code to it (`incompatible_msrv`); `.ci/msrv` compiles with it.
+//! The oldest Rust that Cargo.toml promises. Clippy holds our own code to it (`incompatible_msrv`);
+//! `.ci/msrv` compiles with it.
 
 use crate::common::{Need, test};
 use libtest_mimic::Trial;

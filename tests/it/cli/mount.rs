@@ -71,7 +71,8 @@ fn stopped_daemon() {
     drop(stopped);
 }
 
-/// A daemon that was killed with all that it has started leaves a mount that nobody can serve: another takes its place.
+/// A daemon that was killed with all that it has started leaves a mount that nobody can serve: another takes
+/// its place.
 fn dead_mount() {
     let mut daemon = Daemon::start();
     // It does not miss the one that mounts before it is asked for something.

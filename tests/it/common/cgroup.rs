@@ -204,7 +204,8 @@ impl Drop for Cpuset {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Children may be in any order of destruction, and the killed need a moment: hundreds of them several seconds.
+        // Children may be in any order of destruction, and the killed need a moment: hundreds of them several
+        // seconds.
         let (began, patience) = (Instant::now(), super::patience(60));
         while let Err(error) = cgprocfs::run::remove_cgroup(&self.dir) {
             if began.elapsed() > patience {

@@ -20,7 +20,8 @@ pub struct Daemon {
     log: Arc<Mutex<String>>,
 }
 
-/// The directory that a daemon is started with, in one where only root can make files, as beside /run/cgprocfs.
+/// The directory that a daemon is started with, in one where only root can make files, as beside
+/// /run/cgprocfs.
 struct Home {
     /// Removed with it.
     _above: TempDir,
@@ -71,7 +72,8 @@ impl Daemon {
         successor
     }
 
-    /// Another one with more options that takes its mount over, which is served by what this one has left behind.
+    /// Another one with more options that takes its mount over, which is served by what this one has left
+    /// behind.
     pub fn taken_over_from_orphan(self, options: &[&str]) -> Self {
         let options = [&["--takeover"], options].concat();
         Self::start_at(&cgprocfs_path(), Arc::clone(&self.dir), &[], &options, &[])
@@ -231,8 +233,8 @@ impl Drop for Daemon {
     }
 }
 
-/// Aborts a daemon's connection after a while, if this has not gone out of scope before: who waits for an answer that
-/// never comes can't be killed.
+/// Aborts a daemon's connection after a while, if this has not gone out of scope before: who waits for an
+/// answer that never comes can't be killed.
 pub struct Deadline(#[allow(dead_code)] Sender<()>);
 
 impl Deadline {

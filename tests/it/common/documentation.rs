@@ -17,7 +17,8 @@ pub fn pages() -> Vec<(PathBuf, String)> {
     paths.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The page that has the marks `<!-- name: … -->` and `<!-- /name -->`, as it is, and as it is with `table` between them.
+/// The page that has the marks `<!-- name: … -->` and `<!-- /name -->`, as it is, and as it is with `table`
+/// between them.
 fn with(name: &str, table: &str) -> (PathBuf, String, String) {
     let begin = format!("<!-- {name}:");
     let (path, page) = pages().into_iter().find(|(_, page)| page.contains(&begin)).unwrap();

@@ -5,7 +5,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus};
 
-/// A daemon that a test starts in its own way; whatever happens, it is ended, and what it mounted is unmounted.
+/// A daemon that a test starts in its own way; whatever happens, it is ended, and what it mounted is
+/// unmounted.
 pub struct Foreground {
     pub process: Child,
     directory: PathBuf,
@@ -22,8 +23,8 @@ impl Foreground {
         super::wait_for(&mut self.process)
     }
 
-    /// Prints whether it still runs, in which call each of its threads and its children's is, and what is mounted: a test that
-    /// fails once in a thousand runs is told apart from others by that.
+    /// Prints whether it still runs, in which call each of its threads and its children's is, and what is
+    /// mounted: a test that fails once in a thousand runs is told apart from others by that.
     fn say_what_it_does(&mut self) {
         let script = "grep -F \" $0\" /proc/self/mountinfo
             for pid in $1 $(cat /proc/$1/task/*/children); do

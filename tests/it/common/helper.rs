@@ -114,8 +114,8 @@ fn write(path: &str, mib: usize) {
     (0..mib * 16).for_each(|_| file.write_all(&[0; 1 << 16]).unwrap());
 }
 
-/// Prints the sum of these lines, then allocates until it is killed, in steps each of which is printed; but no more than
-/// 4 MiB beyond.
+/// Prints the sum of these lines, then allocates until it is killed, in steps each of which is printed; but
+/// no more than 4 MiB beyond.
 fn grow(meminfo: &str, lines: &[&str]) {
     const STEP: usize = 64;
     // The kernel is to kill this process, not another of its cgroup.
@@ -240,8 +240,8 @@ impl Actor {
         }
     }
 
-    /// Has it allocate until it is killed. Returns the MemAvailable that it read before, and how much it could
-    /// touch, in KiB.
+    /// Has it allocate until it is killed. Returns the MemAvailable that it read before, and how much it
+    /// could touch, in KiB.
     pub fn grow(self, meminfo: &str) -> (u64, u64) {
         self.grow_by("grow", meminfo)
     }

@@ -33,8 +33,8 @@ impl Load {
         Self { readers: (0..8).map(reader).collect(), busy, _cgroup: cgroup }
     }
 
-    /// Ends them: none may have failed. How often they have read, how long the longest took, and how busy the machine was with
-    /// other things, before or after.
+    /// Ends them: none may have failed. How often they have read, how long the longest took, and how busy the
+    /// machine was with other things, before or after.
     pub fn end(self) -> (u64, Duration, Busy) {
         let said = self.readers.into_iter().map(|mut reader| {
             drop(reader.process.stdin.take());

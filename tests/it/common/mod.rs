@@ -99,8 +99,8 @@ pub fn release_tests() -> Option<PathBuf> {
     built.max_by_key(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
 }
 
-/// Copies a program by another process: a file that is open for writing in this one, and so for a moment in every
-/// process that another test starts just then, can't be executed.
+/// Copies a program by another process: a file that is open for writing in this one, and so for a moment in
+/// every process that another test starts just then, can't be executed.
 pub fn copy_program(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {
     output(Command::new("cp").arg(from).arg(to));
 }
@@ -162,8 +162,8 @@ pub fn allowed(elsewhere: Duration) -> Duration {
 pub struct Busy(f64);
 
 impl Busy {
-    /// Spins on each processor for a while, to see how long others keep it waiting. An average of the load would say how busy
-    /// the machine was with the tests before.
+    /// Spins on each processor for a while, to see how long others keep it waiting. An average of the load
+    /// would say how busy the machine was with the tests before.
     pub fn now() -> Self {
         // Short: other tests have bounds meanwhile.
         const WORK: Duration = Duration::from_millis(20);
@@ -185,7 +185,8 @@ impl Busy {
         Self(self.0.max(other.0))
     }
 
-    /// How long something may take on this machine that has a bound on an idle one: each processor that more than one wants is shared.
+    /// How long something may take on this machine that has a bound on an idle one: each processor that more
+    /// than one wants is shared.
     pub fn stretches(self, idle: Duration) -> Duration {
         allowed(idle).mul_f64(self.0)
     }

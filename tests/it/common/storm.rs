@@ -16,8 +16,8 @@ pub fn begin() {
     std::thread::spawn(|| {
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         ENDED.store(true, Ordering::Relaxed);
-        // A thread in the middle of its exit is not moved with its process (`cgroup_migrate_add_task`, kernel/cgroup/cgroup.c),
-        // so that the cgroup it is left in can't be removed for a moment.
+        // A thread in the middle of its exit is not moved with its process (`cgroup_migrate_add_task`,
+        // kernel/cgroup/cgroup.c), so that the cgroup it is left in can't be removed for a moment.
         loop {
             std::thread::park();
         }
@@ -65,7 +65,8 @@ pub fn descriptors(path: &str, count: usize) {
 /// Cgroups are made and removed, one after the other, some of them entered and read from.
 pub fn cgroups(parent: &Path, path: &str) {
     let enter = |dir: &Path| fs::write(dir.join("cgroup.procs"), "0").unwrap();
-    // Entered last, so that on v2 the parent, which gives its children the controller, has no process of its own.
+    // Entered last, so that on v2 the parent, which gives its children the controller, has no process of its
+    // own.
     let home = parent.join("home");
     fs::create_dir(&home).unwrap();
     enter(&home);

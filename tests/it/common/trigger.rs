@@ -5,8 +5,9 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::fd::AsFd;
 
-/// Opens a file so often and writes a trigger to each, says how many were taken and what the others were told, and
-/// for each line of stdin polls them for three seconds at most and says how many had an event, and how many an error.
+/// Opens a file so often and writes a trigger to each, says how many were taken and what the others were
+/// told, and for each line of stdin polls them for three seconds at most and says how many had an event, and
+/// how many an error.
 pub fn watch(path: &str, count: usize, trigger: &str) {
     let (mut files, mut refused) = (Vec::new(), Vec::new());
     for _ in 0..count {

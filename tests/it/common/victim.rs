@@ -22,8 +22,8 @@ const TIMES_THE_KERNELS: u32 = 5;
 /// The container's limit, in MiB.
 pub const LIMIT: u64 = 64;
 
-/// The helper: opens, reads and closes a file every 3 ms until its stdin ends. A read that fails, or whose text does
-/// not begin with one of `lines`, if there are any, is an error.
+/// The helper: opens, reads and closes a file every 3 ms until its stdin ends. A read that fails, or whose
+/// text does not begin with one of `lines`, if there are any, is an error.
 pub fn victim(path: &str, lines: &[&str]) {
     begin();
     let (mut took, mut errors) = (Vec::new(), Vec::new());

@@ -35,8 +35,9 @@ const PTRACE: u64 = 1 << 19;
 
 const ADMIN: u64 = 1 << 21;
 
-/// Of every thread of a process: its capabilities that are inheritable, permitted, effective, ambient, and those that it
-/// is bounded to; then whether it has no new privileges, and how its system calls are restricted.
+/// Of every thread of a process: its capabilities that are inheritable, permitted, effective, ambient, and
+/// those that it is bounded to; then whether it has no new privileges, and how its system calls are
+/// restricted.
 fn confinement(pid: u32) -> Vec<([u64; 5], [String; 2])> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let of_thread = |thread: io::Result<fs::DirEntry>| {

@@ -186,8 +186,8 @@ fn server_is_refused() {
     }
 }
 
-/// As under the unit, where the server has a capability and is not root: what looks into namespaces has another one, and the
-/// same user.
+/// As under the unit, where the server has a capability and is not root: what looks into namespaces has
+/// another one, and the same user.
 fn server_of_another_user_is_refused() {
     let program = std::env::current_exe().unwrap();
     let target = Target::start(program, "target", &as_nobody("+sys_admin"), as_nobody("+sys_ptrace"));

@@ -1,5 +1,5 @@
-//! The devices that `cgprocfs cdi` describes, and the hook that they have, in containers of real runtimes. What an engine does with a
-//! description is to add its mounts and hooks to the container's configuration.
+//! The devices that `cgprocfs cdi` describes, and the hook that they have, in containers of real runtimes.
+//! What an engine does with a description is to add its mounts and hooks to the container's configuration.
 
 use super::{Bundle, MIB, RUNC, Runtime};
 use crate::common::daemon::Daemon;
@@ -63,7 +63,8 @@ fn bundle(runtime: Runtime, daemon: &Daemon, edits: &Value, script: &str) -> Bun
 
 pub(super) const SHOW: &str = "cat /proc/self/mountinfo; echo; head -n1 /proc/meminfo; head -n1 /proc/vmstat; cat /proc/pressure/memory";
 
-/// Every view is a slave of its anchor, also those that runc refuses to mount, and nothing can be written there.
+/// Every view is a slave of its anchor, also those that runc refuses to mount, and nothing can be written
+/// there.
 pub(super) fn check(daemon: &Daemon, edits: &Value, said: &str) {
     let (mounts, rest) = said.split_once("\n\n").unwrap();
     assert!(rest.starts_with(&format!("MemTotal:       {:8} kB\n", 64 << 10)), "{said}");
@@ -114,8 +115,8 @@ fn device_in_a_user_namespace() {
     check(&daemon, &all, &bundle.run());
 }
 
-/// What the hook has mounted goes with the daemon, too: the kernel's own file after it was stopped, and the container's numbers again
-/// once it was started.
+/// What the hook has mounted goes with the daemon, too: the kernel's own file after it was stopped, and the
+/// container's numbers again once it was started.
 fn device_follows() {
     let mut daemon = Daemon::start();
     let script = "while read line; do head -n1 /proc/meminfo; grep -c . /proc/vmstat; done";

@@ -1,4 +1,5 @@
-//! Podman with the device that `cgprocfs cdi` describes, and with what `cgprocfs config podman` says for all containers.
+//! Podman with the device that `cgprocfs cdi` describes, and with what `cgprocfs config podman` says for all
+//! containers.
 
 use super::{Bundle, MIB, Runtime, devices};
 use crate::common::daemon::{Daemon, server, supervised};
@@ -55,7 +56,8 @@ impl Podman {
         Self { bundle, runtime, configuration }
     }
 
-    /// Runs a script in a container. Its first process, and podman's, are in namespaces that end with the launcher.
+    /// Runs a script in a container. Its first process, and podman's, are in namespaces that end with the
+    /// launcher.
     fn command(&self, options: &[&str], script: &str) -> Command {
         let directory = self.bundle.dir.path().to_str().unwrap();
         // crun takes a hybrid system for v2 where it finds the unified hierarchy.

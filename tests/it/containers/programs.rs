@@ -116,7 +116,8 @@ fn counters_outlive_the_daemon() {
     let _ = crate::common::wait_for(&mut container);
 }
 
-/// One task spins, so that the load of one minute is above that of fifteen; with another daemon it does not begin anew.
+/// One task spins, so that the load of one minute is above that of fifteen; with another daemon it does not
+/// begin anew.
 fn load_outlives(daemon: &Daemon, mut ask: impl FnMut() -> Vec<String>) {
     let mut load = || -> Vec<f64> {
         let said = ask();
@@ -199,7 +200,8 @@ fn show_what_is_counted(spinners: usize, quota: u32, processors: u32) {
     let _ = crate::common::wait_for(&mut container);
 }
 
-/// How many seconds a counter of seconds advanced by in one, over each span of two seconds while something was done.
+/// How many seconds a counter of seconds advanced by in one, over each span of two seconds while something
+/// was done.
 fn while_sampling<T>(count: &(impl Fn() -> f64 + Sync), action: impl FnOnce() -> T) -> (T, Vec<f64>) {
     let is_done = AtomicBool::new(false);
     let (done, samples) = thread::scope(|scope| {
@@ -223,7 +225,8 @@ fn while_sampling<T>(count: &(impl Fn() -> f64 + Sync), action: impl FnOnce() ->
     (done, samples.iter().filter_map(rate).collect())
 }
 
-/// On half a processor where nothing else runs: they are idle, agree on what there is, and complain of nothing.
+/// On half a processor where nothing else runs: they are idle, agree on what there is, and complain of
+/// nothing.
 fn real_programs_at_rest() {
     let daemon = Daemon::start();
     let script = "export LC_ALL=C; top -b -n 2 -d 1 | grep Cpu | tail -n 1; mpstat 1 1 | tail -n 1; \

@@ -33,7 +33,8 @@ fn calls_of_a_cold_read() {
     }
 }
 
-/// The calls for one more reading of the files, the fewest of three: the daemon also looks after other things.
+/// The calls for one more reading of the files, the fewest of three: the daemon also looks after other
+/// things.
 fn calls(daemon: &Daemon, fleet: &Containers, files: &[&str]) -> Vec<String> {
     let words = helper::command(
         "read-when-told",
@@ -71,8 +72,9 @@ fn calls(daemon: &Daemon, fleet: &Containers, files: &[&str]) -> Vec<String> {
     fewest.unwrap()
 }
 
-/// Whether a line is a call, at its end if it is on two lines, and not one by which threads wait for each other or end,
-/// or by which the allocator moves the end of the heap, for that is as near as earlier requests left it.
+/// Whether a line is a call, at its end if it is on two lines, and not one by which threads wait for each
+/// other or end, or by which the allocator moves the end of the heap, for that is as near as earlier requests
+/// left it.
 fn is_call(line: &str) -> bool {
     const OTHERS: [&str; 7] = ["futex(", "<... futex", "exit(", "+++", "madvise(", "brk(", "clock_gettime("];
     line.contains(" = ")

@@ -16,8 +16,8 @@ pub fn read_when_told(paths: &[&str]) {
     }
 }
 
-/// Enters one container after the other, by the directories that the pods are in, and reads files in each. Then waits for the end of
-/// stdin.
+/// Enters one container after the other, by the directories that the pods are in, and reads files in each.
+/// Then waits for the end of stdin.
 pub fn visit(tops: &str, count: usize, paths: &[&str]) {
     for container in 0..count {
         for top in tops.split(',') {

@@ -1,4 +1,5 @@
-//! Trees of `tests/fixtures` with something odd in them: a reader is told what it would be with something else in its place.
+//! Trees of `tests/fixtures` with something odd in them: a reader is told what it would be with something
+//! else in its place.
 
 mod cases;
 

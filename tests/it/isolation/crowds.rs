@@ -85,8 +85,8 @@ fn readers_spread_thinly() {
     cgroups.into_iter().for_each(Cgroup::remove);
 }
 
-/// The same, but that each of them is a container to whoever looks, by a cgroup namespace of its own. So none of them takes more than
-/// its part; and of two such tenants neither has most of what the threads do.
+/// The same, but that each of them is a container to whoever looks, by a cgroup namespace of its own. So none
+/// of them takes more than its part; and of two such tenants neither has most of what the threads do.
 fn readers_in_namespaces(row: &str, tenants: usize, namespaces: usize) {
     let daemon = Daemon::start();
     let tenants: Vec<_> = (0..tenants).map(|_| Cgroup::new().limit(2048)).collect();
@@ -113,7 +113,8 @@ fn threads_that_open() {
     hold("1,000 threads that open and close the file", &daemon, load);
 }
 
-/// Where a directory is listed anew for each piece, and names are looked up one after the other, it is 17 ms and more.
+/// Where a directory is listed anew for each piece, and names are looked up one after the other, it is 17 ms
+/// and more.
 const BOUND_OF_MOST_BESIDE_NAMES: Duration = Duration::from_millis(15);
 
 /// Beside one that lists directories in as small pieces as it can.

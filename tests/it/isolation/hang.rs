@@ -1,4 +1,5 @@
-//! An exec that hangs: a process that is in the middle of one can't be looked at in every file of its `/proc/PID`.
+//! An exec that hangs: a process that is in the middle of one can't be looked at in every file of its
+//! `/proc/PID`.
 //!
 //! It closes a close-on-exec file, of a file system whose server, the tenant's, never answers that. Nothing
 //! ends it, not even a signal, but the end of that server.

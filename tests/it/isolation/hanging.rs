@@ -81,8 +81,8 @@ fn hanging_exec(row: &str, hang: impl FnOnce(&Cgroup) -> (HeldExec, Vec<String>)
     assert!(never.is_empty() && late.is_none(), "the tenant waits for itself: {late:?}, {never:?}");
 }
 
-/// In each of many cgroups of a tenant a process can't be looked at, and another one asks how old its container is. Nobody knows yet
-/// how old others are.
+/// In each of many cgroups of a tenant a process can't be looked at, and another one asks how old its
+/// container is. Nobody knows yet how old others are.
 fn hanging_execs_in_many_cgroups() {
     /// More than there are threads that look.
     const COUNT: usize = 60;

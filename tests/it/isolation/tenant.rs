@@ -1,5 +1,5 @@
-//! What a tenant does: helpers that go on until their stdin ends, whatever they are answered, and then say how often they asked and
-//! how often they were given what they asked for.
+//! What a tenant does: helpers that go on until their stdin ends, whatever they are answered, and then say
+//! how often they asked and how often they were given what they asked for.
 
 use super::hang;
 use crate::common::cgroup::Cgroup;
@@ -101,7 +101,8 @@ pub fn end(mut load: Vec<Running>) -> Answered {
     load.iter_mut().map(|helper| Answered::parse(&helper.line())).sum()
 }
 
-/// So many threads do something again and again; they are told how often it was done, and tell whether it worked.
+/// So many threads do something again and again; they are told how often it was done, and tell whether it
+/// worked.
 fn many(threads: usize, what: impl Fn(u64) -> bool + Sync) {
     many_by(threads, |_| true, what);
 }
@@ -129,8 +130,8 @@ fn many_by(threads: usize, is_wanted: impl Fn(i32) -> bool + Sync, what: impl Fn
     Answered { asked: asked.into_inner(), answered: answered.into_inner() }.say();
 }
 
-/// Aborts the connection of the view at a path. The mount stays, for a file there is open, so that whatever is laid on top
-/// of it the next time comes to lie there, too.
+/// Aborts the connection of the view at a path. The mount stays, for a file there is open, so that whatever
+/// is laid on top of it the next time comes to lie there, too.
 fn abort(path: &str) -> bool {
     let open = File::open(path);
     let aborted = umount2(path, MntFlags::MNT_FORCE | MntFlags::UMOUNT_NOFOLLOW);

@@ -85,7 +85,8 @@ fn no_process_to_be_had() {
     }
 }
 
-/// A cgroup that bounds how many tasks a process and its children may be. Once it is dropped they are where they were.
+/// A cgroup that bounds how many tasks a process and its children may be. Once it is dropped they are where
+/// they were.
 struct BoundedTasks {
     directory: PathBuf,
     pid: u32,
@@ -209,8 +210,8 @@ fn supervisor_killed_and_daemon_told_to_end() {
     assert!(!daemon.is_mounted());
 }
 
-/// Nobody has the connection any more, and nobody is left who could be asked: containers have the kernel's files, and what the next
-/// daemon lays over them.
+/// Nobody has the connection any more, and nobody is left who could be asked: containers have the kernel's
+/// files, and what the next daemon lays over them.
 fn killed_with_whoever_keeps_the_connection() {
     for options in [&["--supervise"][..], &[]] {
         let mut daemon = Daemon::start_with(&[], options, &[]);

@@ -115,7 +115,8 @@ fn closing_asks_nobody() {
     closed.join().unwrap();
 }
 
-/// Of a file that can always be read the kernel knows that, once it was told, and a daemon that is stopped is not asked.
+/// Of a file that can always be read the kernel knows that, once it was told, and a daemon that is stopped is
+/// not asked.
 fn poll_does_not_wait_for_the_daemon() {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let daemon = Daemon::start();

@@ -113,7 +113,8 @@ fn unprivileged_reader() {
     assert!(direct.status.success(), "{direct:?}");
 }
 
-/// What is not chosen stays the kernel's, and changes at once when a daemon takes over that was told another choice.
+/// What is not chosen stays the kernel's, and changes at once when a daemon takes over that was told another
+/// choice.
 fn chosen_views() {
     let daemon = Daemon::start_with(&[], &["--views", "meminfo,working_set"], &[]);
     let container = Cgroup::new().limit(64);

@@ -237,8 +237,8 @@ fn two_containers_at_once() {
     }
 }
 
-/// The kernel takes long over a cgroup, and what it has read of it is old by the time that is done: too old for whoever has
-/// asked meanwhile.
+/// The kernel takes long over a cgroup, and what it has read of it is old by the time that is done: too old
+/// for whoever has asked meanwhile.
 fn who_asks_later_is_read_for_anew() {
     let faults = tempfile::tempdir().unwrap();
     fs::write(faults.path().join("slow-cgroup"), "400").unwrap();

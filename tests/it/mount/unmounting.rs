@@ -63,7 +63,8 @@ fn read_beside(daemon: &Daemon, container: &Cgroup, path: &str) -> String {
     output(&mut container.command(&["nsenter", "--mount", "--target", &pid, "cat", path]))
 }
 
-/// A daemon that would read the host's numbers from a mount would wait for itself, or take a container's for them.
+/// A daemon that would read the host's numbers from a mount would wait for itself, or take a container's for
+/// them.
 fn over_the_daemons_own_meminfo_before_its_start() {
     let (other, container, large) = (Daemon::start(), Cgroup::new().limit(64), Cgroup::new());
     let script = "mount --bind \"$0\" /proc/meminfo && exec \"$@\"";
@@ -101,7 +102,8 @@ fn unmounted_by_somebody_else() {
     assert!(daemon.log().contains("unmounted by somebody else"), "{}", daemon.log());
 }
 
-/// Whoever unmounts the rest at the same time is not to find it busy, as it is while a path below it is looked up.
+/// Whoever unmounts the rest at the same time is not to find it busy, as it is while a path below it is
+/// looked up.
 fn what_was_unmounted_is_left_alone() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let trace = ["strace", "--follow-forks", "--quiet=all", "--trace=%file", "--output"];
@@ -150,7 +152,8 @@ fn aborted() {
     assert_eq!(reader.ask(), format!("MemTotal:       {:8} kB", crate::common::host_total()));
 }
 
-/// A container sees the kernel's own file before the daemon starts and after it has ended, and its own between.
+/// A container sees the kernel's own file before the daemon starts and after it has ended, and its own
+/// between.
 fn anchors_follow() {
     let container = Cgroup::new().limit(64);
     let own = format!("MemTotal:       {:8} kB", 64 << 10);

@@ -47,8 +47,9 @@ fn no_limit() {
     is_the_hosts(&output(&mut container.command(&["cat", &daemon.meminfo()])));
 }
 
-/// The host's MemAvailable is the kernel's own estimate, and as good as that: it keeps a reserve, which can be
-/// allocated, and counts on cache, not all of which it gives up. What is seen is half a percent either way.
+/// The host's MemAvailable is the kernel's own estimate, and as good as that: it keeps a reserve, which can
+/// be allocated, and counts on cache, not all of which it gives up. What is seen is half a percent either
+/// way.
 fn no_limit_until_the_host_is_full() {
     let (daemon, container) = (Daemon::start(), Cgroup::new());
     let (predicted, reached) = Actor::start(&container).grow(&daemon.meminfo());

@@ -62,7 +62,8 @@ fn swap_used_in_part() {
     check_with_swap("swap, used in part", &daemon, &container, 10..=15);
 }
 
-/// A pod of `limit` and `swap` MiB: the container, without a limit of its own, and a sibling in which `orders` are done.
+/// A pod of `limit` and `swap` MiB: the container, without a limit of its own, and a sibling in which
+/// `orders` are done.
 fn pod_with_swap(limit: u64, swap: u64, orders: &[&str]) -> (Cgroup, Cgroup, Cgroup, Actor) {
     let pod = Cgroup::new().limit_with_swap(limit, swap);
     let (container, sibling) = (pod.child("container"), pod.child("sibling"));
@@ -92,7 +93,8 @@ fn swap_of_a_pod_that_a_sibling_fills_in_part() {
     check_with_swap("pod's swap, filled in part by a sibling", &daemon, &container, 20..=25);
 }
 
-/// Of the limit of v1 on memory and swap together the sibling has the most in swap: memory that nobody has is not available.
+/// Of the limit of v1 on memory and swap together the sibling has the most in swap: memory that nobody has is
+/// not available.
 fn memory_of_a_pod_whose_swap_a_sibling_fills() {
     let daemon = Daemon::start();
     let pod = Cgroup::new().limit_with_swap(40, 24);
@@ -162,7 +164,8 @@ fn swappiness_0_after_some_was_swapped() {
     check_with_swap("swappiness 0, some in swap", &daemon, &container, 12..=28);
 }
 
-/// Nor does the kernel swap for want of the host's own memory. What the host keeps as a reserve can be had, as without swap.
+/// Nor does the kernel swap for want of the host's own memory. What the host keeps as a reserve can be had,
+/// as without swap.
 fn swappiness_0_without_a_limit() {
     let (daemon, container) = (Daemon::start(), Cgroup::new());
     let _swappiness = Swappiness::set(&[&container], "0");
@@ -180,8 +183,8 @@ fn swappiness_0_without_a_limit() {
     wait_until("the memory is given back", || container.usage() < 64 << 20);
 }
 
-/// What zswap holds is swapped out, and takes memory of the container all the same: of these pages, which are all but empty, as
-/// good as none. Of others it is as much as is left of them, which nobody knows before.
+/// What zswap holds is swapped out, and takes memory of the container all the same: of these pages, which are
+/// all but empty, as good as none. Of others it is as much as is left of them, which nobody knows before.
 fn zswap() {
     let (daemon, container) = (Daemon::start(), Cgroup::new().limit_with_swap(40, 24));
     let mut actor = actor(&container, &["anon 50"]);

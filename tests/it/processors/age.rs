@@ -59,8 +59,8 @@ fn uptime() {
     assert!((1.2..8.0).contains(&age) && idle <= age && idle > 0.3, "{said}");
 }
 
-/// Who lives in a cgroup whose init has ended began anew; and a container goes on when its oldest process ends, also over
-/// another daemon.
+/// Who lives in a cgroup whose init has ended began anew; and a container goes on when its oldest process
+/// ends, also over another daemon.
 fn second_life() {
     let mut daemon = Daemon::start();
     let has_age_since = |began: Instant, daemon: &Daemon, pod: &Cgroup| {
@@ -112,8 +112,8 @@ fn second_life() {
     has_age_since(began, &daemon, &pod);
 }
 
-/// What programs make of when a process was started agrees with the clock and with the uptime, and shares of processor time
-/// since the start with what it has run.
+/// What programs make of when a process was started agrees with the clock and with the uptime, and shares of
+/// processor time since the start with what it has run.
 fn elapsed_times() {
     let script = "date +%s; while :; do :; done & sleep 4; ps -o etimes=,pcpu= $!; date -d \"$(ps -o lstart= $!)\" +%s; \
         cut -d. -f1 /proc/uptime; sed -n 's/^btime //p' /proc/stat; date -d \"$(uptime -s)\" +%s; top -b -n 1 | head -1; \
@@ -133,9 +133,11 @@ fn elapsed_times() {
     is_near(number(4), started, 2.0);
     // The two are not read in the same moment.
     is_near(number(5), number(4), 3.0);
-    // ps subtracts the start, which has a fraction, from the whole seconds of the uptime, and shows the whole seconds of that.
+    // ps subtracts the start, which has a fraction, from the whole seconds of the uptime, and shows the whole
+    // seconds of that.
     assert!((3.0..20.0).contains(&elapsed) && lines[6].contains(" up 0 min"), "{said}");
-    // All is of the time since the start: by the process alone, by the sums, and by two programs that divide these.
+    // All is of the time since the start: by the process alone, by the sums, and by two programs that divide
+    // these.
     let ticks = numbers(lines[7]);
     let busy = (ticks[0] + ticks[2]) / (ticks[0] + ticks[2] + ticks[3]) * 100.0;
     is_near(busy, share, 25.0);
@@ -148,8 +150,8 @@ fn elapsed_times() {
     is_near(number(12), number(13), 0.5);
 }
 
-/// A reader whose time namespace has a boot of its own is told what the kernel would tell it, whether it is in a container
-/// or not, and others of its cgroup what they were told before.
+/// A reader whose time namespace has a boot of its own is told what the kernel would tell it, whether it is
+/// in a container or not, and others of its cgroup what they were told before.
 fn time_namespaces() {
     let daemon = Daemon::start();
     let pod = Cgroup::new();

@@ -56,7 +56,8 @@ fn mpstat() {
 
 /// So does psutil.
 fn psutil() {
-    // It takes a while until it looks, and on a busy machine what runs meanwhile is another share: so it counts itself.
+    // It takes a while until it looks, and on a busy machine what runs meanwhile is another share: so it
+    // counts itself.
     let count = "n = lambda: open(sys.argv[1]).readline().split()[-1]";
     let look = "look = lambda: (time.time_ns(), n(), time.time_ns())";
     let watch = "a = look(); psutil.cpu_percent(); b = look(); time.sleep(3); c = look(); p = psutil.cpu_percent(); d = look()";
@@ -95,7 +96,8 @@ impl Drop for Terminal {
     }
 }
 
-/// One spins on half a processor: its meter is as full as the cgroup's counter says, and load and uptime are not the host's.
+/// One spins on half a processor: its meter is as full as the cgroup's counter says, and load and uptime are
+/// not the host's.
 fn htop() {
     const LIMIT: f64 = 0.5;
     let program = crate::common::cgprocfs_path();
@@ -194,8 +196,9 @@ impl Drop for Contention {
     }
 }
 
-/// What is shown is what the cgroup's own counter counts, to a hundredth, and its parts are those of the program, while two
-/// others want each processor. The last program sleeps between ticks, when nobody samples it.
+/// What is shown is what the cgroup's own counter counts, to a hundredth, and its parts are those of the
+/// program, while two others want each processor. The last program sleeps between ticks, when nobody samples
+/// it.
 pub fn time_under_contention() {
     let _contention = Contention::start(2);
     let layout = CgroupMounts::detect(Path::new("/")).unwrap().cpuacct.unwrap();
@@ -211,8 +214,8 @@ pub fn time_under_contention() {
         ("short runs", "while :; do for i in 1 2 3 4 5 6 7 8 9; do :; done; sleep 0.001; done"),
     ];
     for (name, program) in programs {
-        // It is read between two readings of the counter, which are not far from each other unless this shell has to wait
-        // for a processor meanwhile.
+        // It is read between two readings of the counter, which are not far from each other unless this shell
+        // has to wait for a processor meanwhile.
         let script = format!(
             "file=$(echo {directory}/{file}); n() {{ read -r n <$file; n=${{n#usage_usec }}; }}; \
              ({program}) & p=$!; sleep 6; for try in 1 2 3 4 5 6 7 8 9; do sleep 0.2; \
@@ -233,10 +236,11 @@ pub fn time_under_contention() {
              {:.1} % in the kernel, {:.1} % by the program itself",
             shares[0], shares[1]
         );
-        // The two readings of the counter are up to half a hundredth apart. Each part is cut off to whole ticks.
+        // The two readings of the counter are up to half a hundredth apart. Each part is cut off to whole
+        // ticks.
         assert!((before * 0.995 - 2.0..=after * 1.005).contains(&(user + system)), "{name}: {said}");
-        // Of short runs most is what the shell does for a program that sleeps; on an emulated processor the shell beside has a
-        // part in all of them. It is about 11 % there.
+        // Of short runs most is what the shell does for a program that sleeps; on an emulated processor the
+        // shell beside has a part in all of them. It is about 11 % there.
         let differ_by = if crate::common::is_native() { 5.0 } else { 20.0 };
         assert!(name == "short runs" || (shares[0] - shares[1]).abs() < differ_by, "{name}: {shares:?}");
     }

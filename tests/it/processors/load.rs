@@ -45,8 +45,8 @@ fn readings(containers: &[(Cgroup, Child)]) -> f64 {
     Duration::try_from(clock_gettime(ClockId::ThreadCPUTime) - began).unwrap().as_secs_f64()
 }
 
-/// What it costs to follow five hundred containers: less than a hundredth of one processor, or than twice what it takes here to
-/// read the same files every five seconds, if that is more.
+/// What it costs to follow five hundred containers: less than a hundredth of one processor, or than twice
+/// what it takes here to read the same files every five seconds, if that is more.
 pub fn of_five_hundred_containers() {
     let daemon = Daemon::start();
     let pod = Cgroup::new();
@@ -76,8 +76,8 @@ pub fn of_five_hundred_containers() {
     assert!(share < (2.0 * least).max(0.01), "{share}, of which readings take {least}");
 }
 
-/// After a burst of a second it is what the kernel would have counted of it since the container began, and not as if it
-/// had always been so.
+/// After a burst of a second it is what the kernel would have counted of it since the container began, and
+/// not as if it had always been so.
 pub fn of_a_young_container() {
     let script = "timeout 1 sh -c 'while :; do :; done'; cat /proc/loadavg; sleep 11; cat /proc/loadavg";
     let said = in_container(None, script);
@@ -146,7 +146,8 @@ impl Drop for Freezer {
     }
 }
 
-/// Idle tasks that are frozen are said to be uninterruptible by cgroup v1, and the kernel does not count them.
+/// Idle tasks that are frozen are said to be uninterruptible by cgroup v1, and the kernel does not count
+/// them.
 pub fn without_frozen_tasks() {
     let daemon = Daemon::start();
     let pod = Cgroup::new();
@@ -218,8 +219,9 @@ pub fn read_load(path: &str) {
     }
 }
 
-/// A container that is the only load has the host's, at every second of a burst and of the silence after it. Where the emulator
-/// has to wait the guest's kernel has much to do at once, and is not idle but for the container: then it is tried again.
+/// A container that is the only load has the host's, at every second of a burst and of the silence after it.
+/// Where the emulator has to wait the guest's kernel has much to do at once, and is not idle but for the
+/// container: then it is tried again.
 pub fn is_the_kernels() {
     let daemon = Daemon::start();
     let attempts: Vec<_> = (0..3).map_while(|_| difference_to_the_kernels(&daemon)).collect();

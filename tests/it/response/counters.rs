@@ -51,8 +51,8 @@ fn bpf_map() {
     about("Cached", change.cached, 0);
 }
 
-/// What is killed in a cgroup below the container is killed in the container; also where a cgroup of v2 is mounted to count
-/// its own kills alone, which nothing but a guest is to try.
+/// What is killed in a cgroup below the container is killed in the container; also where a cgroup of v2 is
+/// mounted to count its own kills alone, which nothing but a guest is to try.
 fn kills_below() {
     count_a_kill_below();
     if crate::common::cgroup::version() == Some(2) && crate::common::is_emulated() {
@@ -123,8 +123,8 @@ impl Drop for HugePool {
     }
 }
 
-/// Some are promised to a program, of which it uses a few; and there is a limit on what may be promised, and none on what may
-/// be used.
+/// Some are promised to a program, of which it uses a few; and there is a limit on what may be promised, and
+/// none on what may be used.
 fn huge_pages() {
     let (daemon, container, pool) = (Daemon::start(), Cgroup::new(), HugePool::grown_by(16));
     let hugetlb = HugetlbCgroup::of(&container);
@@ -197,7 +197,8 @@ fn block_devices() {
     let disk = Disk::new();
     let file = disk.file("written", 0);
     let device = std::fs::metadata(&file).unwrap().dev();
-    // With cgroup v1 some kernels (6.1, and 6.10 and newer) count only for a cgroup that has a limit itself (block/blk-throttle.c).
+    // With cgroup v1 some kernels (6.1, and 6.10 and newer) count only for a cgroup that has a limit itself
+    // (block/blk-throttle.c).
     let script = "limit=/sys/fs/cgroup/blkio$(sed -n s/^.*:blkio://p /proc/self/cgroup)/blkio.throttle.write_bps_device; \
         [ ! -e $limit ] || echo $1 1000000000000 > $limit; \
         dd if=/dev/zero of=$0 bs=1M count=8 oflag=direct conv=notrunc 2>/dev/null && cat /proc/diskstats /proc/vmstat";

@@ -75,7 +75,8 @@ fn swap() {
     about("working_set", change.working_set, -swapped);
 }
 
-/// While nothing runs in the container, `working_set` is what another program computes from the container's own files.
+/// While nothing runs in the container, `working_set` is what another program computes from the container's
+/// own files.
 fn working_set_is_the_formula_to_the_byte() {
     let disk = Disk::new();
     let file = disk.file("file", 20);

@@ -96,7 +96,8 @@ fn oom_kill_is_counted() {
     assert_eq!(report["peak"], 32 << 20);
 }
 
-/// So is one in a cgroup that the program has made, which the kernel does not count for the one above on cgroup v1.
+/// So is one in a cgroup that the program has made, which the kernel does not count for the one above on
+/// cgroup v1.
 fn oom_kill_in_a_cgroup_below_is_counted() {
     let swap = field(&fs::read_to_string("/proc/meminfo").unwrap(), "SwapTotal") >> 10;
     let script = "own=$(sed -n 's/^[0-9]*:memory://p' /proc/self/cgroup); top=/sys/fs/cgroup/memory; \

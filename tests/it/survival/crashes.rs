@@ -41,7 +41,8 @@ fn killed(count: usize) {
         pid = server(&daemon, &[pid]);
         // One that is killed before it serves counts as one that can't.
         wait_until("it serves", || daemon.log().matches("serving").count() > round);
-        // However slow the machine is: one that never answers keeps readers waiting, and that is not what is shown here.
+        // However slow the machine is: one that never answers keeps readers waiting, and that is not what is
+        // shown here.
         is_served(&daemon);
     }
     assert_eq!(depth(), before, "a daemon that resumes a connection lays nothing");

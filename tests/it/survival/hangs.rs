@@ -92,7 +92,8 @@ fn a_container_that_hung_is_quarantined() {
     reader.wait().unwrap();
 }
 
-/// A request hangs: whoever asked waits, all others are served, and nobody has a reason to replace the daemon.
+/// A request hangs: whoever asked waits, all others are served, and nobody has a reason to replace the
+/// daemon.
 fn stuck_thread() {
     let (faults, daemon, _deadline) = faulty();
     let (pid, bound) = (server(&daemon, &[]), Busy::now().stretches(BOUND));

@@ -207,7 +207,8 @@ fn taken_over_only_where_root_alone_may_listen() {
     daemon.taken_over();
 }
 
-/// Root connects and says nothing, or asks and says no more: for longer than a read may take, however busy the machine is.
+/// Root connects and says nothing, or asks and says no more: for longer than a read may take, however busy
+/// the machine is.
 fn silent_successors() {
     let daemon = Daemon::start();
     let load = Load::start(&[], &daemon.meminfo());
@@ -223,7 +224,8 @@ fn silent_successors() {
     let fickle = connect();
     control::send(&fickle, &Message::Ask).unwrap();
     assert!(matches!(control::receive(&fickle), Ok(Message::Connection(..))));
-    // The daemon is to hear both at once: whoever is gone a moment later leaves nobody who has the connection.
+    // The daemon is to hear both at once: whoever is gone a moment later leaves nobody who has the
+    // connection.
     let stopped = Stopped::new(daemon.pid());
     control::send(&fickle, &Message::Taken).unwrap();
     drop(fickle);

@@ -36,7 +36,8 @@ fn crash_restart_and_stop() {
     system.systemctl(&["start", "cgprocfs"]);
     let seen = output(&mut system.command(&["cat", "/proc/mounts"]));
     assert!(seen.contains("/run/cgprocfs/live fuse.cgprocfs"), "{seen}");
-    // The mounts are shared here, as on any host: the kernel's own files are not to be covered with the anchors.
+    // The mounts are shared here, as on any host: the kernel's own files are not to be covered with the
+    // anchors.
     let is_covered = |line: &str| line.contains(" fuse.cgprocfs ") && !line.contains(" /run/cgprocfs/");
     assert!(!seen.lines().any(is_covered), "{seen}");
     assert_ne!(system.server(), 0);
@@ -151,7 +152,8 @@ fn crash_loop() {
     let pid = system.server();
     kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), Signal::KILL).unwrap();
     let start = Instant::now();
-    // Who waits for a server is told that there will be none; whoever asks after that has the kernel's own file.
+    // Who waits for a server is told that there will be none; whoever asks after that has the kernel's own
+    // file.
     let aborted = "error: Software caused connection abort (os error 103)";
     let (gave_up, mut answers) = (AtomicBool::new(false), Vec::new());
     thread::scope(|scope| {
@@ -193,7 +195,8 @@ fn stopped_in_a_crash_loop() {
     wait_until("it does not any more", || !waits());
 }
 
-/// Whoever mends the cause and starts it again need not wait for the next attempt, and nothing unmounts it then.
+/// Whoever mends the cause and starts it again need not wait for the next attempt, and nothing unmounts it
+/// then.
 fn restarted_after_a_crash_loop() {
     let system = System::boot();
     let cgroup = Cgroup::new().limit(LIMIT);

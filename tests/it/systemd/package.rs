@@ -78,7 +78,8 @@ fn mounts_left(system: &System) -> usize {
     mounts.lines().filter(|line| line.contains(" /run/cgprocfs")).count()
 }
 
-/// Installed, the package serves; upgraded, it serves on; removed, containers have the kernel's files; purged, nothing is left.
+/// Installed, the package serves; upgraded, it serves on; removed, containers have the kernel's files;
+/// purged, nothing is left.
 fn package_from_install_to_purge() {
     let (system, cgroup, directory) =
         (bare_system(), Cgroup::new().limit(LIMIT), tempfile::tempdir().unwrap());

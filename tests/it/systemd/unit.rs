@@ -114,7 +114,8 @@ fn connection_aborted() {
     let mut container = container(&system, &cgroup);
     assert_eq!(container.ask(), total(LIMIT));
     output(&mut system.command(&["umount", "--force", "--lazy", "/run/cgprocfs/live"]));
-    // It had served for less than a minute: whoever aborts again and again makes two mounts a minute, and no more.
+    // It had served for less than a minute: whoever aborts again and again makes two mounts a minute, and no
+    // more.
     wait_until("the container has the kernel's own values", || {
         container.ask() == format!("MemTotal:       {:8} kB", host_total())
     });
@@ -131,7 +132,8 @@ fn connection_aborted() {
     assert_eq!(field(&output(&mut system.command(&["cat", MEMINFO])), "MemTotal"), host_total());
 }
 
-/// A service with the drop-in that `cgprocfs config systemd` prints: each file is a slave, and goes with the daemon.
+/// A service with the drop-in that `cgprocfs config systemd` prints: each file is a slave, and goes with the
+/// daemon.
 fn service_that_binds_them() {
     let system = System::boot();
     system.systemctl(&["start", "cgprocfs"]);

@@ -58,7 +58,8 @@ fn list(path: &str) -> Vec<u32> {
     ranges.flatten().collect()
 }
 
-/// No link leads to what the container has not, and each of its processors is in one node, as that says itself.
+/// No link leads to what the container has not, and each of its processors is in one node, as that says
+/// itself.
 fn link_to_each_other() {
     let script = "cd /sys/devices/system/node
         for path in node[0-9]*/cpu[0-9]* ../cpu/cpu[0-9]*/node[0-9]*; do test -e $path || echo \"$path dangles\"; done
@@ -141,7 +142,8 @@ fn memory_is_where_it_is() {
 
 /// What real programs say of memory and processors is one and the same.
 fn programs_agree() {
-    // hwloc holds what it finds against the cpuset's own numbers, which are the host's, and have holes with SMT off.
+    // hwloc holds what it finds against the cpuset's own numbers, which are the host's, and have holes with
+    // SMT off.
     let is_fully_visible = list("/sys/devices/system/cpu/online").into_iter().eq((0..).take(processors()));
     let script = format!(
         "export LC_ALL=C; {}; ls -d /sys/devices/system/node/node[0-9]* | wc -l; for program in \

@@ -27,9 +27,9 @@ pub fn tests() -> Vec<Trial> {
     }
 }
 
-/// The view, and the kernel's own file of another cgroup with the same load. Of the same cgroup whoever reads the file, as the
-/// daemon does, takes events from those that the kernel tells without CAP_SYS_RESOURCE (`psi_show()` and `psi_avgs_work()`,
-/// kernel/sched/psi.c).
+/// The view, and the kernel's own file of another cgroup with the same load. Of the same cgroup whoever reads
+/// the file, as the daemon does, takes events from those that the kernel tells without CAP_SYS_RESOURCE
+/// (`psi_show()` and `psi_avgs_work()`, kernel/sched/psi.c).
 fn events_come_as_the_kernel_s() {
     let (daemon, container, other) = (watchable(&[]), Container::new(), Container::new());
     // Who has not CAP_SYS_RESOURCE, as root in a container, may ask the kernel for windows of two seconds.
@@ -133,7 +133,8 @@ fn nothing_is_written_otherwise() {
     }
 }
 
-/// Of a cgroup whose account is switched off there is no file of pressure, and a reader is told so of the view, too.
+/// Of a cgroup whose account is switched off there is no file of pressure, and a reader is told so of the
+/// view, too.
 fn no_account_is_kept() {
     let (daemon, container) = (Daemon::start(), Container::new());
     let switch = container.pressure.join("cgroup.pressure");

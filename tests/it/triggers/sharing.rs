@@ -109,7 +109,8 @@ fn a_trigger_stays_with_its_container() {
     assert_eq!(watch.ask(), "1 1");
 }
 
-/// A program sleeps in poll(2) while the daemon is replaced, and when it is killed, and is told of the next event.
+/// A program sleeps in poll(2) while the daemon is replaced, and when it is killed, and is told of the next
+/// event.
 fn a_trigger_outlives_its_daemon() {
     let daemon = watchable(&["--supervise"]);
     let container = Container::new();

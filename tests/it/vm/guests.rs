@@ -29,7 +29,8 @@ const OF_TIME: &[&str] = &[
     "processors::counters_never_go_back",
 ];
 
-/// Only the first ones are run by default. Four processors make some boots crash, so that few guests have them, and are booted once more.
+/// Only the first ones are run by default. Four processors make some boots crash, so that few guests have
+/// them, and are booted once more.
 pub static GUESTS: [Guest; 18] = [
     Guest {
         name: "vm::linux_6.12_v2_cpusets",

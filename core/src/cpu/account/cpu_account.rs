@@ -6,7 +6,8 @@ use crate::machine::BootTime;
 use crate::parse::cpu_stat::CpuTime;
 use crate::units::MilliCpus;
 
-/// How much more than its capacity a container may seem to run, in nanoseconds for each processor: a period of the cpu controller.
+/// How much more than its capacity a container may seem to run, in nanoseconds for each processor: a period
+/// of the cpu controller.
 const IDLE_SLACK: u64 = 100_000_000;
 
 /// A container's allotment of the host's processors.
@@ -36,7 +37,8 @@ pub struct CpuAccount {
     /// The most that it was ever reported to have run.
     pub(super) seen: UserSystem,
     pub(super) allotment: CpuAllotment,
-    /// What it could have run by then less what it had run, in nanoseconds: below 0 for a moment if that was more than it may.
+    /// What it could have run by then less what it had run, in nanoseconds: below 0 for a moment if that was
+    /// more than it may.
     pub(super) idle_balance: i64,
     /// The most idle time that was ever reported, in nanoseconds.
     pub(super) reported_idle: u64,
@@ -52,8 +54,9 @@ impl CpuAccount {
         Self { since: start, allotment, base: vec![CpuTimes::default(); allotment.count], ..Self::default() }
     }
 
-    /// The account of a container that started at `start` in a cgroup which had run for `before` nanoseconds by then. How much of that was spent in programs is not known,
-    /// and taken to be the same part as of all until now.
+    /// The account of a container that started at `start` in a cgroup which had run for `before` nanoseconds
+    /// by then. How much of that was spent in programs is not known, and taken to be the same part as of all
+    /// until now.
     #[must_use]
     pub fn after(before: u64, start: BootTime, cpus: &Cpus) -> Self {
         let now = cpus.time.unwrap_or_default();
@@ -84,8 +87,9 @@ impl CpuAccount {
         let now = now.max(self.since);
         let idle_balance = self.idle_balance_at(now, ran);
         self.reported_idle = self.reported_idle.max(idle_balance.try_into().unwrap_or(0));
-        // If more was run than the present allotment allows, the allotment was another for a while. That must not be made up for by
-        // hours without idle time. But what is too much in one reading may be missing in the next.
+        // If more was run than the present allotment allows, the allotment was another for a while. That must
+        // not be made up for by hours without idle time. But what is too much in one reading may be missing
+        // in the next.
         let slack = i64::try_from(self.allotment.capacity.time_in(IDLE_SLACK)).unwrap_or(i64::MAX);
         let debt = i64::try_from(self.reported_idle)
             .unwrap_or(i64::MAX)

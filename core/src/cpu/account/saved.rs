@@ -6,8 +6,8 @@ use crate::machine::BootTime;
 use crate::parse::cpu_stat::CpuTime;
 use crate::units::MilliCpus;
 
-/// How many processors an account that is saved may have. A larger one is opened anew by another process, as if its allotment had
-/// always been what it is then.
+/// How many processors an account that is saved may have. A larger one is opened anew by another process, as
+/// if its allotment had always been what it is then.
 const MAX_CPUS: usize = 512;
 const HEADER_WORDS: usize = 13;
 /// The most words that a saved account has.
@@ -20,7 +20,8 @@ impl CpuAccount {
         self.base.len() <= MAX_CPUS
     }
 
-    /// The account as [`MAX_WORDS`] words at most, for [`restore`](Self::restore); `None` if it has too many processors.
+    /// The account as [`MAX_WORDS`] words at most, for [`restore`](Self::restore); `None` if it has too many
+    /// processors.
     #[must_use]
     pub fn save(&self) -> Option<Vec<u64>> {
         if !self.can_be_saved() {

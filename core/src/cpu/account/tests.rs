@@ -39,7 +39,8 @@ fn time_is_spread_evenly() {
     assert_eq!(counters.all.idle, 17 * SECOND - 1);
 }
 
-/// What was measured was read on a machine where two others wanted each processor; the parts were 11 % too much.
+/// What was measured was read on a machine where two others wanted each processor; the parts were 11 % too
+/// much.
 #[test]
 fn the_whole_is_what_was_measured() {
     let time = CpuTime { total: 13_970_000_000, user: 739, system: 739 };
@@ -94,7 +95,8 @@ fn hidden_processors_come_back_with_what_they_had() {
 }
 
 proptest! {
-    /// Whatever is used, and whatever share the container gets, no counter goes back; the parts are the whole.
+    /// Whatever is used, and whatever share the container gets, no counter goes back; the parts are the
+    /// whole.
     #[test]
     fn nothing_ever_goes_back(
         steps in prop::collection::vec((0u64..5 * SECOND, 0u64..5 * SECOND, 0u64..SECOND, 1usize..9, prop::option::of(1u64..9000)), 1..60)

@@ -34,8 +34,8 @@ impl UserSystem {
         self.user.saturating_add(self.system)
     }
 
-    /// The time that was run by a later reading: its total, split by the ratio of its parts so that neither part goes back
-    /// (`cputime_adjust()`, kernel/sched/cputime.c).
+    /// The time that was run by a later reading: its total, split by the ratio of its parts so that neither
+    /// part goes back (`cputime_adjust()`, kernel/sched/cputime.c).
     pub(super) fn until(self, time: CpuTime) -> Self {
         // Of two readers, the later one may have the earlier reading.
         let total = time.total.max(self.total());

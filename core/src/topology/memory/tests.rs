@@ -152,7 +152,8 @@ fn huge_pages_are_cut_to_the_limit() {
 }
 
 proptest! {
-    /// Whatever is in use where, the nodes together have what there is, and none has more free, or in use, than it has.
+    /// Whatever is in use where, the nodes together have what there is, and none has more free, or in use,
+    /// than it has.
     #[test]
     fn nodes_add_up(
         nodes in prop::collection::vec((0..1_u64 << 33, 0..1_u64 << 33), 1..9),

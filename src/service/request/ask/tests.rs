@@ -28,8 +28,8 @@ fn system() -> (TempDir, PathBuf) {
     (directory, root)
 }
 
-/// The reader was put into a pid namespace from outside, the kernel does not say who is init there, and one of
-/// those who may be it can't be looked at.
+/// The reader was put into a pid namespace from outside, the kernel does not say who is init there, and one
+/// of those who may be it can't be looked at.
 fn hang(root: &Path) {
     let process = |pid: u32, parent: u32, ids: &str| {
         let process = root.join(format!("proc/{pid}"));

@@ -61,7 +61,8 @@ fn what_is_for_later_is_done_then_and_a_panic_ends_nothing() {
     assert!(done.recv_timeout(LONG).unwrap() >= at);
 }
 
-/// Whoever has the pool's lock may be less important than everybody else, and may have to wait for a processor.
+/// Whoever has the pool's lock may be less important than everybody else, and may have to wait for a
+/// processor.
 #[test]
 fn a_serving_thread_does_not_wait_for_the_lock() {
     let (pool, (sender, done)) =
@@ -81,7 +82,8 @@ fn a_serving_thread_does_not_wait_for_the_lock() {
     assert_eq!(said, ["job", "later"]);
 }
 
-/// Submits jobs that hang until `gate` is dropped, of `count` owners below the cgroup. Returns how many were refused.
+/// Submits jobs that hang until `gate` is dropped, of `count` owners below the cgroup. Returns how many were
+/// refused.
 fn hang(pool: &Arc<WorkerPool>, gate: &Arc<Mutex<mpsc::Receiver<()>>>, cgroup: &str, count: usize) -> usize {
     let push = |number| {
         let (gate, kept) = (Arc::clone(gate), Arc::new(()));
@@ -170,7 +172,8 @@ fn the_unit_has_room_for_all_threads() {
     let unit = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/systemd/cgprocfs.service"));
     let unit = unit.unwrap();
     let most = unit.lines().find_map(|line| line.strip_prefix("TasksMax=")).unwrap();
-    // Those that follow loads and pressure, sweep, and so on; what looks into namespaces; what stops the unit.
+    // Those that follow loads and pressure, sweep, and so on; what looks into namespaces; what stops the
+    // unit.
     const OTHERS: usize = 32;
     let needed = MAX_THREADS + MAX_THREADS + MAX_BLOCKING_THREADS + MAX_SERVING_THREADS + OTHERS;
     assert!(most.parse::<usize>().unwrap() >= needed, "{most}, {needed} are needed");
