@@ -64,7 +64,8 @@ pub fn send(to: &UnixStream, message: &Message) -> io::Result<()> {
 /// Receives the next message.
 ///
 /// # Errors
-/// `UnexpectedEof` once the other side is gone.
+/// `UnexpectedEof` once the other side is gone; `Unsupported` for a message that this version does not know;
+/// `InvalidData` for a connection without its descriptors, as where this process may open no more.
 pub fn receive(from: &UnixStream) -> io::Result<Message> {
     let mut tag = [0];
     let (length, received) = descriptors::receive(from, &mut tag)?;
@@ -82,7 +83,7 @@ pub fn receive(from: &UnixStream) -> io::Result<Message> {
             (Some(device), Some(memory)) => Ok(Message::Connection(device, memory)),
             _ => Err(io::ErrorKind::InvalidData.into()),
         },
-        _ => Err(io::ErrorKind::InvalidData.into()),
+        _ => Err(io::ErrorKind::Unsupported.into()),
     }
 }
 
@@ -114,6 +115,6 @@ mod tests {
         let (mut a, b) = UnixStream::pair().unwrap();
         a.write_all(b"C?").unwrap();
         assert_eq!(receive(&b).unwrap_err().kind(), io::ErrorKind::InvalidData);
-        assert_eq!(receive(&b).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(receive(&b).unwrap_err().kind(), io::ErrorKind::Unsupported);
     }
 }

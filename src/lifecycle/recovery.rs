@@ -16,25 +16,30 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, Errno>) + Send>;
 /// being handled would be given out a second time.
 ///
 /// Since Linux 6.9 the kernel gives the requests out again. Before that they are answered here: `replay`
-/// makes the answers of reads and opens, and says when it begins with each. `threads` is how many threads are
-/// going to fetch requests.
+/// makes the answers of reads and opens, and says when it begins with each. `quarantine` is told of processes
+/// that are going to get an error, while they still wait for it. `threads` is how many threads are going to
+/// fetch requests.
 ///
 /// # Errors
 /// Where the kernel refuses, or there is no memory.
 pub(crate) fn recover_in_flight(
     connection: &Connection,
     threads: usize,
+    quarantine: impl Fn(u32),
     replay: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
 ) -> io::Result<Vec<u32>> {
     let in_flight = connection.in_flight();
     let left = in_flight.orphaned();
     // Before the kernel gives anything out again, so that it is recognised then.
     in_flight.resume(&left);
+    let poisoned = left.iter().filter(|left| left.is_poisoned()).map(|left| left.request.pid);
+    let poisoned: Vec<u32> = poisoned.collect();
+    poisoned.iter().copied().for_each(quarantine);
     if !request_resend(connection.device())? {
         answer(connection, &left, replay)?;
         connection.keep_requests(threads)?;
     }
-    Ok(left.iter().filter(|left| left.is_poisoned()).map(|left| left.request.pid).collect())
+    Ok(poisoned)
 }
 
 /// Answers what the process before had fetched. The kernel ignores an answer that nobody waits for. Reads and

@@ -40,10 +40,10 @@ pub fn serve(
     }
     // Before anything is answered from it.
     let waiters = service.attach(connection.state());
-    let poisoned = recover_in_flight(connection, gate.threads(), |fetched, in_flight, reply| {
+    let quarantine = |pid| service.quarantine(pid);
+    let poisoned = recover_in_flight(connection, gate.threads(), quarantine, |fetched, in_flight, reply| {
         replay_request(service, views, *fetched, Arc::clone(in_flight), reply);
     })?;
-    poisoned.iter().for_each(|&pid| service.quarantine(pid));
     if !poisoned.is_empty() {
         log::warn!(
             "requests of processes {poisoned:?} get EIO: earlier servers have ended, or hung, over them"

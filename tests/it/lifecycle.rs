@@ -1,6 +1,7 @@
 //! How the daemon, its supervisor and what they mount come and go: in whatever order, containers have a file
 //! to read.
 
+pub mod keeping;
 mod leftovers;
 mod supervisor;
 
@@ -14,7 +15,7 @@ use std::fs;
 use std::path::Path;
 
 pub fn tests() -> Vec<Trial> {
-    [supervisor::tests(), leftovers::tests()].into_iter().flatten().collect()
+    [supervisor::tests(), leftovers::tests(), keeping::tests()].into_iter().flatten().collect()
 }
 
 fn signal(pid: u32, signal: Signal) {

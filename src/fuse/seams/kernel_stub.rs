@@ -11,11 +11,14 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub(super) const GETATTR: u32 = 3;
+pub(in crate::fuse) const UNLINK: u32 = 10;
 pub(super) const OPEN: u32 = 14;
 pub(super) const READ: u32 = 15;
 pub(in crate::fuse) const STATFS: u32 = 17;
+pub(in crate::fuse) const FLUSH: u32 = 25;
 pub(super) const INIT: u32 = 26;
 const DESTROY: u32 = 38;
+pub(in crate::fuse) const IOCTL: u32 = 39;
 
 /// The user, group and process that all requests come from.
 pub(in crate::fuse) const CALLER: [u32; 3] = [1000, 1001, 1234];

@@ -177,6 +177,29 @@ mod tests {
         }
     }
 
+    /// Its status would be read by threads that serve.
+    #[test]
+    fn an_init_is_asked_by_a_descriptor_of_its_process() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let procfs = Procfs::open(Path::new("/")).unwrap();
+        let words = ["--pid", "--fork", "--kill-child", "sleep", "60"];
+        let mut parent = Command::new("unshare").args(words).spawn().unwrap();
+        let children = format!("/proc/{0}/task/{0}/children", parent.id());
+        let child = (0..1000).find_map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::fs::read_to_string(&children).ok()?.trim().parse().ok()
+        });
+        let so_far = AtomicU64::new(u64::MAX);
+        let mut search = LifeSearch::new(&procfs, &so_far);
+        let looked_at = child.map(|pid| search.add(pid));
+        let life = search.end();
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        assert!(looked_at.unwrap().is_ok() && matches!(life.init, Some(Init::Process(_))), "{life:?}");
+    }
+
     #[test]
     fn only_the_oldest_are_kept() {
         let procfs = Procfs::open(Path::new("/")).unwrap();

@@ -4,6 +4,7 @@ use super::event::{Event, SupervisorError};
 use crate::lifecycle::control;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
@@ -39,7 +40,8 @@ pub(super) fn start(
     let sender = sender.clone();
     let listen = move || loop {
         let message = control::receive(&listening);
-        let is_last = message.is_err();
+        let goes_on = [ErrorKind::Unsupported, ErrorKind::InvalidData];
+        let is_last = message.as_ref().is_err_and(|error| !goes_on.contains(&error.kind()));
         if sender.send(Event::Child(number, message)).is_err() || is_last {
             break;
         }

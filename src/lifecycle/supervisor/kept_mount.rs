@@ -69,6 +69,11 @@ impl<'d> KeptMount<'d> {
         }
     }
 
+    /// A child serves on a connection that can't be kept. It is to end, and the next one to mount anew.
+    pub(super) const fn cannot_keep(&mut self) {
+        self.has_served = true;
+    }
+
     /// A child that outlives this process is served still, so it keeps the lock.
     fn pass_lock_on(&self) {
         if let Some(Err(error)) = self.lock.as_ref().map(Lock::pass_on) {

@@ -6,6 +6,8 @@ use super::kept_mount::KeptMount;
 use crate::lifecycle::connection::Connection;
 use crate::lifecycle::control::Message;
 use nix::sys::signal::Signal;
+use std::fmt::Display;
+use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ pub(super) struct Heard {
     /// It was told to end. It may have had the same signal from elsewhere before, and have left the mount to
     /// another.
     pub(super) told_to_end: bool,
+    /// It has served on a connection that could not be kept.
+    pub(super) was_unkept: bool,
 }
 
 /// Passes signals on to a child, kills it when it is stuck, and keeps the connection that it sends, until it
@@ -34,6 +38,12 @@ pub(super) fn listen(
     mount: &mut KeptMount<'_>,
 ) -> Heard {
     let mut heard = Heard::default();
+    let give_up = |error: &dyn Display, heard: &mut Heard, mount: &mut KeptMount<'_>| {
+        log::error!("cannot keep the connection: {error}; starting the daemon anew");
+        heard.was_unkept = true;
+        mount.cannot_keep();
+        child.signal(Signal::SIGTERM);
+    };
     let mut last_sign = Instant::now();
     loop {
         crate::failpoint::panic_point();
@@ -63,14 +73,17 @@ pub(super) fn listen(
                         if mount.connection().is_some_and(|kept| kept.has_memory(memory.as_fd())) => {}
                     Ok(Message::Connection(device, memory)) => match Connection::look(device, memory) {
                         Ok(connection) => mount.keep(connection),
-                        Err(error) => {
-                            log::error!("cannot keep the connection: {error}; starting the daemon anew");
-                            child.signal(Signal::SIGTERM);
-                        }
+                        Err(error) => give_up(&error, &mut heard, mount),
                     },
                     Ok(Message::Ended) => heard.ended = true,
                     Ok(Message::Alive) => heard.served = true,
                     Ok(Message::Ask | Message::Nothing | Message::Taken) => {}
+                    // One that came without its descriptors.
+                    Err(error) if error.kind() == ErrorKind::InvalidData => {
+                        give_up(&error, &mut heard, mount);
+                    }
+                    // What a newer program says besides.
+                    Err(error) if error.kind() == ErrorKind::Unsupported => {}
                     Err(_) => return heard,
                 }
             }

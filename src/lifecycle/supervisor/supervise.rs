@@ -113,7 +113,7 @@ impl Supervisor<'_> {
         // One that dies of its first request has not served either.
         let died_of_it = self.mount.has_unanswered() && self.mount.answered() == answered_before;
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        self.restarts.after_end(&status, heard.served && !died_of_it)
+        self.restarts.after_end(&status, heard.served && !died_of_it && !heard.was_unkept)
     }
 }
 

@@ -190,9 +190,10 @@ impl Service {
     }
 
     /// Puts the container of a process into the slow lane for a while: a server has ended over one of its
-    /// requests.
+    /// requests. If it ends before anybody can find its container, its cgroup stands for that.
     pub fn quarantine(self: &Arc<Self>, pid: u32) {
-        let service = Arc::clone(self);
+        let (service, owner) = (Arc::clone(self), self.owner_of(pid));
+        self.fairness.accounts.of(&owner).make_slow(Instant::now() + QUARANTINE);
         let leave = move || {
             let leave = service.for_caller(ThreadRole::Blocking, pid, |caller| {
                 let cached = service.cached_cgroup(caller)?;
@@ -203,7 +204,7 @@ impl Service {
                 service.log(&error);
             }
         };
-        self.workers.enqueue(Lane::Blocking, self.owner_of(pid), Box::new(leave));
+        self.workers.enqueue(Lane::Blocking, owner, Box::new(leave));
     }
 }
 

@@ -67,11 +67,11 @@ impl Service {
     ) -> Outcome<Q::Answer> {
         let pid = request.pid;
         let began = if request.rounds == 0 { request.asked } else { Instant::now() };
-        let (needs, is_patient) = (query.needs(), role.may_take_long());
+        let (needs, is_patient) = (query.needs(), role.is_worker());
         let may_hang = role == ThreadRole::Blocking;
         let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
         // The container is not known yet: readers of one cgroup take turns as one.
-        let caller = match self.source.caller(reader, proc_cgroup) {
+        let mut caller = match self.source.caller(reader, proc_cgroup) {
             Ok(caller) => caller,
             Err(Error::TakesLong(path)) => {
                 return Outcome::Queue(Lane::Fast, Owner::from(path), FollowUp::default());
@@ -79,6 +79,7 @@ impl Service {
             Err(Error::MayHang(path)) => return Outcome::MayHang(Owner::from(path)),
             Err(error) => return Outcome::Done(Err(error), FollowUp::default()),
         };
+        caller.may_take_long = role.may_take_long();
         let is_fast = role == ThreadRole::FastWorker;
         if is_fast && caller.is_deep() {
             return Outcome::Queue(Lane::Slow, caller.cgroup.into(), FollowUp::default());

@@ -84,7 +84,7 @@ impl Service {
     ) -> Option<Permit<'_>> {
         match role {
             ThreadRole::Helping => None,
-            _ if role.may_take_long() => Some(Permit::default()),
+            _ if role.is_worker() => Some(Permit::default()),
             _ => self.read_permits.permit(container, is_quick),
         }
     }

@@ -3,6 +3,7 @@
 use super::{cgroup::Cgroup, storm, trigger, victim};
 use crate::fleet::reader;
 use crate::isolation::tenant;
+use crate::lifecycle::keeping;
 use crate::processors;
 use memmap2::{MmapMut, MmapOptions};
 use nix::sys::mman::{MlockAllFlags, mlockall};
@@ -44,6 +45,7 @@ pub fn run() -> Option<ExitCode> {
         "read-when-told" => reader::read_when_told(&rest),
         "visit" => reader::visit(rest[0], rest[1].parse().unwrap(), &rest[2..]),
         "read-load" => processors::read_load(rest[0]),
+        "cannot-be-kept" => keeping::cannot_be_kept(rest[0]),
         name => assert!(tenant::ran(name, &rest), "no helper {name}"),
     }
     Some(ExitCode::SUCCESS)

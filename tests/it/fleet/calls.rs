@@ -17,6 +17,7 @@ pub fn tests() -> Vec<Trial> {
     tests! {
         test(&[Need::Root, Need::Fuse, Need::Program("strace")]) => [
             calls_of_a_cold_read,
+            statistics_are_of_one_moment,
         ],
     }
 }
@@ -33,9 +34,23 @@ fn calls_of_a_cold_read() {
     }
 }
 
-/// The calls for one more reading of the files, the fewest of three: the daemon also looks after other
-/// things.
+/// Two readings of a cgroup's statistics would be of two moments.
+fn statistics_are_of_one_moment() {
+    let (daemon, fleet) = (Daemon::start(), containers(1));
+    let calls = traced(&daemon, &fleet, &["proc/vmstat"], &["-y", "--trace=pread64,read"]);
+    let of_container = |call: &&String| call.contains("/ctr0/") && call.contains("memory.stat>");
+    let readings: Vec<_> = calls.iter().filter(of_container).collect();
+    assert_eq!(readings.len(), 1, "{calls:#?}");
+}
+
+/// The calls for one more reading of the files.
 fn calls(daemon: &Daemon, fleet: &Containers, files: &[&str]) -> Vec<String> {
+    traced(daemon, fleet, files, &[])
+}
+
+/// What strace prints with these options of one more reading of the files, the fewest lines of three: the
+/// daemon also looks after other things.
+fn traced(daemon: &Daemon, fleet: &Containers, files: &[&str], options: &[&str]) -> Vec<String> {
     let words = helper::command(
         "read-when-told",
         &served(daemon, files).iter().map(String::as_str).collect::<Vec<_>>(),
@@ -53,6 +68,7 @@ fn calls(daemon: &Daemon, fleet: &Containers, files: &[&str]) -> Vec<String> {
     let mut strace = Command::new("strace")
         .args(["-f", "-p", &daemon.pid().to_string(), "-o"])
         .arg(log.path())
+        .args(options)
         .stderr(Stdio::null())
         .spawn()
         .unwrap();

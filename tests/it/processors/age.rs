@@ -3,9 +3,11 @@
 use super::{TOP, in_container};
 use crate::common::cgroup::Cgroup;
 use crate::common::daemon::Daemon;
-use crate::common::{MOUNT, Need, output, test};
+use crate::common::{MOUNT, Need, output, test, wait_until};
 use libtest_mimic::Trial;
-use std::process::{Child, Command};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Trial> {
@@ -19,6 +21,9 @@ pub fn tests() -> Vec<Trial> {
         test(&[Need::Root, Need::Fuse, Need::Program("unshare")]) => [
             uptime_of_a_second_life = second_life,
         ],
+        test(PIDFDS) => [
+            init_is_held_by_a_pidfd,
+        ],
         test(ELAPSED) => [
             elapsed_times,
         ],
@@ -27,6 +32,8 @@ pub fn tests() -> Vec<Trial> {
         ],
     }
 }
+
+const PIDFDS: &[Need] = &[Need::Root, Need::Fuse, Need::Kernel(5, 3), Need::Program("unshare")];
 
 const TIME_NAMESPACES: &[Need] = &[Need::Root, Need::Fuse, Need::TimeNamespaces, Need::Program("unshare")];
 
@@ -183,4 +190,24 @@ fn time_namespaces() {
     let again = shown(&[]);
     assert!(plain[0] < 60.0 && again[0] < 600.0, "{plain:?}, then {again:?}");
     assert_eq!((again[2], again[6]), (plain[3], plain[7]));
+}
+
+/// The daemon, confined as it is, asks no file about it.
+fn init_is_held_by_a_pidfd() {
+    let (daemon, cgroup) = (Daemon::start(), Cgroup::new().limit(64));
+    let path = daemon.path("proc/uptime");
+    let script = "cat \"$0\"; read line";
+    let words = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", script, path.to_str().unwrap()];
+    let mut init = cgroup.command(&words).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(init.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let is_held = || {
+        let descriptors = fs::read_dir(format!("/proc/{}/fd", daemon.pid())).unwrap();
+        let links = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        links.into_iter().any(|link| link.to_string_lossy().contains("pidfd"))
+    };
+    wait_until("its init is held", is_held);
+    let opened = daemon.opened("status");
+    drop(init.stdin.take());
+    init.wait().unwrap();
+    assert_eq!(opened, 0);
 }

@@ -18,6 +18,7 @@ pub fn tests() -> Vec<Trial> {
         test(MOUNT) => [
             a_request_that_hangs_is_answered_once,
             a_container_that_hung_is_quarantined,
+            a_request_that_hangs_is_left_to_the_successor,
             stuck_thread,
             stopped_daemon,
         ],
@@ -52,11 +53,16 @@ fn a_request_that_hangs_is_answered_once() {
 
 /// The container of a request that a server has ended over is served by threads that serve nobody else.
 fn a_container_that_hung_is_quarantined() {
+    // It is looked at while it waits for its answer, and afterwards, if it lives on.
+    for then in ["read line < \"$0\"; echo told; exec sleep 60", "exec cat \"$0\""] {
+        is_quarantined(&format!("read go; {then}"));
+    }
+}
+
+fn is_quarantined(script: &str) {
     let (faults, daemon, _deadline) = faulty();
     let pid = server(&daemon, &[]);
     let cgroup = Cgroup::new().limit(LIMIT);
-    // It lives on, for it is looked at after its answer, perhaps.
-    let script = "read go; read line < \"$0\"; echo told; exec sleep 60";
     let mut command = cgroup.command(&["sh", "-c", script, &daemon.meminfo()]);
     let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut reader = command.spawn().unwrap();
@@ -66,7 +72,8 @@ fn a_container_that_hung_is_quarantined() {
     wait_for_hanging(&faults);
     std::thread::sleep(Duration::from_millis(4500));
     signal(pid, Signal::KILL);
-    reader.stdout.as_mut().unwrap().read_exact(&mut [0; 5]).unwrap();
+    // Until it was told of the error, or has ended.
+    let _ = reader.stdout.as_mut().unwrap().read(&mut [0; 5]).unwrap();
     drop(hang);
 
     let server = server(&daemon, &[pid]);
@@ -90,6 +97,26 @@ fn a_container_that_hung_is_quarantined() {
     assert!(deferred(), "{}", daemon.log());
     reader.kill().unwrap();
     reader.wait().unwrap();
+}
+
+/// A daemon that is to be replaced does not wait for it for longer than a second, nor do others.
+fn a_request_that_hangs_is_left_to_the_successor() {
+    let (faults, daemon, _deadline) = faulty();
+    let pid = server(&daemon, &[]);
+    let mut reader = Reader::new(&daemon.meminfo());
+    reader.has(&faults, "hang");
+    let hang = Hang(faults.path().join("hang"));
+    reader.go();
+    wait_for_hanging(&faults);
+    let load = Load::start(&[], &daemon.meminfo());
+    daemon.signal(Signal::HUP);
+    server(&daemon, &[pid]);
+    let (_, longest, busy) = load.end();
+    assert!(longest < busy.stretches(Duration::from_secs(2)), "{longest:?}");
+    wait_until("it says so", || daemon.log().contains("is left to the successor"));
+    drop(hang);
+    let ended = reader.0.wait_with_output().unwrap();
+    assert_eq!(field(&String::from_utf8(ended.stdout).unwrap(), "MemTotal"), LIMIT << 10);
 }
 
 /// A request hangs: whoever asked waits, all others are served, and nobody has a reason to replace the

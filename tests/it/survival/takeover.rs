@@ -164,6 +164,9 @@ fn taken_over_only_what_is_mounted() {
         let device = mount::attach(other.path(), Writes::Nothing).unwrap();
         Connection::begin(device, &claimed, Writes::Nothing).unwrap()
     });
+    let mounts = || fs::read_to_string("/proc/self/mounts").unwrap();
+    let depth = || mounts().matches(other.path().to_str().unwrap()).count();
+    let before = depth();
     let socket = socket_path(daemon.directory());
     fs::remove_file(&socket).unwrap();
     let listener = UnixListener::bind(&socket).unwrap();
@@ -184,6 +187,7 @@ fn taken_over_only_what_is_mounted() {
         });
     }
     assert!(fs::read_to_string(daemon.working_set()).unwrap().trim().parse::<u64>().is_ok());
+    assert_eq!(depth(), before, "nothing of somebody else's is unmounted");
 }
 
 /// Unmounts everything on a directory when it goes out of scope.

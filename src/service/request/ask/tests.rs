@@ -1,6 +1,7 @@
 use super::*;
 use crate::kernel::Source;
 use crate::service::accounts::start_times::START_SEARCH_TIMEOUT;
+use crate::service::cache::rendered::MAX_AGE;
 use crate::service::request::pressure::PressureRequest;
 use crate::service::request::query::TextOf;
 use crate::service::scheduling::pending_request::Deadline;
@@ -9,6 +10,7 @@ use cgprocfs_core::psi::{Line, Trigger};
 use cgprocfs_core::view::find;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -20,8 +22,12 @@ const LONG: Duration = Duration::from_secs(20);
 const READER: u32 = 31337;
 
 fn system() -> (TempDir, PathBuf) {
+    copy_of("v2-kubernetes")
+}
+
+fn copy_of(fixture: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-kubernetes/root");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture).join("root");
     let status = Command::new("cp").arg("-r").arg(fixture).arg(directory.path()).status();
     assert!(status.unwrap().success());
     let root = directory.path().join("root");
@@ -87,6 +93,49 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
         service.workers.enqueue(lane, owner, Box::new(move || sender.send(()).unwrap_or_default()));
         assert_eq!(done.recv_timeout(wait).is_err(), is_hanging, "{lane:?}");
     }
+}
+
+/// Whoever reads the status of a task may have to give back the memory of its process.
+#[test]
+fn tasks_are_looked_at_by_no_thread_that_all_need() {
+    [ThreadRole::Serving, ThreadRole::FastWorker].into_iter().for_each(leaves_tasks_to_others);
+}
+
+fn leaves_tasks_to_others(role: ThreadRole) {
+    let (_directory, root) = copy_of("v2-processors");
+    let cgroup = fs::read_to_string(root.join(format!("proc/{READER}/cgroup"))).unwrap();
+    let cgroup = root.join("sys/fs/cgroup").join(cgroup.trim_end().trim_start_matches("0::/"));
+    fs::write(cgroup.join("cgroup.threads"), "7\n").unwrap();
+    let task = root.join("proc/7");
+    fs::create_dir(&task).unwrap();
+    let [status, fifo, running] = ["status", "fifo", "running"].map(|name| task.join(name));
+    // To open it takes somebody who writes.
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    fs::hard_link(&fifo, &status).unwrap();
+    let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+    let (sender, told) = mpsc::channel();
+    let (returned, returns) = mpsc::channel();
+    // Its start is known from now on, and no number is fresh.
+    service.text(READER, find("proc/uptime").unwrap()).unwrap();
+    std::thread::sleep(2 * MAX_AGE);
+    std::thread::spawn(move || {
+        let request = PendingRequest::new(READER, InFlightGuard::untracked());
+        let view = find("proc/loadavg").unwrap();
+        service.ask(role, request, TextOf(view), move |text| {
+            sender.send(text.map(|text| text.bytes.clone()).map_err(|error| error.errno())).unwrap();
+        });
+        returned.send(()).unwrap();
+    });
+    let has_returned = returns.recv_timeout(LONG);
+    let is_told = told.recv_timeout(Duration::from_millis(300));
+    // Whoever has opened it by now finds a task that runs, and so does whoever comes later.
+    fs::write(&running, "State:\tR (running)\n").unwrap();
+    fs::rename(&running, &status).unwrap();
+    let opened = fs::File::options().read(true).write(true).open(&fifo);
+    opened.unwrap().write_all(b"State:\tR (running)\n").unwrap();
+    assert!(has_returned.is_ok() && is_told.is_err(), "{role:?}: {has_returned:?}, {is_told:?}");
+    let text = told.recv_timeout(LONG).unwrap().unwrap();
+    assert!(String::from_utf8_lossy(&text).contains(" 1/1 "), "{role:?}: {text:?}");
 }
 
 /// A tenant may have any number of them.
