@@ -21,6 +21,29 @@ use std::io;
 /// can't be read (`proc_ns_readlink()`, fs/proc/namespaces.c).
 pub const SERVER_CAPABILITIES: CapabilitySet = CapabilitySet::SYS_PTRACE;
 
+/// The answer to a system call that is not on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// An error, which the reader of one file gets in turn: better than the end of the server for all.
+    Error,
+    /// The end of the process, which shows a test what the list lacks.
+    Kill,
+}
+
+impl Refusal {
+    /// What a release answers is an error.
+    pub const OF_BUILD: Self = if cfg!(debug_assertions) { Self::Kill } else { Self::Error };
+}
+
+impl From<Refusal> for SeccompAction {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Error => Self::Errno(Errno::PERM.raw_os_error().unsigned_abs()),
+            Refusal::Kill => Self::KillProcess,
+        }
+    }
+}
+
 /// Why a process could not be confined.
 #[derive(Debug, thiserror::Error)]
 pub enum SandboxError {
@@ -63,37 +86,27 @@ pub fn keep_only(keep: CapabilitySet) -> Result<(), SandboxError> {
 ///
 /// # Errors
 /// Where the kernel refuses.
-pub fn restrict_server() -> Result<(), SandboxError> {
-    restrict(&Calls::for_server()?)
+pub fn restrict_server(refusal: Refusal) -> Result<(), SandboxError> {
+    restrict(&Calls::for_server()?, refusal)
 }
 
 /// Restricts the process to the system calls that reading in a namespace needs.
 ///
 /// # Errors
 /// Where the kernel refuses.
-pub fn restrict_namespace_reader() -> Result<(), SandboxError> {
-    restrict(&Calls::for_namespace_reader()?)
+pub fn restrict_namespace_reader(refusal: Refusal) -> Result<(), SandboxError> {
+    restrict(&Calls::for_namespace_reader()?, refusal)
 }
 
-fn restrict(calls: &Calls) -> Result<(), SandboxError> {
+fn restrict(calls: &Calls, refusal: Refusal) -> Result<(), SandboxError> {
     let program = |filter: Result<SeccompFilter, _>| filter.and_then(BpfProgram::try_from);
     let architecture = std::env::consts::ARCH.try_into()?;
     // A caller that is told so uses an older call, the arguments of which a filter can see.
     let absent = SeccompAction::Errno(Errno::NOSYS.raw_os_error().unsigned_abs());
     let absent = SeccompFilter::new(calls.absent(), SeccompAction::Allow, absent, architecture);
-    let allowed = SeccompFilter::new(calls.allowed(), refusal(), SeccompAction::Allow, architecture);
+    let allowed = SeccompFilter::new(calls.allowed(), refusal.into(), SeccompAction::Allow, architecture);
     // Of two filters the stricter answer holds.
     let (absent, allowed) = (program(absent)?, program(allowed)?);
     apply_filter_all_threads(&absent)?;
     Ok(apply_filter_all_threads(&allowed)?)
-}
-
-/// The answer to a call that is not on the list. An error, which the reader of one file gets in turn, is
-/// better than the end of the server for all. In a test that end shows what the list lacks.
-fn refusal() -> SeccompAction {
-    if cfg!(debug_assertions) {
-        SeccompAction::KillProcess
-    } else {
-        SeccompAction::Errno(Errno::PERM.raw_os_error().unsigned_abs())
-    }
 }

@@ -12,7 +12,7 @@ use super::connection::Connection;
 use super::fd_store::FdStore;
 use super::server;
 use super::steward::{Steward, Task};
-use crate::confinement::sandbox::{self, SandboxError};
+use crate::confinement::sandbox::{self, Refusal, SandboxError};
 use crate::fuse::QuiesceGate;
 use crate::mount::MAX_DEPTH;
 use crate::service::Service;
@@ -43,7 +43,7 @@ pub fn start(
             Err(error) => DaemonError::Serve(connection.directory(), error),
         }
     };
-    let confine = || sandbox::restrict_server().map_err(io::Error::other);
+    let confine = || sandbox::restrict_server(Refusal::OF_BUILD).map_err(io::Error::other);
     server::serve(connection, service, &ViewId::ALL, &gate, confine, ended).map_err(failed)?;
     if let Some(anchors) = connection.anchors() {
         match steward.have_done(Task::Stack) {

@@ -69,9 +69,11 @@ impl<'d> KeptMount<'d> {
         }
     }
 
-    /// A child serves on a connection that can't be kept. It is to end, and the next one to mount anew.
-    pub(super) const fn cannot_keep(&mut self) {
+    /// A child serves on a connection that can't be kept. It is to end, and the next one to mount anew;
+    /// containers have the kernel's own files before it ends.
+    pub(super) fn cannot_keep(&mut self) {
         self.has_served = true;
+        self.fall_back(false);
     }
 
     /// A child that outlives this process is served still, so it keeps the lock.

@@ -88,17 +88,6 @@ pub fn package(name: &str) -> Option<PathBuf> {
     built.max_by_key(|path| path.metadata().and_then(|metadata| metadata.modified()).ok())
 }
 
-/// This program as a release, the newest one.
-pub fn release_tests() -> Option<PathBuf> {
-    let built = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/release/deps")).ok()?;
-    let is_program = |path: &PathBuf| {
-        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        name.starts_with("it-") && !name.contains('.')
-    };
-    let built = built.filter_map(|entry| Some(entry.ok()?.path())).filter(is_program);
-    built.max_by_key(|path| std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
-}
-
 /// Copies a program by another process: a file that is open for writing in this one, and so for a moment in
 /// every process that another test starts just then, can't be executed.
 pub fn copy_program(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {

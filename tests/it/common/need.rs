@@ -1,6 +1,6 @@
 //! What a test needs of the machine, and says it lacks where it is left out.
 
-use super::{cgroup, field, is_native, is_root, kernel_is_at_least, other_build, package, release_tests};
+use super::{cgroup, field, is_native, is_root, kernel_is_at_least, other_build, package};
 use std::process::{Command, Stdio};
 
 /// What a test can't do without. Where it is missing the test is reported as ignored, with the reason.
@@ -37,8 +37,6 @@ pub enum Need {
     OtherBuild,
     /// The Debian package.
     Package,
-    /// This program as a release.
-    ReleaseTests,
     /// A kernel as new as this.
     Kernel(u32, u32),
     /// A kernel with time namespaces.
@@ -112,9 +110,6 @@ impl Need {
             }
             Need::Package => {
                 lacks(package("cgprocfs-lxcfs").is_some(), "needs the package that packaging/build makes")
-            }
-            Need::ReleaseTests => {
-                lacks(release_tests().is_some(), "needs a build of `cargo test --release --test it --no-run`")
             }
             Need::OtherBuild => {
                 lacks(other_build().is_some(), "needs another build, as of `cargo build --release`")

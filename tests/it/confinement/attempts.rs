@@ -1,6 +1,6 @@
 //! What this program does where it was started as a confined process: tries one thing, and says how it went.
 
-use cgprocfs::confinement::sandbox;
+use cgprocfs::confinement::sandbox::{self, Refusal};
 use nix::mount::{MntFlags, MsFlags};
 use nix::sched::CloneFlags;
 use nix::sys::uio::{RemoteIoVec, process_vm_writev};
@@ -61,13 +61,14 @@ fn try_it(arguments: &[String]) -> ExitCode {
     let tree = tree();
     let [cgroup, mounts] = ["cgroup", "mnt"].map(|name| File::open(format!("/proc/self/ns/{name}")).unwrap());
     match how.as_str() {
-        "server" => {
+        "server" | "released server" => {
+            let refusal = if how == "server" { Refusal::OF_BUILD } else { Refusal::Error };
             sandbox::keep_only(sandbox::SERVER_CAPABILITIES).unwrap();
-            sandbox::restrict_server().unwrap();
+            sandbox::restrict_server(refusal).unwrap();
         }
         "namespace reader" => {
             sandbox::keep_only(CapabilitySet::SYS_ADMIN).unwrap();
-            sandbox::restrict_namespace_reader().unwrap();
+            sandbox::restrict_namespace_reader(Refusal::OF_BUILD).unwrap();
         }
         _ => {}
     }

@@ -15,6 +15,7 @@ pub fn tests() -> Vec<Trial> {
     tests! {
         test(CONFINED) => [
             server_is_refused,
+            release_refuses_with_an_error,
             server_under_a_service_manager_is_refused,
             server_can_do_its_work,
             namespace_reader_is_refused,
@@ -23,9 +24,6 @@ pub fn tests() -> Vec<Trial> {
             server_of_another_user_is_refused,
             server_that_may_not_change_its_bounds_is_refused = server_without_setpcap_is_refused,
             confined_processes_are_closed_to_their_user,
-        ],
-        test(&[Need::Root, Need::Program("unshare"), Need::ReleaseTests]) => [
-            release_refuses_with_an_error,
         ],
     }
 }
@@ -79,7 +77,6 @@ struct Target {
     program: PathBuf,
     /// Words that whoever tries begins with.
     by: Vec<String>,
-    is_release: bool,
     /// Whether a service manager wants to be notified by whoever tries.
     is_notified: bool,
 }
@@ -111,15 +108,7 @@ impl Target {
             .unwrap();
         let mut address = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        Self {
-            process,
-            address: address.trim().to_string(),
-            directory,
-            program,
-            by,
-            is_release: false,
-            is_notified: false,
-        }
+        Self { process, address: address.trim().to_string(), directory, program, by, is_notified: false }
     }
 
     /// What became of it: `done`, an error, or the signal that it died of.
@@ -151,9 +140,9 @@ impl Target {
         let absent = io::Error::from_raw_os_error(libc::ENOSYS).to_string();
         let killed = format!("signal {}", libc::SIGSYS);
         let is_refused = match what {
-            OPENAT2_MEMORY_FILE if how == "server" => tried == absent,
+            OPENAT2_MEMORY_FILE if how != "namespace reader" => tried == absent,
+            _ if how == "released server" => tried == denied,
             // In other builds whoever tries it dies.
-            _ if self.is_release => tried == denied,
             _ => tried == denied || tried == killed,
         };
         assert!(is_refused, "{how}: {what}: {tried}");
@@ -226,10 +215,8 @@ fn confined_processes_are_closed_to_their_user() {
 
 /// What a release refuses is an error, and not the end of the server for all.
 fn release_refuses_with_an_error() {
-    let program = crate::common::release_tests().unwrap();
-    let mut target = Target::start(program, "target", &[], Vec::new());
-    target.is_release = true;
-    FORBIDDEN.iter().for_each(|what| target.refuses("server", what));
+    let target = Target::new();
+    FORBIDDEN.iter().for_each(|what| target.refuses("released server", what));
 }
 
 /// What serving takes is allowed.

@@ -17,6 +17,9 @@ pub fn tests() -> Vec<Trial> {
     }
 }
 
+/// What a daemon keeps for itself that has seen a thousand containers, in KiB.
+const MOST_RESIDENT: u64 = 8 << 10;
+
 /// What the daemon keeps of each is bounded, and it does nothing for them once nobody asks.
 fn idle_after_a_thousand_containers() {
     const COUNT: usize = 1000;
@@ -45,6 +48,7 @@ fn idle_after_a_thousand_containers() {
         daemon.descriptors()
     );
     drop(visitor);
+    assert!(daemon.resident() < MOST_RESIDENT, "{} KiB", daemon.resident());
     assert!(wakeups <= 1 && ran <= Duration::from_micros(200), "{wakeups}, {ran:?}");
     assert!(daemon.descriptors() < 100, "{} descriptors", daemon.descriptors());
 }
