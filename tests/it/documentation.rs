@@ -104,7 +104,7 @@ fn every_page_is_linked() {
 /// How long a reader waits for the age of its container.
 fn patience_is_the_codes() {
     let text = text();
-    let (_, after) = text.split_once("looked at by a thread of the blocking lane. After ").unwrap();
+    let (_, after) = text.split_once("so the blocking lane reads it. After ").unwrap();
     let (seconds, _) = after.split_once(" s").unwrap();
     assert_eq!(seconds.parse(), Ok(cgprocfs::service::START_SEARCH_TIMEOUT.as_secs_f64()));
 }
