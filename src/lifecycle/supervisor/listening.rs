@@ -78,13 +78,22 @@ pub(super) fn listen(
                     Ok(Message::Ended) => heard.ended = true,
                     Ok(Message::Alive) => heard.served = true,
                     Ok(Message::Ask | Message::Nothing | Message::Taken) => {}
-                    // One that came without its descriptors.
+                    // One that came without its descriptors. A successor sends what is kept already.
                     Err(error) if error.kind() == ErrorKind::InvalidData => {
-                        give_up(&error, &mut heard, mount);
+                        if mount.connection().is_none() || mount.is_aborted() {
+                            give_up(&error, &mut heard, mount);
+                        }
                     }
                     // What a newer program says besides.
                     Err(error) if error.kind() == ErrorKind::Unsupported => {}
-                    Err(_) => return heard,
+                    Err(error) => {
+                        let is_gone = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset];
+                        if !is_gone.contains(&error.kind()) {
+                            log::error!("cannot hear the daemon: {error}; starting it anew");
+                            child.signal(Signal::SIGKILL);
+                        }
+                        return heard;
+                    }
                 }
             }
         }

@@ -93,7 +93,8 @@ impl Supervisor<'_> {
         let heard = listen(number, &child, events, &mut self.mount);
         // If somebody has SIGCHLD ignored it can't be waited for. It is gone all the same.
         let status = child.process.wait();
-        if heard.ended {
+        // One whose connection was given up under it takes that for an unmount.
+        if heard.ended && !heard.was_unkept {
             // It may have been killed before it was done.
             self.mount.finish();
             return Next::End(0);

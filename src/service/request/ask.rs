@@ -5,6 +5,7 @@ use super::deadline_reply::Reply;
 use super::outcome::Outcome;
 use super::query::Query;
 use crate::error::Error;
+use crate::kernel::cgroup::ancestors::ancestors;
 use crate::kernel::{Caller, Reader};
 use crate::service::cache::rendered::MAX_AGE;
 use crate::service::engine::Service;
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// How long a container stays in the slow lane after a server ended over one of its requests.
 const QUARANTINE: Duration = Duration::from_secs(60);
+/// No runtime puts containers deeper than this below the root of the hierarchy.
+const MAX_CONTAINER_DEPTH: usize = 16;
 
 impl Service {
     /// Calls `reply` with the answer; for a serving thread.
@@ -190,10 +193,14 @@ impl Service {
     }
 
     /// Puts the container of a process into the slow lane for a while: a server has ended over one of its
-    /// requests. If it ends before anybody can find its container, its cgroup stands for that.
+    /// requests. If it ends before anybody can find its container, that is one of its cgroup's ancestors, if not
+    /// the cgroup itself.
     pub fn quarantine(self: &Arc<Self>, pid: u32) {
         let (service, owner) = (Arc::clone(self), self.owner_of(pid));
-        self.fairness.accounts.of(&owner).make_slow(Instant::now() + QUARANTINE);
+        let above = ancestors(&owner).skip(1).take(MAX_CONTAINER_DEPTH);
+        for container in above.chain([&*owner]) {
+            self.fairness.accounts.of(container).make_slow(Instant::now() + QUARANTINE);
+        }
         let leave = move || {
             let leave = service.for_caller(ThreadRole::Blocking, pid, |caller| {
                 let cached = service.cached_cgroup(caller)?;

@@ -42,6 +42,8 @@ pub fn cannot_be_kept(how: &str) {
         std::process::exit(7)
     });
     told.wait().unwrap();
+    // It has found its connection given up.
+    let _ = control::send(&socket, &Message::Ended);
 }
 
 /// That is no reason to end, and none to wait for a daemon that nobody would succeed.

@@ -161,6 +161,19 @@ fn processes_of_one_cgroup_take_turns_as_one() {
     assert_eq!(done.recv_timeout(LONG), Ok(7002));
 }
 
+/// It may be gone before anybody knows which of the cgroups above is its container.
+#[test]
+fn whoever_is_left_aside_may_have_ended() {
+    let (_directory, root) = system();
+    let process = root.join("proc/7001");
+    fs::create_dir(&process).unwrap();
+    fs::write(process.join("cgroup"), "0::/lxc/a/init.scope\n").unwrap();
+    let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+    service.quarantine(7001);
+    let is_slow = |container: &[u8]| service.fairness.accounts.of(container).is_slow(Instant::now());
+    assert!(is_slow(b"/lxc/a") && is_slow(b"/lxc/a/init.scope") && !is_slow(b"/lxc/b") && !is_slow(b"/"));
+}
+
 #[test]
 fn nobody_is_put_off_for_ever() {
     let (_directory, root) = system();
