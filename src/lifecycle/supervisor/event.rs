@@ -8,8 +8,8 @@ use std::io;
 pub enum Event {
     /// A signal that this process got.
     Signal(Signal),
-    /// A message from the child of that number, counted from 0. An error is its last, unless that says that the
-    /// message makes no sense (`Unsupported`, `InvalidData`).
+    /// A message from the child of that number, counted from 0. An error is its last, unless that says that
+    /// the message makes no sense (`Unsupported`, `InvalidData`).
     Child(usize, io::Result<Message>),
 }
 

@@ -193,8 +193,8 @@ impl Service {
     }
 
     /// Puts the container of a process into the slow lane for a while: a server has ended over one of its
-    /// requests. If it ends before anybody can find its container, that is one of its cgroup's ancestors, if not
-    /// the cgroup itself.
+    /// requests. If it ends before anybody can find its container, that is one of its cgroup's ancestors, if
+    /// not the cgroup itself.
     pub fn quarantine(self: &Arc<Self>, pid: u32) {
         let (service, owner) = (Arc::clone(self), self.owner_of(pid));
         let above = ancestors(&owner).skip(1).take(MAX_CONTAINER_DEPTH);

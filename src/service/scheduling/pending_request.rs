@@ -41,8 +41,8 @@ impl ThreadRole {
         matches!(self, Self::FastWorker | Self::Worker | Self::Blocking)
     }
 
-    /// Whether its work may take as long as a tenant likes. Tenants take turns in the fast lane, too, but all of
-    /// them need it.
+    /// Whether its work may take as long as a tenant likes. Tenants take turns in the fast lane, too, but all
+    /// of them need it.
     pub(in crate::service) const fn may_take_long(self) -> bool {
         matches!(self, Self::Worker | Self::Blocking)
     }
