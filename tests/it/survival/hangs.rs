@@ -2,7 +2,7 @@
 
 use super::{Hang, POISONED, Reader, faulty, is_served, signal, wait_for_hanging};
 use crate::common::cgroup::Cgroup;
-use crate::common::daemon::{server, supervised};
+use crate::common::daemon::{Daemon, server, supervised};
 use crate::common::load::{LIMIT, Load};
 use crate::common::victim::BOUND;
 use crate::common::{Busy, MOUNT, Stopped, field, output, test, wait_at_most, wait_until};
@@ -25,15 +25,21 @@ pub fn tests() -> Vec<Trial> {
     }
 }
 
+/// A reader whose request hangs until the other is dropped.
+fn hanging(faults: &tempfile::TempDir, daemon: &Daemon) -> (Reader, Hang) {
+    let mut reader = Reader::new(&daemon.meminfo());
+    reader.has(faults, "hang");
+    let hang = Hang(faults.path().join("hang"));
+    reader.go();
+    wait_for_hanging(faults);
+    (reader, hang)
+}
+
 /// The server after the one that hung answers it with an error, without trying it.
 fn a_request_that_hangs_is_answered_once() {
     let (faults, daemon, _deadline) = faulty();
     let pid = server(&daemon, &[]);
-    let mut reader = Reader::new(&daemon.meminfo());
-    reader.has(&faults, "hang");
-    let _hang = Hang(faults.path().join("hang"));
-    reader.go();
-    wait_for_hanging(&faults);
+    let (reader, _hang) = hanging(&faults, &daemon);
     // The daemon writes down once a second that it runs.
     std::thread::sleep(Duration::from_millis(4500));
     is_served(&daemon);
@@ -103,11 +109,7 @@ fn is_quarantined(script: &str) {
 fn a_request_that_hangs_is_left_to_the_successor() {
     let (faults, daemon, _deadline) = faulty();
     let pid = server(&daemon, &[]);
-    let mut reader = Reader::new(&daemon.meminfo());
-    reader.has(&faults, "hang");
-    let hang = Hang(faults.path().join("hang"));
-    reader.go();
-    wait_for_hanging(&faults);
+    let (reader, hang) = hanging(&faults, &daemon);
     let load = Load::start(&[], &daemon.meminfo());
     daemon.signal(Signal::HUP);
     server(&daemon, &[pid]);
@@ -124,11 +126,7 @@ fn a_request_that_hangs_is_left_to_the_successor() {
 fn stuck_thread() {
     let (faults, daemon, _deadline) = faulty();
     let (pid, bound) = (server(&daemon, &[]), Busy::now().stretches(BOUND));
-    let mut reader = Reader::new(&daemon.meminfo());
-    reader.has(&faults, "hang");
-    let hang = Hang(faults.path().join("hang"));
-    reader.go();
-    wait_for_hanging(&faults);
+    let (mut reader, hang) = hanging(&faults, &daemon);
     let cgroup = Cgroup::new().limit(LIMIT);
     let start = Instant::now();
     // The kernel's own file in between: on a busy machine a process may have to wait before it reads.
