@@ -2,6 +2,7 @@
 
 use cgprocfs_core::error::ViewError;
 use cgprocfs_core::parse::ParseError;
+use cgprocfs_core::parse::pid::Pid;
 use rustix::io::Errno;
 use std::io;
 
@@ -10,7 +11,7 @@ use std::io;
 pub enum Error {
     /// The process whose view is asked for has exited.
     #[error("process {0} is gone")]
-    ProcessGone(u32),
+    ProcessGone(Pid),
     /// The reader's cgroup was removed while it was read, three times over.
     #[error("cgroup {0} was removed while it was read")]
     CgroupGone(String),
@@ -46,7 +47,7 @@ pub enum Error {
     #[error(
         "process {0} has made a time namespace for its children; its own clocks cannot be seen meanwhile"
     )]
-    UnknownTime(u32),
+    UnknownTime(Pid),
     /// The rest of a file that was begun before the daemon was replaced.
     #[error("/{0} was read in part before the daemon was replaced")]
     TextGone(&'static str),

@@ -1,6 +1,7 @@
 //! Points where a test can make the daemon fail. A release build has none.
 
 #[cfg(debug_assertions)]
+use cgprocfs_core::parse::pid::Pid;
 use std::path::PathBuf;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;
@@ -24,7 +25,7 @@ pub fn start() {
 /// Waits as long as the file `hang` is there, beside which it puts a file `hanging`, dies if `crash` is, and
 /// panics if `unwind` is. Where that has a process id in it, only for that reader.
 #[cfg(debug_assertions)]
-pub fn point(pid: u32) {
+pub fn point(pid: Pid) {
     let Some(directory) = directory() else { return };
     let is_there = |name: &str| {
         let readers = std::fs::read_to_string(directory.join(name));
@@ -48,7 +49,7 @@ pub fn start() {}
 
 /// Does nothing in a release build.
 #[cfg(not(debug_assertions))]
-pub fn point(_: u32) {}
+pub fn point(_: Pid) {}
 
 /// Panics if the file `panic` is there.
 #[cfg(debug_assertions)]

@@ -19,6 +19,7 @@ pub mod kernel;
 pub mod lifecycle;
 pub mod limits;
 pub mod mount;
+pub mod process;
 mod rate_limited_log;
 pub mod run;
 pub mod service;

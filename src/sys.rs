@@ -1,6 +1,7 @@
 //! The only place for unsafe code: system calls that no safe wrapper covers.
 #![allow(unsafe_code)]
 
+use cgprocfs_core::parse::pid::Pid;
 use nix::sys::signal::SigSet;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use rustix::process::{Resource, Rlimit};
@@ -75,12 +76,12 @@ pub fn thread_time() -> Duration {
 ///
 /// # Errors
 /// ENOTTY before Linux 6.11, ESRCH where that process is gone or not visible from here.
-pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<u32> {
+pub fn init_of(namespace: BorrowedFd<'_>) -> io::Result<Pid> {
     /// `NS_GET_PID_FROM_PIDNS` of include/uapi/linux/nsfs.h: `_IOR(0xb7, 0x6, int)`.
     const NS_GET_PID_FROM_PIDNS: libc::Ioctl = 0x8004_b706_u32 as libc::Ioctl;
     // SAFETY: this request takes its argument by value and writes to no memory of ours.
     let pid = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_PID_FROM_PIDNS, 1) };
-    u32::try_from(pid).map_err(|_| io::Error::last_os_error())
+    u32::try_from(pid).map(Pid::new).map_err(|_| io::Error::last_os_error())
 }
 
 /// Maps words of 64 bits of a file from `offset` on, until the process ends. The file has to have them, and

@@ -3,6 +3,7 @@
 
 use cgprocfs::kernel::{CgroupMounts, Hierarchy};
 use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::pid::Pid;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -53,7 +54,7 @@ impl Reads {
     fn open(&self, pid: u32) -> Files {
         let proc_cgroup = format!("/proc/{pid}/cgroup");
         let text = std::fs::read(&proc_cgroup).unwrap();
-        let path = self.memory.path_in(&text, pid).unwrap().strip_prefix(b"/").unwrap();
+        let path = self.memory.path_in(&text, Pid::new(pid)).unwrap().strip_prefix(b"/").unwrap();
         let cgroup = self.memory.mount_point.join(std::str::from_utf8(path).unwrap());
         let (usage, limit) = match self.memory.version {
             CgroupVersion::V1 => ("memory.usage_in_bytes", "memory.limit_in_bytes"),

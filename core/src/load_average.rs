@@ -2,6 +2,7 @@
 //! moment weighs less the longer ago it is (kernel/sched/loadavg.c).
 
 use crate::machine::{BootTime, Ticks};
+use crate::parse::pid::Pid;
 
 /// Averages over one, five and fifteen minutes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -102,7 +103,7 @@ pub struct LoadAvg {
     /// The tasks when they were last sampled.
     pub tasks: TaskCounts,
     /// The reader's process id in its own pid namespace: it is the newest there, or nearly so.
-    pub last_pid: u32,
+    pub last_pid: Pid,
 }
 
 #[cfg(test)]

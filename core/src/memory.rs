@@ -5,6 +5,7 @@ pub mod provenance;
 mod swap;
 mod usage;
 mod values;
+pub(crate) mod vmstat_keys;
 
 pub(crate) use self::values::Values;
 

@@ -22,6 +22,7 @@ pub mod memory_stat;
 pub mod mountinfo;
 pub mod node_meminfo;
 pub mod numa_stat;
+pub mod pid;
 pub mod proc_cgroup;
 pub mod proc_stat;
 pub mod proc_status;

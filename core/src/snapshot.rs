@@ -15,6 +15,7 @@ pub use self::memory::{Container, Level, NodeMemory, Room};
 pub use self::needs::Needs;
 pub use self::nodes::{HostNode, Nodes};
 pub use self::swap::Swap;
+use crate::parse::pid::Pid;
 
 use crate::cpu::Cpus;
 use crate::cpu::account::CpuCounters;
@@ -56,7 +57,7 @@ pub struct Snapshot {
     pub load: Option<LoadAvg>,
     /// The process id of a reader in no container, in its own pid namespace, where that is another than ours;
     /// loaded with [`Needs::LOAD`].
-    pub last_pid: Option<u32>,
+    pub last_pid: Option<Pid>,
     /// Texts of files of the container's cgroup, `None` where it has no such file or no cgroup in that
     /// hierarchy; loaded with [`Needs::cgroup_file`].
     pub cgroup_files: Vec<(CgroupFile, Option<RawFile>)>,

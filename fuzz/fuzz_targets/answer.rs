@@ -5,6 +5,7 @@
 use arbitrary::Arbitrary;
 use cgprocfs::kernel::Source;
 use cgprocfs::service::Service;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::units::MAX;
 use cgprocfs_core::view::ViewId;
 use libfuzzer_sys::fuzz_target;
@@ -33,7 +34,7 @@ enum Edit {
 /// A copy of one fixture, and what its files say when they are whole.
 struct System {
     dir: TempDir,
-    reader: u32,
+    reader: Pid,
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 

@@ -6,6 +6,7 @@ use super::stored::Capture;
 use crate::error::{Error, escaped};
 use crate::kernel::Reader;
 use cgprocfs_core::parse::mountinfo::Mount;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::snapshot::Needs;
 use std::ffi::OsStr;
 use std::fs;
@@ -58,7 +59,7 @@ impl Capture {
     }
 
     /// The file of a process that is missing.
-    fn missing_of(&self, pid: u32) -> Option<String> {
+    fn missing_of(&self, pid: Pid) -> Option<String> {
         let files = ["", "/cgroup", "/ns/cgroup", "/ns/pid", "/status", "/stat"];
         let is_missing = |path: &String| self.root.join(path).symlink_metadata().is_err();
         files.into_iter().map(|file| format!("proc/{pid}{file}")).find(is_missing)

@@ -4,6 +4,7 @@ use super::error::CaptureError;
 use crate::error::Error;
 use crate::kernel::{CgroupMountsError, Source};
 use crate::service::Service;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::view::ViewId;
 use rustix::io::Errno;
 use std::fs;
@@ -19,7 +20,7 @@ pub struct Capture {
     pub(super) shown: String,
     pub(super) root: PathBuf,
     /// The process that reads.
-    pub pid: u32,
+    pub pid: Pid,
     boundary: Option<Vec<u8>>,
     /// What an answer might read and the capture lacks: a line each.
     pub left_out: Vec<String>,
@@ -31,7 +32,7 @@ impl Capture {
     ///
     /// # Errors
     /// Where it is neither, or nobody knows who reads.
-    pub fn open(directory: &Path, pid: Option<u32>) -> Result<Self, CaptureError> {
+    pub fn open(directory: &Path, pid: Option<Pid>) -> Result<Self, CaptureError> {
         let shown = directory.display().to_string();
         let inner = directory.join("root");
         let root = if inner.is_dir() { inner } else { directory.to_path_buf() };
@@ -40,7 +41,7 @@ impl Capture {
         }
         let text = |name: &str| fs::read(directory.join(name)).ok();
         let number = |text: Vec<u8>| std::str::from_utf8(&text).ok()?.trim().parse::<usize>().ok();
-        let reader = text("reader").and_then(number).and_then(|pid| pid.try_into().ok());
+        let reader = text("reader").and_then(|text| Pid::parse(text.trim_ascii()).ok());
         let pid = pid.or(reader).ok_or_else(|| CaptureError::NoReader(shown.clone()))?;
         let (page, own_page) = (text("page-size").and_then(number), rustix::param::page_size());
         if let Some(page) = page.filter(|&page| page != own_page) {

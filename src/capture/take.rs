@@ -4,6 +4,7 @@ use super::error::CaptureError;
 use super::stored::{Capture, SYSTEM};
 use crate::kernel::Source;
 use crate::service::Service;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::view::ViewId;
 use std::fs;
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// Where `directory` has something in it or can't be written, or the process can't be looked at.
-pub fn capture(source: &Source, pid: u32, directory: &Path) -> Result<Vec<String>, CaptureError> {
+pub fn capture(source: &Source, pid: Pid, directory: &Path) -> Result<Vec<String>, CaptureError> {
     let failed = |path: &Path, e| CaptureError::Write(path.display().to_string(), e);
     let made = fs::create_dir_all(directory).and_then(|()| fs::read_dir(directory));
     if made.map_err(|e| failed(directory, e))?.next().is_some() {

@@ -6,6 +6,7 @@ use super::views::ViewsArgument;
 use crate::containers::attach::{self, AttachError, Done, Report};
 use crate::containers::bind::{Bind, DIRECTORY};
 use crate::containers::inventory::{self, RunningContainer};
+use cgprocfs_core::parse::pid::Pid;
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -132,7 +133,7 @@ fn meant(which: &Which) -> Result<Vec<(String, RunningContainer)>, Failure> {
     for word in &which.containers {
         let found = running.iter().find(|container| container.is_called(word));
         // Some call containers by numbers.
-        if let (None, Ok(pid)) = (found, word.parse::<u32>()) {
+        if let (None, Ok(pid)) = (found, word.parse::<Pid>()) {
             let name = crate::containers::name::ContainerName { runtime: "process", id: word.clone() };
             meant.push((format!("process {pid}"), RunningContainer { name, alias: None, pids: vec![pid] }));
             continue;
@@ -182,14 +183,14 @@ fn summary(report: &Report, done: &str) -> String {
 fn kernel_of_its_own(container: &RunningContainer) -> Option<&'static str> {
     let of = |name: String| OF_OWN_KERNELS.into_iter().find(|(known, _)| *known == name);
     // gVisor starts itself by another path, and calls itself so.
-    let names = |pid: &u32| [comm(*pid), called(*pid)].into_iter().flatten();
+    let names = |pid: &Pid| [comm(*pid), called(*pid)].into_iter().flatten();
     container.pids.iter().flat_map(names).find_map(|name| Some(of(name)?.1))
 }
 
 /// Which programs there do not notice.
 fn sized_already(container: &RunningContainer, has_changed: bool) -> String {
     // Some give their first thread a name of its own.
-    let sized = |pid: &u32| {
+    let sized = |pid: &Pid| {
         let mut names = [comm(*pid), program(*pid)].into_iter().flatten();
         Some((*pid, names.find(|name| SIZED_AT_START.contains(&&**name))?))
     };
@@ -205,17 +206,17 @@ fn sized_already(container: &RunningContainer, has_changed: bool) -> String {
 }
 
 /// What a process was called when it was started.
-fn called(pid: u32) -> Option<String> {
+fn called(pid: Pid) -> Option<String> {
     let command = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
     Some(command.split('\0').next()?.rsplit('/').next()?.to_string())
 }
 
 /// The file name of the program that a process runs.
-fn program(pid: u32) -> Option<String> {
+fn program(pid: Pid) -> Option<String> {
     let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
     Some(program.file_name()?.to_str()?.to_string())
 }
 
-fn comm(pid: u32) -> Option<String> {
+fn comm(pid: Pid) -> Option<String> {
     Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_string())
 }

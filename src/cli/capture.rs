@@ -3,6 +3,8 @@
 use super::failure::Failure;
 use crate::capture::capture;
 use crate::kernel::Source;
+use crate::process::own_pid;
+use cgprocfs_core::parse::pid::Pid;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -23,11 +25,11 @@ pub(super) struct Arguments {
     directory: PathBuf,
     /// The process or thread; by default this one
     #[arg(long)]
-    pid: Option<u32>,
+    pid: Option<Pid>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let pid = super::show::process(arguments.pid)?.unwrap_or_else(std::process::id);
+    let pid = super::show::process(arguments.pid)?.unwrap_or_else(own_pid);
     let source = Source::open(Path::new("/"), None)?;
     let (sender, answer) = mpsc::channel();
     let directory = arguments.directory.clone();

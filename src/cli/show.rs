@@ -5,7 +5,9 @@ use super::failure::Failure;
 use super::{hint, views};
 use crate::capture::{Capture, CaptureError, SYSTEM};
 use crate::kernel::Source;
+use crate::process::own_pid;
 use crate::service::Service;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::snapshot::Needs;
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
@@ -22,7 +24,7 @@ pub(super) struct Arguments {
     view: Option<String>,
     /// The process or thread; by default this one, or the one that was captured
     #[arg(long)]
-    pid: Option<u32>,
+    pid: Option<Pid>,
     /// What the process read there when `cgprocfs capture` made this directory
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
@@ -50,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     let shown = shown.map_or_else(|| Shown::named("proc/meminfo"), Ok).map_err(Failure::Other)?;
     let service = service(Source::open(Path::new("/"), None)?);
-    let pid = pid.unwrap_or_else(std::process::id);
+    let pid = pid.unwrap_or_else(own_pid);
     let text = match shown {
         Shown::View(view) => service.text(pid, view)?,
         Shown::SystemFile(path) => service.system_text(pid, path)?,
@@ -122,9 +124,9 @@ fn print(text: &[u8]) -> Result<ExitCode, Failure> {
 }
 
 /// The process that was named, which cannot be 0.
-pub(super) fn process(pid: Option<u32>) -> Result<Option<u32>, Failure> {
+pub(super) fn process(pid: Option<Pid>) -> Result<Option<Pid>, Failure> {
     match pid {
-        Some(0) => Err(Failure::Other("there is no process 0; name one that runs".into())),
+        Some(Pid::UNSEEN) => Err(Failure::Other("there is no process 0; name one that runs".into())),
         pid => Ok(pid),
     }
 }

@@ -6,14 +6,15 @@
 use super::bind::Bind;
 use super::target::{self, MountTable};
 use crate::mount::is_view;
+use crate::process::pidfd;
 use cgprocfs_core::parse::mountinfo::Mount;
+use cgprocfs_core::parse::pid::Pid;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setfsgid, setfsuid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, fstat, mkdirat, openat};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,9 +28,9 @@ const OWN_TARGET: &str = "dev/cgprocfs/working_set";
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     #[error("process {0} has ended")]
-    Gone(u32),
+    Gone(Pid),
     #[error("process {0} is in the mount namespace of the host")]
-    NoNamespace(u32),
+    NoNamespace(Pid),
     #[error("no view is at {0}")]
     NoAnchors(String),
     #[error("cannot {0}: {1}")]
@@ -60,7 +61,7 @@ pub type Report = Vec<(String, Done)>;
 ///
 /// # Errors
 /// [`AttachError`]; nothing is changed then.
-pub fn attach(pid: u32, directory: &Path, binds: &[Bind]) -> Result<Report, AttachError> {
+pub fn attach(pid: Pid, directory: &Path, binds: &[Bind]) -> Result<Report, AttachError> {
     let copies: Vec<(Bind, OwnedFd)> = binds
         .iter()
         .filter_map(|bind| match target::copy_of(&bind.anchor(directory)) {
@@ -81,7 +82,7 @@ pub fn attach(pid: u32, directory: &Path, binds: &[Bind]) -> Result<Report, Atta
 ///
 /// # Errors
 /// [`AttachError`], where the namespace can't be entered or a view can't be unmounted.
-pub fn detach(pid: u32, binds: &[Bind]) -> Result<Report, AttachError> {
+pub fn detach(pid: Pid, binds: &[Bind]) -> Result<Report, AttachError> {
     let binds = binds.to_vec();
     in_namespace_of(pid, None, move |namespace| {
         binds.into_iter().map(|bind| (bind.name(), namespace.detach(bind))).collect()
@@ -99,13 +100,12 @@ fn served_in(directory: &Path) -> Option<Vec<u8>> {
 
 /// Runs `work` on a thread in the mount namespace of a process.
 fn in_namespace_of<T: Send>(
-    pid: u32,
+    pid: Pid,
     served: Option<Vec<u8>>,
     work: impl FnOnce(&Namespace) -> T + Send,
 ) -> Result<T, AttachError> {
     let failed = |what| move |error: Errno| AttachError::System(what, error.into());
-    let pinned = Pid::from_raw(pid.try_into().unwrap_or(0)).ok_or(AttachError::Gone(pid))?;
-    let pinned = pidfd_open(pinned, PidfdFlags::empty()).map_err(|_| AttachError::Gone(pid))?;
+    let pinned = pidfd(pid).map_err(|_| AttachError::Gone(pid))?;
     let open = |path: &str, flags| openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty());
     let mounts = open(&format!("/proc/{pid}/ns/mnt"), OFlags::RDONLY).map_err(|error| match error {
         Errno::NOENT | Errno::SRCH => AttachError::Gone(pid),

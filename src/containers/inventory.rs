@@ -2,6 +2,7 @@
 
 use super::name::ContainerName;
 use crate::kernel::{CgroupMounts, Hierarchy};
+use cgprocfs_core::parse::pid::Pid;
 use rustix::fs::{Mode, OFlags, open};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ pub struct RunningContainer {
     /// What people call it, where that is known and not its id.
     pub alias: Option<String>,
     /// Its processes, as far as they are in its cgroup, the lowest number first.
-    pub pids: Vec<u32>,
+    pub pids: Vec<Pid>,
 }
 
 impl RunningContainer {
@@ -38,7 +39,7 @@ impl RunningContainer {
 /// Where procfs can't be listed, or no hierarchy has the memory controller.
 pub fn running() -> io::Result<Vec<RunningContainer>> {
     let memory = CgroupMounts::detect(Path::new("/")).map_err(io::Error::other)?.memory;
-    let mut found: BTreeMap<ContainerName, Vec<u32>> = BTreeMap::new();
+    let mut found: BTreeMap<ContainerName, Vec<Pid>> = BTreeMap::new();
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         if let Some(name) = name_of(pid, &memory) {
@@ -46,7 +47,7 @@ pub fn running() -> io::Result<Vec<RunningContainer>> {
         }
     }
     let aliases = Aliases::of_podman();
-    let container = |(name, mut pids): (ContainerName, Vec<u32>)| {
+    let container = |(name, mut pids): (ContainerName, Vec<Pid>)| {
         pids.sort_unstable();
         let alias = aliases.of(&name);
         RunningContainer { name, alias, pids }
@@ -55,7 +56,7 @@ pub fn running() -> io::Result<Vec<RunningContainer>> {
 }
 
 /// The container that a process is in; `None` for a process of the host, or one that has ended.
-fn name_of(pid: u32, memory: &Hierarchy) -> Option<ContainerName> {
+fn name_of(pid: Pid, memory: &Hierarchy) -> Option<ContainerName> {
     let text = fs::read(format!("/proc/{pid}/cgroup")).ok()?;
     let path = memory.path_in(&text, pid).ok()?;
     ContainerName::of_cgroup(std::str::from_utf8(path).ok()?)

@@ -5,6 +5,7 @@ use crate::containers::name::ContainerName;
 use crate::error::escaped;
 use crate::mount::{MountTables, is_view, mount_tables, receivers};
 use cgprocfs_core::parse::mountinfo::{Mount, uppermost};
+use cgprocfs_core::parse::pid::Pid;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -17,7 +18,7 @@ use std::path::Path;
 #[derive(Debug, Clone, Serialize)]
 pub struct Binding {
     /// One of its processes.
-    pub pid: u32,
+    pub pid: Pid,
     /// The runtime that has made the container, where that is known.
     pub runtime: Option<&'static str>,
     /// The runtime's id of it, in full.
@@ -45,7 +46,7 @@ pub struct BoundFile {
 }
 
 impl Binding {
-    fn of(pid: u32, files: Vec<BoundFile>, of_lxcfs: Vec<String>, aliases: &Aliases) -> Self {
+    fn of(pid: Pid, files: Vec<BoundFile>, of_lxcfs: Vec<String>, aliases: &Aliases) -> Self {
         let name = container_of(pid);
         Self {
             pid,
@@ -74,7 +75,7 @@ pub struct Bindings {
     /// The namespaces that have bound anchors, or views of whatever daemon.
     pub namespaces: Vec<Binding>,
     /// Processes in namespaces whose mount tables can't be read.
-    pub unread: Vec<u32>,
+    pub unread: Vec<Pid>,
     /// Whether there was time for all namespaces.
     pub is_complete: bool,
 }
@@ -88,7 +89,7 @@ impl Bindings {
         let MountTables { tables, unread, is_complete } = mount_tables()?;
         let own = own_table(&tables);
         let (host, aliases) = (Host::of(own, &tables), Aliases::of_podman());
-        let binding = |(pid, table): &(u32, Vec<Mount>)| {
+        let binding = |(pid, table): &(Pid, Vec<Mount>)| {
             let (files, of_lxcfs) = (host.files_in(table), files_of_lxcfs(table));
             // In this namespace lxcfs is where it was mounted.
             let has_any = !files.is_empty() || !of_lxcfs.is_empty() && !std::ptr::eq(own, table.as_slice());
@@ -98,10 +99,10 @@ impl Bindings {
     }
 }
 
-fn own_table(tables: &[(u32, Vec<Mount>)]) -> &[Mount] {
+fn own_table(tables: &[(Pid, Vec<Mount>)]) -> &[Mount] {
     let own = fs::read("/proc/self/mountinfo").ok().and_then(|text| Mount::parse_all(&text).ok());
     let first = own.and_then(|own| own.first().map(|mount| mount.id));
-    let is_own = |table: &&(u32, Vec<Mount>)| table.1.first().map(|mount| mount.id) == first;
+    let is_own = |table: &&(Pid, Vec<Mount>)| table.1.first().map(|mount| mount.id) == first;
     tables.iter().find(is_own).map_or(&[], |(_, table)| table)
 }
 
@@ -118,7 +119,7 @@ struct Host<'t> {
 }
 
 impl<'t> Host<'t> {
-    fn of(own: &'t [Mount], tables: &'t [(u32, Vec<Mount>)]) -> Self {
+    fn of(own: &'t [Mount], tables: &'t [(Pid, Vec<Mount>)]) -> Self {
         let directories: Vec<_> =
             own.iter().filter(|mount| is_anchors(mount)).map(|mount| path(&mount.mount_point)).collect();
         let anchors: BTreeSet<_> =
@@ -202,12 +203,12 @@ fn path(bytes: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(bytes))
 }
 
-fn container_of(pid: u32) -> Option<ContainerName> {
+fn container_of(pid: Pid) -> Option<ContainerName> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     text.lines().filter_map(|line| line.splitn(3, ':').nth(2)).find_map(ContainerName::of_cgroup)
 }
 
-fn process_name(pid: u32) -> String {
+fn process_name(pid: Pid) -> String {
     let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
     format!("process {pid} ({})", escaped(name.trim_ascii_end()))
 }
@@ -225,7 +226,7 @@ mod tests {
 
     fn files(container: &str) -> Vec<BoundFile> {
         let table = |text: &str| Mount::parse_all(text.as_bytes()).unwrap();
-        let tables = [(1, table(OWN)), (2, table(container))];
+        let tables = [(Pid::new(1), table(OWN)), (Pid::new(2), table(container))];
         Host::of(&tables[0].1, &tables).files_in(&tables[1].1)
     }
 

@@ -229,6 +229,7 @@ fn of_hook(specification: &str) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cgprocfs_core::parse::pid::Pid;
 
     fn status(state: State) -> MountStatus {
         MountStatus {
@@ -276,7 +277,7 @@ mod tests {
     fn each_kind_of_bind_has_its_line() {
         let file = |follows, is_lost| BoundFile { path: "/proc/meminfo".into(), follows, is_lost };
         let binding = |files: Vec<BoundFile>, of_lxcfs: &[&str]| Binding {
-            pid: 7,
+            pid: Pid::new(7),
             runtime: Some("docker"),
             id: Some("0123".into()),
             name: "docker 0123".into(),

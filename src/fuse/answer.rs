@@ -1,6 +1,6 @@
 //! How every request is answered: counted, charged to whoever has sent it, and without harm to the thread.
 
-use super::filesystem::ViewFs;
+use super::filesystem::{ViewFs, pid_of};
 use super::served::Served;
 use crate::service::{Lane, Service};
 use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, Unique};
@@ -22,7 +22,7 @@ impl ViewFs {
         handler: impl FnOnce(&Arc<Served>, InFlightGuard) + Send + 'static,
     ) {
         let unique = Unique::new(request.unique().0);
-        let fetched = InFlightRequest { unique, pid: request.pid(), ino: ino.0, operation };
+        let fetched = InFlightRequest { unique, pid: pid_of(request), ino: ino.0, operation };
         self.served.service.fetched(self.gate.enter());
         let in_flight = self.served.in_flight.track(fetched);
         let answer = || {
@@ -32,7 +32,7 @@ impl ViewFs {
                 // Before the answer: once it is there, the process may be in an exec, for which a look at it
                 // would wait.
                 if !matches!(operation, Operation::Read { .. } | Operation::Release) {
-                    self.served.service.charge_small_request(request.pid());
+                    self.served.service.charge_small_request(pid_of(request));
                 }
                 handler(&self.served, in_flight);
             } else {
@@ -41,7 +41,7 @@ impl ViewFs {
                     service.source().system_directory().index_all();
                     handler(&served, in_flight);
                 };
-                self.served.service.dispatch(Lane::Slow, in_flight, request.pid(), answer);
+                self.served.service.dispatch(Lane::Slow, in_flight, pid_of(request), answer);
             }
         };
         let _ = catch_unwind(AssertUnwindSafe(answer));

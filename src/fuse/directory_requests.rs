@@ -6,6 +6,7 @@ use super::served::Served;
 use crate::error::Error;
 use crate::service::{Service, Viewer};
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::topology::Topology;
 use fuser::{
     Errno, FileHandle, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyData, ReplyDirectory, ReplyEntry,
@@ -38,7 +39,7 @@ impl Served {
     pub(super) fn readlink(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         ino: INodeNo,
         reply: ReplyData,
     ) {
@@ -59,7 +60,7 @@ impl Served {
     pub(super) fn opendir(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         ino: INodeNo,
         reply: ReplyOpen,
     ) {
@@ -83,7 +84,7 @@ impl Served {
     pub(super) fn readdir(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         ino: INodeNo,
         (handle, offset): (FileHandle, u64),
         mut reply: ReplyDirectory,

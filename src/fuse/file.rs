@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::kernel::SysfsIno;
 use crate::service::{MAX_STATUS_SIZE, Rendered, STATUS_FILE, Service};
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::view::ViewId;
 use fuser::{FopenFlags, INodeNo, OpenAccMode, OpenFlags};
 use std::sync::Arc;
@@ -80,7 +81,7 @@ impl File {
         self,
         service: &Arc<Service>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         reply: impl FnOnce(Result<Arc<Rendered>, Error>) + Send + 'static,
     ) {
         match self {

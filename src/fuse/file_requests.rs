@@ -6,6 +6,7 @@ use super::served::Served;
 use crate::error::Error;
 use crate::state::OpenFile;
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::parse::pid::Pid;
 use fuser::{Errno, FileHandle, INodeNo, OpenFlags, ReplyData, ReplyEmpty, ReplyOpen};
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 pub(super) struct FileRequest {
     pub(super) in_flight: InFlightGuard,
     /// The process or thread that asks; 0 for one that can't be seen.
-    pub(super) pid: u32,
+    pub(super) pid: Pid,
     pub(super) ino: INodeNo,
     pub(super) handle: FileHandle,
 }
@@ -22,7 +23,7 @@ impl Served {
     pub(super) fn open(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         ino: INodeNo,
         flags: OpenFlags,
         reply: ReplyOpen,

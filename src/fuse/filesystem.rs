@@ -6,6 +6,7 @@ use super::served::{Served, ServedConnection};
 use crate::service::Service;
 use crate::state::PollWaiter;
 use crate::state::in_flight::Operation;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::view::ViewId;
 use fuser::{
@@ -58,6 +59,11 @@ macro_rules! refused_at_once {
     )*};
 }
 
+/// Whose request it is; [`Pid::UNSEEN`] for a process of a pid namespace that this one does not see.
+pub(super) fn pid_of(request: &Request) -> Pid {
+    Pid::new(request.pid())
+}
+
 impl Filesystem for ViewFs {
     /// Lets the kernel look names up in one directory side by side. Otherwise it holds a lock over each, and
     /// whoever looks up many holds up all others.
@@ -79,14 +85,14 @@ impl Filesystem for ViewFs {
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
-        let pid = request.pid();
+        let pid = pid_of(request);
         self.answer(request, ino, Operation::Lookup, move |served, in_flight| {
             served.readlink(in_flight, pid, ino, reply);
         });
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: OpenFlags, reply: ReplyOpen) {
-        let pid = request.pid();
+        let pid = pid_of(request);
         self.answer(request, ino, Operation::Lookup, move |served, in_flight| {
             served.opendir(in_flight, pid, ino, reply);
         });
@@ -100,7 +106,7 @@ impl Filesystem for ViewFs {
         offset: u64,
         reply: ReplyDirectory,
     ) {
-        let pid = request.pid();
+        let pid = pid_of(request);
         self.answer(request, ino, Operation::Other, move |served, in_flight| {
             served.readdir(in_flight, pid, ino, (handle, offset), reply);
         });
@@ -121,7 +127,7 @@ impl Filesystem for ViewFs {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        let pid = request.pid();
+        let pid = pid_of(request);
         self.answer(request, ino, Operation::Open { flags: flags.0 }, move |served, in_flight| {
             served.open(in_flight, pid, ino, flags, reply);
         });
@@ -138,7 +144,7 @@ impl Filesystem for ViewFs {
         lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let pid = request.pid();
+        let pid = pid_of(request);
         let operation = Operation::Read { handle: handle.0, offset, size };
         self.answer(request, ino, operation, move |served, in_flight| {
             // A read on nobody's behalf fills the page cache, which all containers share: for mmap(2), and
@@ -177,7 +183,7 @@ impl Filesystem for ViewFs {
         _lock_owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let pid = request.pid();
+        let pid = pid_of(request);
         let (trigger, written) = (Trigger::parse(data).ok(), u32::try_from(data.len()).unwrap_or(u32::MAX));
         self.answer(request, ino, Operation::Other, move |served, in_flight| {
             served.arm_trigger(
@@ -201,7 +207,7 @@ impl Filesystem for ViewFs {
         flags: PollFlags,
         reply: ReplyPoll,
     ) {
-        let pid = request.pid();
+        let pid = pid_of(request);
         let waits = flags.contains(PollFlags::FUSE_POLL_SCHEDULE_NOTIFY);
         let waiter = if waits { PollWaiter::new(notifier.handle().0) } else { None };
         self.answer(request, ino, Operation::Other, move |served, in_flight| {

@@ -19,6 +19,7 @@ mod tree;
 
 pub use self::copy::Copied;
 pub use self::error::CopyError;
+use cgprocfs_core::parse::pid::Pid;
 
 use self::copy::TreeCopy;
 use super::identity::reader::Reader;
@@ -33,7 +34,7 @@ impl Source {
     ///
     /// # Errors
     /// Where the reader is gone or can't be looked at, or the copy can't be written.
-    pub fn copy(&self, pid: u32, root: &Path) -> Result<Copied, CopyError> {
+    pub fn copy(&self, pid: Pid, root: &Path) -> Result<Copied, CopyError> {
         let mut text = Vec::new();
         let (max_age, needs) = (Duration::ZERO, Needs::START);
         let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang: true };

@@ -8,6 +8,7 @@ use super::procfs::process_error;
 use super::read::read_with;
 use super::source::Source;
 use crate::error::Error;
+use cgprocfs_core::parse::pid::Pid;
 
 impl Source {
     /// Finds the container of a reader. The answer points into `text`.
@@ -24,7 +25,7 @@ impl Source {
     ///
     /// # Errors
     /// If the process is gone.
-    pub fn cgroup_of(&self, pid: u32) -> Result<Vec<u8>, Error> {
+    pub fn cgroup_of(&self, pid: Pid) -> Result<Vec<u8>, Error> {
         let file = self.procfs.open_of(pid, "cgroup")?;
         let path = read_with(file, |text| self.cgroup_mounts.memory.path_in(text, pid).map(<[u8]>::to_vec));
         path.map_err(|e| process_error(pid, "cgroup", e))?

@@ -7,6 +7,7 @@ use super::identity::resolver;
 use super::source::Source;
 use crate::error::Error;
 use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_status::Status;
 use std::sync::atomic::AtomicU64;
 
@@ -19,7 +20,7 @@ impl Source {
 
     /// Whether a process is in the pid namespace of this one. To ask may hang while it is in an exec.
     #[must_use]
-    pub fn is_in_own_pid_namespace(&self, pid: u32) -> bool {
+    pub fn is_in_own_pid_namespace(&self, pid: Pid) -> bool {
         let own = self.procfs.own_namespace_id("ns/pid");
         own.is_some() && self.procfs.namespace_id(pid, "ns/pid").ok() == own
     }
@@ -28,13 +29,13 @@ impl Source {
     ///
     /// # Errors
     /// If the process is gone.
-    pub fn innermost_pid(&self, pid: u32) -> Result<u32, Error> {
+    pub fn innermost_pid(&self, pid: Pid) -> Result<Pid, Error> {
         self.callers.innermost_pid(pid, || {
             let mut text = Vec::new();
             self.procfs.read_of(pid, "status", &mut text)?;
             let status = Status::parse(&text);
             let status = status.map_err(|e| Error::malformed(format!("/proc/{pid}/status"), e))?;
-            Ok(status.innermost_pid.try_into().unwrap_or(pid))
+            Ok(status.innermost_pid)
         })
     }
 
@@ -42,7 +43,7 @@ impl Source {
     ///
     /// # Errors
     /// If the process is gone.
-    pub fn start_of_reader(&self, pid: u32) -> Result<Ticks, Error> {
+    pub fn start_of_reader(&self, pid: Pid) -> Result<Ticks, Error> {
         resolver::start_of(pid, &self.procfs)
     }
 

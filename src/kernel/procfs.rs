@@ -4,6 +4,7 @@ use super::namespace_id::NamespaceId;
 use super::read::{LINK, PATH_DIR, READ, read_whole};
 use crate::confinement::namespace_reader::NamespaceReader;
 use crate::error::Error;
+use cgprocfs_core::parse::pid::Pid;
 use rustix::fs::{Mode, fstat, openat, readlinkat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsmount, fsopen};
@@ -40,13 +41,13 @@ impl Procfs {
     }
 
     /// Opens `/proc/PID/FILE`.
-    pub(crate) fn open_of(&self, pid: u32, file: &str) -> Result<OwnedFd, Error> {
+    pub(crate) fn open_of(&self, pid: Pid, file: &str) -> Result<OwnedFd, Error> {
         with_pid_path(pid, file, |path| openat(&self.dir, path, READ, Mode::empty()))
             .map_err(|e| process_error(pid, file, e.into()))
     }
 
     /// Opens the link `/proc/PID/FILE` itself, not what it leads to.
-    pub(crate) fn open_link_of(&self, pid: u32, file: &str) -> Result<OwnedFd, Error> {
+    pub(crate) fn open_link_of(&self, pid: Pid, file: &str) -> Result<OwnedFd, Error> {
         with_pid_path(pid, file, |path| openat(&self.dir, path, LINK, Mode::empty()))
             .map_err(|e| process_error(pid, file, e.into()))
     }
@@ -54,7 +55,7 @@ impl Procfs {
     /// Opens a namespace file of a process; `None` if the namespace is not `id` any more.
     pub(crate) fn open_verified(
         &self,
-        pid: u32,
+        pid: Pid,
         file: &str,
         id: NamespaceId,
     ) -> Result<Option<OwnedFd>, Error> {
@@ -64,7 +65,7 @@ impl Procfs {
     }
 
     /// Reads `/proc/PID/FILE` into `buffer`.
-    pub(crate) fn read_of(&self, pid: u32, file: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
+    pub(crate) fn read_of(&self, pid: Pid, file: &str, buffer: &mut Vec<u8>) -> Result<(), Error> {
         read_whole(&self.open_of(pid, file)?, buffer).map_err(|e| process_error(pid, file, e))
     }
 
@@ -100,7 +101,7 @@ impl Procfs {
     }
 
     /// A namespace of a process.
-    pub(crate) fn namespace_id(&self, pid: u32, file: &str) -> Result<NamespaceId, Error> {
+    pub(crate) fn namespace_id(&self, pid: Pid, file: &str) -> Result<NamespaceId, Error> {
         let mut target = [0u8; 64];
         let id = with_pid_path(pid, file, |path| {
             match rustix::fs::readlinkat_raw(&self.dir, path, &mut target[..]) {
@@ -136,7 +137,7 @@ pub(crate) fn private_instance(fs_type: &str) -> rustix::io::Result<OwnedFd> {
 
 /// Formats `PID/FILE` without allocating, because every request comes through here.
 fn with_pid_path<T>(
-    pid: u32,
+    pid: Pid,
     file: &str,
     f: impl FnOnce(&CStr) -> rustix::io::Result<T>,
 ) -> rustix::io::Result<T> {
@@ -147,7 +148,7 @@ fn with_pid_path<T>(
 }
 
 /// The error for a file of a process, which may be gone, or have exited while it was read.
-pub(crate) fn process_error(pid: u32, file: &str, error: io::Error) -> Error {
+pub(crate) fn process_error(pid: Pid, file: &str, error: io::Error) -> Error {
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => Error::ProcessGone(pid),
         _ => Error::unreadable(format!("/proc/{pid}/{file}"), error),
@@ -176,18 +177,21 @@ mod tests {
             std::fs::write(ns.join("time"), "odd").unwrap();
         }
         let procfs = Procfs::open(tree.path()).unwrap();
-        assert_eq!(procfs.namespace_id(7, "ns/pid").unwrap(), NamespaceId::new(4_026_531_836));
+        assert_eq!(procfs.namespace_id(Pid::new(7), "ns/pid").unwrap(), NamespaceId::new(4_026_531_836));
         assert_eq!(procfs.own_namespace_id("ns/cgroup"), Some(NamespaceId::new(4_026_531_835)));
         assert_eq!(procfs.own_namespace_id("ns/time"), None);
-        assert!(matches!(procfs.namespace_id(7, "ns/time"), Err(Error::Malformed { .. })));
-        assert!(matches!(procfs.namespace_id(7, "ns/uts"), Err(Error::ProcessGone(7))));
+        assert!(matches!(procfs.namespace_id(Pid::new(7), "ns/time"), Err(Error::Malformed { .. })));
+        assert!(matches!(procfs.namespace_id(Pid::new(7), "ns/uts"), Err(Error::ProcessGone(_))));
     }
 
     #[test]
     fn processes_that_do_not_exist_are_gone() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
         let nobody = 4_194_305; // above PID_MAX_LIMIT
-        assert!(matches!(procfs.namespace_id(nobody, "ns/pid"), Err(Error::ProcessGone(_))));
-        assert!(matches!(procfs.read_of(nobody, "cgroup", &mut Vec::new()), Err(Error::ProcessGone(_))));
+        assert!(matches!(procfs.namespace_id(Pid::new(nobody), "ns/pid"), Err(Error::ProcessGone(_))));
+        assert!(matches!(
+            procfs.read_of(Pid::new(nobody), "cgroup", &mut Vec::new()),
+            Err(Error::ProcessGone(_))
+        ));
     }
 }

@@ -4,6 +4,7 @@ use super::connection::Connection;
 use crate::fuse::Errno;
 use crate::fuse::seams::device_messages::{reply, request_resend};
 use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, OrphanedRequest};
+use cgprocfs_core::parse::pid::Pid;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -25,15 +26,15 @@ pub(crate) type Reply = Box<dyn FnOnce(Result<Vec<u8>, Errno>) + Send>;
 pub(crate) fn recover_in_flight(
     connection: &Connection,
     threads: usize,
-    quarantine: impl Fn(u32),
+    quarantine: impl Fn(Pid),
     replay: impl Fn(&InFlightRequest, &Arc<InFlightGuard>, Reply),
-) -> io::Result<Vec<u32>> {
+) -> io::Result<Vec<Pid>> {
     let in_flight = connection.in_flight();
     let left = in_flight.orphaned();
     // Before the kernel gives anything out again, so that it is recognised then.
     in_flight.resume(&left);
     let poisoned = left.iter().filter(|left| left.is_poisoned()).map(|left| left.request.pid);
-    let poisoned: Vec<u32> = poisoned.collect();
+    let poisoned: Vec<Pid> = poisoned.collect();
     poisoned.iter().copied().for_each(quarantine);
     if !request_resend(connection.device())? {
         answer(connection, &left, replay)?;
@@ -92,7 +93,8 @@ mod tests {
         let left: Vec<_> = left
             .iter()
             .map(|&(unique, operation, seconds, attempts)| {
-                let fetched = InFlightRequest { unique: Unique::new(unique), pid: 1, ino: 16, operation };
+                let fetched =
+                    InFlightRequest { unique: Unique::new(unique), pid: Pid::new(1), ino: 16, operation };
                 OrphanedRequest { request: fetched, age: Duration::from_secs(seconds), attempts }
             })
             .collect();

@@ -2,6 +2,7 @@
 
 use super::mount_table;
 use cgprocfs_core::parse::mountinfo::Mount;
+use cgprocfs_core::parse::pid::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -36,9 +37,9 @@ pub(super) fn by_somebody(directory: &Path) -> bool {
 /// The mount tables of all mount namespaces.
 pub struct MountTables {
     /// Those that were read, each with the process that it was read from.
-    pub tables: Vec<(u32, Vec<Mount>)>,
+    pub tables: Vec<(Pid, Vec<Mount>)>,
     /// Processes in namespaces whose tables are too large, or are not understood.
-    pub unread: Vec<u32>,
+    pub unread: Vec<Pid>,
     /// Whether there was time for all.
     pub is_complete: bool,
 }

@@ -10,6 +10,7 @@ use crate::kernel::{CpuView, Source};
 use crate::limits;
 use crate::service::Service;
 use crate::sys::Place;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::units::{Bytes, MilliCpus};
 use cgprocfs_core::view::ViewId;
 use std::ffi::{CString, OsString};
@@ -81,15 +82,10 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let started = Instant::now();
     let mut program = command.spawn().map_err(|e| not_started(&options, e))?;
     drop(command);
-    signals::forward(signals, program.id())?;
-    let measurement = Measurement::start(
-        Arc::clone(&service),
-        cgroup,
-        program.id(),
-        started,
-        options.refresh,
-        options.json,
-    )?;
+    let pid = Pid::new(program.id());
+    signals::forward(signals, pid)?;
+    let measurement =
+        Measurement::start(Arc::clone(&service), cgroup, pid, started, options.refresh, options.json)?;
     let status = program.wait().map_err(|e| RunError::System("cannot wait for the program", e))?;
     let (cgroup, last, peak_seen) = measurement.stop();
     let report = Report::new(&cgroup, &status, started.elapsed(), last, peak_seen, options.memory);

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::kernel::Caller;
 use crate::service::Service;
 use cgprocfs_core::parse::memory_stat::MemoryStat;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_stat::ProcStat;
 use cgprocfs_core::snapshot::{Needs, Scope};
 use cgprocfs_core::units::Bytes;
@@ -34,7 +35,7 @@ impl Measurement {
     pub(super) fn start(
         service: Arc<Service>,
         cgroup: RunCgroup,
-        program: u32,
+        program: Pid,
         started: Instant,
         refresh: Option<Duration>,
         json: bool,
@@ -103,7 +104,7 @@ fn sample(service: &Service, cgroup: &RunCgroup, started: Instant) -> Result<Sam
     })
 }
 
-fn is_ending(program: u32) -> bool {
+fn is_ending(program: Pid) -> bool {
     let stat = std::fs::read(format!("/proc/{program}/stat")).unwrap_or_default();
     ProcStat::parse(&stat).map_or(true, |stat| stat.is_exiting)
 }

@@ -1,10 +1,11 @@
 //! Signals that this process gets are the program's.
 
 use super::error::RunError;
+use crate::process::pidfd;
+use cgprocfs_core::parse::pid::Pid;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
-use std::io;
+use rustix::process::pidfd_send_signal;
 use std::thread;
 
 const FORWARDED: [Signal; 8] = [
@@ -27,12 +28,9 @@ pub(super) fn block() -> Result<SignalFd, RunError> {
 }
 
 /// Passes signals on to the program from now on, with those that came before.
-pub(super) fn forward(signals: SignalFd, program: u32) -> Result<(), RunError> {
-    let invalid = || RunError::System("the program's id", io::Error::from_raw_os_error(libc::ERANGE));
-    let program = i32::try_from(program).ok().and_then(Pid::from_raw).ok_or_else(invalid)?;
+pub(super) fn forward(signals: SignalFd, program: Pid) -> Result<(), RunError> {
     // By its descriptor: the number may be another process's once the program has ended.
-    let program = pidfd_open(program, PidfdFlags::empty())
-        .map_err(|e| RunError::System("cannot watch the program", e.into()))?;
+    let program = pidfd(program).map_err(|e| RunError::System("cannot watch the program", e))?;
     let pass_on = move || {
         while let Ok(Some(info)) = signals.read_signal() {
             // The kernel has sent the program what a terminal's keys send; that the terminal hung up it tells

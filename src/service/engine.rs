@@ -18,6 +18,7 @@ use crate::service::scheduling::workers::Workers;
 use crate::service::served_since::ServedSince;
 use crate::service::sleeper::Activity;
 use crate::state::{PersistentState, PollWaiter};
+use cgprocfs_core::parse::pid::Pid;
 use log::Level;
 use std::num::NonZero;
 use std::sync::{Arc, OnceLock};
@@ -123,7 +124,7 @@ impl Service {
 
     /// Whether the requests of a process go to the slow lane, as far as that is known without a look at it.
     #[must_use]
-    pub fn is_in_slow_lane(&self, pid: u32) -> bool {
+    pub fn is_in_slow_lane(&self, pid: Pid) -> bool {
         self.fairness.slow_processes.owner(pid).is_some()
     }
 

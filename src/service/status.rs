@@ -5,7 +5,9 @@ use super::engine::Service;
 use super::scheduling::lane::Lane;
 use crate::error::{Error, escaped};
 use crate::kernel::CpuView;
+use crate::process::own_pid;
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::parse::pid::Pid;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -25,7 +27,7 @@ pub struct ServiceStatus {
     /// The program's version.
     pub version: String,
     /// Its process, as it sees itself.
-    pub pid: u32,
+    pub pid: Pid,
     /// For how long it has served, in seconds.
     pub serving_seconds: u64,
     /// How many daemons the connection had before this one.
@@ -58,7 +60,7 @@ impl Service {
     pub fn ask_status(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         reply: impl FnOnce(Result<Arc<Rendered>, Error>) + Send + 'static,
     ) {
         self.dispatch(Lane::Blocking, in_flight, pid, move |service, _in_flight| {
@@ -66,8 +68,8 @@ impl Service {
         });
     }
 
-    fn status_for(&self, pid: u32) -> Result<Arc<Rendered>, Error> {
-        if pid == 0 || !self.source.is_in_own_pid_namespace(pid) {
+    fn status_for(&self, pid: Pid) -> Result<Arc<Rendered>, Error> {
+        if pid == Pid::UNSEEN || !self.source.is_in_own_pid_namespace(pid) {
             return Err(Error::Errno(Errno::ACCESS));
         }
         let mut bytes = serde_json::to_vec(&self.status()).unwrap_or_default();
@@ -84,7 +86,7 @@ impl Service {
         let connection = self.served.get();
         ServiceStatus {
             version: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
+            pid: own_pid(),
             serving_seconds: connection.map_or(0, |connection| connection.since.elapsed().as_secs()),
             restarts: connection.map_or(0, |connection| connection.restarts),
             kept_by: connection.and_then(|connection| *connection.kept_by.lock()).map(str::to_string),
@@ -109,7 +111,7 @@ mod tests {
         let path = "\u{1}".repeat(MAX_NAME_CHARACTERS);
         let status = ServiceStatus {
             version: "1000.1000.1000".into(),
-            pid: u32::MAX,
+            pid: Pid::new(u32::MAX),
             serving_seconds: u64::MAX,
             restarts: u32::MAX,
             kept_by: Some("the supervisor".into()),

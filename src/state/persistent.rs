@@ -194,6 +194,7 @@ mod tests {
     use crate::state::in_flight::{InFlightRequest, Operation, Unique};
     use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages};
     use cgprocfs_core::machine::{BootTime, Ticks};
+    use cgprocfs_core::parse::pid::Pid;
 
     fn first() -> PersistentState {
         PersistentState::create(b"init", Path::new("/mnt/x"), true).unwrap()
@@ -255,8 +256,12 @@ mod tests {
         assert!(next.cpu_accounts().is_empty() && next.loads().is_empty());
         assert_eq!(next.request_buffers(), None);
         next.in_flight().resume(&[]);
-        let request =
-            InFlightRequest { unique: Unique::new(2), pid: 1, ino: 1, operation: Operation::Lookup };
+        let request = InFlightRequest {
+            unique: Unique::new(2),
+            pid: Pid::new(1),
+            ino: 1,
+            operation: Operation::Lookup,
+        };
         let in_flight = next.in_flight();
         assert_eq!(in_flight.track_while(request, || in_flight.begun().len()), Some(1));
     }

@@ -8,6 +8,7 @@ mod made;
 use cgprocfs::capture::{Capture, capture};
 use cgprocfs::kernel::{CgroupId, CgroupRef, ScanLimits, Source};
 use cgprocfs::service::Service;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::view::{ViewId, find};
 use libtest_mimic::{Failed, Trial};
 use std::fs;
@@ -148,7 +149,7 @@ fn cgroup_without_pressure() -> Result<(), Failed> {
     let cgroup = root.join("sys/fs/cgroup").join(cgroup.trim().trim_start_matches("0::/"));
     let view = find("proc/pressure/cpu").unwrap();
     let text = || Service::new(Source::open(&root, None).unwrap(), 1);
-    let text = || Arc::new(text()).text(pid, view);
+    let text = || Arc::new(text()).text(Pid::new(pid), view);
     assert!(text().is_ok());
     fs::remove_file(cgroup.join("cpu.pressure"))?;
     fs::write(cgroup.join("cgroup.pressure"), "0\n")?;

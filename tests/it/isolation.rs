@@ -20,7 +20,7 @@ use crate::common::daemon::{Daemon, supervised};
 use crate::common::helper::{self, Running};
 use crate::common::load::bound;
 use crate::common::victim::{BOUND_OF_MOST, Beside, LIMIT, Pair, Victim};
-use crate::common::{MOUNT, Need, host_total, test, times, wait_at_most};
+use crate::common::{MOUNT, Need, host_total, is_emulated, test, times, wait_at_most};
 use libtest_mimic::{Conclusion, Trial};
 use nix::mount::{MntFlags, umount2};
 use protection::Tree;
@@ -134,7 +134,9 @@ fn aborted_again_and_again() {
     let (seen, log) = (&beside.ours, daemon.log());
     let aborts = log.matches("aborted by somebody else").count();
     println!("isolation: {aborts} aborts, {} failed reads", seen.errors);
-    assert!(aborts >= times(2) && seen.errors <= 3 * aborts, "{aborts} aborts, {seen}");
+    // An emulated processor takes up to 50 ms for what takes a real one 10.
+    let of_each = if is_emulated() { 16 } else { 3 };
+    assert!(aborts >= times(2) && seen.errors <= of_each * aborts, "{aborts} aborts, {seen}");
     beside.is_quick(seen, BOUND_OF_MOST);
     assert!(daemon.is_running(), "the supervisor has given up");
     let own = format!("{own}\n");

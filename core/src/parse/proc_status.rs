@@ -1,15 +1,16 @@
 //! `/proc/PID/status` (`fs/proc/array.c`): the state of a task, and what the search for a namespace's init
 //! needs.
 
-use super::{ParseError, decimal, lines};
+use super::pid::Pid;
+use super::{ParseError, lines};
 
 /// What is read from the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
-    /// The parent's process id, 0 if that is not visible.
-    pub parent: u64,
+    /// The parent's process id, [`Pid::UNSEEN`] if that is not visible.
+    pub parent: Pid,
     /// The process's id in its own, innermost pid namespace: the last number of `NSpid:`.
-    pub innermost_pid: u64,
+    pub innermost_pid: Pid,
     /// In how many pid namespaces it has an id, as far as they can be seen from here: the length of that
     /// line.
     pub nesting: usize,
@@ -28,7 +29,7 @@ impl Status {
                 .split(u8::is_ascii_whitespace)
                 .filter(|word| !word.is_empty()))
         };
-        let last = |key| decimal(numbers(key)?.next_back().unwrap_or_default());
+        let last = |key| Pid::parse(numbers(key)?.next_back().unwrap_or_default());
         Ok(Self { parent: last("PPid")?, innermost_pid: last("NSpid")?, nesting: numbers("NSpid")?.count() })
     }
 }
@@ -82,7 +83,10 @@ mod tests {
     #[test]
     fn innermost_pid_is_the_last_of_the_line() {
         let text = b"Name:\tx\nPid:\t812\nPPid:\t800\nNSpid:\t812\t40\t1\nNSsid:\t7\n";
-        assert_eq!(Status::parse(text), Ok(Status { parent: 800, innermost_pid: 1, nesting: 3 }));
+        assert_eq!(
+            Status::parse(text),
+            Ok(Status { parent: Pid::new(800), innermost_pid: Pid::INIT, nesting: 3 })
+        );
     }
 
     #[test]

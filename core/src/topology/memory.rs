@@ -7,6 +7,7 @@ use super::path::of_node;
 use super::spread::{divide, spread};
 use crate::error::ViewError;
 use crate::memory;
+use crate::memory::vmstat_keys;
 use crate::parse::meminfo::Field;
 use crate::parse::node_meminfo::{self, node_meminfo};
 use crate::parse::numa_stat::NumaStat;
@@ -48,7 +49,7 @@ impl MemoryByNode {
         };
         let numbers: Vec<u32> = topology.nodes_with_memory().iter().collect();
         let sizes: Vec<u64> = topology.nodes.iter().filter_map(|node| node.memory).map(Kib::get).collect();
-        let of_all = memory::values(snapshot, container, LINES.map(|(_, field, ..)| field))?.map(Kib::get);
+        let of_all = memory::values(snapshot, container, LINES.map(|(_, field, _)| field))?.map(Kib::get);
         let [total, free, huge_total, huge_free] = memory::values(
             snapshot,
             container,
@@ -59,7 +60,7 @@ impl MemoryByNode {
             NumaAmounts { stat: snapshot.numa_stat.as_ref(), numbers: &numbers, page: snapshot.machine.page };
         let in_use = by_node.in_use();
         let totals = divide(total, free, &in_use, &sizes, snapshot.machine.page.get());
-        let lines = LINES.iter().zip(of_all).map(|((_, _, keys, _), all)| {
+        let lines = LINES.iter().zip(of_all).map(|((_, _, keys), all)| {
             let own = by_node.amounts(*keys).filter(|own| own.iter().any(|&amount| amount > 0));
             let in_use = Some(&in_use).filter(|in_use| in_use.iter().any(|&amount| amount > 0));
             spread(all, own.as_ref().or(in_use).unwrap_or(&sizes))
@@ -180,19 +181,13 @@ impl MemoryByNode {
     /// The kernel's keys with the container's counts: 0 for all but amounts of memory and what
     /// `memory.numa_stat` has.
     fn vmstat(&self, number: u32, native: &[u8]) -> Vec<u8> {
-        let page = self.page.get().max(1);
         let node = self.node(number);
         let mut out = Vec::with_capacity(native.len());
         for key in zeros(native).split(|&b| b == b'\n').filter_map(|line| line.strip_suffix(b" 0")) {
             let key = std::str::from_utf8(key).unwrap_or_default();
-            let name = key.strip_prefix("nr_zone_").or_else(|| key.strip_prefix("nr_"));
-            let line = LINES.iter().position(|(.., own)| !own.is_empty() && name == Some(*own));
-            let count = match (node, line) {
+            let count = match (node, vmstat_keys::field(key)) {
                 (None, _) => 0,
-                (Some(node), _) if key == "nr_free_pages" => node.free / page,
-                // The kernel counts this one in kibibytes, and the others in pages.
-                (Some(node), Some(line)) if key == "nr_kernel_stack" => node.lines[line],
-                (Some(node), Some(line)) => node.lines[line] / page,
+                (Some(node), Some(field)) => vmstat_keys::in_its_unit(key, node.part_of(field), self.page),
                 (Some(_), None) if key.starts_with("nr_") => 0,
                 (Some(_), None) => {
                     let counts = self.stat.as_ref().and_then(|stat| stat.get(key)).unwrap_or_default();

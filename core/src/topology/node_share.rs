@@ -1,33 +1,33 @@
 //! The lines of one node's `meminfo`.
 
 use crate::parse::meminfo::Field;
+use crate::units::Kib;
 
 /// Lines of a node's meminfo that are a part of a line of the container's `proc/meminfo`: the name, that
-/// line, the keys of `memory.numa_stat` of cgroup v2 and v1 by which it is divided among the nodes, and its
-/// key in the node's vmstat after `nr_`.
-pub(super) const LINES: [(&str, Field, [&str; 2], &str); 21] = [
-    ("SwapCached", Field::SwapCached, ["swapcached", ""], "swapcached"),
-    ("Active(anon)", Field::ActiveAnon, ["active_anon", "anon"], "active_anon"),
-    ("Inactive(anon)", Field::InactiveAnon, ["inactive_anon", "anon"], "inactive_anon"),
-    ("Active(file)", Field::ActiveFile, ["active_file", "file"], "active_file"),
-    ("Inactive(file)", Field::InactiveFile, ["inactive_file", "file"], "inactive_file"),
-    ("Unevictable", Field::Unevictable, ["unevictable", "unevictable"], "unevictable"),
-    ("Mlocked", Field::Mlocked, ["unevictable", "unevictable"], "mlock"),
-    ("Dirty", Field::Dirty, ["file_dirty", "file"], "dirty"),
-    ("Writeback", Field::Writeback, ["file_writeback", "file"], "writeback"),
-    ("FilePages", Field::Cached, ["file", "file"], "file_pages"),
-    ("Mapped", Field::Mapped, ["file_mapped", "file"], "mapped"),
-    ("AnonPages", Field::AnonPages, ["anon", "anon"], "anon_pages"),
+/// line, and the keys of `memory.numa_stat` of cgroup v2 and v1 by which it is divided among the nodes.
+pub(super) const LINES: [(&str, Field, [&str; 2]); 21] = [
+    ("SwapCached", Field::SwapCached, ["swapcached", ""]),
+    ("Active(anon)", Field::ActiveAnon, ["active_anon", "anon"]),
+    ("Inactive(anon)", Field::InactiveAnon, ["inactive_anon", "anon"]),
+    ("Active(file)", Field::ActiveFile, ["active_file", "file"]),
+    ("Inactive(file)", Field::InactiveFile, ["inactive_file", "file"]),
+    ("Unevictable", Field::Unevictable, ["unevictable", "unevictable"]),
+    ("Mlocked", Field::Mlocked, ["unevictable", "unevictable"]),
+    ("Dirty", Field::Dirty, ["file_dirty", "file"]),
+    ("Writeback", Field::Writeback, ["file_writeback", "file"]),
+    ("FilePages", Field::Cached, ["file", "file"]),
+    ("Mapped", Field::Mapped, ["file_mapped", "file"]),
+    ("AnonPages", Field::AnonPages, ["anon", "anon"]),
     // With v1 it is on the lists of anonymous memory.
-    ("Shmem", Field::Shmem, ["shmem", "anon"], "shmem"),
-    ("KernelStack", Field::KernelStack, ["kernel_stack", ""], "kernel_stack"),
-    ("PageTables", Field::PageTables, ["pagetables", ""], "page_table_pages"),
-    ("SecPageTables", Field::SecPageTables, ["sec_pagetables", ""], "sec_page_table_pages"),
-    ("SReclaimable", Field::SReclaimable, ["slab_reclaimable", ""], "slab_reclaimable"),
-    ("SUnreclaim", Field::SUnreclaim, ["slab_unreclaimable", ""], "slab_unreclaimable"),
-    ("AnonHugePages", Field::AnonHugePages, ["anon_thp", ""], ""),
-    ("ShmemHugePages", Field::ShmemHugePages, ["shmem_thp", ""], ""),
-    ("FileHugePages", Field::FileHugePages, ["file_thp", ""], ""),
+    ("Shmem", Field::Shmem, ["shmem", "anon"]),
+    ("KernelStack", Field::KernelStack, ["kernel_stack", ""]),
+    ("PageTables", Field::PageTables, ["pagetables", ""]),
+    ("SecPageTables", Field::SecPageTables, ["sec_pagetables", ""]),
+    ("SReclaimable", Field::SReclaimable, ["slab_reclaimable", ""]),
+    ("SUnreclaim", Field::SUnreclaim, ["slab_unreclaimable", ""]),
+    ("AnonHugePages", Field::AnonHugePages, ["anon_thp", ""]),
+    ("ShmemHugePages", Field::ShmemHugePages, ["shmem_thp", ""]),
+    ("FileHugePages", Field::FileHugePages, ["file_thp", ""]),
 ];
 
 /// The container's memory on one node, in kibibytes.
@@ -55,6 +55,15 @@ impl NodeShare {
             "KReclaimable" => of("SReclaimable"),
             "Slab" => of("SReclaimable") + of("SUnreclaim"),
             key => of(key),
+        }
+    }
+
+    /// The node's part of a line of the container's `proc/meminfo`; 0 for one that nodes do not have.
+    pub(super) fn part_of(&self, field: Field) -> Kib {
+        match LINES.iter().position(|(_, known, _)| *known == field) {
+            Some(line) => Kib::new(self.lines[line]),
+            None if field == Field::MemFree => Kib::new(self.free),
+            None => Kib::ZERO,
         }
     }
 }

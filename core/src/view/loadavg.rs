@@ -51,6 +51,7 @@ mod tests {
     use super::*;
     use crate::load_average::{LoadAvg, TaskCounts};
     use crate::machine::Machine;
+    use crate::parse::pid::Pid;
     use crate::snapshot::{Container, Scope};
 
     #[test]
@@ -59,7 +60,7 @@ mod tests {
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
         snapshot.host_files.push((HostFile::Loadavg, b"9.99 9.99 9.99 9/999 99999\n".as_slice().into()));
         let tasks = TaskCounts { running: 0, uninterruptible: 1, total: 4 };
-        snapshot.load = Some(LoadAvg { averages: [0.5, 1.0 / 3.0, 12.0], tasks, last_pid: 7 });
+        snapshot.load = Some(LoadAvg { averages: [0.5, 1.0 / 3.0, 12.0], tasks, last_pid: Pid::new(7) });
         let mut out = Vec::new();
         Loadavg.render(&snapshot, &mut out).unwrap();
         assert_eq!(out, b"0.50 0.33 12.00 1/4 7\n");
@@ -75,7 +76,7 @@ mod tests {
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(&snapshot), "9.99 9.99 9.99 9/999 99999\n");
-        snapshot.last_pid = Some(7);
+        snapshot.last_pid = Some(Pid::new(7));
         assert_eq!(shown(&snapshot), "9.99 9.99 9.99 9/999 7\n");
     }
 }

@@ -4,6 +4,7 @@ use super::contract::View;
 use super::{diskstats, meminfo};
 use crate::error::ViewError;
 use crate::memory;
+use crate::memory::vmstat_keys::{self, FIELDS};
 use crate::parse::flat_keyed::{count_of, flat_keyed};
 use crate::parse::meminfo::Field;
 use crate::parse::{CgroupVersion, count};
@@ -58,34 +59,12 @@ struct Counts<'s> {
     /// `memory.stat`.
     stat: HashMap<&'s [u8], u64>,
     page: Kib,
-    /// Of the lines of [`AMOUNTS`].
-    amounts: [Kib; AMOUNTS.len()],
+    /// The values of the lines that [`vmstat_keys::FIELDS`] names.
+    amounts: [Kib; FIELDS.len()],
     oom_kill: u64,
     read_kib: u64,
     written_kib: u64,
 }
-
-/// Keys of `/proc/vmstat` that are an amount of memory, and the lines of `proc/meminfo` that say the same.
-const AMOUNTS: [(&str, Field); 18] = [
-    ("nr_free_pages", Field::MemFree),
-    ("nr_mlock", Field::Mlocked),
-    ("nr_inactive_anon", Field::InactiveAnon),
-    ("nr_active_anon", Field::ActiveAnon),
-    ("nr_inactive_file", Field::InactiveFile),
-    ("nr_active_file", Field::ActiveFile),
-    ("nr_unevictable", Field::Unevictable),
-    ("nr_anon_pages", Field::AnonPages),
-    ("nr_mapped", Field::Mapped),
-    ("nr_file_pages", Field::Cached),
-    ("nr_dirty", Field::Dirty),
-    ("nr_writeback", Field::Writeback),
-    ("nr_shmem", Field::Shmem),
-    ("nr_slab_reclaimable", Field::SReclaimable),
-    ("nr_slab_unreclaimable", Field::SUnreclaim),
-    ("nr_page_table_pages", Field::PageTables),
-    ("nr_swapcached", Field::SwapCached),
-    ("nr_kernel_stack", Field::KernelStack),
-];
 
 /// The text of a file of the container's cgroup; empty where there is none.
 fn text(snapshot: &Snapshot, file: CgroupFile) -> Result<&[u8], ViewError> {
@@ -104,7 +83,7 @@ impl<'s> Counts<'s> {
         let Scope::Container(container) = &snapshot.scope else {
             return Err(ViewError::NotLoaded("the container"));
         };
-        let amounts = memory::values(snapshot, container, AMOUNTS.map(|(_, field)| field))?;
+        let amounts = memory::values(snapshot, container, FIELDS)?;
         let kib = |bytes: u64| bytes / 1024;
         Ok(Self {
             version,
@@ -122,10 +101,8 @@ impl<'s> Counts<'s> {
             "oom_kill" => self.oom_kill,
             "pgpgin" => self.read_kib,
             "pgpgout" => self.written_kib,
-            key => match self.amount(key) {
-                // The kernel counts this one in kibibytes, and the others in pages.
-                Some(amount) if key == "nr_kernel_stack" => amount.get(),
-                Some(amount) => amount.get() / self.page.get().max(1),
+            key => match vmstat_keys::field(key) {
+                Some(field) => vmstat_keys::in_its_unit(key, self.amount(field), self.page),
                 None if key.starts_with("nr_") => 0,
                 None => match self.version {
                     // What has no `total_` leaves out the cgroups below.
@@ -137,12 +114,8 @@ impl<'s> Counts<'s> {
         }
     }
 
-    /// What `proc/meminfo` says of the same. The kernel counts its lists of reclaim twice, of nodes and of
-    /// zones.
-    fn amount(&self, key: &str) -> Option<Kib> {
-        let name = key.strip_prefix("nr_zone_").or_else(|| key.strip_prefix("nr_"));
-        let line = AMOUNTS.iter().position(|(known, _)| known.strip_prefix("nr_") == name)?;
-        Some(self.amounts[line])
+    fn amount(&self, field: Field) -> Kib {
+        FIELDS.iter().zip(self.amounts).find(|(known, _)| **known == field).map_or(Kib::ZERO, |(_, kib)| kib)
     }
 
     fn stat(&self, key: &str) -> Option<u64> {
@@ -169,11 +142,11 @@ mod tests {
 
     /// Of a container, with `stat` and the other files of its cgroup.
     fn of(container: Container, version: CgroupVersion, [stat, events, io]: [&str; 3]) -> String {
-        let host = "MemTotal: 1048576 kB\nMemFree: 1048576 kB\nMemAvailable: 1048576 kB\nActive(anon): 0 kB\nMlocked: 64 kB\nAnonPages: 0 kB\nKernelStack: 0 kB\n";
+        let host = "MemTotal: 1048576 kB\nMemFree: 1048576 kB\nMemAvailable: 1048576 kB\nActive(anon): 0 kB\nMlocked: 64 kB\nAnonPages: 0 kB\nKernelStack: 0 kB\nSecPageTables: 0 kB\n";
         let host = Meminfo::parse(host.as_bytes().to_vec()).unwrap();
         let scope = Scope::Container(container);
         let mut snapshot = Snapshot::of_memory(Some(host.into()), Machine::USUAL, scope);
-        let native = "nr_free_pages 9\nnr_zone_active_anon 9\nnr_mlock 9\nnr_anon_pages 9\nnr_kernel_stack 9\npgpgin 9\npgpgout 9\npgfault 9\nswpin_zero 9\noom_kill 9\n";
+        let native = "nr_free_pages 9\nnr_zone_active_anon 9\nnr_mlock 9\nnr_anon_pages 9\nnr_sec_page_table_pages 9\nnr_kernel_stack 9\npgpgin 9\npgpgout 9\npgfault 9\nswpin_zero 9\noom_kill 9\n";
         snapshot.host_files.push((HostFile::Vmstat, native.as_bytes().into()));
         for (file, text) in
             [(CgroupFile::MemoryStat, stat), (CgroupFile::MemoryEvents, events), (CgroupFile::Io, io)]
@@ -207,11 +180,12 @@ mod tests {
             anon: bytes(8192),
             active_anon: bytes(4096),
             kernel_stack: bytes(16_384),
+            sec_pagetables: bytes(20_480),
             ..MemoryStat::default()
         };
         assert_eq!(
             shown(CgroupVersion::V2, amounts, ["pgfault 70\n", "oom 5\noom_kill 4\n", io]),
-            "nr_free_pages 10240\nnr_zone_active_anon 1\nnr_mlock 3\nnr_anon_pages 2\nnr_kernel_stack 16\npgpgin 3\npgpgout 1\npgfault 70\nswpin_zero 0\noom_kill 4\n"
+            "nr_free_pages 10240\nnr_zone_active_anon 1\nnr_mlock 3\nnr_anon_pages 2\nnr_sec_page_table_pages 5\nnr_kernel_stack 16\npgpgin 3\npgpgout 1\npgfault 70\nswpin_zero 0\noom_kill 4\n"
         );
         let amounts = MemoryStat { anon: bytes(8192), active_anon: bytes(8192), ..MemoryStat::default() };
         let files = [
@@ -221,7 +195,7 @@ mod tests {
         ];
         assert_eq!(
             shown(CgroupVersion::V1, amounts, files),
-            "nr_free_pages 10240\nnr_zone_active_anon 2\nnr_mlock 3\nnr_anon_pages 2\nnr_kernel_stack 0\npgpgin 2\npgpgout 0\npgfault 71\nswpin_zero 0\noom_kill 2\n"
+            "nr_free_pages 10240\nnr_zone_active_anon 2\nnr_mlock 3\nnr_anon_pages 2\nnr_sec_page_table_pages 0\nnr_kernel_stack 0\npgpgin 2\npgpgout 0\npgfault 71\nswpin_zero 0\noom_kill 2\n"
         );
     }
 

@@ -8,6 +8,7 @@
 
 use crate::state::in_flight::{InFlightRequest, Operation, Unique};
 use crate::sys::{MAX_REQUEST_BUFFERS, REQUEST_BUFFER_SIZE, place_request_buffers};
+use cgprocfs_core::parse::pid::Pid;
 use rustix::fs::{FallocateFlags, fallocate};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -77,7 +78,7 @@ fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<InFlightRequest> {
     let unique = long(8);
     (unique != 0).then(|| InFlightRequest {
         unique: Unique::new(unique),
-        pid: word(32),
+        pid: Pid::new(word(32)),
         ino: long(16),
         operation,
     })
@@ -104,7 +105,8 @@ mod tests {
     #[test]
     fn requests_are_known_by_their_headers() {
         let operation = Operation::Read { handle: 5 << 32, offset: 4096, size: 512 };
-        let fetched = InFlightRequest { unique: Unique::new(70), pid: CALLER[2], ino: INO, operation };
+        let fetched =
+            InFlightRequest { unique: Unique::new(70), pid: Pid::new(CALLER[2]), ino: INO, operation };
         assert_eq!(parse(&head(opcode::READ)), Some(fetched));
         let what = |opcode| parse(&head(opcode)).map(|request| request.operation);
         assert_eq!(what(opcode::OPEN), Some(Operation::Open { flags: 0 }));
@@ -129,8 +131,8 @@ mod tests {
             reply: ReplyData,
         ) {
             let operation = Operation::Read { handle: handle.0, offset, size };
-            let (unique, pid) = (request.unique().0, request.pid());
-            self.0.send(InFlightRequest { unique: Unique::new(unique), pid, ino: ino.0, operation }).unwrap();
+            let (unique, pid) = (Unique::new(request.unique().0), Pid::new(request.pid()));
+            self.0.send(InFlightRequest { unique, pid, ino: ino.0, operation }).unwrap();
             reply.data(b"text");
         }
     }
@@ -151,7 +153,7 @@ mod tests {
             [&(5_u64 << 32).to_ne_bytes()[..], &4096_u64.to_ne_bytes(), &512_u32.to_ne_bytes(), &[0; 20]];
         kernel.ask(READ, 70, &body.concat());
         let read = reads.recv().unwrap();
-        assert_eq!((read.unique, read.pid, read.ino), (Unique::new(70), CALLER[2], INO));
+        assert_eq!((read.unique, read.pid, read.ino), (Unique::new(70), Pid::new(CALLER[2]), INO));
         assert!(last_fetched(memory.as_fd(), 4096).unwrap().contains(&read));
         kernel.end();
     }

@@ -2,6 +2,7 @@
 
 use crate::kernel::identity::resolver::share_pid_namespace;
 use crate::kernel::procfs::Procfs;
+use cgprocfs_core::parse::pid::Pid;
 use std::collections::BTreeSet;
 use std::sync::mpsc;
 use std::thread;
@@ -13,18 +14,18 @@ const STAT_FIELDS: &[usize] = &[1, 3, 4, 9, 14, 15, 16, 17, 22];
 /// What is found out about a process.
 pub(crate) enum Answer {
     /// Its `stat` as it is to be copied; `None` if it is gone.
-    Stat(u32, Option<Vec<u8>>),
+    Stat(Pid, Option<Vec<u8>>),
     /// The init of the reader's pid namespace.
-    Init(u32),
+    Init(Pid),
 }
 
 /// Asks for the ages of processes, and for the init of the reader's pid namespace among `inits`, on a thread
 /// that is left behind where it hangs.
 pub(crate) fn request(
     procfs: &Procfs,
-    reader: u32,
-    aged: BTreeSet<u32>,
-    inits: Vec<u32>,
+    reader: Pid,
+    aged: BTreeSet<Pid>,
+    inits: Vec<Pid>,
 ) -> mpsc::Receiver<Answer> {
     let (sender, receiver) = mpsc::channel();
     let Ok(dir) = procfs.dir.try_clone() else { return receiver };

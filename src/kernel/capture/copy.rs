@@ -4,6 +4,7 @@ use super::error::CopyError;
 use super::processes::Processes;
 use super::tree::Directory;
 use crate::kernel::source::Source;
+use cgprocfs_core::parse::pid::Pid;
 use std::path::Path;
 
 /// How many cgroups below and beside the reader's path are looked at: a tenant may make any number.
@@ -36,7 +37,7 @@ impl<'s> TreeCopy<'s> {
     /// Begins a copy for the reader `pid` in the directory `root`, which is made if need be.
     pub(crate) fn new(
         source: &'s Source,
-        pid: u32,
+        pid: Pid,
         container: &[u8],
         root: &Path,
     ) -> Result<Self, CopyError> {

@@ -4,7 +4,7 @@ use super::ages::{self, Answer};
 use super::error::CopyError;
 use super::tree::Directory;
 use crate::kernel::procfs::Procfs;
-use cgprocfs_core::parse::decimal;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_status::{Status, TaskState};
 use std::collections::BTreeSet;
 use std::sync::mpsc;
@@ -22,19 +22,19 @@ const STATUS_LINES: &[&[u8]] = &[b"State:", b"Tgid:", b"Pid:", b"PPid:", b"NSpid
 
 /// The processes whose numbers are copied.
 pub(crate) struct Processes {
-    reader: u32,
-    tasks: BTreeSet<u32>,
+    reader: Pid,
+    tasks: BTreeSet<Pid>,
     has_more_tasks: bool,
     has_more_aged: bool,
     /// The processes whose age is copied.
-    aged: BTreeSet<u32>,
-    of_container: Vec<u32>,
+    aged: BTreeSet<Pid>,
+    of_container: Vec<Pid>,
     /// The tasks in uninterruptible sleep.
-    uninterruptible: Vec<u32>,
+    uninterruptible: Vec<Pid>,
 }
 
 impl Processes {
-    pub(crate) fn new(reader: u32) -> Self {
+    pub(crate) fn new(reader: Pid) -> Self {
         let only = BTreeSet::from([reader]);
         Self {
             reader,
@@ -72,7 +72,7 @@ impl Processes {
     }
 
     /// The tasks that were in uninterruptible sleep when they were [copied](Self::copy).
-    pub(crate) fn uninterruptible(&self) -> &[u32] {
+    pub(crate) fn uninterruptible(&self) -> &[Pid] {
         &self.uninterruptible
     }
 
@@ -104,7 +104,7 @@ impl Processes {
     }
 
     /// Copies the states, and returns the processes that may be the init of the reader's pid namespace.
-    fn copy_states(&mut self, procfs: &Procfs, proc: &Directory) -> Result<Vec<u32>, CopyError> {
+    fn copy_states(&mut self, procfs: &Procfs, proc: &Directory) -> Result<Vec<Pid>, CopyError> {
         let (mut text, mut nesting, mut inits) = (Vec::new(), None, Vec::new());
         for &id in self.tasks.union(&self.aged) {
             // A task may end meanwhile.
@@ -118,7 +118,7 @@ impl Processes {
                 if id == self.reader {
                     nesting = Some(status.nesting);
                 }
-                if status.innermost_pid == 1 {
+                if status.innermost_pid == Pid::INIT {
                     inits.push((id, status.nesting));
                 }
             }
@@ -141,7 +141,7 @@ impl Processes {
         &mut self,
         procfs: &Procfs,
         proc: &Directory,
-        inits: Vec<u32>,
+        inits: Vec<Pid>,
     ) -> Result<Option<usize>, CopyError> {
         let mut waited_for = self.aged.clone();
         let answers = ages::request(procfs, self.reader, waited_for.clone(), inits);
@@ -166,12 +166,12 @@ impl Processes {
     }
 }
 
-/// The ids that a cgroup file lists; 0 stands for a process of another pid namespace.
-fn ids(text: &[u8]) -> impl Iterator<Item = u32> + '_ {
-    let numbers = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()?.try_into().ok());
-    numbers.filter(|&id| id != 0)
+/// The ids that a cgroup file lists, but those that are not in this pid namespace.
+fn ids(text: &[u8]) -> impl Iterator<Item = Pid> + '_ {
+    let ids = text.split(|&b| b == b'\n').filter_map(|line| Pid::parse(line).ok());
+    ids.filter(|&id| id != Pid::UNSEEN)
 }
 
-fn lines(ids: &[u32]) -> Vec<u8> {
+fn lines(ids: &[Pid]) -> Vec<u8> {
     ids.iter().flat_map(|id| format!("{id}\n").into_bytes()).collect()
 }

@@ -4,6 +4,7 @@ use super::mounts::Hierarchy;
 use super::paths::{is_deep, last_name};
 use crate::error::Error;
 use crate::kernel::namespace_id::NamespaceId;
+use cgprocfs_core::parse::pid::Pid;
 
 /// The cgroups of a process, as slices of its `/proc/PID/cgroup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Caller<'t> {
     /// The whole text of `/proc/PID/cgroup`.
     pub proc_cgroup: &'t [u8],
     /// Its process id.
-    pub pid: u32,
+    pub pid: Pid,
     /// The number of its pid namespace, if that was requested.
     pub pid_namespace: Option<NamespaceId>,
     /// How much later CLOCK_BOOTTIME is in its time namespace than here, in nanoseconds, if that was
@@ -35,7 +36,7 @@ impl<'t> Caller<'t> {
             cgroup: path,
             container: path,
             proc_cgroup: b"",
-            pid: 0,
+            pid: Pid::UNSEEN,
             pid_namespace: None,
             boot_offset: 0,
             may_take_long: true,

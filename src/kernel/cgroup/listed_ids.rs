@@ -5,7 +5,7 @@ use super::mounts::Hierarchy;
 use super::subtree::{has_children, visit_below};
 use crate::error::{Error, escaped};
 use crate::kernel::read::{PATH_DIR, READ};
-use cgprocfs_core::parse::decimal;
+use cgprocfs_core::parse::pid::Pid;
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, fstat, openat};
 use rustix::io::Errno;
@@ -17,7 +17,7 @@ use std::path::Path;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ListedIds {
     /// The ids, those of a higher cgroup before those of a lower one.
-    pub(crate) ids: Vec<u32>,
+    pub(crate) ids: Vec<Pid>,
     /// Whether these are all.
     pub(crate) are_all: bool,
 }
@@ -92,9 +92,8 @@ fn add_ids(listed: &mut ListedIds, directory: impl AsFd, file: &Path, max: usize
     // A threaded cgroup of v2 can't list processes, and one that was removed meanwhile lists nothing.
     let room = max.saturating_sub(listed.ids.len());
     let Ok((text, is_whole)) = read_list(&file, room) else { return Ok(()) };
-    let ids = text.split(|&b| b == b'\n').filter_map(|line| decimal(line).ok()?.try_into().ok());
-    // 0 stands for a process of another pid namespace.
-    listed.ids.extend(ids.filter(|&id: &u32| id != 0));
+    let ids = text.split(|&b| b == b'\n').filter_map(|line| Pid::parse(line).ok());
+    listed.ids.extend(ids.filter(|&id| id != Pid::UNSEEN));
     listed.are_all &= is_whole && listed.ids.len() <= max;
     listed.ids.truncate(max);
     Ok(())
@@ -151,8 +150,11 @@ mod tests {
             add_ids_below(&mut listed, &top, "tasks", bounds).unwrap();
             listed
         };
-        assert_eq!(listed(ALL), ListedIds { ids: vec![1, 2, 3, 4, 5], are_all: true });
-        assert_eq!(listed(Bounds { ids: 2, ..ALL }), ListedIds { ids: vec![1, 2], are_all: false });
+        assert_eq!(listed(ALL), ListedIds { ids: [1, 2, 3, 4, 5].map(Pid::new).to_vec(), are_all: true });
+        assert_eq!(
+            listed(Bounds { ids: 2, ..ALL }),
+            ListedIds { ids: [1, 2].map(Pid::new).to_vec(), are_all: false }
+        );
         assert!(!listed(Bounds { cgroups: 3, ..ALL }).are_all);
         assert!(listed(Bounds { cgroups: 4, ..ALL }).are_all);
     }
@@ -167,7 +169,7 @@ mod tests {
         };
         let threads: Vec<_> = (0..4000).map(|_| std::thread::spawn(std::thread::park)).collect();
         let proc_cgroup = fs::read("/proc/self/cgroup").unwrap();
-        let path = hierarchy.path_in(&proc_cgroup, 0).unwrap();
+        let path = hierarchy.path_in(&proc_cgroup, Pid::new(0)).unwrap();
         let location = hierarchy.locate(path);
         let list = |max| {
             let mut listed = ListedIds { ids: Vec::new(), are_all: true };

@@ -12,6 +12,7 @@ use crate::kernel::read::{PATH_DIR, READ, read_with};
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::ParseError;
 use cgprocfs_core::parse::mountinfo::Mount;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_cgroup::Membership;
 use rustix::fs::{AtFlags, Mode, accessat, openat};
 use std::ffi::OsStr;
@@ -192,7 +193,7 @@ impl Hierarchy {
     ///
     /// # Errors
     /// Where the text has no line for this hierarchy, or is malformed.
-    pub fn path_in<'t>(&self, text: &'t [u8], pid: u32) -> Result<&'t [u8], Error> {
+    pub fn path_in<'t>(&self, text: &'t [u8], pid: Pid) -> Result<&'t [u8], Error> {
         let malformed = |source| Error::malformed(format!("/proc/{pid}/cgroup"), source);
         for membership in Membership::parse_all(text).map_err(malformed)? {
             let membership = membership.map_err(malformed)?;

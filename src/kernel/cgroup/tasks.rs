@@ -8,6 +8,7 @@ use crate::kernel::procfs::Procfs;
 use crate::kernel::read::{READ, read_with};
 use cgprocfs_core::load_average::{RunQueue, TaskCounts};
 use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_status::TaskState;
 use cgprocfs_core::parse::schedstat::Schedstat;
 use rustix::fs::{Mode, openat};
@@ -35,7 +36,7 @@ pub struct ScanLimits {
     pub with_run_queue: bool,
     /// The task that asks. It does not count as running, because it runs only to ask, until it waits for the
     /// answer.
-    pub asker: Option<u32>,
+    pub asker: Option<Pid>,
 }
 
 /// Counts the tasks of a cgroup and of those below it.
@@ -66,7 +67,7 @@ struct TaskReader<'s> {
 }
 
 impl TaskReader<'_> {
-    fn read(&mut self, ids: &[u32], limits: ScanLimits) -> (TaskCounts, RunQueue) {
+    fn read(&mut self, ids: &[Pid], limits: ScanLimits) -> (TaskCounts, RunQueue) {
         let total = u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let (mut tasks, mut run_queue) = (TaskCounts { total, ..TaskCounts::default() }, RunQueue::default());
         // Of too many tasks every `stride`th stands for `stride` of them.
@@ -99,7 +100,7 @@ impl TaskReader<'_> {
     /// Whether the freezer of cgroup v1 has stopped a task. The kernel does not count such a task, but
     /// reports it as uninterruptible all the same (`__task_state_index()`, include/linux/sched.h). A task
     /// that cgroup v2 has frozen is reported as sleeping.
-    fn is_frozen(&mut self, id: u32) -> bool {
+    fn is_frozen(&mut self, id: Pid) -> bool {
         let Some(hierarchy) = self.freezers.hierarchy else { return false };
         let Self { freezers, procfs, text } = self;
         let cgroup = procfs.read_of(id, "cgroup", text).and_then(|()| hierarchy.path_in(text, id));
@@ -136,27 +137,28 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    fn add_task(root: &Path, id: u32, state: &str) -> std::path::PathBuf {
+    fn add_task(root: &Path, id: Pid, state: &str) -> std::path::PathBuf {
         let task = root.join("proc").join(id.to_string());
         fs::create_dir_all(&task).unwrap();
         fs::write(task.join("status"), format!("Name:\ttask\nState:\t{state}\n")).unwrap();
         task
     }
 
-    fn read(root: &Path, ids: &[u32], most: usize, hierarchy: Option<&Hierarchy>) -> (TaskCounts, RunQueue) {
+    fn read(root: &Path, ids: &[Pid], most: usize, hierarchy: Option<&Hierarchy>) -> (TaskCounts, RunQueue) {
         let procfs = Procfs::open(root).unwrap();
         let freezers = Freezers { hierarchy, known: HashMap::new() };
-        let limits = ScanLimits { cgroups: 0, tasks: most, with_run_queue: true, asker: Some(301) };
+        let limits = ScanLimits { cgroups: 0, tasks: most, with_run_queue: true, asker: Some(Pid::new(301)) };
         TaskReader { procfs: &procfs, freezers, text: Vec::new() }.read(ids, limits)
     }
 
     #[test]
     fn of_many_tasks_some_stand_for_all() {
         let dir = tempfile::tempdir().unwrap();
-        let ids: Vec<u32> = (1..=400).collect();
+        let ids: Vec<Pid> = (1..=400).map(Pid::new).collect();
         for &id in &ids {
             // The last hundred run.
-            let task = add_task(dir.path(), id, if id > 300 { "R (running)" } else { "S (sleeping)" });
+            let task =
+                add_task(dir.path(), id, if id > Pid::new(300) { "R (running)" } else { "S (sleeping)" });
             fs::write(task.join("schedstat"), "20 30 1\n").unwrap();
         }
         for most in [1000, 100, 90] {
@@ -176,7 +178,7 @@ mod tests {
             fs::create_dir_all(freezer.join(cgroup)).unwrap();
             fs::write(freezer.join(cgroup).join("freezer.state"), state).unwrap();
         }
-        let ids: Vec<u32> = (1..=6).collect();
+        let ids: Vec<Pid> = (1..=6).map(Pid::new).collect();
         for (id, cgroup) in ids.iter().zip(["/a", "/b", "/c", "/", "/a", "/gone"]) {
             let task = add_task(dir.path(), *id, "D (disk sleep)");
             fs::write(task.join("cgroup"), format!("7:freezer:{cgroup}\n4:memory:/m\n")).unwrap();

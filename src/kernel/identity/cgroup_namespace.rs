@@ -5,6 +5,7 @@ use super::namespace_map::HeldNamespace;
 use crate::error::Error;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::{Procfs, process_error};
+use cgprocfs_core::parse::pid::Pid;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +29,7 @@ impl CgroupNamespace {
     /// if the process is in another namespace or another cgroup by now, or outside the root.
     pub(crate) fn resolve(
         id: NamespaceId,
-        pid: u32,
+        pid: Pid,
         path: &[u8],
         context: ProcContext<'_>,
     ) -> Result<Option<Self>, Error> {
@@ -62,7 +63,7 @@ impl CgroupNamespace {
 /// process must stay where it is.
 fn read_inside(
     namespace: BorrowedFd<'_>,
-    pid: u32,
+    pid: Pid,
     procfs: &Procfs,
     text: &mut Vec<u8>,
 ) -> Result<(), Error> {

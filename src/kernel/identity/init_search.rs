@@ -7,6 +7,7 @@ use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::read::LIST_DIR;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_status::Status;
 use rustix::fs::{Dir, Mode, openat};
 
@@ -31,7 +32,7 @@ pub(crate) fn search_init(
     id: NamespaceId,
     caller: &Caller<'_>,
     context: ProcContext<'_>,
-) -> Result<Option<u32>, Error> {
+) -> Result<Option<Pid>, Error> {
     let own = status(caller.pid, context.procfs).ok_or(Error::ProcessGone(caller.pid))?;
     match eldest_ancestor(caller.pid, own, context.procfs) {
         Some(init) => Ok(Some(init)),
@@ -41,7 +42,7 @@ pub(crate) fn search_init(
 }
 
 /// The status of a process; `None` if it is gone.
-fn status(pid: u32, procfs: &Procfs) -> Option<Status> {
+fn status(pid: Pid, procfs: &Procfs) -> Option<Status> {
     let mut text = Vec::new();
     procfs.read_of(pid, "status", &mut text).ok()?;
     Status::parse(&text).ok()
@@ -49,17 +50,17 @@ fn status(pid: u32, procfs: &Procfs) -> Option<Status> {
 
 /// The init of a process's pid namespace, if it is a near ancestor. The parents of a process are never nested
 /// more deeply, so those that are nested as deeply are in the same namespace.
-fn eldest_ancestor(mut pid: u32, own: Status, procfs: &Procfs) -> Option<u32> {
+fn eldest_ancestor(mut pid: Pid, own: Status, procfs: &Procfs) -> Option<Pid> {
     let mut ancestor = own;
     // A tenant may have each of any number of processes start the next.
     for _ in 0..MAX_ANCESTORS {
         if ancestor.nesting != own.nesting {
             break;
         }
-        if ancestor.innermost_pid == 1 {
+        if ancestor.innermost_pid == Pid::INIT {
             return Some(pid);
         }
-        pid = u32::try_from(ancestor.parent).ok()?;
+        pid = ancestor.parent;
         ancestor = status(pid, procfs)?;
     }
     None
@@ -73,7 +74,7 @@ fn search_all(
     nesting: usize,
     path: &[u8],
     context: ProcContext<'_>,
-) -> Result<Option<u32>, Error> {
+) -> Result<Option<Pid>, Error> {
     let ProcContext { procfs, hierarchy } = context;
     let unreadable = |e: rustix::io::Errno| Error::unreadable("/proc", e);
     // A directory that is open for look-ups only can't be listed.
@@ -81,9 +82,9 @@ fn search_all(
     let mut proc_cgroup = Vec::new();
     for entry in Dir::new(listed).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
-        let Ok(pid) = entry.file_name().to_str().unwrap_or_default().parse() else { continue };
-        let is_init =
-            status(pid, procfs).is_some_and(|status| status.innermost_pid == 1 && status.nesting == nesting);
+        let Ok(pid) = Pid::parse(entry.file_name().to_bytes()) else { continue };
+        let is_init = status(pid, procfs)
+            .is_some_and(|status| status.innermost_pid == Pid::INIT && status.nesting == nesting);
         if !is_init || procfs.read_of(pid, "cgroup", &mut proc_cgroup).is_err() {
             continue;
         }
@@ -101,6 +102,7 @@ fn search_all(
 mod tests {
     use super::*;
     use crate::kernel::cgroup::mounts::{CgroupMounts, Hierarchy};
+    use crate::process::own_pid;
     use std::path::Path;
 
     #[test]
@@ -123,7 +125,8 @@ mod tests {
         }
         let (procfs, memory) = (Procfs::open(dir.path()).unwrap(), Hierarchy::for_test("memory"));
         let search = |may_hang| {
-            let caller = Caller { pid: 100, may_take_long: true, may_hang, ..Caller::in_cgroup(b"/a") };
+            let caller =
+                Caller { pid: Pid::new(100), may_take_long: true, may_hang, ..Caller::in_cgroup(b"/a") };
             search_init(NamespaceId::new(1), &caller, ProcContext { procfs: &procfs, hierarchy: &memory })
         };
         assert!(matches!(search(false), Err(Error::MayHang(_))));
@@ -134,18 +137,18 @@ mod tests {
     #[test]
     fn search_finds_the_init_that_the_kernel_names() {
         let procfs = Procfs::open(Path::new("/")).unwrap();
-        let own = status(std::process::id(), &procfs).unwrap();
-        assert_eq!(eldest_ancestor(std::process::id(), own, &procfs), Some(1));
+        let own = status(own_pid(), &procfs).unwrap();
+        assert_eq!(eldest_ancestor(own_pid(), own, &procfs), Some(Pid::INIT));
         // Without root the namespaces of others can't be seen, pid 1's least of all.
         let (Ok(id), Ok(cgroup_mounts)) =
-            (procfs.namespace_id(1, "ns/pid"), CgroupMounts::detect(Path::new("/")))
+            (procfs.namespace_id(Pid::INIT, "ns/pid"), CgroupMounts::detect(Path::new("/")))
         else {
             return;
         };
         let mut text = Vec::new();
-        procfs.read_of(1, "cgroup", &mut text).unwrap();
-        let path = cgroup_mounts.memory.path_in(&text, 1).unwrap();
+        procfs.read_of(Pid::INIT, "cgroup", &mut text).unwrap();
+        let path = cgroup_mounts.memory.path_in(&text, Pid::INIT).unwrap();
         let context = ProcContext { procfs: &procfs, hierarchy: &cgroup_mounts.memory };
-        assert_eq!(search_all(id, own.nesting, path, context).unwrap(), Some(1));
+        assert_eq!(search_all(id, own.nesting, path, context).unwrap(), Some(Pid::INIT));
     }
 }

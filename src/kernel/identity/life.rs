@@ -5,11 +5,12 @@
 use crate::error::Error;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::read::read_whole;
+use crate::process::pidfd;
 use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_stat::ProcStat;
 use cgprocfs_core::parse::proc_status::{Status, TaskState};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -80,7 +81,7 @@ pub(crate) struct LifeSearch<'s> {
     /// The oldest start so far, for a reader that does not wait for the end.
     so_far: &'s AtomicU64,
     /// The oldest processes: when they were started, and their ids.
-    oldest: Vec<(Ticks, u32)>,
+    oldest: Vec<(Ticks, Pid)>,
     ran: u64,
     text: Vec<u8>,
 }
@@ -91,7 +92,7 @@ impl<'s> LifeSearch<'s> {
     }
 
     /// Takes in a process.
-    pub(crate) fn add(&mut self, pid: u32) -> Result<(), Error> {
+    pub(crate) fn add(&mut self, pid: Pid) -> Result<(), Error> {
         self.procfs.read_of(pid, "stat", &mut self.text)?;
         let malformed = |e| Error::malformed(format!("/proc/{pid}/stat"), e);
         let ProcStat { start, ran, .. } = ProcStat::parse(&self.text).map_err(malformed)?;
@@ -112,20 +113,18 @@ impl<'s> LifeSearch<'s> {
     }
 
     /// Opens a process if it is the first of a pid namespace below ours.
-    fn open_init(&mut self, start: Ticks, pid: u32) -> Option<Init> {
+    fn open_init(&mut self, start: Ticks, pid: Pid) -> Option<Init> {
         let opened = self.procfs.open_of(pid, "status").ok()?;
         read_whole(&opened, &mut self.text).ok()?;
         let status = Status::parse(&self.text).ok()?;
-        if status.innermost_pid != 1 || status.nesting == 1 {
+        if status.innermost_pid != Pid::INIT || status.nesting == 1 {
             return None;
         }
         // The file was opened before the start is read again, so it is of the same process. A process that
         // was killed while a thread of it waits for an answer is still there, and is no living init.
         self.procfs.read_of(pid, "stat", &mut self.text).ok()?;
         let is_same = ProcStat::parse(&self.text).is_ok_and(|stat| stat.start == start);
-        let of_process =
-            |pid: u32| pidfd_open(Pid::from_raw(pid.try_into().ok()?)?, PidfdFlags::empty()).ok();
-        let process = if self.procfs.is_own { of_process(pid) } else { None };
+        let process = if self.procfs.is_own { pidfd(pid).ok() } else { None };
         // As long as it has not ended, nobody else has its id.
         (is_same && has_not_ended(&opened)).then(|| process.map_or(Init::Status(opened), Init::Process))
     }
@@ -134,6 +133,7 @@ impl<'s> LifeSearch<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::own_pid;
     use std::path::Path;
     use std::process::Command;
 
@@ -146,9 +146,9 @@ mod tests {
         let mut younger = start();
         let so_far = AtomicU64::new(u64::MAX);
         let mut search = LifeSearch::new(&procfs, &so_far);
-        search.add(younger.id()).unwrap();
+        search.add(Pid::new(younger.id())).unwrap();
         let only_younger = Ticks::new(so_far.load(Ordering::Relaxed));
-        search.add(older.id()).unwrap();
+        search.add(Pid::new(older.id())).unwrap();
         let life = search.end();
         assert!(life.start < only_younger && life.start == Ticks::new(so_far.load(Ordering::Relaxed)));
         for child in [&mut older, &mut younger] {
@@ -158,10 +158,10 @@ mod tests {
         assert!(life.goes_on() && !life.has_init());
         for by_process in [true, false] {
             let mut child = start();
-            let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+            let pid = Pid::new(child.id());
             let held = match by_process {
-                true => Init::Process(pidfd_open(pid, PidfdFlags::empty()).unwrap()),
-                false => Init::Status(procfs.open_of(child.id(), "status").unwrap()),
+                true => Init::Process(pidfd(pid).unwrap()),
+                false => Init::Status(procfs.open_of(pid, "status").unwrap()),
             };
             let life = Life { init: Some(held), ..Life::default() };
             assert!(life.goes_on());
@@ -206,7 +206,7 @@ mod tests {
         let so_far = AtomicU64::new(u64::MAX);
         let mut search = LifeSearch::new(&procfs, &so_far);
         for _ in 0..3 * MAX_OLDEST {
-            search.add(std::process::id()).unwrap();
+            search.add(own_pid()).unwrap();
         }
         assert_eq!(search.oldest.len(), MAX_OLDEST);
     }
@@ -223,10 +223,10 @@ mod tests {
         let words = ["--pid", "sh", "-c", "true & exec sleep 60"];
         let mut parent = Command::new("unshare").args(words).spawn().unwrap();
         let children = format!("/proc/{0}/task/{0}/children", parent.id());
-        let status = |pid: u32| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = |pid: Pid| std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let killed = (0..1000).find_map(|_| {
             std::thread::sleep(std::time::Duration::from_millis(10));
-            let pid: u32 = std::fs::read_to_string(&children).ok()?.trim().parse().ok()?;
+            let pid: Pid = std::fs::read_to_string(&children).ok()?.trim().parse().ok()?;
             status(pid).contains("State:\tZ").then_some(pid)
         });
         let so_far = AtomicU64::new(u64::MAX);

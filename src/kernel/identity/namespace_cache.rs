@@ -14,6 +14,7 @@ use crate::kernel::cgroup::caller::Caller;
 use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::namespace_id::NamespaceId;
+use cgprocfs_core::parse::pid::Pid;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ impl NamespaceCache {
     pub(crate) fn root_len(
         &self,
         id: NamespaceId,
-        (pid, path): (u32, &[u8]),
+        (pid, path): (Pid, &[u8]),
         may_take_long: bool,
         context: ProcContext<'_>,
     ) -> Result<Option<usize>, Error> {
@@ -106,7 +107,7 @@ impl NamespaceCache {
         id: NamespaceId,
         caller: &Caller<'_>,
         context: ProcContext<'_>,
-    ) -> Result<Option<u32>, Error> {
+    ) -> Result<Option<Pid>, Error> {
         let Some(namespace) = self.pid_namespace(id, caller, context)? else { return Ok(None) };
         match namespace.init_cgroup(Duration::ZERO, context.hierarchy) {
             Ok(cgroup) => Ok(is_at_or_below(&cgroup, container).then_some(namespace.init_pid())),

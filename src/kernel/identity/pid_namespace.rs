@@ -10,6 +10,7 @@ use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::process_error;
 use crate::kernel::read::read_with;
 use crate::sys;
+use cgprocfs_core::parse::pid::Pid;
 use parking_lot::Mutex;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -22,7 +23,7 @@ pub(crate) struct PidNamespace {
     cgroup: Box<[u8]>,
     /// `/proc/PID/cgroup` of its init, which answers ESRCH once that is dead, and the namespace with it.
     init: OwnedFd,
-    init_pid: u32,
+    init_pid: Pid,
     /// The container that init was in when it was last seen, and when that was.
     init_cgroup: Mutex<Option<(Instant, Arc<[u8]>)>>,
 }
@@ -60,7 +61,7 @@ impl PidNamespace {
     }
 
     /// The id of its init.
-    pub(crate) fn init_pid(&self) -> u32 {
+    pub(crate) fn init_pid(&self) -> Pid {
         self.init_pid
     }
 

@@ -11,6 +11,7 @@ use crate::kernel::procfs::{Procfs, process_error};
 use crate::kernel::read::read_whole;
 use crate::shares::{eviction_order, excess};
 use crate::sys;
+use cgprocfs_core::parse::pid::Pid;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -33,7 +34,7 @@ pub(crate) struct ProcessCache {
 
 #[derive(Default)]
 struct Recent {
-    by_pid: HashMap<u32, Arc<CachedProcess>>,
+    by_pid: HashMap<Pid, Arc<CachedProcess>>,
     /// Counts the readings.
     clock: u64,
 }
@@ -59,7 +60,7 @@ struct CachedProcess {
     /// Known once it was requested. A process never changes its own pid namespace (pid_namespaces(7)).
     pid_namespace: OnceLock<NamespaceId>,
     /// Its id there, likewise.
-    innermost_pid: OnceLock<u32>,
+    innermost_pid: OnceLock<Pid>,
 }
 
 /// Which namespaces a process was in while its `/proc/PID/cgroup` was read.
@@ -76,7 +77,7 @@ impl ProcessCache {
     pub(crate) fn read(
         &self,
         context: ProcContext<'_>,
-        pid: u32,
+        pid: Pid,
         text: &mut Vec<u8>,
         wants_pid: impl Fn(NamespaceId) -> bool,
     ) -> Result<Namespaces, Error> {
@@ -111,9 +112,9 @@ impl ProcessCache {
     /// asked once.
     pub(crate) fn innermost_pid(
         &self,
-        pid: u32,
-        find: impl FnOnce() -> Result<u32, Error>,
-    ) -> Result<u32, Error> {
+        pid: Pid,
+        find: impl FnOnce() -> Result<Pid, Error>,
+    ) -> Result<Pid, Error> {
         let Some(process) = self.recent.lock().by_pid.get(&pid).map(Arc::clone) else { return find() };
         match process.innermost_pid.get() {
             Some(known) => Ok(*known),
@@ -124,7 +125,7 @@ impl ProcessCache {
         }
     }
 
-    fn known(&self, pid: u32) -> Option<Arc<CachedProcess>> {
+    fn known(&self, pid: Pid) -> Option<Arc<CachedProcess>> {
         let mut recent = self.recent.lock();
         recent.clock += 1;
         let reader = recent.by_pid.get(&pid)?;
@@ -138,7 +139,7 @@ impl ProcessCache {
         self.capacity = (max_files / FILES_EACH).clamp(2, CAPACITY);
     }
 
-    fn remember(&self, pid: u32, reader: CachedProcess) {
+    fn remember(&self, pid: Pid, reader: CachedProcess) {
         let mut recent = self.recent.lock();
         let excess = match recent.by_pid.len() >= self.capacity {
             true => recent.remove_excess(self.capacity - self.capacity.div_ceil(8)),
@@ -151,7 +152,7 @@ impl ProcessCache {
         close(excess);
     }
 
-    fn forget(&self, pid: u32) {
+    fn forget(&self, pid: Pid) {
         let forgotten = self.recent.lock().by_pid.remove(&pid);
         drop(forgotten);
     }
@@ -202,7 +203,7 @@ impl CachedProcess {
     fn read(
         &self,
         procfs: &Procfs,
-        pid: u32,
+        pid: Pid,
         text: &mut Vec<u8>,
         wants_pid: impl Fn(NamespaceId) -> bool,
     ) -> Result<Namespaces, Error> {
@@ -223,7 +224,7 @@ impl CachedProcess {
 
     /// Opens the link to its cgroup namespace. If the process is gone, the next [reading](Self::read) finds
     /// that out.
-    fn keep_link(&self, procfs: &Procfs, pid: u32) {
+    fn keep_link(&self, procfs: &Procfs, pid: Pid) {
         if self.namespace_link.get().is_none() {
             if let Ok(link) = procfs.open_link_of(pid, "ns/cgroup") {
                 self.namespace_link.get_or_init(|| link);

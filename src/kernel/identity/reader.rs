@@ -1,5 +1,6 @@
 //! A process that waits for an answer, before it is known where it is.
 
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::snapshot::Needs;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 #[derive(Debug, Clone, Copy)]
 pub struct Reader {
     /// Its process id, or the id of one of its threads.
-    pub pid: u32,
+    pub pid: Pid,
     /// How long ago the init of its pid namespace may have been looked at last.
     pub max_age: Duration,
     /// What will be read for its container.

@@ -16,6 +16,7 @@ use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
 use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_stat::ProcStat;
 use cgprocfs_core::snapshot::{Boot, Needs};
 use std::path::Path;
@@ -113,9 +114,9 @@ impl CallerResolver {
     /// The id of a process in its own pid namespace, by what is remembered of it, or by `find`.
     pub(crate) fn innermost_pid(
         &self,
-        pid: u32,
-        find: impl FnOnce() -> Result<u32, Error>,
-    ) -> Result<u32, Error> {
+        pid: Pid,
+        find: impl FnOnce() -> Result<Pid, Error>,
+    ) -> Result<Pid, Error> {
         self.processes.innermost_pid(pid, find)
     }
 
@@ -184,25 +185,25 @@ impl CallerResolver {
 
 /// When a process started, since the boot. For a process in the middle of an exec this blocks until that is
 /// over; a reader that waits for an answer is in no exec.
-pub(crate) fn start_of(pid: u32, procfs: &Procfs) -> Result<Ticks, Error> {
+pub(crate) fn start_of(pid: Pid, procfs: &Procfs) -> Result<Ticks, Error> {
     stat_of(pid, procfs).map(|stat| stat.start)
 }
 
-fn stat_of(pid: u32, procfs: &Procfs) -> Result<ProcStat, Error> {
+fn stat_of(pid: Pid, procfs: &Procfs) -> Result<ProcStat, Error> {
     let mut text = Vec::new();
     procfs.read_of(pid, "stat", &mut text)?;
     ProcStat::parse(&text).map_err(|e| Error::malformed(format!("/proc/{pid}/stat"), e))
 }
 
 /// Whether two processes are in the same pid namespace. It may take as long as a tenant likes.
-pub(crate) fn share_pid_namespace(pid: u32, other: u32, procfs: &Procfs) -> bool {
+pub(crate) fn share_pid_namespace(pid: Pid, other: Pid, procfs: &Procfs) -> bool {
     let namespace = |pid| procfs.namespace_id(pid, "ns/pid").ok();
     namespace(pid).is_some_and(|number| namespace(other) == Some(number))
 }
 
 /// Refuses a process that is exiting. On cgroup v1 such a process is reported to be in the root
 /// (`proc_cgroup_show()`, kernel/cgroup/cgroup.c), which does not make it a process of the host.
-fn refuse_exiting(pid: u32, procfs: &Procfs) -> Result<(), Error> {
+fn refuse_exiting(pid: Pid, procfs: &Procfs) -> Result<(), Error> {
     match stat_of(pid, procfs)?.is_exiting {
         true => Err(Error::ProcessGone(pid)),
         false => Ok(()),

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::time_offsets::TimeOffsets;
 use cgprocfs_core::snapshot::Boot;
 use parking_lot::Mutex;
@@ -35,7 +36,7 @@ impl TimeNamespaces {
     /// Nothing is cached, because a process may change its time namespace, unlike its pid namespace. While it
     /// waits for an answer it does not change it, nor is it in the middle of an exec, which would block
     /// whoever looks at its namespaces.
-    pub(crate) fn offset_of(&self, pid: u32, procfs: &Procfs) -> Result<i64, Error> {
+    pub(crate) fn offset_of(&self, pid: Pid, procfs: &Procfs) -> Result<i64, Error> {
         let Some(own) = self.own else { return Ok(0) };
         let number = procfs.namespace_id(pid, "ns/time")?;
         if number == own {
@@ -88,6 +89,7 @@ impl TimeNamespaces {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::own_pid;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -108,9 +110,9 @@ mod tests {
         let procfs = Procfs::open(dir.path()).unwrap();
         let namespaces = TimeNamespaces::new(&procfs, dir.path());
         let offset = |pid| namespaces.offset_of(pid, &procfs);
-        assert_eq!(offset(10).unwrap(), 0, "it has made one, and is not in it");
-        assert_eq!(offset(11).unwrap(), 12_000_000_000);
-        assert!(matches!(offset(12), Err(Error::UnknownTime(12))));
+        assert_eq!(offset(Pid::new(10)).unwrap(), 0, "it has made one, and is not in it");
+        assert_eq!(offset(Pid::new(11)).unwrap(), 12_000_000_000);
+        assert!(matches!(offset(Pid::new(12)), Err(Error::UnknownTime(_))));
         assert_eq!(namespaces.boot(1).at, None);
     }
 
@@ -122,6 +124,6 @@ mod tests {
         let btime = stat.lines().find_map(|line| line.strip_prefix("btime ")).unwrap();
         assert_eq!((namespaces.booted() / 1_000_000_000).to_string(), btime);
         assert_eq!(namespaces.booted(), namespaces.booted());
-        assert_eq!(namespaces.offset_of(std::process::id(), &procfs).unwrap(), 0);
+        assert_eq!(namespaces.offset_of(own_pid(), &procfs).unwrap(), 0);
     }
 }

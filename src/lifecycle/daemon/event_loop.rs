@@ -99,5 +99,6 @@ pub(super) fn run(
 pub(super) fn quiesce_for_successor(connection: &Connection, gate: &Arc<QuiesceGate>) {
     if !quiesce(gate, &connection.in_flight(), &connection.mount_point(), true) {
         log::info!("what is not answered yet is left to the successor");
+        connection.in_flight().leave_to_successor();
     }
 }

@@ -22,6 +22,7 @@ use crate::state::Table;
 use crate::sys;
 use cgprocfs_core::error::ViewError;
 use cgprocfs_core::load_average::{CpuUsageAt, LoadAvg, LoadState};
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::snapshot::{HostFile, Snapshot};
 use parking_lot::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
@@ -130,7 +131,7 @@ impl LoadSampler {
         &self,
         request: &LoadRequest<'_>,
         earlier: Option<LoadState>,
-        last_pid: u32,
+        last_pid: Pid,
         source: &Source,
     ) -> Result<LoadAvg, Error> {
         let now = Instant::now();

@@ -8,6 +8,7 @@ use crate::service::scheduling::turns::Turns;
 use crate::shares::{Policy, Shares, entry_weight};
 use crate::state::{MAX_LOADS, Table};
 use cgprocfs_core::load_average::{LoadAvg, LoadState, TaskCounts};
+use cgprocfs_core::parse::pid::Pid;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,7 @@ impl TrackedCgroup {
         self.last_requested.elapsed() >= idle(IDLE_TIMEOUT)
     }
 
-    pub(in crate::service) fn load_avg(&self, last_pid: u32) -> LoadAvg {
+    pub(in crate::service) fn load_avg(&self, last_pid: Pid) -> LoadAvg {
         LoadAvg { averages: self.reported, tasks: self.tasks, last_pid }
     }
 }

@@ -13,6 +13,7 @@ use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::pending_request::{Continuation, MAX_ROUNDS, PendingRequest, ThreadRole};
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::snapshot::Needs;
 use log::Level;
 use rustix::io::Errno;
@@ -29,7 +30,7 @@ impl Service {
     pub(in crate::service) fn ask_serving<Q: Query>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         query: Q,
         reply: impl FnOnce(Result<Q::Answer, Error>) + Send + 'static,
     ) {
@@ -144,7 +145,7 @@ impl Service {
     pub(in crate::service) fn find_deferred<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         look: impl Fn(&Self, ThreadRole) -> Result<T, Error> + Send + 'static,
         then: impl FnOnce(&Self, Result<T, Error>) + Send + 'static,
     ) {
@@ -171,7 +172,7 @@ impl Service {
     pub(in crate::service) fn for_caller<T>(
         &self,
         role: ThreadRole,
-        pid: u32,
+        pid: Pid,
         make: impl Fn(&Caller<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let (mut proc_cgroup, mut attempt) = (Vec::new(), 1);
@@ -195,7 +196,7 @@ impl Service {
     /// Puts the container of a process into the slow lane for a while: a server has ended over one of its
     /// requests. If it ends before anybody can find its container, that is one of its cgroup's ancestors, if
     /// not the cgroup itself.
-    pub fn quarantine(self: &Arc<Self>, pid: u32) {
+    pub fn quarantine(self: &Arc<Self>, pid: Pid) {
         let (service, owner) = (Arc::clone(self), self.owner_of(pid));
         let above = ancestors(&owner).skip(1).take(MAX_CONTAINER_DEPTH);
         for container in above.chain([&*owner]) {

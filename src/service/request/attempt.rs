@@ -13,6 +13,7 @@ use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::service::scheduling::read_cost::ReadCost;
 use crate::service::scheduling::thread_usage::ThreadUsage;
+use cgprocfs_core::parse::pid::Pid;
 use std::cell::RefCell;
 use std::time::Instant;
 
@@ -32,7 +33,7 @@ impl Service {
         request: &PendingRequest,
         query: &Q,
     ) -> Outcome<Q::Answer> {
-        if request.pid == 0 {
+        if request.pid == Pid::UNSEEN {
             let found = Outcome::Done(query.for_unseen_reader(self), FollowUp::default());
             return self.finish(role, query, found, b"/", None);
         }

@@ -8,6 +8,7 @@ use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::{Owner, of_process};
 use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::parse::pid::Pid;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ impl Service {
         self: &Arc<Self>,
         lane: Lane,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         work: impl FnOnce(&Arc<Self>, InFlightGuard) + Send + 'static,
     ) {
         let (service, owner) = (Arc::clone(self), self.owner_of(pid));
@@ -34,8 +35,8 @@ impl Service {
     }
 
     /// On whose behalf work for a process is done.
-    pub(in crate::service) fn owner_of(&self, pid: u32) -> Owner {
-        let place = if pid == 0 { None } else { self.source.cgroup_of(pid).ok() };
+    pub(in crate::service) fn owner_of(&self, pid: Pid) -> Owner {
+        let place = if pid == Pid::UNSEEN { None } else { self.source.cgroup_of(pid).ok() };
         place.map_or_else(|| of_process(pid), Owner::from)
     }
 

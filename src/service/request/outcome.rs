@@ -6,6 +6,7 @@ use crate::service::cache::cached_cgroup::CachedCgroup;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::Owner;
 use crate::service::scheduling::pending_request::Continuation;
+use cgprocfs_core::parse::pid::Pid;
 use std::sync::Arc;
 
 /// What came of an attempt to answer.
@@ -59,7 +60,7 @@ pub(in crate::service) struct StartSearch {
     pub(in crate::service) cgroup: Owner,
     /// The container's path.
     pub(in crate::service) container_path: Owner,
-    pub(in crate::service) pid: u32,
+    pub(in crate::service) pid: Pid,
     pub(in crate::service) pid_namespace: Option<NamespaceId>,
 }
 

@@ -8,6 +8,7 @@ use crate::service::psi_monitor::PollState;
 use crate::service::scheduling::pending_request::ThreadRole;
 use crate::state::in_flight::InFlightGuard;
 use crate::state::{OpenFile, PollWaiter};
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::snapshot::{Needs, Scope};
 use cgprocfs_core::view::ViewId;
@@ -23,7 +24,7 @@ pub struct PressureRequest {
     /// The open file.
     pub file: OpenFile,
     /// The process that asks; 0 if it can't be seen from here.
-    pub pid: u32,
+    pub pid: Pid,
     /// The view that is open.
     pub view: ViewId,
 }
@@ -66,7 +67,7 @@ impl Service {
     }
 
     /// The pressure that a view shows a reader.
-    fn pressure_for(&self, role: ThreadRole, pid: u32, view: ViewId) -> Result<PressureSource, Error> {
+    fn pressure_for(&self, role: ThreadRole, pid: Pid, view: ViewId) -> Result<PressureSource, Error> {
         let (file, native) = view.pressure().zip(view.host_file()).ok_or(Error::Errno(Errno::ROFS))?;
         let of_container = |caller: &Caller<'_>| {
             let path = self.source.ancestry(caller.cgroup)?;
@@ -78,7 +79,7 @@ impl Service {
             let (owner, path) = (Some(container.id), container.path.to_vec());
             Ok(Some(PressureSource { owner, path, file: self.source.pressure_of(caller, file)? }))
         };
-        let found = if pid == 0 { None } else { self.for_caller(role, pid, of_container)? };
+        let found = if pid == Pid::UNSEEN { None } else { self.for_caller(role, pid, of_container)? };
         match found {
             Some(found) => Ok(found),
             None => {

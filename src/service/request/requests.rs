@@ -6,6 +6,7 @@ use crate::service::cache::rendered::Rendered;
 use crate::service::engine::Service;
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::snapshot::Needs;
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
@@ -20,7 +21,7 @@ impl Service {
     ///
     /// # Errors
     /// Where the reader or its cgroup is gone, or the kernel's files can't be read.
-    pub fn text(self: &Arc<Self>, pid: u32, view: ViewId) -> Result<Arc<Rendered>, Error> {
+    pub fn text(self: &Arc<Self>, pid: Pid, view: ViewId) -> Result<Arc<Rendered>, Error> {
         let (sender, answer) = mpsc::channel();
         let query = TextOf(view);
         let request = PendingRequest::new(pid, InFlightGuard::untracked());
@@ -34,7 +35,7 @@ impl Service {
     pub fn ask_text(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         view: ViewId,
         reply: impl FnOnce(Result<Arc<Rendered>, Error>) + Send + 'static,
     ) {
@@ -47,7 +48,7 @@ impl Service {
     pub fn ask_files<T: Send + 'static>(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         needs: Needs,
         make: impl Fn(&Self, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
         reply: impl FnOnce(Result<T, Error>) + Send + 'static,
@@ -60,7 +61,7 @@ impl Service {
     pub fn ask_system_file(
         self: &Arc<Self>,
         in_flight: InFlightGuard,
-        pid: u32,
+        pid: Pid,
         path: Vec<u8>,
         reply: impl FnOnce(Result<Arc<Rendered>, Error>) + Send + 'static,
     ) {
@@ -85,7 +86,7 @@ impl Service {
     ///
     /// # Errors
     /// Those of [`text`](Self::text), and ENOENT where the reader has no such file.
-    pub fn system_text(self: &Arc<Self>, pid: u32, path: &str) -> Result<Arc<Rendered>, Error> {
+    pub fn system_text(self: &Arc<Self>, pid: Pid, path: &str) -> Result<Arc<Rendered>, Error> {
         let (sender, answer) = mpsc::channel();
         // The receiver is gone where nobody waits any more.
         self.ask_system_file(InFlightGuard::untracked(), pid, path.into(), move |text| {

@@ -5,14 +5,15 @@ use crate::error::Error;
 use crate::kernel::Reader;
 use crate::service::cache::rendered::MAX_AGE;
 use crate::service::engine::Service;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::snapshot::Needs;
 use std::time::Instant;
 
 impl Service {
     /// Charges the container of a process for a request that read nothing, now and then, while the serving
     /// threads are busy.
-    pub fn charge_small_request(&self, pid: u32) {
-        if pid == 0 || !self.fairness.is_sampled() {
+    pub fn charge_small_request(&self, pid: Pid) {
+        if pid == Pid::UNSEEN || !self.fairness.is_sampled() {
             return;
         }
         let (may_take_long, may_hang) = (false, false);

@@ -5,6 +5,7 @@ use super::serving_account::{Busyness, ChargeRules, ServingAccount};
 use super::serving_accounts::ServingAccounts;
 use super::slow_processes::SlowProcesses;
 use crate::service::clock::{as_micros, microseconds};
+use cgprocfs_core::parse::pid::Pid;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,7 @@ impl Fairness {
     pub(in crate::service) fn charge(
         &self,
         account: &ServingAccount,
-        pid: u32,
+        pid: Pid,
         began: Instant,
         ended: Instant,
     ) {
@@ -80,7 +81,7 @@ impl Fairness {
 
     /// Charges a container for one request that reads nothing, and for those in between that nobody was
     /// charged for.
-    pub(in crate::service) fn charge_sample(&self, account: &ServingAccount, pid: u32, now: Instant) {
+    pub(in crate::service) fn charge_sample(&self, account: &ServingAccount, pid: Pid, now: Instant) {
         account.add(
             ChargeRules::new(&self.busyness, self.pace),
             pid,

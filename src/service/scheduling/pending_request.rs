@@ -2,6 +2,7 @@
 
 use super::lane::Lane;
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::parse::pid::Pid;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -51,7 +52,7 @@ impl ThreadRole {
 /// A request, and who waits for its answer.
 pub(in crate::service) struct PendingRequest {
     /// The reader's process or thread id; 0 for one in a pid namespace that can't be seen from here.
-    pub(in crate::service) pid: u32,
+    pub(in crate::service) pid: Pid,
     pub(in crate::service) asked: Instant,
     /// Keeps the request in the table of requests in flight.
     pub(in crate::service) in_flight: InFlightGuard,
@@ -63,7 +64,7 @@ pub(in crate::service) struct PendingRequest {
 
 impl PendingRequest {
     /// A request that begins now.
-    pub(in crate::service) fn new(pid: u32, in_flight: InFlightGuard) -> Self {
+    pub(in crate::service) fn new(pid: Pid, in_flight: InFlightGuard) -> Self {
         Self { pid, asked: Instant::now(), in_flight, rounds: 0, deadline: None }
     }
 }

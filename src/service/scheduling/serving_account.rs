@@ -3,6 +3,7 @@
 
 use super::pace::Pace;
 use crate::service::clock::{as_micros, microseconds};
+use cgprocfs_core::parse::pid::Pid;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -94,13 +95,13 @@ pub(in crate::service) struct ServingAccount {
 
 impl ServingAccount {
     /// Charges a reader for a serving thread from `began` until `now`.
-    pub(in crate::service) fn charge(&self, rules: ChargeRules<'_>, pid: u32, began: Instant, now: Instant) {
+    pub(in crate::service) fn charge(&self, rules: ChargeRules<'_>, pid: Pid, began: Instant, now: Instant) {
         let took = now.saturating_duration_since(began).min(rules.pace.max_charge) + REQUEST_OVERHEAD;
         self.add(rules, pid, took, now);
     }
 
     /// Charges a reader for so much time of a serving thread.
-    pub(super) fn add(&self, rules: ChargeRules<'_>, pid: u32, took: Duration, now: Instant) {
+    pub(super) fn add(&self, rules: ChargeRules<'_>, pid: Pid, took: Duration, now: Instant) {
         let ChargeRules { busyness, pace } = rules;
         let window = microseconds(now) / as_micros(pace.window);
         // A charge at the same moment may be lost, which makes no difference over a window.
@@ -176,12 +177,12 @@ impl ServingAccount {
 /// A number in which only this process knows the process id again: nobody can choose ids so that many readers
 /// look like few. Nor do ids that follow each other: a product with a key would put these into a few places
 /// only, by some keys.
-fn scattered(pid: u32) -> u64 {
+fn scattered(pid: Pid) -> u64 {
     static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     scattered_by(&KEY, pid)
 }
 
-fn scattered_by(key: &RandomState, pid: u32) -> u64 {
+fn scattered_by(key: &RandomState, pid: Pid) -> u64 {
     key.hash_one(pid)
 }
 
@@ -204,7 +205,7 @@ mod tests {
             if account.is_slow(now) {
                 break;
             }
-            account.charge(ChargeRules::new(&busyness(90), Pace::default()), pid, now, now + took);
+            account.charge(ChargeRules::new(&busyness(90), Pace::default()), Pid::new(pid), now, now + took);
             now += took;
         }
         assert!(now - start < 2 * Pace::default().window, "{:?}", now - start);
@@ -219,7 +220,7 @@ mod tests {
             now += pause;
             let came = (0..).find_map(|pid| {
                 now += Duration::from_micros(10);
-                account.charge(ChargeRules::new(&busy, Pace::default()), pid, now, now);
+                account.charge(ChargeRules::new(&busy, Pace::default()), Pid::new(pid), now, now);
                 account.is_slow(now).then_some(now)
             });
             while account.is_slow(now) {
@@ -238,7 +239,7 @@ mod tests {
         for _ in 0..2000 {
             let key = RandomState::new();
             for apart in [1, 2, 3, 64, 4096] {
-                let bit = |reader: u32| 1_u64 << (scattered_by(&key, 1000 + reader * apart) >> 58);
+                let bit = |reader: u32| 1_u64 << (scattered_by(&key, Pid::new(1000 + reader * apart)) >> 58);
                 let told_apart = (0..64).fold(0, |bits, reader| bits | bit(reader)).count_ones();
                 assert!(told_apart >= 2 * MANY_READERS, "{told_apart} of 64, {apart} apart");
             }
@@ -254,7 +255,7 @@ mod tests {
                 // It was kept from running for a while.
                 account.charge(
                     ChargeRules::new(busyness, Pace::default()),
-                    pid(round),
+                    Pid::new(pid(round)),
                     now,
                     now + Duration::from_millis(100),
                 );
@@ -278,7 +279,7 @@ mod tests {
             let (account, start) = (ServingAccount::default(), Instant::now());
             (0..200).any(|round| {
                 let now = start + round * apart;
-                account.charge(ChargeRules::new(&busyness, slow), round % readers, now, now + took);
+                account.charge(ChargeRules::new(&busyness, slow), Pid::new(round % readers), now, now + took);
                 account.is_slow(now)
             })
         };

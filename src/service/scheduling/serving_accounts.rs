@@ -87,6 +87,7 @@ mod tests {
     use crate::service::clock::{as_micros, microseconds};
     use crate::service::scheduling::pace::Pace;
     use crate::service::scheduling::serving_account::{Busyness, ChargeRules};
+    use cgprocfs_core::parse::pid::Pid;
     use std::time::Duration;
 
     const ASIDE: Duration = Duration::from_secs(1);
@@ -122,7 +123,9 @@ mod tests {
         let ended = began + Duration::from_micros(200);
         let charge = |accounts: &ServingAccounts, path: &str, readers: u32| {
             let account = accounts.of(path.as_bytes());
-            (0..readers).for_each(|pid| account.charge(ChargeRules::new(&busyness, pace), pid, began, ended));
+            (0..readers).for_each(|pid| {
+                account.charge(ChargeRules::new(&busyness, pace), Pid::new(pid), began, ended)
+            });
         };
         let number = microseconds(ended) / as_micros(pace.window);
         let crowd = |held: &[(&str, u32)], least| {
@@ -141,7 +144,7 @@ mod tests {
         charge(&accounts, "/a", 32);
         accounts.of(b"/a").charge(
             ChargeRules::new(&busyness, pace),
-            1,
+            Pid::new(1),
             ended + pace.window,
             ended + pace.window,
         );

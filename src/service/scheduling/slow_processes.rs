@@ -2,6 +2,7 @@
 
 use super::owner::Owner;
 use crate::shares::excess;
+use cgprocfs_core::parse::pid::Pid;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 /// whose id was reused is identified there: a mistake costs it a little time and nothing else.
 #[derive(Default)]
 pub(in crate::service) struct SlowProcesses {
-    owners: Mutex<HashMap<u32, (Owner, Instant)>>,
+    owners: Mutex<HashMap<Pid, (Owner, Instant)>>,
     count: AtomicUsize,
 }
 
@@ -22,7 +23,7 @@ const MAX_PROCESSES: usize = 8192;
 
 impl SlowProcesses {
     /// For whom a request of `pid` waits in the slow lane, if it does.
-    pub(in crate::service) fn owner(&self, pid: u32) -> Option<Owner> {
+    pub(in crate::service) fn owner(&self, pid: Pid) -> Option<Owner> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -31,7 +32,7 @@ impl SlowProcesses {
     }
 
     /// Sends the next requests of `pid` to the slow lane.
-    pub(in crate::service) fn add(&self, pid: u32, owner: Owner) {
+    pub(in crate::service) fn add(&self, pid: Pid, owner: Owner) {
         let mut owners = self.owners.lock();
         if owners.len() >= MAX_PROCESSES {
             let held = owners.iter().map(|(&pid, (owner, _))| (pid, &**owner, 1));
@@ -42,7 +43,7 @@ impl SlowProcesses {
     }
 
     /// Has the next request of `pid` served as others are.
-    pub(in crate::service) fn remove(&self, pid: u32) {
+    pub(in crate::service) fn remove(&self, pid: Pid) {
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
@@ -68,10 +69,10 @@ mod tests {
     #[test]
     fn whoever_has_many_processes_evicts_nobody_else_s() {
         let known = SlowProcesses::default();
-        known.add(1, b"/pods/other"[..].into());
-        (2..).take(2 * MAX_PROCESSES).for_each(|pid| known.add(pid, b"/pods/tenant"[..].into()));
-        assert!(known.owner(1).is_some() && known.owners.lock().len() <= MAX_PROCESSES);
-        known.remove(1);
-        assert!(known.owner(1).is_none());
+        known.add(Pid::new(1), b"/pods/other"[..].into());
+        (2..).take(2 * MAX_PROCESSES).for_each(|pid| known.add(Pid::new(pid), b"/pods/tenant"[..].into()));
+        assert!(known.owner(Pid::new(1)).is_some() && known.owners.lock().len() <= MAX_PROCESSES);
+        known.remove(Pid::new(1));
+        assert!(known.owner(Pid::new(1)).is_none());
     }
 }

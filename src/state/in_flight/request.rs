@@ -2,6 +2,7 @@
 
 use super::clock::Moment;
 use crate::state::record::Record;
+use cgprocfs_core::parse::pid::Pid;
 
 /// The kernel's number for a request, never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -31,7 +32,7 @@ pub struct InFlightRequest {
     /// The kernel's number for it.
     pub unique: Unique,
     /// The process or thread that waits for the answer; 0 if it cannot be seen from here.
-    pub pid: u32,
+    pub pid: Pid,
     /// The inode that it is about.
     pub ino: u64,
     /// What it asks for.
@@ -127,7 +128,7 @@ impl Record for RequestRecord {
         };
         let history = holder | u64::from(self.attempts);
         let begun = Self::begun_word(self.begun);
-        [unique.get(), u64::from(pid), ino, operation, handle, offset, begun, history].into_iter()
+        [unique.get(), u64::from(pid.get()), ino, operation, handle, offset, begun, history].into_iter()
     }
 
     fn restore(words: &[u64]) -> Option<Self> {
@@ -140,7 +141,8 @@ impl Record for RequestRecord {
             RELEASE => Operation::Release,
             _ => Operation::Other,
         };
-        let request = InFlightRequest { unique: Unique::new(unique), pid: low_half(pid), ino, operation };
+        let request =
+            InFlightRequest { unique: Unique::new(unique), pid: Pid::new(low_half(pid)), ino, operation };
         let begun = (begun != WAITING).then_some(Moment(begun));
         let holder = if history & HELD_BY_KERNEL == 0 { Holder::Server } else { Holder::Kernel };
         Some(Self { request, begun, attempts: low_half(history), holder })

@@ -7,6 +7,7 @@ use super::slots::{MAX_REQUESTS, Slots};
 use super::threads::{self, Threads};
 use crate::state::table::Table;
 use crate::state::word::Word;
+use cgprocfs_core::parse::pid::Pid;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -49,7 +50,8 @@ pub struct InFlightGuard {
 impl InFlightGuard {
     /// A guard of a request that does not come from the kernel, or for which there is no room.
     pub fn untracked() -> Self {
-        let request = InFlightRequest { unique: Unique::new(0), pid: 0, ino: 0, operation: Operation::Other };
+        let request =
+            InFlightRequest { unique: Unique::new(0), pid: Pid::UNSEEN, ino: 0, operation: Operation::Other };
         Self { table: None, slot: AtomicUsize::new(0), request, attempts: 0 }
     }
 
@@ -191,20 +193,27 @@ impl InFlightTable {
         records.filter(|record| record.begun_by_server().is_some()).map(|record| record.request).collect()
     }
 
+    /// Takes the blame from what is not answered: this server ends because it was told to. To be called once
+    /// no request is fetched any more.
+    pub(crate) fn leave_to_successor(&self) {
+        let Inner { table, slots, .. } = self.0;
+        let _slots = slots.lock();
+        for (slot, _, record) in table.iter() {
+            if record.begun_by_server().is_some() {
+                table.replace(slot, RequestRecord::BEGUN_WORD, RequestRecord::begun_word(None));
+            }
+        }
+    }
+
     /// The requests that the last server has left unanswered. To be called before this one enters any.
     #[must_use]
     pub fn orphaned(&self) -> Vec<OrphanedRequest> {
         let last_seen = self.0.threads.last_seen();
         let orphaned = |record: RequestRecord| {
             let RequestRecord { request, attempts, .. } = record;
-            match record.begun_by_server() {
-                Some(begun) => OrphanedRequest {
-                    request,
-                    age: last_seen.since(begun),
-                    attempts: attempts.saturating_add(1),
-                },
-                None => OrphanedRequest { request, age: Duration::ZERO, attempts },
-            }
+            let begun = record.begun_by_server();
+            let age = begun.map_or(Duration::ZERO, |begun| last_seen.since(begun));
+            OrphanedRequest { request, age, attempts: attempts.saturating_add(begun.is_some().into()) }
         };
         self.0.table.iter().map(|(_, _, record)| orphaned(record)).collect()
     }

@@ -2,6 +2,7 @@
 
 use cgprocfs::kernel::Source;
 use cgprocfs::service::Service;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::view::find;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,7 +44,7 @@ impl Tree {
         let service = Arc::new(Service::new(Source::open(self.root.path(), None).unwrap(), 1));
         let answer = || {
             let start = Instant::now();
-            service.text(self.reader, find("proc/meminfo").unwrap()).unwrap();
+            service.text(Pid::new(self.reader), find("proc/meminfo").unwrap()).unwrap();
             let took = start.elapsed();
             // What was read lately would be given out again without a look.
             std::thread::sleep(Duration::from_millis(110));

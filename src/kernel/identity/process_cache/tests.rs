@@ -1,5 +1,6 @@
 use super::*;
 use crate::kernel::cgroup::mounts::Hierarchy;
+use crate::process::own_pid;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -13,11 +14,14 @@ fn a_dead_reader_is_not_mistaken_for_a_living_one() {
     let readers = ProcessCache::default();
     let mut text = Vec::new();
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-    readers.read(context, child.id(), &mut text, |_| true).unwrap();
-    readers.read(context, child.id(), &mut text, |_| true).unwrap();
+    readers.read(context, Pid::new(child.id()), &mut text, |_| true).unwrap();
+    readers.read(context, Pid::new(child.id()), &mut text, |_| true).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(matches!(readers.read(context, child.id(), &mut text, |_| true), Err(Error::ProcessGone(_))));
+    assert!(matches!(
+        readers.read(context, Pid::new(child.id()), &mut text, |_| true),
+        Err(Error::ProcessGone(_))
+    ));
     assert!(readers.recent.lock().by_pid.is_empty());
 }
 
@@ -30,7 +34,7 @@ fn a_namespace_that_was_left_is_noticed() {
     let mut shell = Command::new("sh");
     shell.args(["-c", "read line; exec unshare --cgroup sleep 60"]).stdin(Stdio::piped());
     let mut child = shell.spawn().unwrap();
-    let pid = child.id();
+    let pid = Pid::new(child.id());
     let number = || readers.read(context, pid, &mut Vec::new(), |_| false).unwrap().cgroup;
     let before = number();
     assert!((0..3).all(|_| number() == before));
@@ -47,7 +51,7 @@ fn a_namespace_that_was_left_is_noticed() {
 
 fn reader(procfs: &Procfs, cgroup: &str) -> CachedProcess {
     CachedProcess {
-        proc_cgroup: procfs.open_of(std::process::id(), "cgroup").unwrap(),
+        proc_cgroup: procfs.open_of(own_pid(), "cgroup").unwrap(),
         namespace_link: OnceLock::new(),
         cgroup: cgroup.as_bytes().into(),
         used: AtomicU64::new(0),
@@ -63,7 +67,7 @@ fn descriptors_are_bounded() {
     for capacity in [2, 7, CAPACITY] {
         let readers = ProcessCache { capacity, recent: Mutex::default() };
         for pid in 0..3 * u32::try_from(CAPACITY).unwrap() {
-            readers.remember(pid, reader(&procfs, "/"));
+            readers.remember(Pid::new(pid), reader(&procfs, "/"));
             assert!(readers.recent.lock().by_pid.len() <= capacity);
         }
     }
@@ -75,12 +79,12 @@ fn as_many_pollers_as_there_is_room_for_stay() {
     let readers = ProcessCache::default();
     let capacity = u32::try_from(CAPACITY).unwrap();
     for poller in 0..capacity / 2 {
-        readers.remember(poller, reader(&procfs, "/"));
+        readers.remember(Pid::new(poller), reader(&procfs, "/"));
     }
     for other in 0..10 * capacity {
-        readers.remember(20_000_000 + other, reader(&procfs, "/"));
+        readers.remember(Pid::new(20_000_000 + other), reader(&procfs, "/"));
         if other % (capacity / 4) == 0 {
-            assert!((0..capacity / 2).all(|poller| readers.known(poller).is_some()), "{other}");
+            assert!((0..capacity / 2).all(|poller| readers.known(Pid::new(poller)).is_some()), "{other}");
         }
     }
 }
@@ -92,9 +96,9 @@ fn of_too_many_pollers_most_stay() {
     let readers = ProcessCache { capacity: 64, recent: Mutex::default() };
     let mut known = 0;
     for poll in 0..100 * 70 {
-        match readers.known(poll % 70) {
+        match readers.known(Pid::new(poll % 70)) {
             Some(_) => known += 1,
-            None => readers.remember(poll % 70, reader(&procfs, "/")),
+            None => readers.remember(Pid::new(poll % 70), reader(&procfs, "/")),
         }
     }
     assert!(known > 100 * 70 / 2, "{known}");
@@ -105,10 +109,10 @@ fn whoever_starts_many_leaves_room_for_others() {
     let procfs = Procfs::open(Path::new("/")).unwrap();
     let readers = ProcessCache::default();
     for other in 0..100 {
-        readers.remember(other, reader(&procfs, "/pods/other"));
+        readers.remember(Pid::new(other), reader(&procfs, "/pods/other"));
     }
     for pid in 1000..1000 + 3 * u32::try_from(CAPACITY).unwrap() {
-        readers.remember(pid, reader(&procfs, &format!("/pods/tenant/{}", pid % 500)));
+        readers.remember(Pid::new(pid), reader(&procfs, &format!("/pods/tenant/{}", pid % 500)));
     }
-    assert!((0..100).all(|other| readers.known(other).is_some()));
+    assert!((0..100).all(|other| readers.known(Pid::new(other)).is_some()));
 }

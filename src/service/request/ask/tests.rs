@@ -6,6 +6,7 @@ use crate::service::request::pressure::PressureRequest;
 use crate::service::request::query::TextOf;
 use crate::service::scheduling::pending_request::Deadline;
 use crate::state::OpenFile;
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::psi::{Line, Trigger};
 use cgprocfs_core::view::find;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
@@ -19,7 +20,7 @@ use tempfile::TempDir;
 
 const LONG: Duration = Duration::from_secs(20);
 /// A reader in the written system.
-const READER: u32 = 31337;
+const READER: Pid = Pid::new(31337);
 
 fn system() -> (TempDir, PathBuf) {
     copy_of("v2-kubernetes")
@@ -37,13 +38,13 @@ fn copy_of(fixture: &str) -> (TempDir, PathBuf) {
 /// The reader was put into a pid namespace from outside, the kernel does not say who is init there, and one
 /// of those who may be it can't be looked at.
 fn hang(root: &Path) {
-    let process = |pid: u32, parent: u32, ids: &str| {
+    let process = |pid: Pid, parent: u32, ids: &str| {
         let process = root.join(format!("proc/{pid}"));
         fs::create_dir_all(&process).unwrap();
         fs::write(process.join("status"), format!("PPid:\t{parent}\nNSpid:\t{ids}\n")).unwrap();
         process
     };
-    process(50, 0, "50");
+    process(Pid::new(50), 0, "50");
     let namespaces = process(READER, 50, "31337\t7").join("ns");
     let file = namespaces.join("namespace");
     fs::write(&file, "").unwrap();
@@ -52,7 +53,7 @@ fn hang(root: &Path) {
     fs::remove_file(namespaces.join("pid")).unwrap();
     symlink(name, namespaces.join("pid")).unwrap();
     // To open it takes somebody who writes.
-    let file = process(60, 50, "60\t1").join("cgroup");
+    let file = process(Pid::new(60), 50, "60\t1").join("cgroup");
     mknodat(CWD, file, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
 }
 
@@ -150,10 +151,12 @@ fn processes_of_one_cgroup_take_turns_as_one() {
     let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
     let ((sender, done), (go, gate)) = (mpsc::channel(), mpsc::channel::<()>());
     let wait = move |_: &Arc<Service>, _| gate.recv().unwrap_or_default();
-    service.dispatch(Lane::Fast, InFlightGuard::untracked(), 7001, wait);
+    service.dispatch(Lane::Fast, InFlightGuard::untracked(), Pid::new(7001), wait);
     for pid in [7002, 7003] {
         let sender = sender.clone();
-        service.dispatch(Lane::Fast, InFlightGuard::untracked(), pid, move |_, _| sender.send(pid).unwrap());
+        service.dispatch(Lane::Fast, InFlightGuard::untracked(), Pid::new(pid), move |_, _| {
+            sender.send(pid).unwrap()
+        });
     }
     assert_eq!(done.recv_timeout(LONG), Ok(7003));
     assert!(done.recv_timeout(Duration::from_millis(200)).is_err());
@@ -169,7 +172,7 @@ fn whoever_is_left_aside_may_have_ended() {
     fs::create_dir(&process).unwrap();
     fs::write(process.join("cgroup"), "0::/lxc/a/init.scope\n").unwrap();
     let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
-    service.quarantine(7001);
+    service.quarantine(Pid::new(7001));
     let is_slow = |container: &[u8]| service.fairness.accounts.of(container).is_slow(Instant::now());
     assert!(is_slow(b"/lxc/a") && is_slow(b"/lxc/a/init.scope") && !is_slow(b"/lxc/b") && !is_slow(b"/"));
 }

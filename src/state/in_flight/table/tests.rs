@@ -3,6 +3,7 @@
 use super::*;
 use crate::state::in_flight::orphaned::HANG_THRESHOLD;
 use crate::state::in_flight::slots::RESERVED;
+use cgprocfs_core::parse::pid::Pid;
 
 /// Set by the kernel in the number of a request that it gives out again.
 const RESENT: u64 = 1 << 63;
@@ -19,7 +20,7 @@ fn server(words: &'static [Word]) -> (InFlightTable, Vec<OrphanedRequest>) {
 }
 
 fn request(unique: u64) -> InFlightRequest {
-    InFlightRequest { unique: Unique::new(unique), pid: 1, ino: 1, operation: Operation::Other }
+    InFlightRequest { unique: Unique::new(unique), pid: Pid::INIT, ino: 1, operation: Operation::Other }
 }
 
 fn cgroup(path: &str) -> Arc<[u8]> {
@@ -38,7 +39,7 @@ fn requests_are_there_while_they_are_answered() {
     for operation in
         [read, Operation::Open { flags: -1 }, Operation::Lookup, Operation::Release, Operation::Other]
     {
-        let request = InFlightRequest { unique: Unique::new(7), pid: u32::MAX, ino: 16, operation };
+        let request = InFlightRequest { unique: Unique::new(7), pid: Pid::new(u32::MAX), ino: 16, operation };
         assert_eq!(table.track_while(request, || table.begun()), Some(vec![request]));
         assert_eq!(table.begun(), []);
         assert!(table.has_tracked(&[], Unique::new(7)) && !table.has_tracked(&[], Unique::new(8)));
@@ -122,6 +123,21 @@ fn a_request_that_its_server_hung_over_is_poisoned_until_it_is_answered() {
     let (next, _) = server(words);
     assert_eq!(next.track_while(request(70 | RESENT), || ()), None);
     assert!(server(words).1.is_empty());
+}
+
+/// Whoever waits for a slow cgroup while daemons are replaced is to get an answer in the end.
+#[test]
+fn a_server_that_was_told_to_end_holds_nothing_against_its_requests() {
+    let words = words();
+    for _ in 0..=MAX_ATTEMPTS {
+        let (table, left) = server(words);
+        assert!(left.iter().all(|left| left.attempts == 0 && !left.is_poisoned()), "{left:?}");
+        let in_flight = table.track(request(70));
+        table.0.table.replace(in_flight.slot.load(Ordering::Relaxed), RequestRecord::BEGUN_WORD, 1);
+        table.leave_to_successor();
+        dies(in_flight);
+        table.mark_alive();
+    }
 }
 
 #[test]
