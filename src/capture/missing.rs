@@ -16,17 +16,34 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 impl Capture {
-    /// A file that is not there, and without which a text that needs this looks right and is wrong.
+    /// A file that is not there, and without which a text that needs this may look right and be wrong: one
+    /// that the kernel has wherever it has others, or that was there when the capture was made.
     #[must_use]
     pub fn missing_for(&self, needs: Needs) -> Option<String> {
+        self.expected_for(needs).or_else(|| self.lost())
+    }
+
+    fn expected_for(&self, needs: Needs) -> Option<String> {
         let source = self.source().ok()?;
         let mut proc_cgroup = Vec::new();
         let reader =
             Reader { pid: self.pid, max_age: Duration::ZERO, needs, may_take_long: true, may_hang: true };
         let caller = source.caller(reader, &mut proc_cgroup).ok()?;
         let files = Expected::of(self, &source, &caller, needs).ok()?;
-        let missing = files.into_iter().find(|file| self.root.join(file).symlink_metadata().is_err())?;
+        let missing = files.into_iter().find(|file| !self.has(file))?;
         Some(escaped(missing.as_os_str().as_bytes()))
+    }
+
+    /// A file that was there when the capture was made.
+    fn lost(&self) -> Option<String> {
+        let mut files = self.files.split(|&b| b == b'\n').filter(|path| !path.is_empty());
+        files.find(|path| !self.has(Path::new(OsStr::from_bytes(path)))).map(escaped)
+    }
+
+    /// Whether there is such a file, as far as it can be looked for: a path may be too long for that.
+    fn has(&self, file: &Path) -> bool {
+        let found = self.root.join(file).symlink_metadata();
+        found.map_or_else(|e| e.raw_os_error() == Some(libc::ENAMETOOLONG), |_| true)
     }
 
     pub(super) fn lacks(&self, what: impl Into<String>) -> CaptureError {

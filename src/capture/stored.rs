@@ -22,6 +22,8 @@ pub struct Capture {
     /// The process that reads.
     pub pid: Pid,
     boundary: Option<Vec<u8>>,
+    /// What was below its root when it was made, a line each; empty where nobody has written it down.
+    pub(super) files: Vec<u8>,
     /// What an answer might read and the capture lacks: a line each.
     pub left_out: Vec<String>,
 }
@@ -50,9 +52,10 @@ impl Capture {
         // No cgroup's name has a newline.
         let boundary =
             text("boundary").map(|path| path.split(|&b| b == b'\n').next().unwrap_or_default().to_vec());
+        let files = text("files").unwrap_or_default();
         let left_out = text("left-out").unwrap_or_default();
         let left_out = String::from_utf8_lossy(&left_out).lines().map(str::to_string).collect();
-        Ok(Self { shown, root, pid, boundary, left_out })
+        Ok(Self { shown, root, pid, boundary, files, left_out })
     }
 
     /// The system that was captured.

@@ -7,6 +7,8 @@ use crate::service::Service;
 use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::view::ViewId;
 use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,6 +38,8 @@ pub fn capture(source: &Source, pid: Pid, directory: &Path) -> Result<Vec<String
     if !copied.left_out.is_empty() {
         write("left-out", (copied.left_out.join("\n") + "\n").as_bytes())?;
     }
+    let files = files_below(&directory.join("root"), Path::new("")).map_err(|e| failed(directory, e))?;
+    write("files", &files.concat())?;
     let capture = Capture::open(directory, Some(pid))?;
     let service = Arc::new(Service::new(capture.source()?, 1));
     for view in ViewId::ALL {
@@ -51,4 +55,24 @@ pub fn capture(source: &Source, pid: Pid, directory: &Path) -> Result<Vec<String
         }
     }
     Ok(copied.left_out)
+}
+
+/// The files and links in a directory of `root` and below, a line each; no cgroup's name has a newline.
+fn files_below(root: &Path, directory: &Path) -> io::Result<Vec<Vec<u8>>> {
+    let mut files = Vec::new();
+    let entries = match fs::read_dir(root.join(directory)) {
+        // Copied by shorter steps, and never looked for by its whole path.
+        Err(e) if e.raw_os_error() == Some(libc::ENAMETOOLONG) => return Ok(files),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let path = directory.join(entry.file_name());
+        match entry.file_type()?.is_dir() {
+            true => files.extend(files_below(root, &path)?),
+            false => files.push([path.as_os_str().as_bytes(), b"\n"].concat()),
+        }
+    }
+    files.sort_unstable();
+    Ok(files)
 }

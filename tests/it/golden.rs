@@ -3,6 +3,7 @@
 //! A case is a directory as `cgprocfs capture` makes them. `UPDATE_GOLDEN=1 cargo test golden::` writes what
 //! each view is to say anew; read the difference before you commit it.
 mod altered;
+mod lacking;
 mod made;
 
 use cgprocfs::capture::{Capture, capture};
@@ -49,6 +50,11 @@ pub fn tests() -> Vec<Trial> {
             altered::CASES
                 .iter()
                 .map(|case| Trial::test(format!("golden::altered/{}", case.name), || case.check())),
+        )
+        .chain(
+            lacking::BY_HAND
+                .iter()
+                .map(|case| Trial::test(format!("golden::{case}/lacking"), || lacking::check(case))),
         )
         .chain(
             OF_NODES
@@ -180,7 +186,7 @@ fn check_views(case: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-/// What is copied of a tree says what the tree says.
+/// What is copied of a tree says what the tree says, and notices if a file is taken away.
 fn check_capture(case: &Path) -> Result<(), Failed> {
     let copy = tempfile::tempdir()?;
     let original = Capture::open(case, None)?;
@@ -200,7 +206,7 @@ fn check_capture(case: &Path) -> Result<(), Failed> {
         let captured = copied.system_text(&after, &file)?;
         assert_eq!(String::from_utf8(captured)?, String::from_utf8(expected)?, "{file}");
     }
-    Ok(())
+    lacking::check_in_place(copy.path())
 }
 
 fn check(case: &Path, view: ViewId) -> Result<(), Failed> {

@@ -3,47 +3,37 @@
 use crate::parse::meminfo::Field;
 use crate::units::Kib;
 
-/// What follows `nr_` in a key (`vmstat_text`, mm/vmstat.c), and the line of `/proc/meminfo` that says the
+/// What follows `nr_` in a key (`vmstat_text`, mm/vmstat.c), and the lines of `/proc/meminfo` that say the
 /// same. Huge pages are left out: their keys count them in the size that a page table of the architecture
 /// covers, which no file names.
-const KEYS: [(&str, Field); 19] = [
-    ("free_pages", Field::MemFree),
-    ("mlock", Field::Mlocked),
-    ("inactive_anon", Field::InactiveAnon),
-    ("active_anon", Field::ActiveAnon),
-    ("inactive_file", Field::InactiveFile),
-    ("active_file", Field::ActiveFile),
-    ("unevictable", Field::Unevictable),
-    ("anon_pages", Field::AnonPages),
-    ("mapped", Field::Mapped),
-    ("file_pages", Field::Cached),
-    ("dirty", Field::Dirty),
-    ("writeback", Field::Writeback),
-    ("shmem", Field::Shmem),
-    ("slab_reclaimable", Field::SReclaimable),
-    ("slab_unreclaimable", Field::SUnreclaim),
-    ("page_table_pages", Field::PageTables),
-    ("sec_page_table_pages", Field::SecPageTables),
-    ("swapcached", Field::SwapCached),
-    (KERNEL_STACK, Field::KernelStack),
+const KEYS: [(&str, &[Field]); 20] = [
+    ("free_pages", &[Field::MemFree]),
+    ("mlock", &[Field::Mlocked]),
+    ("inactive_anon", &[Field::InactiveAnon]),
+    ("active_anon", &[Field::ActiveAnon]),
+    ("inactive_file", &[Field::InactiveFile]),
+    ("active_file", &[Field::ActiveFile]),
+    ("unevictable", &[Field::Unevictable]),
+    ("anon_pages", &[Field::AnonPages]),
+    ("mapped", &[Field::Mapped]),
+    ("file_pages", &[Field::Cached]),
+    ("dirty", &[Field::Dirty]),
+    ("writeback", &[Field::Writeback]),
+    ("write_pending", &[Field::Dirty, Field::Writeback]),
+    ("shmem", &[Field::Shmem]),
+    ("slab_reclaimable", &[Field::SReclaimable]),
+    ("slab_unreclaimable", &[Field::SUnreclaim]),
+    ("page_table_pages", &[Field::PageTables]),
+    ("sec_page_table_pages", &[Field::SecPageTables]),
+    ("swapcached", &[Field::SwapCached]),
+    (KERNEL_STACK, &[Field::KernelStack]),
 ];
 const KERNEL_STACK: &str = "kernel_stack";
 
-/// The lines that keys are about.
-pub(crate) const FIELDS: [Field; KEYS.len()] = {
-    let mut fields = [Field::MemFree; KEYS.len()];
-    let mut index = 0;
-    while index < KEYS.len() {
-        fields[index] = KEYS[index].1;
-        index += 1;
-    }
-    fields
-};
-
-/// The line that says the same as a key; `None` for a key that is no amount of memory.
-pub(crate) fn field(key: &str) -> Option<Field> {
+/// The lines that together say the same as a key; `None` for a key that is no amount of memory.
+pub(crate) fn fields_of(key: &str) -> Option<&'static [Field]> {
     let name = name(key);
-    KEYS.iter().find(|(known, _)| Some(*known) == name).map(|(_, field)| *field)
+    KEYS.iter().find(|(known, _)| Some(*known) == name).map(|(_, fields)| *fields)
 }
 
 /// An amount in the unit that a key counts in: kibibytes for kernel stacks, pages for all others.
@@ -65,9 +55,10 @@ mod tests {
 
     #[test]
     fn lists_of_zones_are_those_of_nodes_and_stacks_are_in_kibibytes() {
-        assert_eq!(field("nr_zone_active_anon"), Some(Field::ActiveAnon));
-        assert_eq!(field("nr_sec_page_table_pages"), Some(Field::SecPageTables));
-        assert_eq!((field("active_anon"), field("nr_dirtied"), field("pgfault")), (None, None, None));
+        assert_eq!(fields_of("nr_zone_active_anon"), Some(&[Field::ActiveAnon][..]));
+        assert_eq!(fields_of("nr_zone_write_pending"), Some(&[Field::Dirty, Field::Writeback][..]));
+        assert_eq!(fields_of("nr_sec_page_table_pages"), Some(&[Field::SecPageTables][..]));
+        assert_eq!(["active_anon", "nr_dirtied", "pgfault"].map(fields_of), [None; 3]);
         let (amount, page) = (Kib::new(48), Kib::new(16));
         assert_eq!(in_its_unit("nr_kernel_stack", amount, page), 48);
         assert_eq!(in_its_unit("nr_page_table_pages", amount, page), 3);

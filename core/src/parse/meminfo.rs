@@ -157,8 +157,8 @@ impl Meminfo {
         let plain =
             |line: NodeLine<'_>| Line { key: Key::of(line.key), value: line.value, in_kib: line.in_kib };
         let meminfo = Self { text: text.to_vec(), lines: node_meminfo(text)?.map(plain).collect() };
-        meminfo.count(Field::MemTotal).ok_or(ParseError::Missing(Field::MemTotal.key()))?;
-        Ok(meminfo)
+        let has_total = meminfo.lines.iter().any(|line| line.key == Key::Known(Field::MemTotal));
+        has_total.then_some(meminfo).ok_or(ParseError::Missing(Field::MemTotal.key()))
     }
 
     /// The file as it was read.
@@ -254,6 +254,8 @@ mod tests {
         assert_eq!((none.kib(Field::MemTotal), none.kib(Field::MemFree)), (Kib::ZERO, Kib::ZERO));
         let malformed = [Field::MemFree, Field::MemTotal, Field::Zswap].map(|field| none.is_malformed(field));
         assert_eq!(malformed, [true, false, false]);
+        let total = Meminfo::parse_of_node(b"Node 1 MemTotal: -1 kB\n").unwrap();
+        assert!(total.is_malformed(Field::MemTotal) && total.kib(Field::MemTotal) == Kib::ZERO);
         assert_eq!(Meminfo::parse_of_node(b"MemTotal: 1 kB\n"), Err(ParseError::Missing("MemTotal")));
         assert_eq!(Meminfo::parse_of_node(b""), Err(ParseError::Missing("MemTotal")));
     }

@@ -59,6 +59,18 @@ impl Container {
         self.tightest_below(|level| level.limit).filter(binds).unwrap_or(self.index)
     }
 
+    /// The levels below the container whose statistics have to be read because they are shown, where the
+    /// machine has `room`: those with the smallest limits on memory, and on memory and swap together.
+    #[must_use]
+    pub fn levels_to_show(&self, room: Kib) -> [Option<usize>; 2] {
+        let of_memory = self.tightest_below(|level| level.limit);
+        let of_both = self.tightest_below(|level| match level.swap {
+            Swap::V1 { limit, .. } => limit,
+            Swap::V2 { .. } | Swap::Unaccounted | Swap::Malformed => None,
+        });
+        [of_memory.filter(|index| self.levels[*index].limit_below(room).is_some()), of_both]
+    }
+
     /// The level whose swap is shown, by the same rule for limits on swap: unless one below the container has
     /// the smallest, it is the level whose memory is shown.
     #[must_use]

@@ -4,7 +4,7 @@ use super::layout::Topology;
 use super::node_share::{LINES, NodeShare};
 use super::numa_amounts::NumaAmounts;
 use super::path::of_node;
-use super::spread::{divide, spread};
+use super::spread::{divide, divide_pages, spread};
 use crate::error::ViewError;
 use crate::memory;
 use crate::memory::vmstat_keys;
@@ -139,22 +139,16 @@ impl MemoryByNode {
         self.pools.as_ref()?.iter().find(|(known, _)| *known == size).map(|(_, pages)| *pages)
     }
 
-    /// A node's part of the container's huge pages, all and free ones: they are divided among its nodes as
-    /// the host's are.
+    /// A node's part of the container's huge pages, all and free ones.
     fn huge_pages_of<E>(
         &self,
         number: u32,
-        [total, free]: [u64; 2],
+        pages: [u64; 2],
         of_host: impl Fn(u32) -> Result<[u64; 2], E>,
     ) -> Result<[u64; 2], E> {
         let host = self.nodes.iter().map(|node| of_host(node.number)).collect::<Result<Vec<_>, E>>()?;
-        let host_total: Vec<u64> = host.iter().map(|[total, _]| *total).collect();
-        let own_total = spread(total.min(host_total.iter().sum()), &host_total);
-        let can_be_free: Vec<u64> =
-            host.iter().zip(&own_total).map(|([_, free], own)| *free.min(own)).collect();
-        let own_free = spread(free.min(can_be_free.iter().sum()), &can_be_free);
         let index = self.nodes.iter().position(|node| node.number == number);
-        Ok(index.map_or([0; 2], |index| [own_total[index], own_free[index]]))
+        Ok(index.map_or([0; 2], |index| divide_pages(pages, &host)[index]))
     }
 
     /// The kernel's lines with the container's values, which are all 0 on a node whose memory it may not use.
@@ -185,9 +179,12 @@ impl MemoryByNode {
         let mut out = Vec::with_capacity(native.len());
         for key in zeros(native).split(|&b| b == b'\n').filter_map(|line| line.strip_suffix(b" 0")) {
             let key = std::str::from_utf8(key).unwrap_or_default();
-            let count = match (node, vmstat_keys::field(key)) {
+            let count = match (node, vmstat_keys::fields_of(key)) {
                 (None, _) => 0,
-                (Some(node), Some(field)) => vmstat_keys::in_its_unit(key, node.part_of(field), self.page),
+                (Some(node), Some(fields)) => {
+                    let amount = fields.iter().map(|field| node.part_of(*field)).sum();
+                    vmstat_keys::in_its_unit(key, amount, self.page)
+                }
                 (Some(_), None) if key.starts_with("nr_") => 0,
                 (Some(_), None) => {
                     let counts = self.stat.as_ref().and_then(|stat| stat.get(key)).unwrap_or_default();

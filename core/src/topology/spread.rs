@@ -23,6 +23,24 @@ pub(super) fn divide(total: u64, free: u64, in_use: &[u64], sizes: &[u64], page:
     nodes.map(|((used, free), others)| (used + free + others, *free)).collect()
 }
 
+/// Divides huge pages, all and free ones, among nodes of which the host has so many: free ones as the host's
+/// free ones are, and the others as the host's others are.
+pub(super) fn divide_pages([total, free]: [u64; 2], host: &[[u64; 2]]) -> Vec<[u64; 2]> {
+    let [host_free, in_use]: [Vec<u64>; 2] = [
+        host.iter().map(|[total, free]| *free.min(total)).collect(),
+        host.iter().map(|[total, free]| total.saturating_sub(*free)).collect(),
+    ];
+    let own_free = spread(free.min(host_free.iter().sum()), &host_free);
+    let others = total.saturating_sub(own_free.iter().sum());
+    // Free ones that a limit keeps from the container are among its own total, and not free for it.
+    let own_in_use = spread(others.min(in_use.iter().sum()), &in_use);
+    let left: Vec<u64> = host_free.iter().zip(&own_free).map(|(host, own)| host - own).collect();
+    let others = others.saturating_sub(own_in_use.iter().sum()).min(left.iter().sum());
+    let withheld = if others > 0 { spread(others, &left) } else { vec![0; host.len()] };
+    let nodes = own_free.iter().zip(&own_in_use).zip(&withheld);
+    nodes.map(|((free, in_use), withheld)| [free + in_use + withheld, *free]).collect()
+}
+
 /// Divides a whole by weights, by the method of the largest remainder. A part without weight gets nothing; if
 /// none has any, the first gets all.
 pub(super) fn spread(whole: u64, weights: &[u64]) -> Vec<u64> {

@@ -13,7 +13,8 @@ use std::io::Write;
 /// processor with a blank line after it, s390x has one before it, and the first line of an entry is
 /// `processor` or `cpu number`. Lines that belong to no processor come first (MIPS, LoongArch, s390x; ARM
 /// before Linux 3.8 and MIPS have them in the paragraph of the first processor) or last (ARM, POWER), and
-/// stay where they are. s390x counts and lists the processors in them.
+/// stay where they are. s390x counts and lists the processors in them. ARM before Linux 3.19 has 64-bit
+/// processors one right after the other, and then what holds for all.
 pub struct Cpuinfo;
 
 impl View for Cpuinfo {
@@ -81,11 +82,19 @@ impl<'t> Parts<'t> {
         let starts: Vec<(usize, u32)> = starts.collect();
         let Some(&(first, _)) = starts.first() else { return Self { head: native, ..Self::default() } };
         let mut parts = Self { head: &native[..first], ..Self::default() };
+        let are_numbers_alone = starts.len() > 1
+            && starts.windows(2).all(|pair| {
+                let entry = &native[pair[0].0..pair[1].0];
+                entry.split(|&b| b == b'\n').filter(|line| !line.is_empty()).count() == 1
+                    && !entry.ends_with(b"\n\n")
+            });
         for (index, (start, number)) in starts.iter().enumerate() {
             let next = starts.get(index + 1).map(|(next, _)| *next);
             let rest = &native[*start..next.unwrap_or(native.len())];
             // An entry ends with its paragraph.
-            let end = rest.windows(2).position(|pair| pair == b"\n\n").map_or(rest.len(), |end| end + 1);
+            let ends = if are_numbers_alone { &b"\n"[..] } else { b"\n\n" };
+            let end =
+                rest.windows(ends.len()).position(|bytes| bytes == ends).map_or(rest.len(), |end| end + 1);
             let (entry, after) = rest.split_at(end);
             parts.entries.push((*number, entry));
             match next {
@@ -205,6 +214,11 @@ mod tests {
         let one = shown(&with_trailer, "0-1", Some(500));
         assert_eq!(one.matches("processor").count(), 1);
         assert!(one.ends_with("\n\nHardware\t: Board\nSerial\t: 0\n"), "{one}");
+        // 64-bit ARM before Linux 3.19.
+        let list = "Processor\t: AArch64 Processor rev 3 (aarch64)\nprocessor\t: 0\nprocessor\t: 1\nprocessor\t: 2\n\
+            Features\t: fp asimd \nCPU part\t: 0xd03\n\nHardware\t: Board\n";
+        assert_eq!(shown(list, "0-2", None), list);
+        assert_eq!(shown(list, "1", None), list.replace("processor\t: 1\nprocessor\t: 2\n", ""));
         // A kernel for one processor does not number it.
         let single = "Processor\t: ARM926EJ-S rev 5 (v5l)\nBogoMIPS\t: 530.84\n\nHardware\t: Board\n";
         assert_eq!(shown(single, "0", None), single);

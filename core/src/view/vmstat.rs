@@ -3,10 +3,8 @@
 use super::contract::View;
 use super::{diskstats, meminfo};
 use crate::error::ViewError;
-use crate::memory;
-use crate::memory::vmstat_keys::{self, FIELDS};
+use crate::memory::{self, Values, vmstat_keys};
 use crate::parse::flat_keyed::{count_of, flat_keyed};
-use crate::parse::meminfo::Field;
 use crate::parse::{CgroupVersion, count};
 use crate::snapshot::{CgroupFile, HostFile, Needs, Scope, Snapshot};
 use crate::units::Kib;
@@ -59,8 +57,8 @@ struct Counts<'s> {
     /// `memory.stat`.
     stat: HashMap<&'s [u8], u64>,
     page: Kib,
-    /// The values of the lines that [`vmstat_keys::FIELDS`] names.
-    amounts: [Kib; FIELDS.len()],
+    /// The values of all lines of `proc/meminfo`.
+    amounts: Values,
     oom_kill: u64,
     read_kib: u64,
     written_kib: u64,
@@ -83,7 +81,8 @@ impl<'s> Counts<'s> {
         let Scope::Container(container) = &snapshot.scope else {
             return Err(ViewError::NotLoaded("the container"));
         };
-        let amounts = memory::values(snapshot, container, FIELDS)?;
+        let host = snapshot.meminfo.as_ref().ok_or(ViewError::NotLoaded("the host's meminfo"))?;
+        let amounts = memory::compute(host, container, snapshot.machine.page)?;
         let kib = |bytes: u64| bytes / 1024;
         Ok(Self {
             version,
@@ -101,8 +100,11 @@ impl<'s> Counts<'s> {
             "oom_kill" => self.oom_kill,
             "pgpgin" => self.read_kib,
             "pgpgout" => self.written_kib,
-            key => match vmstat_keys::field(key) {
-                Some(field) => vmstat_keys::in_its_unit(key, self.amount(field), self.page),
+            key => match vmstat_keys::fields_of(key) {
+                Some(fields) => {
+                    let amount = fields.iter().map(|field| self.amounts.get(*field)).sum();
+                    vmstat_keys::in_its_unit(key, amount, self.page)
+                }
                 None if key.starts_with("nr_") => 0,
                 None => match self.version {
                     // What has no `total_` leaves out the cgroups below.
@@ -112,10 +114,6 @@ impl<'s> Counts<'s> {
                 .unwrap_or(0),
             },
         }
-    }
-
-    fn amount(&self, field: Field) -> Kib {
-        FIELDS.iter().zip(self.amounts).find(|(known, _)| **known == field).map_or(Kib::ZERO, |(_, kib)| kib)
     }
 
     fn stat(&self, key: &str) -> Option<u64> {

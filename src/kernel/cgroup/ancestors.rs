@@ -33,6 +33,11 @@ impl<'h> AncestorWalk<'h> {
         Self { hierarchy, base: None }
     }
 
+    /// The hierarchy that it is a walk through.
+    pub(crate) fn hierarchy(&self) -> &'h Hierarchy {
+        self.hierarchy
+    }
+
     /// The location of `cgroup`, which is the one that was asked for last, or below it.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! The cgroups of a process that waits for an answer, and which of them is its container.
 
+use super::ancestors::ancestors;
 use super::mounts::Hierarchy;
-use super::paths::{is_deep, last_name};
+use super::paths::{is_at_or_below, is_deep, last_name};
 use crate::error::Error;
 use crate::kernel::namespace_id::NamespaceId;
 use cgprocfs_core::parse::pid::Pid;
@@ -55,15 +56,22 @@ impl<'t> Caller<'t> {
     }
 
     /// The container in another hierarchy, if it has a cgroup of its own there: one of the same path or, if a
-    /// runtime uses different paths in different hierarchies, of the same name. A container may have no
-    /// cgroup of its own in a hierarchy. Then it shares one with others, whose numbers are not its own.
+    /// runtime uses different paths in different hierarchies, of the same name. Where below it the reader is
+    /// may differ, too: an init system in the container makes cgroups only where it limits something. A
+    /// container may have no cgroup of its own in a hierarchy. Then it shares one with others, whose numbers
+    /// are not its own.
     pub(crate) fn container_in(&self, hierarchy: &Hierarchy) -> Result<Option<&'t [u8]>, Error> {
         let own = self.own_in(hierarchy)?;
-        let (container, inner) = self.cgroup.split_at(self.container.len().min(self.cgroup.len()));
-        let Some(there) = own.strip_suffix(inner) else { return Ok(None) };
-        let name = last_name(there);
-        let is_same = there == container || (!name.is_empty() && name == last_name(container));
-        Ok((is_same && there != b"/").then_some(there))
+        let container = self.container;
+        if container == b"/" {
+            return Ok(None);
+        }
+        if is_at_or_below(own, container) {
+            return Ok(Some(&own[..container.len()]));
+        }
+        // The one nearest the root: a tenant may call cgroups of its own what it likes.
+        let mut levels = ancestors(own);
+        Ok(levels.find(|level| last_name(level) == last_name(container)))
     }
 
     /// The cgroup whose limits on CPUs are the container's. All readers of a container see the same limits,
@@ -128,5 +136,23 @@ mod tests {
         assert_eq!(there("cpuset"), None, "not the same name");
         assert_eq!(there("pids"), None);
         assert_eq!(there("cpuacct"), None);
+        // An init system makes cgroups only where it limits something.
+        for (memory, cpu, expected) in [
+            ("/docker/ab/inner", "/docker/ab", Some("/docker/ab")),
+            ("/docker/ab", "/docker/ab/inner/too", Some("/docker/ab")),
+            ("/docker/ab/inner", "/system.slice/ab", Some("/system.slice/ab")),
+            ("/docker/ab", "/system.slice/ab/other/ab", Some("/system.slice/ab")),
+            ("/docker/ab/inner", "/docker/abc", None),
+            ("/docker/ab/inner", "/docker", None),
+        ] {
+            let text = format!("4:memory:{memory}\n5:cpu:{cpu}\n");
+            let caller = Caller {
+                container: b"/docker/ab",
+                proc_cgroup: text.as_bytes(),
+                ..Caller::in_cgroup(memory.as_bytes())
+            };
+            let there = caller.container_in(&Hierarchy::for_test("cpu")).unwrap();
+            assert_eq!(there, expected.map(str::as_bytes), "{memory} {cpu}");
+        }
     }
 }

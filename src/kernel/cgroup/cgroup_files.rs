@@ -174,7 +174,11 @@ impl CgroupFiles {
         const NAME: &str = "memory.swappiness";
         // Only that of the reader's own cgroup counts: it is not worth an open file for every level.
         let Some(file) = open_file(&self.dir, NAME, &self.path)? else { return Ok(None) };
-        self.read(file, NAME, |text| Ok(number(text).ok()))
+        let swappiness = self.read(file, NAME, |text| Ok(number(text).ok()))?;
+        if swappiness.is_none() {
+            malformed_value(&self.path, NAME);
+        }
+        Ok(swappiness)
     }
 
     /// Reads limit and usage of swap. Nothing but swap depends on them, so a malformed file is logged and is

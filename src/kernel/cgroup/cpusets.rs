@@ -22,30 +22,32 @@ pub(crate) fn cpus(
 ) -> Result<Option<CpuList>, Error> {
     let cgroup = caller.limited_in(cpuset)?;
     let reader = CgroupReader::new(cpuset, kept, cgroup);
-    let name = match cpuset.version {
-        CgroupVersion::V1 => "cpuset.effective_cpus",
-        CgroupVersion::V2 => "cpuset.cpus.effective",
+    let names = match cpuset.version {
+        CgroupVersion::V1 => &["cpuset.effective_cpus", "cpuset.cpus"][..],
+        CgroupVersion::V2 => &["cpuset.cpus.effective"],
     };
     let given = match cpuset.version {
         CgroupVersion::V1 => CpuList::default(),
         CgroupVersion::V2 => Partitions { reader, cgroup }.given(online)?,
     };
-    let own = list(reader, cgroup, name)?;
-    match own.map(|own| own.or(&given)).filter(|own| !own.is_empty()) {
+    // Nothing can run on a processor that is offline.
+    let is_usable = |cpus: &CpuList| !cpus.within(online).is_empty();
+    let own = list(reader, cgroup, names[0])?;
+    match own.map(|own| own.or(&given)).filter(is_usable) {
         Some(own) => Ok(Some(own)),
-        None => nearest_list(reader, cgroup, name),
+        None => nearest_list(reader, cgroup, names, is_usable),
     }
 }
 
 /// The memory nodes that a reader may use: those of its own cpuset, as limits on memory are those of its own
 /// cgroup.
 pub(crate) fn nodes(cpuset: &Hierarchy, caller: &Caller<'_>) -> Result<Option<CpuList>, Error> {
-    let name = match cpuset.version {
-        CgroupVersion::V1 => "cpuset.effective_mems",
-        CgroupVersion::V2 => "cpuset.mems.effective",
+    let names = match cpuset.version {
+        CgroupVersion::V1 => &["cpuset.effective_mems", "cpuset.mems"][..],
+        CgroupVersion::V2 => &["cpuset.mems.effective"],
     };
     let reader = CgroupReader { hierarchy: cpuset, kept: None };
-    nearest_list(reader, caller.own_in(cpuset)?, name)
+    nearest_list(reader, caller.own_in(cpuset)?, names, |nodes| !nodes.is_empty())
 }
 
 /// The nodes with memory that a caller's cpuset lets it use; `None` if these are all nodes. A list of nodes
@@ -63,23 +65,30 @@ pub(crate) fn nodes_with_memory(
 }
 
 /// The list of the nearest cgroup, from `cgroup` upward, that has the controller and a well-formed list that
-/// is not empty. An empty list is that of a cgroup in which nothing can run, and never means all.
+/// `is_usable`, in the first of the files that has any: cgroup v1 has no effective ones before Linux 3.17. An
+/// empty list is that of a cgroup in which nothing can run, and never means all.
 fn nearest_list(
     reader: CgroupReader<'_>,
     cgroup: &[u8],
-    name: &'static str,
+    names: &[&'static str],
+    is_usable: impl Fn(&CpuList) -> bool,
 ) -> Result<Option<CpuList>, Error> {
-    let own = list(reader, cgroup, name)?.filter(|list| !list.is_empty());
-    if own.is_some() {
-        return Ok(own);
+    for name in names {
+        let own = list(reader, cgroup, name)?.filter(&is_usable);
+        if own.is_some() {
+            return Ok(own);
+        }
+        let (mut nearest, mut walk) = (None, AncestorWalk::new(reader.hierarchy));
+        for level in ancestors(cgroup) {
+            let location = walk.to(level)?;
+            let list = reader.read_or_log(location, name, CpuList::parse)?;
+            nearest = list.filter(&is_usable).or(nearest);
+        }
+        if nearest.is_some() {
+            return Ok(nearest);
+        }
     }
-    let (mut nearest, mut walk) = (None, AncestorWalk::new(reader.hierarchy));
-    for level in ancestors(cgroup) {
-        let location = walk.to(level)?;
-        let list = reader.read_or_log(location, name, CpuList::parse)?;
-        nearest = list.filter(|list| !list.is_empty()).or(nearest);
-    }
-    Ok(nearest)
+    Ok(None)
 }
 
 fn list(reader: CgroupReader<'_>, cgroup: &[u8], name: &'static str) -> Result<Option<CpuList>, Error> {

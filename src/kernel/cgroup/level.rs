@@ -4,7 +4,7 @@ use super::cgroup_files::CgroupFiles;
 use crate::error::Error;
 use cgprocfs_core::parse::meminfo::{Field, Meminfo};
 use cgprocfs_core::snapshot::{Container, Level, Swap};
-use cgprocfs_core::units::{Bytes, Kib};
+use cgprocfs_core::units::Kib;
 
 /// What is known of how much can still be allocated while level after level is read.
 pub(crate) struct Headroom {
@@ -55,8 +55,6 @@ pub(crate) struct LevelReader<'l> {
     pub(crate) files: &'l CgroupFiles,
     /// The name of the next cgroup towards the reader; empty for the reader's own.
     pub(crate) child: &'l [u8],
-    /// Whether it is above the container.
-    pub(crate) is_above: bool,
     /// Whether its usage and statistics are the container's.
     pub(crate) with_usage: bool,
 }
@@ -81,21 +79,16 @@ impl LevelReader<'_> {
         // A host without swap has none to limit.
         level.swap = if headroom.has_swap { self.files.swap()? } else { Swap::Unaccounted };
         if level.limit_below(headroom.total).is_some() && !self.with_usage {
-            level.usage = self.usage(&level)?;
+            level.usage = self.files.usage_below(level.limit)?;
         }
         if headroom.may_be_lowered_by(&level) {
             if !self.with_usage {
                 level.stat = self.files.statistics()?;
-                level.usage = self.usage(&level)?;
+                level.usage = self.files.usage_below(level.limit)?;
             }
             level.protected = self.files.protected(self.child, headroom.may_take_long)?;
             headroom.lower_to(&level);
         }
         Ok(level)
-    }
-
-    fn usage(&self, level: &Level) -> Result<Option<Bytes>, Error> {
-        // At and below the container usage may be shown to the reader, so that a malformed one is an error.
-        if self.is_above { self.files.usage_below(level.limit) } else { self.files.usage() }
     }
 }

@@ -1,7 +1,7 @@
 //! Reads what the memory controller says of an ancestry into a [`Snapshot`].
 
 use super::ancestors::{AncestorWalk, ancestors};
-use super::ancestry::CgroupAncestry;
+use super::ancestry::{AncestryLevel, CgroupAncestry};
 use super::cgroup_files::CgroupFiles;
 use super::context::ReadContext;
 use super::host_memory;
@@ -12,6 +12,7 @@ use super::raw_files::log_malformed;
 use crate::error::{Error, escaped};
 use crate::rate_limited_log::malformed_counter;
 use cgprocfs_core::parse::CgroupVersion;
+use cgprocfs_core::parse::meminfo::Meminfo;
 use cgprocfs_core::parse::numa_stat::NumaStat;
 use cgprocfs_core::snapshot::{CgroupFile, Container, Level, Needs, RawFile, Scope, Snapshot};
 
@@ -72,6 +73,9 @@ impl CgroupAncestry {
         };
         let read = self.read_levels(wanted, headroom, memory)?;
         (container.levels, container.swappiness) = (read.levels, read.swappiness);
+        if let Some(meminfo) = &meminfo {
+            self.read_shown(&mut container, meminfo, memory)?;
+        }
         if memory.version == CgroupVersion::V2 && meminfo.as_deref().is_some_and(has_swap) {
             container.swappiness = host.swappiness();
         }
@@ -109,6 +113,40 @@ impl CgroupAncestry {
         Ok(stat)
     }
 
+    /// Reads the usage and statistics of levels that are shown in place of the container, where they were not
+    /// needed to find out how much is left.
+    fn read_shown(&self, container: &mut Container, host: &Meminfo, memory: &Hierarchy) -> Result<(), Error> {
+        let shown = container.levels_to_show(container.room(host).total);
+        for index in shown.into_iter().flatten() {
+            let mut with_controller = self.levels.iter().filter(|level| level.has_controller);
+            let Some(ancestor) = with_controller.nth(index) else { continue };
+            let level = &mut container.levels[index];
+            let opened;
+            let files = match &ancestor.files {
+                _ if level.stat.is_some() => continue,
+                Some(files) => files,
+                None => {
+                    let mut walk = AncestorWalk::new(memory);
+                    for above in ancestors(self.path_to(ancestor)) {
+                        walk.to(above)?;
+                    }
+                    opened = self.open_again(ancestor, &mut walk)?;
+                    &opened
+                }
+            };
+            files.fill_usage(level, None)?;
+        }
+        Ok(())
+    }
+
+    /// Opens a level whose files are not kept open. The walk has come to the level above it.
+    fn open_again(&self, level: &AncestryLevel, walk: &mut AncestorWalk<'_>) -> Result<CgroupFiles, Error> {
+        let path = self.path_to(level);
+        let files = CgroupFiles::open(walk.hierarchy(), walk.to(path)?)?;
+        let is_same = files.id() == level.id && files.has_controller();
+        is_same.then_some(files).ok_or_else(|| Error::CgroupGone(escaped(path)))
+    }
+
     /// Reads the levels that have the controller.
     fn read_levels(
         &self,
@@ -122,11 +160,10 @@ impl CgroupAncestry {
         let mut read_level = |read: &mut Levels, index: usize, position: usize, files: &CgroupFiles| {
             let child = position.checked_sub(1).map(|child| last_name(self.path_to(&self.levels[child])));
             let with_usage = index == wanted.container && wanted.usage;
-            let is_above = index > wanted.container;
             if index == 0 && headroom.as_ref().is_some_and(|headroom| headroom.has_swap) {
                 read.swappiness = files.swappiness()?;
             }
-            let level = LevelReader { files, child: child.unwrap_or_default(), is_above, with_usage };
+            let level = LevelReader { files, child: child.unwrap_or_default(), with_usage };
             let raw_stat = wanted.raw_stat.then_some(&mut read.raw_stat);
             read.levels.push(level.read(raw_stat, headroom.as_mut())?);
             Ok::<_, Error>(())
@@ -142,11 +179,7 @@ impl CgroupAncestry {
         let mut walk = AncestorWalk::new(memory);
         let upward: Vec<_> = with_controller().enumerate().collect();
         for (index, (position, level)) in upward.into_iter().rev() {
-            let path = self.path_to(level);
-            let files = CgroupFiles::open(memory, walk.to(path)?)?;
-            if files.id() != level.id || !files.has_controller() {
-                return Err(Error::CgroupGone(escaped(path)));
-            }
+            let files = self.open_again(level, &mut walk)?;
             read_level(&mut read, index, position, &files)?;
         }
         read.levels.reverse();

@@ -139,7 +139,11 @@ impl HostFiles {
     /// Reads `vm.swappiness`, which on cgroup v2 is that of all cgroups.
     pub(crate) fn swappiness(&self) -> Option<u64> {
         let file = openat(&self.proc, "sys/vm/swappiness", READ, Mode::empty()).ok()?;
-        read_with(file, number).ok()?.ok()
+        let swappiness = read_with(file, number).ok()?.ok();
+        if swappiness.is_none() {
+            malformed_host_value("/proc/sys/vm/swappiness", b"swappiness");
+        }
+        swappiness
     }
 }
 

@@ -22,8 +22,14 @@ pub(crate) struct NodePages {
 }
 
 /// The lines of a node's meminfo that are added up.
-const SUMMED: [Field; 5] =
-    [Field::MemFree, Field::ActiveFile, Field::InactiveFile, Field::KReclaimable, Field::SReclaimable];
+const SUMMED: [Field; 6] = [
+    Field::MemTotal,
+    Field::MemFree,
+    Field::ActiveFile,
+    Field::InactiveFile,
+    Field::KReclaimable,
+    Field::SReclaimable,
+];
 
 impl NodeFiles {
     /// Opens the directory; `None` if the kernel has no nodes.

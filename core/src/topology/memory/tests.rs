@@ -46,7 +46,8 @@ fn text(snapshot: &Snapshot, path: &str, native: &str) -> String {
             b"node/node1/meminfo" => NATIVE,
             path if path.ends_with(b"node0/hugepages/hugepages-2048kB/nr_hugepages") => "20\n",
             path if path.ends_with(b"/nr_hugepages") => "10\n",
-            _ => "4\n",
+            path if path.ends_with(b"node0/hugepages/hugepages-2048kB/free_hugepages") => "15\n",
+            _ => "5\n",
         }
         .into())
     };
@@ -146,12 +147,32 @@ fn huge_pages_are_cut_to_the_limit() {
         levels: vec![level],
         container: Some(0),
     }]);
-    assert_eq!(files(&snapshot), ["4\n", "4\n", "0\n", "10\n"]);
+    assert_eq!(files(&snapshot), ["3\n", "3\n", "0\n", "10\n"]);
     let shown = text(&snapshot, "node/node1/meminfo", NATIVE);
-    assert!(shown.ends_with("HugePages_Total:     4\nNode 1 HugePages_Free:      4\n"), "{shown}");
+    assert!(shown.ends_with("HugePages_Total:     3\nNode 1 HugePages_Free:      3\n"), "{shown}");
 }
 
 proptest! {
+    /// What is free on one node is not to be had from another.
+    #[test]
+    fn huge_pages_add_up(
+        nodes in prop::collection::vec((0..100_u64, 0..100_u64), 1..5),
+        total in 0..400_u64,
+        free in 0..400_u64,
+    ) {
+        let host: Vec<[u64; 2]> = nodes.into_iter().map(|(free, in_use)| [free + in_use, free]).collect();
+        let [of_all, free_of_all] = [0, 1].map(|index| host.iter().map(|pages| pages[index]).sum::<u64>());
+        let total = total.min(of_all);
+        let free = free.min(total).min(free_of_all);
+        let divided = divide_pages([total, free], &host);
+        prop_assert_eq!(divided.iter().map(|[total, _]| total).sum::<u64>(), total);
+        prop_assert_eq!(divided.iter().map(|[_, free]| free).sum::<u64>(), free);
+        let is_possible = |(own, host): (&[u64; 2], &[u64; 2])| {
+            own[1] <= own[0] && own[0] <= host[0] && own[1] <= host[1]
+        };
+        prop_assert!(divided.iter().zip(&host).all(is_possible), "{:?} of {:?}", divided, host);
+    }
+
     /// Whatever is in use where, the nodes together have what there is, and none has more free, or in use,
     /// than it has.
     #[test]
