@@ -49,6 +49,7 @@ pub fn tests() -> Vec<Trial> {
         .chain(
             altered::CASES
                 .iter()
+                .chain(altered::BELOW)
                 .map(|case| Trial::test(format!("golden::altered/{}", case.name), || case.check())),
         )
         .chain(

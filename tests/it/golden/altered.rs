@@ -1,8 +1,10 @@
 //! Trees of `tests/fixtures` with something odd in them: a reader is told what it would be with something
 //! else in its place.
 
+mod below;
 mod cases;
 
+pub use self::below::BELOW;
 pub use self::cases::CASES;
 use super::{Failed, text};
 use cgprocfs_core::view::find;
@@ -46,7 +48,10 @@ impl Altered {
         for (file, change) in changes {
             let path = copy.path().join("root").join(file);
             match change {
-                Some(text) => fs::write(&path, text)?,
+                Some(text) => {
+                    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+                    fs::write(&path, text)?;
+                }
                 None if path.exists() => fs::remove_file(&path)?,
                 None => {}
             }

@@ -204,6 +204,33 @@ pub const CASES: &[Altered] = &[
         views: &["proc/meminfo", "sys/devices/system/node/online"],
     },
     Altered {
+        name: "the_total_of_a_node",
+        case: "v2-one-memory-node",
+        odd: &[(node!("node1/meminfo"), Some("Node 1 MemTotal:       -1 kB\nNode 1 MemFree: 0 kB\n"))],
+        as_if: &[(node!("node1/meminfo"), Some("Node 1 MemTotal:       0 kB\nNode 1 MemFree: 0 kB\n"))],
+        views: &["proc/meminfo", "sys/devices/system/node/online"],
+    },
+    Altered {
+        name: "a_kernel_without_effective_cpusets",
+        case: "v1-processors",
+        odd: &[
+            ("sys/fs/cgroup/cpuset/pod/ctr/cpuset.effective_cpus", None),
+            ("sys/fs/cgroup/cpuset/pod/ctr/cpuset.cpus", Some("0,2\n")),
+        ],
+        as_if: &[],
+        views: OF_CPUS,
+    },
+    Altered {
+        name: "processors_that_are_offline",
+        case: "v1-processors",
+        odd: &[
+            ("sys/fs/cgroup/cpuset/pod/ctr/cpuset.effective_cpus", Some("9\n")),
+            ("sys/fs/cgroup/cpuset/pod/cpuset.effective_cpus", Some("0,2,9\n")),
+        ],
+        as_if: &[],
+        views: OF_CPUS,
+    },
+    Altered {
         name: "a_node_that_is_gone",
         case: "v2-one-memory-node",
         odd: &[
