@@ -1,7 +1,7 @@
 //! Points where a test can make the daemon fail. A release build has none.
 
-#[cfg(debug_assertions)]
 use cgprocfs_core::parse::pid::Pid;
+#[cfg(debug_assertions)]
 use std::path::PathBuf;
 #[cfg(debug_assertions)]
 use std::sync::OnceLock;

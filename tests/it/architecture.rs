@@ -110,11 +110,12 @@ fn rooms_use_those_before_them() {
     assert_known("against the order of rooms", &against, AGAINST_THE_ORDER, "");
 }
 
-/// The pictures of core and of the room that reads the kernel name all that is in them, and each part uses
-/// just what is above.
+/// The pictures of core and of the two largest rooms name all that is in them, and each part uses just what
+/// is above.
 fn parts_use_what_is_above() {
     parts_are_as_shown("core/src/");
     parts_are_as_shown("src/kernel/");
+    parts_are_as_shown("src/service/");
 }
 
 fn parts_are_as_shown(directory: &str) {

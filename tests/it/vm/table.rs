@@ -42,7 +42,7 @@ fn row(tests: &[&str], said: &str) -> String {
         };
         match number("ignored").as_str() {
             "0" => write!(row, " {} |", number("passed")).unwrap(),
-            ignored => write!(row, " {}, {ignored} not for it |", number("passed")).unwrap(),
+            ignored => write!(row, " {}, {ignored} skipped |", number("passed")).unwrap(),
         }
     }
     let differences = said.lines().filter_map(difference);
