@@ -7,13 +7,13 @@
 mod accounts;
 mod cache;
 mod clock;
+mod connection_stats;
 mod engine;
 mod maintenance;
 mod pressure_source;
 mod psi_monitor;
 mod request;
 mod scheduling;
-mod served_since;
 mod sleeper;
 mod status;
 

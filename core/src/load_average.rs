@@ -89,7 +89,7 @@ pub struct LoadState {
 /// How long a cgroup had run at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuUsageAt {
-    /// When that was read.
+    /// When the time was read.
     pub at: BootTime,
     /// How long it had run by then, in nanoseconds.
     pub time: u64,

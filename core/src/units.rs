@@ -130,13 +130,13 @@ pub struct MilliCpus(u64);
 impl MilliCpus {
     const PER_CPU: u64 = 1000;
 
-    /// So many thousandths.
+    /// A number of thousandths of a processor.
     #[must_use]
     pub const fn new(thousandths: u64) -> Self {
         Self(thousandths)
     }
 
-    /// So many whole processors.
+    /// A number of whole processors.
     #[must_use]
     pub fn whole(count: usize) -> Self {
         Self(u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(Self::PER_CPU))

@@ -27,7 +27,7 @@ impl Capture {
         let source = self.source().ok()?;
         let mut proc_cgroup = Vec::new();
         let reader =
-            Reader { pid: self.pid, max_age: Duration::ZERO, needs, may_take_long: true, may_hang: true };
+            Reader { pid: self.pid, max_age: Duration::ZERO, needs, may_search: true, may_hang: true };
         let caller = source.caller(reader, &mut proc_cgroup).ok()?;
         let files = Expected::of(self, &source, &caller, needs).ok()?;
         let missing = files.into_iter().find(|file| !self.has(file))?;

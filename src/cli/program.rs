@@ -55,9 +55,9 @@ enum Command {
     /// What mounts for `mount`
     #[command(name = crate::lifecycle::steward::COMMAND, hide = true)]
     KeepMounts {
-        /// Of the anchors
+        /// The directory that the anchors are in
         directory: PathBuf,
-        /// The views to lay there
+        /// The views to mount there
         #[arg(value_parser = views::named)]
         views: Vec<cgprocfs_core::view::ViewId>,
     },

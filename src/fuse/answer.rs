@@ -3,7 +3,7 @@
 use super::filesystem::{ViewFs, pid_of};
 use super::served::Served;
 use crate::service::{Lane, Service};
-use crate::state::in_flight::{InFlightGuard, InFlightRequest, Operation, Unique};
+use crate::state::in_flight::{InFlightGuard, InFlightRequest, Ino, Operation, Unique};
 use fuser::{INodeNo, Request};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,8 +22,8 @@ impl ViewFs {
         handler: impl FnOnce(&Arc<Served>, InFlightGuard) + Send + 'static,
     ) {
         let unique = Unique::new(request.unique().0);
-        let fetched = InFlightRequest { unique, pid: pid_of(request), ino: ino.0, operation };
-        self.served.service.fetched(self.gate.enter());
+        let fetched = InFlightRequest { unique, pid: pid_of(request), ino: Ino::new(ino.0), operation };
+        self.served.service.note_request(self.gate.enter());
         let in_flight = self.served.in_flight.track(fetched);
         let answer = || {
             if in_flight.is_poisoned() {

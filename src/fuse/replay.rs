@@ -22,7 +22,7 @@ pub(crate) fn replay_request(
     in_flight: Arc<InFlightGuard>,
     reply: impl FnOnce(Result<Vec<u8>, Errno>) + Send + 'static,
 ) {
-    let ino = INodeNo(fetched.ino);
+    let ino = INodeNo(fetched.ino.get());
     let view = || views.iter().find(|view| view.ino() == ino.0).copied().map(File::View);
     let Some(file) = sysfs_ino(ino).map(File::Sysfs).or_else(view) else {
         return reply(Err(Errno::EBADF));

@@ -37,7 +37,7 @@ impl Source {
     pub fn copy(&self, pid: Pid, root: &Path) -> Result<Copied, CopyError> {
         let mut text = Vec::new();
         let (max_age, needs) = (Duration::ZERO, Needs::START);
-        let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang: true };
+        let reader = Reader { pid, max_age, needs, may_search: true, may_hang: true };
         let caller = self.caller(reader, &mut text)?;
         let container = caller.container;
         let mut copy = TreeCopy::new(self, pid, container, root)?;

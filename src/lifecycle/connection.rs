@@ -84,7 +84,7 @@ impl Connection {
     /// Looks at a connection that another process serves.
     ///
     /// # Errors
-    /// Where this is none.
+    /// Where the memory is not that of a connection.
     pub fn look(device: OwnedFd, memory: OwnedFd) -> Result<Self, ConnectionError> {
         let state = PersistentState::open(memory)?;
         let mount_point = state.mount_point();

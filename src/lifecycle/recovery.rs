@@ -84,7 +84,7 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::in_flight::Unique;
+    use crate::state::in_flight::{Ino, Unique};
     use std::time::Duration;
 
     /// The number, error and text of each answer that a kernel gets which gives nothing out again.
@@ -93,8 +93,12 @@ mod tests {
         let left: Vec<_> = left
             .iter()
             .map(|&(unique, operation, seconds, attempts)| {
-                let fetched =
-                    InFlightRequest { unique: Unique::new(unique), pid: Pid::new(1), ino: 16, operation };
+                let fetched = InFlightRequest {
+                    unique: Unique::new(unique),
+                    pid: Pid::new(1),
+                    ino: Ino::new(16),
+                    operation,
+                };
                 OrphanedRequest { request: fetched, age: Duration::from_secs(seconds), attempts }
             })
             .collect();
@@ -102,7 +106,7 @@ mod tests {
         table.resume(&left);
         let text = |fetched: &InFlightRequest, _: &Arc<InFlightGuard>, reply: Reply| {
             assert!(!table.is_empty(), "a successor sees that it is not answered");
-            reply(Ok(format!("text of {}", fetched.ino).into_bytes()));
+            reply(Ok(format!("text of {}", fetched.ino.get()).into_bytes()));
         };
         answer(&connection, &left, text).unwrap();
         assert!(table.orphaned().is_empty());

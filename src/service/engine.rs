@@ -8,6 +8,7 @@ use crate::service::accounts::load_sampler::LoadSampler;
 use crate::service::accounts::start_times::StartTimes;
 use crate::service::cache::cached_cgroup::CachedCgroup;
 use crate::service::cache::snapshot_cache::SnapshotCache;
+use crate::service::connection_stats::ConnectionStats;
 use crate::service::psi_monitor::PsiMonitor;
 use crate::service::scheduling::fairness::Fairness;
 use crate::service::scheduling::pace::Pace;
@@ -15,7 +16,6 @@ use crate::service::scheduling::permits::ReadPermits;
 use crate::service::scheduling::priority::LessImportant;
 use crate::service::scheduling::serving_account::ServingAccount;
 use crate::service::scheduling::workers::Workers;
-use crate::service::served_since::ServedSince;
 use crate::service::sleeper::Activity;
 use crate::state::{PersistentState, PollWaiter};
 use cgprocfs_core::parse::pid::Pid;
@@ -50,7 +50,7 @@ pub struct Service {
     pub(super) less_important: LessImportant,
     pub(super) activity: Arc<Activity>,
     /// The connection, once there is one.
-    pub(super) served: OnceLock<ServedSince>,
+    pub(super) connection: OnceLock<ConnectionStats>,
 }
 
 impl Drop for Service {
@@ -84,7 +84,7 @@ impl Service {
             log: RateLimitedLog::new(),
             less_important,
             activity: Arc::default(),
-            served: OnceLock::new(),
+            connection: OnceLock::new(),
         }
     }
 
@@ -104,7 +104,7 @@ impl Service {
     /// waiters of the predecessor that have to be woken.
     pub fn attach(&self, state: &PersistentState) -> Vec<PollWaiter> {
         // There is one connection in a service's life.
-        let _ = self.served.set(ServedSince::now(state));
+        let _ = self.connection.set(ConnectionStats::now(state));
         self.cpu_accounts.attach(state.cpu_accounts());
         self.load_sampler.attach(state.loads());
         self.psi_monitor.attach(state.psi_triggers())
@@ -128,9 +128,9 @@ impl Service {
         self.fairness.slow_processes.owner(pid).is_some()
     }
 
-    /// Counts a request that a serving thread has fetched, while many of the other threads were busy, or few.
-    pub fn fetched(&self, are_many: bool) {
-        self.fairness.busyness.note(are_many);
+    /// Counts a request that a serving thread has fetched, and whether half of the other threads were busy then.
+    pub fn note_request(&self, half_are_busy: bool) {
+        self.fairness.busyness.note(half_are_busy);
         self.activity.note();
     }
 

@@ -50,8 +50,8 @@ pub struct ServiceStatus {
 impl Service {
     /// Notes who has the connection if this process ends.
     pub fn note_keeper(&self, keeper: Option<&'static str>) {
-        if let Some(served) = self.served.get() {
-            *served.kept_by.lock() = keeper;
+        if let Some(connection) = self.connection.get() {
+            *connection.kept_by.lock() = keeper;
         }
     }
 
@@ -83,7 +83,7 @@ impl Service {
         slow.sort_unstable();
         slow.truncate(MAX_NAMED);
         let shown = |path: &Arc<[u8]>| escaped(path).chars().take(MAX_NAME_CHARACTERS).collect();
-        let connection = self.served.get();
+        let connection = self.connection.get();
         ServiceStatus {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: own_pid(),

@@ -1,4 +1,4 @@
-//! Who has nearly all.
+//! Finds the tenants that hold more than three quarters of something.
 
 use super::path::components;
 use std::collections::HashMap;
@@ -6,9 +6,10 @@ use std::collections::HashMap;
 /// Where nearly all of what is held at a level is held by few, these have more than a quarter each.
 const DOMINANT_PARTS: u64 = 4;
 
-/// The deepest branches, at most three at a level, that together hold nearly all of what is held at theirs,
-/// and so do those above them, while somebody else holds something, too; each by the names on the way down to
-/// it. `held` are holders, by their paths, and how much each holds.
+/// The branches, by the names on the way down to each, that dominate what is held, while somebody else holds
+/// something, too. At most three branches of a level dominate it: together they hold three quarters of what is
+/// held there, and each more than a quarter. Those are returned that are deepest, below branches that dominate
+/// their own level. `held` are holders, by their paths, and how much each holds.
 ///
 /// It tells tenants with many cgroups, beside which others get little, from many containers that have equal
 /// parts.

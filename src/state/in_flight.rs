@@ -13,6 +13,6 @@ mod table;
 mod threads;
 
 pub use self::orphaned::OrphanedRequest;
-pub use self::request::{InFlightRequest, Operation, Unique};
+pub use self::request::{InFlightRequest, Ino, Operation, Unique};
 pub(crate) use self::table::{FORMAT, WORDS};
 pub use self::table::{InFlightGuard, InFlightTable};

@@ -191,7 +191,7 @@ impl PersistentState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::in_flight::{InFlightRequest, Operation, Unique};
+    use crate::state::in_flight::{InFlightRequest, Ino, Operation, Unique};
     use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages};
     use cgprocfs_core::machine::{BootTime, Ticks};
     use cgprocfs_core::parse::pid::Pid;
@@ -259,7 +259,7 @@ mod tests {
         let request = InFlightRequest {
             unique: Unique::new(2),
             pid: Pid::new(1),
-            ino: 1,
+            ino: Ino::new(1),
             operation: Operation::Lookup,
         };
         let in_flight = next.in_flight();

@@ -32,7 +32,7 @@ impl Arcstats {
 
     /// How much of the cache the kernel gets back when memory is short.
     #[must_use]
-    pub fn given_back(self) -> Bytes {
+    pub fn zfs_reclaimable(self) -> Bytes {
         self.size - self.least
     }
 }
@@ -46,14 +46,14 @@ mod tests {
         let text: &[u8] = b"13 1 0x01 147 39984 1 2\nname                            type data\n\
             c_min                           4    1000\nsize                            4    5000\n\
             hdr_size                        4    7\n";
-        let given_back = |text| Arcstats::parse(text).map(Arcstats::given_back);
-        assert_eq!(given_back(text), Ok(Bytes::new(4000)));
-        assert_eq!(given_back(b"size 4 10\nc_min 4 20\n"), Ok(Bytes::ZERO));
-        assert_eq!(given_back(b""), Err(ParseError::Missing("size")));
-        assert_eq!(given_back(b"size 4 10\n"), Err(ParseError::Missing("c_min")));
-        assert_eq!(given_back(b"size 4 -1\nc_min 4 0\n"), Err(ParseError::Malformed("size")));
+        let zfs_reclaimable = |text| Arcstats::parse(text).map(Arcstats::zfs_reclaimable);
+        assert_eq!(zfs_reclaimable(text), Ok(Bytes::new(4000)));
+        assert_eq!(zfs_reclaimable(b"size 4 10\nc_min 4 20\n"), Ok(Bytes::ZERO));
+        assert_eq!(zfs_reclaimable(b""), Err(ParseError::Missing("size")));
+        assert_eq!(zfs_reclaimable(b"size 4 10\n"), Err(ParseError::Missing("c_min")));
+        assert_eq!(zfs_reclaimable(b"size 4 -1\nc_min 4 0\n"), Err(ParseError::Malformed("size")));
         let wrapped = b"size 4 5000\nc_min 4 18446744073709551611\n";
-        assert_eq!(given_back(wrapped), Err(ParseError::Malformed("c_min")));
-        assert_eq!(given_back(b"size 4\nc_min 4 0\n"), Err(ParseError::Missing("size")));
+        assert_eq!(zfs_reclaimable(wrapped), Err(ParseError::Malformed("c_min")));
+        assert_eq!(zfs_reclaimable(b"size 4\nc_min 4 0\n"), Err(ParseError::Missing("size")));
     }
 }

@@ -25,7 +25,7 @@ pub struct Container {
     pub nodes: Option<NodeMemory>,
     /// What a cache of the host outside of its page cache could give back: ZFS's ARC, which `MemAvailable`
     /// leaves out. On which nodes it is, is not known.
-    pub given_back: Kib,
+    pub zfs_reclaimable: Kib,
 }
 
 /// The memory of some nodes of a machine together.
@@ -98,9 +98,9 @@ impl Container {
     #[must_use]
     pub fn room(&self, host: &Meminfo) -> Room {
         let total = host.kib(Field::MemTotal);
-        let room = Room { total, available: (host.available() + self.given_back).min(total) };
+        let room = Room { total, available: (host.available() + self.zfs_reclaimable).min(total) };
         let Some(nodes) = self.nodes else { return room };
-        let available = (nodes.available(host) + nodes.share(self.given_back, host)) - nodes.kept(host);
+        let available = (nodes.available(host) + nodes.share(self.zfs_reclaimable, host)) - nodes.kept(host);
         Room { total: room.total.min(nodes.total), available: room.available.min(available).min(nodes.total) }
     }
 }
@@ -207,8 +207,9 @@ mod tests {
         Meminfo::parse(text.as_bytes().to_vec()).unwrap()
     }
 
-    fn room(nodes: Option<NodeMemory>, given_back: u64) -> (u64, u64) {
-        let container = Container { nodes, given_back: Kib::new(given_back), ..Container::default() };
+    fn room(nodes: Option<NodeMemory>, zfs_reclaimable: u64) -> (u64, u64) {
+        let container =
+            Container { nodes, zfs_reclaimable: Kib::new(zfs_reclaimable), ..Container::default() };
         let room = container.room(&host());
         (room.total.get(), room.available.get())
     }

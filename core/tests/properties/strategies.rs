@@ -112,15 +112,15 @@ prop_compose! {
         huge_pages in prop_oneof![Just(None), vec(pool(), 0..3).prop_map(Some)],
         swappiness in prop_oneof![Just(None), Just(Some(0)), Just(Some(60))],
         nodes in prop::option::of((size(), size(), size())),
-        given_back in size(),
+        zfs_reclaimable in size(),
     ) -> Snapshot {
         levels.iter_mut().zip(swaps).for_each(|(level, swap)| level.swap = swap);
         let index = index.index(levels.len());
         let nodes = nodes.map(|(total, free, reclaimable)| NodeMemory {
             total: Kib::new(total), free: Kib::new(free), reclaimable: Kib::new(reclaimable),
         });
-        let given_back = Kib::new(given_back);
-        let scope = Scope::Container(Container { levels, index, huge_pages, swappiness, nodes, given_back });
+        let zfs_reclaimable = Kib::new(zfs_reclaimable);
+        let scope = Scope::Container(Container { levels, index, huge_pages, swappiness, nodes, zfs_reclaimable });
         Snapshot::of_memory(Some(meminfo.into()), Machine::USUAL, scope)
     }
 }

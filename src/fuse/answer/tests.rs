@@ -27,7 +27,7 @@ fn is_answered_without_a_look(opcode: u32, body: &[u8]) -> bool {
 
     let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
     // Requests that read nothing are charged only while the threads are busy, the first one then.
-    (0..500).for_each(|_| service.fetched(true));
+    (0..500).for_each(|_| service.note_request(true));
     let gate = Arc::new(QuiesceGate::new(1));
     let served = ServedConnection { generation: 0, in_flight: InFlightTable::new(&[]), is_read_only: true };
     let kernel = KernelStub::serve(ViewFs::new(service, &ViewId::ALL, served, gate), 1);

@@ -7,20 +7,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many texts are given to open files between two searches for those that nobody needs any more,
+/// A search for texts that nobody needs any more is due once so many were given to open files.
 pub(super) const EVICTION_INTERVAL_TEXTS: usize = 4096;
-/// how many bytes of text,
+/// It is due, too, once so many bytes of text were given out.
 pub(super) const EVICTION_INTERVAL_BYTES: usize = 16 << 20;
-/// or, where very many files are open, how many bytes for each of them: a search goes through all files.
+/// Where very many files are open, it takes so many bytes for each of them: a search goes through all files.
 const EVICTION_INTERVAL_BYTES_PER_FILE: usize = 256;
 /// How long a reader may take over one text. One that reads on after that reads a newer text.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Where all texts together are larger than this, those tenants that have most of it get less time: a tenant
 /// can begin many texts and never go on.
 pub(super) const MAX_BYTES: usize = 16 << 20;
-/// Texts of one cgroup whose ages differ by less than this are evicted together,
+/// Texts of one cgroup whose ages differ by less than this are evicted together.
 const AGE_STEP: Duration = Duration::from_secs(15);
-/// in groups of about this many bytes.
+/// About so many bytes of text are evicted together.
 const GROUP_BYTES: usize = 256 << 10;
 
 /// About how many bytes an entry takes besides its text.

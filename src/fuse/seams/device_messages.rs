@@ -41,7 +41,7 @@ pub(crate) fn reply(
 /// Writes a whole reply, header included, to a request that may have been answered already.
 ///
 /// # Errors
-/// As of [`reply`].
+/// As [`reply`]: what the kernel returns, but for a request that was answered already.
 pub(super) fn write_reply(device: BorrowedFd<'_>, message: &[u8]) -> io::Result<()> {
     match write(device, message) {
         Ok(_) | Err(rustix::io::Errno::NOENT) => Ok(()),

@@ -6,7 +6,7 @@
 //! ([`RequestBufferAllocator`](crate::sys::RequestBufferAllocator)) has put fuser's buffers into a file. A
 //! program without that allocator serves all the same, and leaves nothing of this kind behind.
 
-use crate::state::in_flight::{InFlightRequest, Operation, Unique};
+use crate::state::in_flight::{InFlightRequest, Ino, Operation, Unique};
 use crate::sys::{MAX_REQUEST_BUFFERS, REQUEST_BUFFER_SIZE, place_request_buffers};
 use cgprocfs_core::parse::pid::Pid;
 use rustix::fs::{FallocateFlags, fallocate};
@@ -79,7 +79,7 @@ fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<InFlightRequest> {
     (unique != 0).then(|| InFlightRequest {
         unique: Unique::new(unique),
         pid: Pid::new(word(32)),
-        ino: long(16),
+        ino: Ino::new(long(16)),
         operation,
     })
 }
@@ -105,8 +105,12 @@ mod tests {
     #[test]
     fn requests_are_known_by_their_headers() {
         let operation = Operation::Read { handle: 5 << 32, offset: 4096, size: 512 };
-        let fetched =
-            InFlightRequest { unique: Unique::new(70), pid: Pid::new(CALLER[2]), ino: INO, operation };
+        let fetched = InFlightRequest {
+            unique: Unique::new(70),
+            pid: Pid::new(CALLER[2]),
+            ino: Ino::new(INO),
+            operation,
+        };
         assert_eq!(parse(&head(opcode::READ)), Some(fetched));
         let what = |opcode| parse(&head(opcode)).map(|request| request.operation);
         assert_eq!(what(opcode::OPEN), Some(Operation::Open { flags: 0 }));
@@ -132,7 +136,7 @@ mod tests {
         ) {
             let operation = Operation::Read { handle: handle.0, offset, size };
             let (unique, pid) = (Unique::new(request.unique().0), Pid::new(request.pid()));
-            self.0.send(InFlightRequest { unique, pid, ino: ino.0, operation }).unwrap();
+            self.0.send(InFlightRequest { unique, pid, ino: Ino::new(ino.0), operation }).unwrap();
             reply.data(b"text");
         }
     }
@@ -153,7 +157,7 @@ mod tests {
             [&(5_u64 << 32).to_ne_bytes()[..], &4096_u64.to_ne_bytes(), &512_u32.to_ne_bytes(), &[0; 20]];
         kernel.ask(READ, 70, &body.concat());
         let read = reads.recv().unwrap();
-        assert_eq!((read.unique, read.pid, read.ino), (Unique::new(70), Pid::new(CALLER[2]), INO));
+        assert_eq!((read.unique, read.pid, read.ino), (Unique::new(70), Pid::new(CALLER[2]), Ino::new(INO)));
         assert!(last_fetched(memory.as_fd(), 4096).unwrap().contains(&read));
         kernel.end();
     }

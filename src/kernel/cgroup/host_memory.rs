@@ -23,7 +23,7 @@ pub(crate) fn fill(
     context: ReadContext<'_>,
 ) -> Result<(), Error> {
     let ReadContext { cgroup_mounts, host, caller, .. } = context;
-    container.given_back = host.given_back();
+    container.zfs_reclaimable = host.zfs_reclaimable();
     let nodes = match (&host.several_nodes, &cgroup_mounts.cpuset) {
         (Some(files), Some(cpuset)) => {
             cpusets::nodes_with_memory(files, cpuset, caller)?.map(|allowed| (files, allowed))

@@ -1,6 +1,7 @@
 //! Files of a container's cgroups in the hierarchies beside the memory controller's, kept open from one
 //! reading to the next: to open, read and close one costs three times as much as to read it.
 
+use super::id::CgroupId;
 use super::location::CgroupLocation;
 use super::mounts::Hierarchy;
 use crate::error::{Error, escaped};
@@ -27,8 +28,7 @@ struct State {
 /// The cgroup of a hierarchy that was read last; the other files of the hierarchy are of those above it.
 struct Leaf {
     controller: &'static str,
-    /// The inode number of its directory.
-    ino: u64,
+    id: CgroupId,
 }
 
 struct Kept {
@@ -62,15 +62,15 @@ impl KeptFiles {
             return;
         }
         let controller = hierarchy.controller;
-        let ino = hierarchy.locate(leaf).status().map_or(0, |status| status.st_ino);
+        let id = CgroupId::new(hierarchy.locate(leaf).status().map_or(0, |status| status.st_ino));
         let mut state = self.0.lock();
         match state.leaves.iter_mut().find(|leaf| leaf.controller == controller) {
-            Some(known) if known.ino == ino => {}
+            Some(known) if known.id == id => {}
             Some(known) => {
-                known.ino = ino;
+                known.id = id;
                 state.close(controller);
             }
-            None => state.leaves.push(Leaf { controller, ino }),
+            None => state.leaves.push(Leaf { controller, id }),
         }
     }
 

@@ -6,7 +6,7 @@ use cgprocfs_core::parse::meminfo::{Field, Meminfo};
 use cgprocfs_core::snapshot::{Container, Level, Swap};
 use cgprocfs_core::units::Kib;
 
-/// What is known of how much can still be allocated while level after level is read.
+/// The least that any level read so far leaves to be allocated.
 pub(crate) struct Headroom {
     total: Kib,
     /// Whether the host has swap.

@@ -33,7 +33,7 @@ pub(crate) struct HostFiles {
     meminfo: OwnedFd,
     latest_meminfo: TtlCell<Arc<Meminfo>>,
     texts: HostTexts,
-    arc_given_back: TtlCell<Kib>,
+    arc_reclaimable: TtlCell<Kib>,
     /// ZFS's numbers, if its module is loaded.
     arcstats: TtlCell<Option<Arc<OwnedFd>>>,
     /// `/sys/kernel/mm/hugepages`; `None` if the kernel has no huge pages.
@@ -65,13 +65,13 @@ impl HostFiles {
         };
         let sys = open_sysfs(root);
         let several_nodes = sys.as_ref().and_then(NodeFiles::open_several);
-        let (latest_meminfo, texts, arc_given_back) = Default::default();
+        let (latest_meminfo, texts, arc_reclaimable) = Default::default();
         let is_this_host = root == Path::new("/");
         Ok(Self {
             meminfo,
             latest_meminfo,
             texts,
-            arc_given_back,
+            arc_reclaimable,
             arcstats: TtlCell::with_max_age(ZFS_RETRY_INTERVAL),
             huge_pages,
             several_nodes,
@@ -121,11 +121,11 @@ impl HostFiles {
     }
 
     /// Reads how much of its cache ZFS would give back. The module may be loaded at any time.
-    pub(crate) fn given_back(&self) -> Kib {
+    pub(crate) fn zfs_reclaimable(&self) -> Kib {
         let open = || openat(&self.proc, "spl/kstat/zfs/arcstats", READ, Mode::empty()).ok().map(Arc::new);
         let Ok(Some(file)) = self.arcstats.get(|| Ok::<_, Infallible>(open())) else { return Kib::ZERO };
-        let given_back = |text: &[u8]| match Arcstats::parse(text) {
-            Ok(stats) => stats.given_back().to_kib(),
+        let zfs_reclaimable = |text: &[u8]| match Arcstats::parse(text) {
+            Ok(stats) => stats.zfs_reclaimable().to_kib(),
             Err(error) => {
                 if let ParseError::Malformed(key) = error {
                     malformed_host_value("/proc/spl/kstat/zfs/arcstats", key.as_bytes());
@@ -133,7 +133,7 @@ impl HostFiles {
                 Kib::ZERO
             }
         };
-        self.arc_given_back.get(|| read_with(file, given_back)).unwrap_or(Kib::ZERO)
+        self.arc_reclaimable.get(|| read_with(file, zfs_reclaimable)).unwrap_or(Kib::ZERO)
     }
 
     /// Reads `vm.swappiness`, which on cgroup v2 is that of all cgroups.

@@ -13,8 +13,9 @@ pub struct Reader {
     pub max_age: Duration,
     /// What will be read for its container.
     pub needs: Needs,
-    /// Whether the current thread may take long, because nobody else needs it.
-    pub may_take_long: bool,
+    /// Whether the current thread may search for its container, which takes long, because nobody else needs the
+    /// thread.
+    pub may_search: bool,
     /// Whether the current thread may hang for ever.
     pub may_hang: bool,
 }

@@ -56,7 +56,7 @@ impl CallerResolver {
         context: ProcContext<'_>,
         text: &'t mut Vec<u8>,
     ) -> Result<Caller<'t>, Error> {
-        let Reader { pid, max_age, needs, may_take_long, may_hang } = reader;
+        let Reader { pid, max_age, needs, may_search, may_hang } = reader;
         let ProcContext { procfs, hierarchy } = context;
         let is_own_cgroup_namespace = |number| Some(number) == self.own_cgroup_namespace;
         // The start of a container is found by way of its init.
@@ -65,7 +65,7 @@ impl CallerResolver {
         let mut root_len = None;
         if !is_own_cgroup_namespace(namespaces.cgroup) {
             let path = hierarchy.path_in(text, pid)?;
-            root_len = self.namespaces.root_len(namespaces.cgroup, (pid, path), may_take_long, context)?;
+            root_len = self.namespaces.root_len(namespaces.cgroup, (pid, path), may_search, context)?;
             if root_len.is_none_or(|length| length <= 1) {
                 // The rule of the cgroup namespace does not apply, and the next one needs the pid namespace.
                 namespaces = self.processes.read(context, pid, text, |_| true)?;
@@ -84,7 +84,7 @@ impl CallerResolver {
             pid,
             pid_namespace: namespaces.pid.filter(|_| needs.covers(Needs::START)),
             boot_offset,
-            may_take_long,
+            may_take_long: may_search,
             may_hang,
         };
         if cgroup == b"/" {

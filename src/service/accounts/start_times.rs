@@ -51,7 +51,7 @@ struct Search {
 pub(in crate::service) struct Seen {
     /// Its processes; its init has not ended.
     pub(in crate::service) life: Arc<Life>,
-    /// When that was certain.
+    /// When its init was last seen not to have ended.
     pub(in crate::service) at: BootTime,
 }
 

@@ -36,8 +36,8 @@ struct State {
     parked: Vec<Continuation>,
 }
 
-/// What is found at a state.
-pub(in crate::service) enum Found<T> {
+/// What the cache has for a caller.
+pub(in crate::service) enum CacheLookup<T> {
     /// What was made of a fresh entry.
     Answer(T),
     /// Another thread is reading the cgroup.
@@ -91,20 +91,25 @@ impl CachedCgroup {
         needs: Needs,
         asked: Instant,
         take: impl FnOnce(&mut CacheEntry) -> T,
-    ) -> Found<T> {
+    ) -> CacheLookup<T> {
         let mut state = self.state.lock();
         let now = Instant::now();
         state.entries.retain(|entry| entry.is_fresh(now));
         let serves = |entry: &CacheEntry| entry.can_serve(caller, needs, asked, now);
         let answers = |entry: &&mut CacheEntry| entry.needs.covers(needs) && serves(entry);
         if let Some(entry) = state.entries.iter_mut().find(answers) {
-            return Found::Answer(take(entry));
+            return CacheLookup::Answer(take(entry));
         }
         if std::mem::replace(&mut state.is_being_read, true) {
-            return Found::BeingRead;
+            return CacheLookup::BeingRead;
         }
         let earlier = state.entries.iter().find(|entry| serves(entry)).cloned();
-        Found::Stale(Reading { cached: Arc::clone(self), began: Instant::now(), earlier, has_ended: false })
+        CacheLookup::Stale(Reading {
+            cached: Arc::clone(self),
+            began: Instant::now(),
+            earlier,
+            has_ended: false,
+        })
     }
 
     /// Runs `job` once the cgroup has been read. Returns it where no thread is reading.

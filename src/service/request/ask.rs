@@ -179,7 +179,7 @@ impl Service {
         loop {
             let may_hang = role == ThreadRole::Blocking;
             let (max_age, needs) = (MAX_AGE, Needs::CPUS);
-            let reader = Reader { pid, max_age, needs, may_take_long: true, may_hang };
+            let reader = Reader { pid, max_age, needs, may_search: true, may_hang };
             let caller = self.source.caller(reader, &mut proc_cgroup)?;
             match make(&caller) {
                 Err(error) if self.prepare_retry(attempt, &error) => {

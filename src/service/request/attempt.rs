@@ -5,7 +5,7 @@ use super::query::Query;
 use super::target::Target;
 use crate::error::Error;
 use crate::kernel::Reader;
-use crate::service::cache::cached_cgroup::Found;
+use crate::service::cache::cached_cgroup::CacheLookup;
 use crate::service::cache::rendered::MAX_AGE;
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
@@ -70,7 +70,7 @@ impl Service {
         let began = if request.rounds == 0 { request.asked } else { Instant::now() };
         let (needs, is_patient) = (query.needs(), role.is_worker());
         let may_hang = role == ThreadRole::Blocking;
-        let reader = Reader { pid, max_age: MAX_AGE, needs, may_take_long: is_patient, may_hang };
+        let reader = Reader { pid, max_age: MAX_AGE, needs, may_search: is_patient, may_hang };
         // The container is not known yet: readers of one cgroup take turns as one.
         let mut caller = match self.source.caller(reader, proc_cgroup) {
             Ok(caller) => caller,
@@ -99,10 +99,10 @@ impl Service {
             return Outcome::Queue(Lane::Slow, owner, FollowUp::default());
         }
         let target = Target { cached: &cached, account: &account, container: caller.container };
-        let attempt = match cached.find(&caller, needs, request.asked, |answer| query.take_from(answer)) {
-            Found::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
-            Found::BeingRead => return Outcome::BeingRead(cached),
-            Found::Stale(reading) => self.read(role, &caller, query, target, reading),
+        let attempt = match cached.find(&caller, needs, request.asked, |entry| query.take_from(entry)) {
+            CacheLookup::Answer(answer) => Outcome::Done(answer, FollowUp::default()),
+            CacheLookup::BeingRead => return Outcome::BeingRead(cached),
+            CacheLookup::Stale(reading) => self.read(role, &caller, query, target, reading),
         };
         let attempt = self.finish(role, query, attempt, caller.cgroup, Some(target));
         let ended = Instant::now();
@@ -123,7 +123,7 @@ impl Service {
         &self,
         role: ThreadRole,
         query: &Q,
-        attempt: Outcome<Q::Found>,
+        attempt: Outcome<Q::Extract>,
         cgroup: &[u8],
         target: Option<Target<'_>>,
     ) -> Outcome<Q::Answer> {

@@ -15,7 +15,7 @@ use std::time::Instant;
 /// Something that a reader can ask.
 pub(in crate::service) trait Query: Clone + Send + 'static {
     /// What is taken from a snapshot, while its cache entry is locked.
-    type Found: Send;
+    type Extract: Send;
     /// What the reader gets.
     type Answer: Send;
     /// Whether [`finish`](Self::finish) reads files of the host.
@@ -25,13 +25,13 @@ pub(in crate::service) trait Query: Clone + Send + 'static {
     fn needs(&self) -> Needs;
 
     /// Takes what is needed from the snapshot of the reader's container, or of the host.
-    fn take_from(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error>;
+    fn take_from(&self, entry: &mut CacheEntry) -> Result<Self::Extract, Error>;
 
     /// Takes what a reader that can't be seen gets, which is the host's.
-    fn for_unseen_reader(&self, service: &Service) -> Result<Self::Found, Error>;
+    fn for_unseen_reader(&self, service: &Service) -> Result<Self::Extract, Error>;
 
     /// Makes the answer for a reader in `cgroup`.
-    fn finish(&self, service: &Service, found: Self::Found, cgroup: &[u8]) -> Result<Self::Answer, Error>;
+    fn finish(&self, service: &Service, found: Self::Extract, cgroup: &[u8]) -> Result<Self::Answer, Error>;
 }
 
 /// Asks for a rendered view.
@@ -39,7 +39,7 @@ pub(in crate::service) trait Query: Clone + Send + 'static {
 pub(in crate::service) struct TextOf(pub(in crate::service) ViewId);
 
 impl Query for TextOf {
-    type Found = Arc<Rendered>;
+    type Extract = Arc<Rendered>;
     type Answer = Arc<Rendered>;
     const READS_FILES: bool = false;
 
@@ -95,7 +95,7 @@ impl<F, T: Send + 'static> Query for FilesOf<F, T>
 where
     F: Fn(&Service, &Viewer<'_>) -> Result<T, Error> + Send + Sync + 'static,
 {
-    type Found = (Option<Arc<Topology>>, Option<MemoryByNode>);
+    type Extract = (Option<Arc<Topology>>, Option<MemoryByNode>);
     type Answer = T;
     const READS_FILES: bool = true;
 
@@ -103,18 +103,23 @@ where
         self.needs
     }
 
-    fn take_from(&self, entry: &mut CacheEntry) -> Result<Self::Found, Error> {
+    fn take_from(&self, entry: &mut CacheEntry) -> Result<Self::Extract, Error> {
         let topology = entry.topology()?;
         let memory = topology.as_deref().filter(|_| self.needs.covers(Needs::NUMA_STAT));
         let memory = memory.map(|topology| MemoryByNode::of(&entry.snapshot, topology)).transpose()?;
         Ok((topology, memory))
     }
 
-    fn for_unseen_reader(&self, _: &Service) -> Result<Self::Found, Error> {
+    fn for_unseen_reader(&self, _: &Service) -> Result<Self::Extract, Error> {
         Ok((None, None))
     }
 
-    fn finish(&self, service: &Service, (topology, memory): Self::Found, cgroup: &[u8]) -> Result<T, Error> {
+    fn finish(
+        &self,
+        service: &Service,
+        (topology, memory): Self::Extract,
+        cgroup: &[u8],
+    ) -> Result<T, Error> {
         let (topology, memory) = (topology.as_deref(), memory.as_ref());
         (self.make)(service, &Viewer { topology, memory, cgroup })
     }

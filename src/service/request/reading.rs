@@ -27,7 +27,7 @@ impl Service {
         query: &Q,
         target: Target<'_>,
         mut reading: Reading,
-    ) -> Outcome<Q::Found> {
+    ) -> Outcome<Q::Extract> {
         let Target { cached, account, container } = target;
         let end = |reading: Reading| FollowUp {
             is_slow: account.is_slow(Instant::now()),
@@ -48,8 +48,7 @@ impl Service {
         drop(permit);
         match read {
             Ok(snapshot) => {
-                let answer =
-                    reading.publish(caller, query.needs(), snapshot, |answer| query.take_from(answer));
+                let answer = reading.publish(caller, query.needs(), snapshot, |entry| query.take_from(entry));
                 Outcome::Done(answer, end(reading))
             }
             Err(NotRead::Start(container_id)) => {

@@ -16,8 +16,8 @@ impl Service {
         if pid == Pid::UNSEEN || !self.fairness.is_sampled() {
             return;
         }
-        let (may_take_long, may_hang) = (false, false);
-        let reader = Reader { pid, max_age: MAX_AGE, needs: Needs::NOTHING, may_take_long, may_hang };
+        let (may_search, may_hang) = (false, false);
+        let reader = Reader { pid, max_age: MAX_AGE, needs: Needs::NOTHING, may_search, may_hang };
         let mut proc_cgroup = Vec::new();
         let (container, cgroup) = match self.source.caller(reader, &mut proc_cgroup) {
             Ok(caller) => (caller.container.to_vec(), caller.cgroup.to_vec()),

@@ -20,7 +20,7 @@ const REQUESTS_PER_CHARGE: u32 = 16;
 /// What one of them takes of a serving thread, about.
 const SMALL_REQUEST: Duration = Duration::from_micros(8);
 
-/// Who has taken how much of the serving threads, and who waits for itself for that.
+/// How much of the serving threads each container has taken, and which ones have to wait for themselves.
 pub(in crate::service) struct Fairness {
     /// What counts as slow.
     pub(in crate::service) pace: Pace,
@@ -37,14 +37,14 @@ pub(in crate::service) struct Fairness {
     /// Whether the container of the last one that was charged is in the slow lane.
     last_was_slow: AtomicBool,
     /// The part of a window in which somebody has looked for a crowd, by its number.
-    looked_in: AtomicU64,
+    last_check: AtomicU64,
 }
 
 impl Fairness {
     /// Nobody has taken anything yet of so many threads.
     pub(in crate::service) fn new(pace: Pace, threads: usize) -> Self {
         let (accounts, slow_processes) = (ServingAccounts::default(), SlowProcesses::default());
-        let (threads, looked_in) = (u32::try_from(threads).unwrap_or(u32::MAX), AtomicU64::new(0));
+        let (threads, last_check) = (u32::try_from(threads).unwrap_or(u32::MAX), AtomicU64::new(0));
         let small_requests = AtomicU32::new(0);
         Self {
             pace,
@@ -54,7 +54,7 @@ impl Fairness {
             threads,
             small_requests,
             last_was_slow: AtomicBool::new(false),
-            looked_in,
+            last_check,
         }
     }
 
@@ -68,7 +68,7 @@ impl Fairness {
     ) {
         account.charge(ChargeRules::new(&self.busyness, self.pace), pid, began, ended);
         if self.busyness.is_busy() {
-            self.look_for_crowd(ended);
+            self.check_for_crowd(ended);
         }
     }
 
@@ -88,15 +88,15 @@ impl Fairness {
             SMALL_REQUEST * REQUESTS_PER_CHARGE,
             now,
         );
-        self.look_for_crowd(now);
+        self.check_for_crowd(now);
         self.last_was_slow.store(account.is_slow(now), Ordering::Relaxed);
     }
 
     /// Where a tenant has taken most of the threads in this window or the last, with whatever number of
     /// containers, all of these go to the slow lane. Somebody looks a few times in a window.
-    fn look_for_crowd(&self, now: Instant) {
+    fn check_for_crowd(&self, now: Instant) {
         let look = microseconds(now) / as_micros(self.pace.window / CROWD_CHECKS);
-        if self.looked_in.swap(look, Ordering::Relaxed) == look {
+        if self.last_check.swap(look, Ordering::Relaxed) == look {
             return;
         }
         let window = microseconds(now) / as_micros(self.pace.window);

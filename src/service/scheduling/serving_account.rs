@@ -54,7 +54,7 @@ impl Busyness {
     }
 }
 
-/// By what a charge is judged.
+/// What decides whether a charge sends a container to the slow lane.
 #[derive(Clone, Copy)]
 pub(in crate::service) struct ChargeRules<'r> {
     busyness: &'r Busyness,
@@ -83,13 +83,13 @@ struct Window {
 pub(in crate::service) struct ServingAccount {
     /// The last window in which there was a charge.
     window: Window,
-    /// The one before that.
+    /// The window with a charge before the last one.
     before: Window,
     /// The end of the container's time in the slow lane, in microseconds since the start of this process.
     slow_until: AtomicU64,
-    /// The end of the last time that it was there for its many readers, likewise.
+    /// The end of the last time that it was there for its many readers, in the same microseconds.
     crowd_until: AtomicU64,
-    /// How long that was, in microseconds.
+    /// How long it was there for its many readers, in microseconds.
     crowd_time: AtomicU64,
 }
 
@@ -119,7 +119,7 @@ impl ServingAccount {
             && readers.count_ones() >= MANY_READERS
             && busyness.is_busy()
         {
-            self.punish(pace.window * SLOW_LANE_WINDOWS, 1.0, now);
+            self.send_to_slow_lane(pace.window * SLOW_LANE_WINDOWS, 1.0, now);
         }
     }
 
@@ -134,11 +134,11 @@ impl ServingAccount {
     /// Keeps the container in the slow lane for its part in a crowd, unless it is there for that already. Of
     /// many containers each has another `part` of the whole, so that they do not come back all at once.
     pub(in crate::service) fn make_slow_for_crowd(&self, pace: Pace, part: f64, now: Instant) {
-        self.punish(pace.window * SLOW_LANE_WINDOWS, 1.0 + part * (MAX_SPREAD - 1.0), now);
+        self.send_to_slow_lane(pace.window * SLOW_LANE_WINDOWS, 1.0 + part * (MAX_SPREAD - 1.0), now);
     }
 
     /// Keeps the container in the slow lane for its many readers, unless it is there for them already.
-    fn punish(&self, least: Duration, times: f64, now: Instant) {
+    fn send_to_slow_lane(&self, least: Duration, times: f64, now: Instant) {
         let (until, now_at) = (self.crowd_until.load(Ordering::Relaxed), microseconds(now));
         if until > now_at {
             return;

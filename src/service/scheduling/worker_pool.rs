@@ -54,7 +54,7 @@ struct State {
     /// The owners that have a running job, and since when.
     working: HashMap<(Lane, Owner), Instant>,
     threads: usize,
-    /// Those that are being started among them.
+    /// How many of the threads have no job, with those that are being started.
     idle: usize,
 }
 

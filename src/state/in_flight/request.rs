@@ -26,6 +26,24 @@ impl Unique {
     }
 }
 
+/// The number of a file in the file system that is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ino(u64);
+
+impl Ino {
+    /// The file of this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The plain number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+}
+
 /// A request, as far as is needed to answer it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InFlightRequest {
@@ -34,7 +52,7 @@ pub struct InFlightRequest {
     /// The process or thread that waits for the answer; 0 if it cannot be seen from here.
     pub pid: Pid,
     /// The inode that it is about.
-    pub ino: u64,
+    pub ino: Ino,
     /// What it asks for.
     pub operation: Operation,
 }
@@ -128,7 +146,7 @@ impl Record for RequestRecord {
         };
         let history = holder | u64::from(self.attempts);
         let begun = Self::begun_word(self.begun);
-        [unique.get(), u64::from(pid.get()), ino, operation, handle, offset, begun, history].into_iter()
+        [unique.get(), u64::from(pid.get()), ino.get(), operation, handle, offset, begun, history].into_iter()
     }
 
     fn restore(words: &[u64]) -> Option<Self> {
@@ -141,8 +159,12 @@ impl Record for RequestRecord {
             RELEASE => Operation::Release,
             _ => Operation::Other,
         };
-        let request =
-            InFlightRequest { unique: Unique::new(unique), pid: Pid::new(low_half(pid)), ino, operation };
+        let request = InFlightRequest {
+            unique: Unique::new(unique),
+            pid: Pid::new(low_half(pid)),
+            ino: Ino::new(ino),
+            operation,
+        };
         let begun = (begun != WAITING).then_some(Moment(begun));
         let holder = if history & HELD_BY_KERNEL == 0 { Holder::Server } else { Holder::Kernel };
         Some(Self { request, begun, attempts: low_half(history), holder })

@@ -2,7 +2,7 @@
 
 use super::clock::Moment;
 use super::orphaned::{MAX_ATTEMPTS, OrphanedRequest};
-use super::request::{Holder, InFlightRequest, Operation, RequestRecord, Unique};
+use super::request::{Holder, InFlightRequest, Ino, Operation, RequestRecord, Unique};
 use super::slots::{MAX_REQUESTS, Slots};
 use super::threads::{self, Threads};
 use crate::state::table::Table;
@@ -50,8 +50,12 @@ pub struct InFlightGuard {
 impl InFlightGuard {
     /// A guard of a request that does not come from the kernel, or for which there is no room.
     pub fn untracked() -> Self {
-        let request =
-            InFlightRequest { unique: Unique::new(0), pid: Pid::UNSEEN, ino: 0, operation: Operation::Other };
+        let request = InFlightRequest {
+            unique: Unique::new(0),
+            pid: Pid::UNSEEN,
+            ino: Ino::new(0),
+            operation: Operation::Other,
+        };
         Self { table: None, slot: AtomicUsize::new(0), request, attempts: 0 }
     }
 

@@ -20,7 +20,12 @@ fn server(words: &'static [Word]) -> (InFlightTable, Vec<OrphanedRequest>) {
 }
 
 fn request(unique: u64) -> InFlightRequest {
-    InFlightRequest { unique: Unique::new(unique), pid: Pid::INIT, ino: 1, operation: Operation::Other }
+    InFlightRequest {
+        unique: Unique::new(unique),
+        pid: Pid::INIT,
+        ino: Ino::new(1),
+        operation: Operation::Other,
+    }
 }
 
 fn cgroup(path: &str) -> Arc<[u8]> {
@@ -39,7 +44,8 @@ fn requests_are_there_while_they_are_answered() {
     for operation in
         [read, Operation::Open { flags: -1 }, Operation::Lookup, Operation::Release, Operation::Other]
     {
-        let request = InFlightRequest { unique: Unique::new(7), pid: Pid::new(u32::MAX), ino: 16, operation };
+        let request =
+            InFlightRequest { unique: Unique::new(7), pid: Pid::new(u32::MAX), ino: Ino::new(16), operation };
         assert_eq!(table.track_while(request, || table.begun()), Some(vec![request]));
         assert_eq!(table.begun(), []);
         assert!(table.has_tracked(&[], Unique::new(7)) && !table.has_tracked(&[], Unique::new(8)));

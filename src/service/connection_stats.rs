@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use std::time::Instant;
 
 /// Since when which connection is served.
-pub(super) struct ServedSince {
+pub(super) struct ConnectionStats {
     pub(super) in_flight: InFlightTable,
     pub(super) restarts: u32,
     pub(super) since: Instant,
@@ -14,7 +14,7 @@ pub(super) struct ServedSince {
     pub(super) kept_by: Mutex<Option<&'static str>>,
 }
 
-impl ServedSince {
+impl ConnectionStats {
     pub(super) fn now(state: &PersistentState) -> Self {
         Self {
             in_flight: state.in_flight(),
