@@ -36,11 +36,11 @@ pub enum Error {
     },
     /// The work takes too long for a serving thread, which others need. Another thread does it; no reader
     /// sees this error.
-    #[error("reading cgroup {} takes long; this is a defect, please report it", escaped(.0))]
+    #[error("reading cgroup {} takes long, which is a defect", escaped(.0))]
     TakesLong(Box<[u8]>),
     /// The work may block in the kernel for as long as a tenant chooses. A thread that may hang does it; no
     /// reader sees this error.
-    #[error("looking at cgroup {} may block; this is a defect, please report it", escaped(.0))]
+    #[error("looking at cgroup {} may block, which is a defect", escaped(.0))]
     MayHang(Box<[u8]>),
     /// The reader is in a time namespace, and only the offsets of the next, which its children are to be in,
     /// can be seen.

@@ -6,7 +6,7 @@ use crate::parse::ParseError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ViewError {
     /// A part of the snapshot that a view needs was not loaded: a defect of this program.
-    #[error("the snapshot lacks {0}; this is a defect, please report it")]
+    #[error("the snapshot lacks {0}, which is a defect")]
     NotLoaded(&'static str),
     /// A text of the kernel's was loaded and made no sense.
     #[error("cannot make sense of {0}: {1}")]

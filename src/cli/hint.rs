@@ -70,12 +70,9 @@ impl Hint for Error {
                 "please report it with the file's content"
             }
             Self::TextGone(_) => "open it again",
-            // Defects, which the log is to say as they are, and what there is no help for.
-            Self::TakesLong(_)
-            | Self::MayHang(_)
-            | Self::View(ViewError::NotLoaded(_))
-            | Self::UnknownTime(_)
-            | Self::Errno(_) => return None,
+            Self::TakesLong(_) | Self::MayHang(_) | Self::View(ViewError::NotLoaded(_)) => "please report it",
+            // There is no help for these.
+            Self::UnknownTime(_) | Self::Errno(_) => return None,
         };
         Some(hint.into())
     }

@@ -4,8 +4,8 @@ use crate::parse::meminfo::Field;
 use crate::units::Kib;
 
 /// What follows `nr_` in a key (`vmstat_text`, mm/vmstat.c), and the lines of `/proc/meminfo` that say the
-/// same. Huge pages are left out: their keys count them in the size that a page table of the architecture
-/// covers, which no file names.
+/// same. Transparent huge pages are left out: their keys count them in a size that differs by architecture
+/// (`HPAGE_PMD_NR`), and that is in no file which is read for anything else.
 const KEYS: [(&str, &[Field]); 20] = [
     ("free_pages", &[Field::MemFree]),
     ("mlock", &[Field::Mlocked]),
