@@ -25,7 +25,7 @@ impl ViewFs {
         let fetched = InFlightRequest { unique, pid: pid_of(request), ino: Ino::new(ino.0), operation };
         self.served.service.note_request(self.gate.enter());
         let in_flight = self.served.in_flight.track(fetched);
-        let answer = || {
+        let handle = || {
             if in_flight.is_poisoned() {
                 drop(handler);
             } else if operation == Operation::Release || self.served.knows(ino) {
@@ -37,14 +37,14 @@ impl ViewFs {
                 handler(&self.served, in_flight);
             } else {
                 let served = Arc::clone(&self.served);
-                let answer = move |service: &Arc<Service>, in_flight| {
+                let after_indexing = move |service: &Arc<Service>, in_flight| {
                     service.source().system_directory().index_all();
                     handler(&served, in_flight);
                 };
-                self.served.service.dispatch(Lane::Slow, in_flight, pid_of(request), answer);
+                self.served.service.dispatch(Lane::Slow, in_flight, pid_of(request), after_indexing);
             }
         };
-        let _ = catch_unwind(AssertUnwindSafe(answer));
+        let _ = catch_unwind(AssertUnwindSafe(handle));
         self.gate.leave();
     }
 }

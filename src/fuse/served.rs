@@ -183,11 +183,13 @@ impl Served {
 
     /// The owner of a node. Whoever has the owner's id may take a lease (fcntl(2), `F_SETLEASE`), and each
     /// open of another container waits until it is given back, or for 45 s. So nodes have no owner, but for
-    /// the one that no container opens, and for files that are there to be written: the kernel lets nobody
-    /// write to a file without (`HAS_UNMAPPED_ID()`, include/linux/fs.h).
+    /// those that no container opens or that root alone may read, and for files that are there to be written:
+    /// no capability opens a file without an owner for root (`capable_wrt_inode_uidgid()`,
+    /// kernel/capability.c), and nobody may write to one (`HAS_UNMAPPED_ID()`, include/linux/fs.h).
     fn owner(&self, node: &Node<'_>) -> u32 {
         match node {
             Node::View(ViewNode { kind: NodeKind::Status, .. }) => 0,
+            Node::Sysfs(_, entry) if entry.mode & 0o444 == 0o400 => 0,
             Node::View(ViewNode { kind: NodeKind::View(view), .. })
                 if !self.is_read_only && view.pressure().is_some() =>
             {
@@ -195,5 +197,42 @@ impl Served {
             }
             _ => NO_OWNER,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Source;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+    use std::process::Command;
+
+    /// Root of a container reads what root alone may read, and has nothing else to take a lease on.
+    #[test]
+    fn what_root_alone_may_read_is_roots() {
+        let copy = tempfile::tempdir().unwrap();
+        let tree = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/v2-two-nodes/root");
+        assert!(Command::new("cp").arg("-r").arg(tree).arg(copy.path()).status().unwrap().success());
+        let root = copy.path().join("root");
+        let nodes = root.join("sys/devices/system/node");
+        for (file, mode) in [("node0/numastat", 0o400), ("node0/vmstat", 0o444)] {
+            fs::set_permissions(nodes.join(file), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let service = Arc::new(Service::new(Source::open(&root, None).unwrap(), 1));
+        let connection =
+            ServedConnection { generation: 0, in_flight: InFlightTable::new(&[]), is_read_only: true };
+        let served = Served::new(service, &ViewId::ALL, connection);
+        let attributes = |path: &str| {
+            let ino = path
+                .split('/')
+                .fold(INodeNo::ROOT, |parent, name| served.child(parent, OsStr::new(name)).unwrap().ino());
+            let FileAttr { uid, perm, .. } = served.attributes(&served.find(ino).unwrap());
+            (uid, perm)
+        };
+        assert_eq!(attributes("sys/devices/system/node/node0/numastat"), (0, 0o400));
+        assert_eq!(attributes("sys/devices/system/node/node0/vmstat"), (NO_OWNER, 0o444));
+        assert_eq!(attributes("proc/meminfo"), (NO_OWNER, 0o444));
     }
 }

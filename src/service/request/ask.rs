@@ -37,7 +37,7 @@ impl Service {
         let request = PendingRequest::new(pid, in_flight);
         match self.fairness.slow_processes.owner(pid) {
             Some(owner) => {
-                let again = self.again(&owner, request, query, reply);
+                let again = self.continuation(&owner, request, query, reply);
                 self.defer(Lane::Slow, owner, again);
             }
             None => self.ask(ThreadRole::Serving, request, query, reply),
@@ -68,25 +68,26 @@ impl Service {
                 self.resume_waiters(role, next);
             }
             Outcome::Queue(lane, owner, next) => {
-                let again = self.again(&owner, request, query, reply);
+                let again = self.continuation(&owner, request, query, reply);
                 self.defer(lane, owner, again);
                 self.defer_all(next);
             }
             Outcome::BeingRead(cached) => {
                 // The reading may have ended meanwhile.
-                if let Some(again) = cached.park(self.again(cached.path(), request, query, reply)) {
+                if let Some(again) = cached.park(self.continuation(cached.path(), request, query, reply)) {
                     again(role);
                 }
             }
             Outcome::MayHang(owner) => self.attempt_blocking(owner, request, query, Box::new(reply)),
             Outcome::NeedsStart(search) => {
-                let again = self.again(&Owner::from(&*search.cgroup), request, query, reply);
+                let again = self.continuation(&Owner::from(&*search.cgroup), request, query, reply);
                 self.seek_start(role, search, again);
             }
         }
     }
 
-    fn again<Q: Query>(
+    /// What tries the request again, in whichever thread it is called.
+    fn continuation<Q: Query>(
         self: &Arc<Self>,
         owner: &Owner,
         mut request: PendingRequest,

@@ -2,7 +2,6 @@
 
 use super::deadline_reply::{DeadlineReply, Reply};
 use super::outcome::FollowUp;
-use crate::service::accounts::start_times::START_SEARCH_TIMEOUT;
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::owner::{Owner, of_process};
@@ -45,7 +44,7 @@ impl Service {
         self.workers.enqueue(lane, owner, Box::new(move || again(ThreadRole::of(lane))));
     }
 
-    /// A reply for work that may hang: it is EAGAIN after [`START_SEARCH_TIMEOUT`].
+    /// A reply for work that may hang: it is EAGAIN after the machine's `look_timeout`.
     pub(in crate::service) fn deadline_reply<T: Send + 'static>(
         &self,
         owner: &Owner,
@@ -53,7 +52,7 @@ impl Service {
         reply: Reply<T>,
     ) -> DeadlineReply<T> {
         let (reply, give_up) = DeadlineReply::new(owner, in_flight, reply);
-        self.workers.enqueue_at(Instant::now() + START_SEARCH_TIMEOUT, give_up);
+        self.workers.enqueue_at(Instant::now() + self.fairness.pace.look_timeout, give_up);
         reply
     }
 

@@ -20,6 +20,9 @@ pub(in crate::service) struct Pace {
     /// The most that a reader is charged for a request. What took longer is not the reader's doing, but that
     /// of whatever kept the thread from running.
     pub(in crate::service) max_charge: Duration,
+    /// How long a reader waits for a look at processes that may hang, before it gets an error. On a slow
+    /// machine such a look takes long even if nothing hangs.
+    pub(in crate::service) look_timeout: Duration,
 }
 
 /// How often the host's meminfo is read; the least time counts, because of what interrupts.
@@ -32,6 +35,7 @@ impl Pace {
         long_reading: Duration::from_millis(50),
         window: Duration::from_millis(100),
         max_charge: Duration::from_micros(200),
+        look_timeout: Duration::from_secs(1),
     };
     /// Of the slowest processor for which it makes a difference.
     const SLOWEST: Self = Self {
@@ -39,6 +43,7 @@ impl Pace {
         long_reading: Duration::from_millis(500),
         window: Duration::from_secs(1),
         max_charge: Duration::from_millis(5),
+        look_timeout: Duration::from_secs(10),
     };
 
     /// The pace of the machine, measured by `read_meminfo`.
@@ -59,6 +64,7 @@ impl Pace {
             long_reading: (took * 1250).clamp(least.long_reading, most.long_reading),
             window: (took * 2500).clamp(least.window, most.window),
             max_charge: (took * 5).clamp(least.max_charge, most.max_charge),
+            look_timeout: (took * 25_000).clamp(least.look_timeout, most.look_timeout),
         }
     }
 }

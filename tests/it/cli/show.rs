@@ -80,8 +80,9 @@ impl Drop for Idle {
 fn capture_says_what_show_says() {
     let pod = Cgroup::new().limit(64);
     let container = pod.child("container").limit(32);
-    let secret = container.child("a-secret-name");
-    let idle = Idle::new(container.command(&["sleep", "1000"]));
+    // On v2 a cgroup with others below it has no processes of its own.
+    let (app, secret) = (container.child("app"), container.child("a-secret-name"));
+    let idle = Idle::new(app.command(&["sleep", "1000"]));
     let below = Idle::new(secret.command(&["sleep", "1001"]));
     let show = |arguments: &[&str]| output(cgprocfs().arg("show").args(arguments));
     let pid = idle.pid().to_string();
@@ -130,7 +131,7 @@ fn capture_says_what_show_says() {
     let named = output(Command::new("find").arg(dir.path()).args(["-name", "a-secret-name"]));
     assert_eq!(named, "");
     drop((idle, below));
-    secret.remove();
+    [app, secret].into_iter().for_each(Cgroup::remove);
     container.remove();
     pod.remove();
 }

@@ -188,7 +188,7 @@ fn nobody_is_put_off_for_ever() {
         let tell = move |text: Result<_, Error>| {
             sender.send(text.map(drop).map_err(|error| error.errno())).unwrap();
         };
-        service.again(&Owner::from(&b"/"[..]), request, query, tell)(ThreadRole::Worker);
+        service.continuation(&Owner::from(&b"/"[..]), request, query, tell)(ThreadRole::Worker);
         told.recv_timeout(LONG).unwrap()
     };
     assert_eq!(asked(MAX_ROUNDS - 1), Ok(()));
@@ -210,7 +210,7 @@ fn what_was_given_to_a_thread_that_may_hang_stays_there() {
         let tell = move |text: Result<_, Error>| {
             sender.send((text.is_ok(), std::thread::current().id())).unwrap();
         };
-        service.again(&Owner::from(&b"/"[..]), request, TextOf(find("proc/meminfo").unwrap()), tell)
+        service.continuation(&Owner::from(&b"/"[..]), request, TextOf(find("proc/meminfo").unwrap()), tell)
     };
     for role in [ThreadRole::Serving, ThreadRole::Helping, ThreadRole::Worker] {
         again(&Deadline::default())(role);
