@@ -31,7 +31,7 @@ const OF_TIME: &[&str] = &[
 
 /// Only the first ones are run by default. Four processors make some boots crash, so that few guests have
 /// them, and are booted once more.
-pub static GUESTS: [Guest; 19] = [
+pub static GUESTS: [Guest; 18] = [
     Guest {
         name: "vm::linux_6.12_v2_cpusets",
         kernel: "6.12",
@@ -68,14 +68,6 @@ pub static GUESTS: [Guest; 19] = [
         tests: &["cli"],
         options: &["guest.filter=no_memory_controller", "cgroup_disable=memory"],
         shows: &["cli::no_memory_controller"],
-    },
-    Guest {
-        name: "vm::linux_6.12_v2_fleet",
-        kernel: "6.12",
-        layout: "v2",
-        tests: &["fleet"],
-        options: &["guest.filter=calls_of_a_cold_read"],
-        shows: &["fleet::calls_of_a_cold_read"],
     },
     // The others take a while. The first of them takes the longest.
     Guest {
@@ -200,7 +192,7 @@ pub static GUESTS: [Guest; 19] = [
     },
 ];
 /// So many of them are run without `CGPROCFS_VM=all`.
-pub const BY_DEFAULT: usize = 5;
+pub const BY_DEFAULT: usize = 4;
 
 /// Tests that have to pass in a guest with swap whose memory controller is of v1.
 pub const WITH_SWAP_ON_V1: &[&str] = &["oracle::memory_of_a_pod_whose_swap_a_sibling_fills"];
