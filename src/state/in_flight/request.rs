@@ -57,6 +57,12 @@ pub struct InFlightRequest {
     pub operation: Operation,
 }
 
+impl InFlightRequest {
+    /// Stands for one that does not come from the kernel.
+    pub(crate) const NONE: Self =
+        Self { unique: Unique::new(0), pid: Pid::UNSEEN, ino: Ino::new(0), operation: Operation::Other };
+}
+
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Operation {

@@ -2,12 +2,11 @@
 
 use super::clock::Moment;
 use super::orphaned::{MAX_ATTEMPTS, OrphanedRequest};
-use super::request::{Holder, InFlightRequest, Ino, Operation, RequestRecord, Unique};
+use super::request::{Holder, InFlightRequest, RequestRecord, Unique};
 use super::slots::{MAX_REQUESTS, Slots};
 use super::threads::{self, Threads};
 use crate::state::table::Table;
 use crate::state::word::Word;
-use cgprocfs_core::parse::pid::Pid;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -50,13 +49,7 @@ pub struct InFlightGuard {
 impl InFlightGuard {
     /// A guard of a request that does not come from the kernel, or for which there is no room.
     pub fn untracked() -> Self {
-        let request = InFlightRequest {
-            unique: Unique::new(0),
-            pid: Pid::UNSEEN,
-            ino: Ino::new(0),
-            operation: Operation::Other,
-        };
-        Self { table: None, slot: AtomicUsize::new(0), request, attempts: 0 }
+        Self { table: None, slot: AtomicUsize::new(0), request: InFlightRequest::NONE, attempts: 0 }
     }
 
     /// The request waits for a thread from now on, and is not to blame for what happens meanwhile.

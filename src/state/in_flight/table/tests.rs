@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::state::in_flight::orphaned::HANG_THRESHOLD;
+use crate::state::in_flight::request::{Ino, Operation};
 use crate::state::in_flight::slots::RESERVED;
 use cgprocfs_core::parse::pid::Pid;
 
