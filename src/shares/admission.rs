@@ -5,7 +5,7 @@ use super::tree::{Holder, Node};
 use std::collections::HashMap;
 use std::hash::Hash;
 
-/// What [`admit`] does with a newcomer for which only its own cgroup could make room.
+/// What becomes of a newcomer for which only its own cgroup could make room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     /// It replaces what that cgroup has used least recently. For caches.
