@@ -9,6 +9,7 @@ pub mod in_flight;
 mod indexed;
 mod layout;
 mod memory;
+mod open_file;
 mod persistent;
 mod record;
 mod records;
@@ -18,8 +19,9 @@ mod word;
 
 pub use self::indexed::IndexedTable;
 pub use self::layout::{MAX_CPU_ACCOUNTS, MAX_LOADS, MAX_PSI_TRIGGERS};
+pub use self::open_file::OpenFile;
 pub use self::persistent::{PersistentState, StateError};
 pub use self::record::Record;
-pub use self::records::{ContainerAccount, OpenFile, OrphanedTrigger, PollWaiter};
+pub use self::records::{ContainerAccount, OrphanedTrigger, PollWaiter};
 pub use self::table::Table;
 pub use self::word::Word;

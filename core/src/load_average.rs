@@ -1,8 +1,8 @@
 //! Load averages as the kernel computes them: how many tasks run or wait uninterruptibly, averaged so that a
 //! moment weighs less the longer ago it is (kernel/sched/loadavg.c).
 
-use crate::machine::{BootTime, Ticks};
 use crate::parse::pid::Pid;
+use crate::time::{BootTime, Nanos, Ticks};
 
 /// Averages over one, five and fifteen minutes.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -51,22 +51,22 @@ pub struct TaskCounts {
     pub total: u32,
 }
 
-/// How long the tasks that a container has now have run and have waited for a processor, in nanoseconds.
+/// How long the tasks that a container has now have run and have waited for a processor.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RunQueue {
     /// Time that they have run since each of them was started.
-    pub ran: u64,
+    pub ran: Nanos,
     /// Time that they have waited since then.
-    pub waited: u64,
+    pub waited: Nanos,
 }
 
 impl RunQueue {
-    /// How many tasks ran or waited to run on average over `passed` nanoseconds, in which all the tasks that
-    /// the container had ran for `ran` nanoseconds. The tasks that it has now are taken to have waited for
-    /// the same part of that time as they ran in it; how long others waited is not known.
+    /// How many tasks ran or waited to run on average in a time that has `passed`, in which all the tasks that
+    /// the container had `ran` for so long. The tasks that it has now are taken to have waited for the same
+    /// part of that time as they ran in it; how long others waited is not known.
     #[must_use]
-    pub fn active(self, ran: u64, passed: u64) -> f64 {
-        let [ran, passed, of_those, waited] = [ran, passed, self.ran, self.waited].map(|time| time as f64);
+    pub fn active(self, ran: Nanos, passed: Nanos) -> f64 {
+        let [ran, passed, of_those, waited] = [ran, passed, self.ran, self.waited].map(Nanos::as_secs_f64);
         let part = if of_those > ran { ran / of_those } else { 1.0 };
         if passed > 0.0 { (ran + waited * part) / passed } else { 0.0 }
     }
@@ -79,8 +79,7 @@ pub struct LoadState {
     pub averages: LoadAverages,
     /// When they were computed.
     pub at: BootTime,
-    /// How long the container's cgroup had run, in nanoseconds, at some moment; `None` where that is not
-    /// known.
+    /// How long the container's cgroup had run at some moment; `None` where that is not known.
     pub ran: Option<CpuUsageAt>,
     /// When the container started, after the host's boot.
     pub start: Ticks,
@@ -91,8 +90,8 @@ pub struct LoadState {
 pub struct CpuUsageAt {
     /// When the time was read.
     pub at: BootTime,
-    /// How long it had run by then, in nanoseconds.
-    pub time: u64,
+    /// How long it had run by then.
+    pub time: Nanos,
 }
 
 /// What `proc/loadavg` shows.
@@ -145,14 +144,14 @@ mod tests {
 
     #[test]
     fn waiting_is_part_of_the_load() {
-        const SECOND: u64 = 1_000_000_000;
-        let seconds = |ran, waited| RunQueue { ran: ran * SECOND, waited: waited * SECOND };
+        let time = |seconds| Nanos::SECOND.times(seconds);
+        let seconds = |ran, waited| RunQueue { ran: time(ran), waited: time(waited) };
         // Ten spin on two processors for ten seconds.
-        assert!((seconds(20, 80).active(20 * SECOND, 10 * SECOND) - 10.0).abs() < 1e-9);
+        assert!((seconds(20, 80).active(time(20), time(10)) - 10.0).abs() < 1e-9);
         // They did so for a hundred, of which only the last ten are asked for.
-        assert!((seconds(200, 800).active(20 * SECOND, 10 * SECOND) - 10.0).abs() < 1e-9);
+        assert!((seconds(200, 800).active(time(20), time(10)) - 10.0).abs() < 1e-9);
         // Most of what ran is gone.
-        assert!((seconds(1, 1).active(20 * SECOND, 10 * SECOND) - 2.1).abs() < 1e-9);
-        assert_eq!(seconds(1, 1).active(0, 0), 0.0);
+        assert!((seconds(1, 1).active(time(20), time(10)) - 2.1).abs() < 1e-9);
+        assert_eq!(seconds(1, 1).active(Nanos::ZERO, Nanos::ZERO), 0.0);
     }
 }

@@ -2,16 +2,17 @@
 //! window (Documentation/accounting/psi.rst, kernel/sched/psi.c).
 
 use crate::parse::{ParseError, decimal};
+use std::time::{Duration, Instant};
 
 /// What a program has asked to be told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trigger {
     /// The line of the pressure file that is watched.
     pub line: Line,
-    /// How long tasks have to be stalled within a window, in microseconds.
-    pub threshold: u32,
-    /// The length of the window, in microseconds.
-    pub window: u32,
+    /// How long tasks have to be stalled within a window.
+    pub threshold: Duration,
+    /// The length of the window.
+    pub window: Duration,
 }
 
 /// A line of a pressure file.
@@ -24,9 +25,9 @@ pub enum Line {
 }
 
 /// `WINDOW_MIN_US`.
-const MIN_WINDOW: u32 = 500_000;
+const MIN_WINDOW: Duration = Duration::from_millis(500);
 /// `WINDOW_MAX_US`.
-const MAX_WINDOW: u32 = 10_000_000;
+const MAX_WINDOW: Duration = Duration::from_secs(10);
 /// How much of what is written the kernel reads.
 const MAX_BYTES: usize = 32;
 
@@ -45,54 +46,55 @@ impl Trigger {
             Some("full") => Line::Full,
             _ => return Err(ParseError::MalformedLine),
         };
-        let mut number = || {
-            let number = decimal(words.next().ok_or(ParseError::MalformedLine)?.as_bytes())?;
-            u32::try_from(number).map_err(|_| ParseError::OutOfRange)
+        let mut time = || {
+            let micros = decimal(words.next().ok_or(ParseError::MalformedLine)?.as_bytes())?;
+            Ok(Duration::from_micros(micros))
         };
-        let (threshold, window) = (number()?, number()?);
-        let is_valid = (MIN_WINDOW..=MAX_WINDOW).contains(&window) && (1..=window).contains(&threshold);
+        let (threshold, window) = (time()?, time()?);
+        let is_valid =
+            (MIN_WINDOW..=MAX_WINDOW).contains(&window) && threshold > Duration::ZERO && threshold <= window;
         is_valid.then_some(Self { line, threshold, window }).ok_or(ParseError::OutOfRange)
     }
 
-    /// How long tasks were stalled in all according to the text of a pressure file, in microseconds.
+    /// How long tasks were stalled in all according to the text of a pressure file.
     #[must_use]
-    pub fn stalled(self, text: &[u8]) -> Option<u64> {
+    pub fn stalled(self, text: &[u8]) -> Option<Duration> {
         let name: &[u8] = match self.line {
             Line::Some => b"some ",
             Line::Full => b"full ",
         };
         let line = text.split(|&b| b == b'\n').find(|line| line.starts_with(name))?;
         let total = line.split(|&b| b == b' ').find_map(|word| word.strip_prefix(b"total="))?;
-        std::str::from_utf8(total).ok()?.parse().ok()
+        std::str::from_utf8(total).ok()?.parse().ok().map(Duration::from_micros)
     }
 }
 
-/// The window of a trigger that is being watched. Times are in microseconds, from any common start.
+/// The window of a trigger that is being watched.
 #[derive(Debug, Clone)]
 pub struct PsiWindow {
     trigger: Trigger,
     /// When the window began.
-    start: u64,
+    start: Instant,
     /// How long tasks had been stalled by then.
-    value: u64,
+    value: Duration,
     /// How long they were stalled in the window before.
-    previous_growth: u64,
+    previous_growth: Duration,
     /// How long they had been stalled when that was last read.
-    last_stalled: u64,
+    last_stalled: Duration,
     /// Whether an event waits for the window of the last one to end.
     is_pending: bool,
-    last_event: Option<u64>,
+    last_event: Option<Instant>,
 }
 
 impl PsiWindow {
     /// A window that begins at `now`, when tasks had been stalled for `stalled` in all.
     #[must_use]
-    pub const fn new(trigger: Trigger, now: u64, stalled: u64) -> Self {
+    pub const fn new(trigger: Trigger, now: Instant, stalled: Duration) -> Self {
         Self {
             trigger,
             start: now,
             value: stalled,
-            previous_growth: 0,
+            previous_growth: Duration::ZERO,
             last_stalled: stalled,
             is_pending: false,
             last_event: None,
@@ -101,7 +103,7 @@ impl PsiWindow {
 
     /// Whether there is an event at `now`, when tasks have been stalled for `stalled` in all. There is at
     /// most one in each window (`update_triggers()`).
-    pub fn update(&mut self, now: u64, stalled: u64) -> bool {
+    pub fn update(&mut self, now: Instant, stalled: Duration) -> bool {
         let is_new = stalled != self.last_stalled;
         self.last_stalled = stalled;
         if !is_new && !self.is_pending {
@@ -109,10 +111,10 @@ impl PsiWindow {
         }
         if is_new {
             let growth = self.growth(now, stalled);
-            self.is_pending |= growth >= u64::from(self.trigger.threshold);
+            self.is_pending |= growth >= self.trigger.threshold;
         }
-        let window = u64::from(self.trigger.window);
-        let is_early = self.last_event.is_some_and(|last| now < last.saturating_add(window));
+        let is_early =
+            self.last_event.is_some_and(|last| now.saturating_duration_since(last) < self.trigger.window);
         if !self.is_pending || is_early {
             return false;
         }
@@ -122,15 +124,16 @@ impl PsiWindow {
 
     /// How long tasks were stalled in the window that ends now: a part of the window before counts in
     /// proportion (`window_update()`).
-    fn growth(&mut self, now: u64, stalled: u64) -> u64 {
-        let window = u64::from(self.trigger.window);
-        let elapsed = now.saturating_sub(self.start);
+    fn growth(&mut self, now: Instant, stalled: Duration) -> Duration {
+        let window = self.trigger.window;
+        let elapsed = now.saturating_duration_since(self.start);
         let growth = stalled.saturating_sub(self.value);
         if elapsed > window {
             (self.start, self.value, self.previous_growth) = (now, stalled, growth);
             return growth;
         }
-        growth.saturating_add(self.previous_growth.saturating_mul(window - elapsed) / window)
+        let part = self.previous_growth.as_nanos() * (window - elapsed).as_nanos() / window.as_nanos();
+        growth.saturating_add(Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX)))
     }
 }
 
@@ -138,11 +141,13 @@ impl PsiWindow {
 mod tests {
     use super::*;
 
-    const MS: u64 = 1000;
+    fn ms(count: u64) -> Duration {
+        Duration::from_millis(count)
+    }
 
     #[test]
     fn what_programs_write() {
-        let trigger = Trigger { line: Line::Some, threshold: 150_000, window: 1_000_000 };
+        let trigger = Trigger { line: Line::Some, threshold: ms(150), window: ms(1000) };
         for text in [
             "some 150000 1000000\0",
             "some 150000 1000000\n",
@@ -172,34 +177,36 @@ mod tests {
 
     #[test]
     fn the_line_s_total() {
-        let trigger = Trigger { line: Line::Full, threshold: 1, window: MIN_WINDOW };
+        let trigger = Trigger { line: Line::Full, threshold: ms(1), window: MIN_WINDOW };
         let text = b"some avg10=0.00 avg60=0.00 avg300=0.00 total=254707\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=94166\n";
-        assert_eq!(trigger.stalled(text), Some(94_166));
+        assert_eq!(trigger.stalled(text), Some(Duration::from_micros(94_166)));
         assert_eq!(trigger.stalled(b"some total=1\n"), None);
     }
 
     /// How many events there are in ten seconds when tasks are stalled for `stall` of every 100 ms.
-    fn events(threshold: u32, stall: u64) -> usize {
-        let trigger = Trigger { line: Line::Some, threshold, window: 1_000_000 };
-        let mut window = PsiWindow::new(trigger, 0, 0);
-        (1..=100).filter(|step| window.update(step * 100 * MS, step * stall)).count()
+    fn events(threshold: Duration, stall: Duration) -> usize {
+        let trigger = Trigger { line: Line::Some, threshold, window: ms(1000) };
+        let start = Instant::now();
+        let mut window = PsiWindow::new(trigger, start, Duration::ZERO);
+        (1..=100).filter(|&step| window.update(start + ms(100) * step, stall * step)).count()
     }
 
     #[test]
     fn one_event_a_window() {
-        assert_eq!(events(150_000, 20 * MS), 10);
-        assert_eq!(events(150_000, 10 * MS), 0, "100 ms of each second");
-        assert_eq!(events(150_000, 0), 0);
-        assert_eq!(events(1, 1), 10);
+        assert_eq!(events(ms(150), ms(20)), 10);
+        assert_eq!(events(ms(150), ms(10)), 0, "100 ms of each second");
+        assert_eq!(events(ms(150), ms(0)), 0);
+        assert_eq!(events(Duration::from_micros(1), Duration::from_micros(1)), 10);
     }
 
     #[test]
     fn a_stall_that_ended_is_told_once() {
-        let trigger = Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 };
-        let mut window = PsiWindow::new(trigger, 0, 0);
-        assert!(window.update(100 * MS, 100 * MS));
-        assert!(!window.update(200 * MS, 250 * MS), "another has to wait until the window is over");
-        let told: Vec<_> = (3..=40).filter(|step| window.update(step * 100 * MS, 250 * MS)).collect();
+        let trigger = Trigger { line: Line::Some, threshold: ms(100), window: ms(1000) };
+        let start = Instant::now();
+        let mut window = PsiWindow::new(trigger, start, Duration::ZERO);
+        assert!(window.update(start + ms(100), ms(100)));
+        assert!(!window.update(start + ms(200), ms(250)), "another has to wait until the window is over");
+        let told: Vec<_> = (3..=40).filter(|&step| window.update(start + ms(100) * step, ms(250))).collect();
         assert_eq!(told, [11]);
     }
 }

@@ -21,10 +21,11 @@ use crate::cpu::Cpus;
 use crate::cpu::account::CpuCounters;
 use crate::error::ViewError;
 use crate::load_average::LoadAvg;
-use crate::machine::{BootTime, Machine, Ticks};
+use crate::machine::Machine;
 use crate::parse::ParseError;
 use crate::parse::meminfo::Meminfo;
 use crate::parse::numa_stat::NumaStat;
+use crate::time::{BootTime, ClockOffset, Ticks, WallTime};
 use std::sync::Arc;
 
 /// A consistent reading of everything that one answer is made from.
@@ -79,7 +80,7 @@ impl Snapshot {
             numa_stat: None,
             start: None,
             start_is_certain: false,
-            boot: Boot { offset: 0, at: None },
+            boot: Boot { offset: ClockOffset::NONE, at: None },
             counters: None,
             load: None,
             last_pid: None,
@@ -137,11 +138,10 @@ impl Snapshot {
 /// The host's boot, as it looks from the reader's time namespace.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Boot {
-    /// How much longer ago the boot is in the reader's time namespace than on the host, in nanoseconds.
-    pub offset: i64,
-    /// When the host was booted, in nanoseconds of the wall clock, where the kernel's own text is not exact
-    /// enough.
-    pub at: Option<i64>,
+    /// How much longer ago the boot is in the reader's time namespace than on the host.
+    pub offset: ClockOffset,
+    /// When the host was booted, where the kernel's own text is not exact enough.
+    pub at: Option<WallTime>,
 }
 
 /// Whom the numbers of a snapshot belong to.

@@ -4,6 +4,7 @@
 //! independently of each other, so a subtraction may cross zero at any moment. Saturation makes the
 //! wrapped figures of naive implementations impossible to write.
 
+use crate::time::Nanos;
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, Sub};
@@ -154,11 +155,11 @@ impl MilliCpus {
         usize::try_from(self.0.div_ceil(Self::PER_CPU)).unwrap_or(usize::MAX)
     }
 
-    /// How long they run in so many nanoseconds all together, in nanoseconds.
+    /// How long they run in a length of time, all together.
     #[must_use]
-    pub fn time_in(self, nanoseconds: u64) -> u64 {
-        let time = u128::from(nanoseconds) * u128::from(self.0) / u128::from(Self::PER_CPU);
-        u64::try_from(time).unwrap_or(u64::MAX)
+    pub fn time_in(self, length: Nanos) -> Nanos {
+        let time = u128::from(length.get()) * u128::from(self.0) / u128::from(Self::PER_CPU);
+        Nanos::new(u64::try_from(time).unwrap_or(u64::MAX))
     }
 }
 
@@ -195,7 +196,8 @@ mod tests {
         assert_eq!(MilliCpus::whole(2), MilliCpus::new(2000));
         assert_eq!(MilliCpus::whole(usize::MAX).get(), u64::MAX);
         assert_eq!([0, 1, 1000, 1001].map(|milli| MilliCpus::new(milli).rounded_up()), [0, 1, 1, 2]);
-        assert_eq!(MilliCpus::new(1500).time_in(10), 15);
-        assert_eq!(MilliCpus::new(u64::MAX).time_in(u64::MAX), u64::MAX);
+        assert_eq!(MilliCpus::new(1500).time_in(Nanos::new(10)), Nanos::new(15));
+        let most = Nanos::new(u64::MAX);
+        assert_eq!(MilliCpus::new(u64::MAX).time_in(most), most);
     }
 }

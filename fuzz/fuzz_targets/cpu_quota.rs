@@ -3,6 +3,7 @@
 
 use cgprocfs_core::parse::cpu_quota::CpuQuota;
 use libfuzzer_sys::fuzz_target;
+use std::time::Duration;
 
 fuzz_target!(|text: &[u8]| {
     let Ok(limit) = CpuQuota::parse(text) else { return };
@@ -10,8 +11,9 @@ fuzz_target!(|text: &[u8]| {
         assert!(text.starts_with(b"max "));
         return;
     };
-    assert!(limit.period > 0);
-    let (quota, period) = (format!("{}\n", limit.quota), format!("{}\n", limit.period));
+    assert!(limit.period > Duration::ZERO);
+    let (quota, period) =
+        (format!("{}\n", limit.quota.as_micros()), format!("{}\n", limit.period.as_micros()));
     assert_eq!(CpuQuota::parse_v1(quota.as_bytes(), period.as_bytes()), Ok(Some(limit)));
-    assert_eq!(limit.cpus().get() == 0, limit.quota == 0);
+    assert_eq!(limit.cpus().get() == 0, limit.quota.is_zero());
 });

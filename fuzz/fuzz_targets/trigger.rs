@@ -3,21 +3,23 @@
 
 use cgprocfs_core::psi::{PsiWindow, Trigger};
 use libfuzzer_sys::fuzz_target;
+use std::time::{Duration, Instant};
 
 fuzz_target!(|input: (&[u8], &[u8], Vec<(u32, u32)>)| {
     let (written, file, steps) = input;
     let Ok(trigger) = Trigger::parse(written) else { return };
     assert!(
-        (500_000..=10_000_000).contains(&trigger.window) && (1..=trigger.window).contains(&trigger.threshold)
+        (Duration::from_millis(500)..=Duration::from_secs(10)).contains(&trigger.window)
+            && (Duration::from_micros(1)..=trigger.window).contains(&trigger.threshold)
     );
-    let (mut now, mut stalled) = (0_u64, trigger.stalled(file).unwrap_or(0));
+    let (mut now, mut stalled) = (Instant::now(), trigger.stalled(file).unwrap_or_default());
     let mut window = PsiWindow::new(trigger, now, stalled);
-    let mut last = None;
+    let mut last: Option<Instant> = None;
     for (time, stall) in steps {
-        now += u64::from(time);
-        stalled = stalled.saturating_add(stall.into());
+        now += Duration::from_micros(time.into());
+        stalled = stalled.saturating_add(Duration::from_micros(stall.into()));
         if window.update(now, stalled) {
-            assert!(last.is_none_or(|last| now - last >= u64::from(trigger.window)));
+            assert!(last.is_none_or(|last| now - last >= trigger.window));
             last = Some(now);
         }
     }

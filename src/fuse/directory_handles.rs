@@ -4,7 +4,7 @@
 
 use super::handle_numbers::HandleNumbers;
 use crate::shares::{Full, Policy, Shares, entry_weight};
-use fuser::{FileType, INodeNo};
+use fuser::{FileHandle, FileType, INodeNo};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -31,14 +31,14 @@ pub(super) struct DirectoryHandles {
 
 struct Listings {
     /// The key of each open handle's listing, which may have been evicted.
-    open: HashMap<u64, u64>,
+    open: HashMap<FileHandle, u64>,
     cached: HashMap<u64, CachedListing>,
     /// The keys of cached listings by their hashes. Of two with the same hash one is not found, and then not
     /// shared.
     by_hash: HashMap<u64, u64>,
     shares: Shares<u64>,
     /// The open handles, by tenant.
-    handles: Shares<u64>,
+    handles: Shares<FileHandle>,
     next_key: u64,
 }
 
@@ -68,7 +68,7 @@ impl DirectoryHandles {
     }
 
     /// Opens a directory for a process in the cgroup `tenant`, and returns its handle.
-    pub(super) fn open(&self, listing: Listing, tenant: Tenant) -> u64 {
+    pub(super) fn open(&self, listing: Listing, tenant: Tenant) -> FileHandle {
         let hash = self.state.hash_one(&listing);
         let mut listings = self.listings.lock();
         let handle = self.numbers.next();
@@ -77,7 +77,7 @@ impl DirectoryHandles {
     }
 
     /// The listing of an open directory; `None` if it was evicted, or a predecessor opened the directory.
-    pub(super) fn listing(&self, handle: u64) -> Option<Arc<Listing>> {
+    pub(super) fn listing(&self, handle: FileHandle) -> Option<Arc<Listing>> {
         let mut listings = self.listings.lock();
         let key = *listings.open.get(&handle)?;
         let listing = Arc::clone(&listings.cached.get(&key)?.listing);
@@ -86,14 +86,14 @@ impl DirectoryHandles {
     }
 
     /// Gives an open directory a new listing.
-    pub(super) fn set(&self, handle: u64, listing: Listing, tenant: Tenant) -> Arc<Listing> {
+    pub(super) fn set(&self, handle: FileHandle, listing: Listing, tenant: Tenant) -> Arc<Listing> {
         let hash = self.state.hash_one(&listing);
         let mut listings = self.listings.lock();
         listings.forget(handle);
         listings.put(handle, listing, hash, &tenant)
     }
 
-    pub(super) fn release(&self, handle: u64) {
+    pub(super) fn release(&self, handle: FileHandle) {
         let mut listings = self.listings.lock();
         listings.forget(handle);
         if listings.open.is_empty() {
@@ -105,7 +105,7 @@ impl DirectoryHandles {
 }
 
 impl Listings {
-    fn put(&mut self, handle: u64, listing: Listing, hash: u64, tenant: &[u8]) -> Arc<Listing> {
+    fn put(&mut self, handle: FileHandle, listing: Listing, hash: u64, tenant: &[u8]) -> Arc<Listing> {
         match self.handles.admit(handle, tenant, entry_weight(tenant)) {
             Ok(displaced) => displaced.into_iter().for_each(|handle| self.forget(handle)),
             Err(Full) => return Arc::new(listing),
@@ -130,7 +130,7 @@ impl Listings {
     }
 
     /// Takes the listing from a handle.
-    fn forget(&mut self, handle: u64) {
+    fn forget(&mut self, handle: FileHandle) {
         let Some(key) = self.open.remove(&handle) else { return };
         self.handles.remove(handle);
         let Some(cached) = self.cached.get_mut(&key) else { return };
@@ -169,7 +169,10 @@ mod tests {
         let handles = ["a", "b", "a"].map(|name| directories.open(listing(name), b"/x".as_slice().into()));
         let [first, second, third] = handles.map(|handle| directories.listing(handle).unwrap());
         assert!(Arc::ptr_eq(&first, &third) && first != second);
-        assert!(directories.listing(handles[0] & u64::from(u32::MAX)).is_none(), "a predecessor's");
+        assert!(
+            directories.listing(FileHandle(handles[0].0 & u64::from(u32::MAX))).is_none(),
+            "a predecessor's"
+        );
         directories.release(handles[0]);
         assert!(directories.listing(handles[2]).is_some());
         handles[1..].iter().for_each(|handle| directories.release(*handle));

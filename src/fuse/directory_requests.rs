@@ -67,7 +67,7 @@ impl Served {
         let open = move |served: &Self, listing| match listing {
             Ok((listing, tenant)) => {
                 let handle = served.directories.open(listing, tenant);
-                reply.opened(FileHandle(handle), FopenFlags::empty());
+                reply.opened(handle, FopenFlags::empty());
             }
             Err(error) => reply.error(served.errno(&error)),
         };
@@ -98,14 +98,14 @@ impl Served {
             }
             reply
         };
-        if let Some(listing) = self.directories.listing(handle.0) {
+        if let Some(listing) = self.directories.listing(handle) {
             return add(&listing).ok();
         }
         // A predecessor has opened it, or its listing was evicted.
         let served = Arc::clone(self);
         let list = self.lister(ino);
         self.service.ask_files(in_flight, pid, Topology::needs(b""), list, move |listing| match listing {
-            Ok((listing, tenant)) => add(&served.directories.set(handle.0, listing, tenant)).ok(),
+            Ok((listing, tenant)) => add(&served.directories.set(handle, listing, tenant)).ok(),
             Err(error) => add(&Listing::new()).error(served.errno(&error)),
         });
     }

@@ -7,6 +7,7 @@ use self::table::HandleTable;
 use super::file::File;
 use super::handle_numbers::HandleNumbers;
 use crate::service::Rendered;
+use fuser::FileHandle;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl FileHandles {
     }
 
     /// Opens a file, whose text the first read makes unless it is known by now.
-    pub(super) fn open(&self, text: Option<Arc<Rendered>>) -> u64 {
+    pub(super) fn open(&self, text: Option<Arc<Rendered>>) -> FileHandle {
         let handle = self.numbers.next();
         if let Some(text) = text {
             self.table.lock().put(handle, text, false);
@@ -46,7 +47,7 @@ impl FileHandles {
     /// a first read long after the open.
     pub(super) fn read_source(
         &self,
-        handle: u64,
+        handle: FileHandle,
         offset: u64,
         file: impl FnOnce() -> Option<File>,
     ) -> Option<ReadSource> {
@@ -69,11 +70,11 @@ impl FileHandles {
     }
 
     /// Has an open file be read from `text` from now on.
-    pub(super) fn set_text(&self, handle: u64, text: &Arc<Rendered>) {
+    pub(super) fn set_text(&self, handle: FileHandle, text: &Arc<Rendered>) {
         self.table.lock().put(handle, Arc::clone(text), true);
     }
 
-    pub(super) fn release(&self, handle: u64) {
+    pub(super) fn release(&self, handle: FileHandle) {
         self.table.lock().remove(handle);
     }
 }
@@ -96,13 +97,13 @@ mod tests {
         Arc::new(Rendered { sampled_at, bytes: bytes.into(), cgroup: Arc::default() })
     }
 
-    fn read(handles: &FileHandles, handle: u64, offset: u64, now: &str) -> String {
+    fn read(handles: &FileHandles, handle: FileHandle, offset: u64, now: &str) -> String {
         read_inherited(handles, handle, offset, now, || Some(file()))
     }
 
     fn read_inherited(
         handles: &FileHandles,
-        handle: u64,
+        handle: FileHandle,
         offset: u64,
         now: &str,
         inherited: impl FnOnce() -> Option<File>,
@@ -255,7 +256,7 @@ mod tests {
         }
         assert_eq!(handles.table.lock().texts().count(), opened.len());
         opened.iter().chain(&opened).for_each(|&handle| handles.release(handle));
-        handles.release(u64::MAX);
+        handles.release(FileHandle(u64::MAX));
         assert_eq!(handles.table.lock().texts().count(), 0);
         assert!(!opened.contains(&handles.open(None)));
     }

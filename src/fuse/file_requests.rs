@@ -36,18 +36,18 @@ impl Served {
         // comes late, which it does when there is too much to do already. A reader in the slow lane opens
         // there, too.
         if file.can_always_be_opened() && !self.service.is_in_slow_lane(pid) {
-            return reply.opened(FileHandle(self.files.open(None)), OPEN_FLAGS);
+            return reply.opened(self.files.open(None), OPEN_FLAGS);
         }
         let served = Arc::clone(self);
         file.ask(&self.service, in_flight, pid, move |text| match text {
-            Ok(text) => reply.opened(FileHandle(served.files.open(Some(text))), OPEN_FLAGS),
+            Ok(text) => reply.opened(served.files.open(Some(text)), OPEN_FLAGS),
             Err(error) => reply.error(served.errno(&error)),
         });
     }
 
     pub(super) fn read(self: &Arc<Self>, request: FileRequest, offset: u64, size: u32, reply: ReplyData) {
         let FileRequest { in_flight, pid, ino, handle } = request;
-        let file = match self.files.read_source(handle.0, offset, || self.file(ino)) {
+        let file = match self.files.read_source(handle, offset, || self.file(ino)) {
             Some(ReadSource::Text(text)) => return reply.data(range(&text.bytes, offset, size)),
             Some(ReadSource::Render(file)) => file,
             Some(ReadSource::Lost(file)) => {
@@ -58,7 +58,7 @@ impl Served {
         let served = Arc::clone(self);
         file.ask(&self.service, in_flight, pid, move |text| match text {
             Ok(text) => {
-                served.files.set_text(handle.0, &text);
+                served.files.set_text(handle, &text);
                 reply.data(range(&text.bytes, offset, size));
             }
             Err(error) => reply.error(served.errno(&error)),
@@ -69,7 +69,7 @@ impl Served {
         if self.pressure(ino).is_some() {
             self.service.closed(OpenFile::new(handle.0));
         }
-        self.files.release(handle.0);
+        self.files.release(handle);
         reply.ok();
     }
 }

@@ -4,8 +4,8 @@ use super::file_requests::FileRequest;
 use super::quiesce_gate::QuiesceGate;
 use super::served::{Served, ServedConnection};
 use crate::service::Service;
-use crate::state::PollWaiter;
 use crate::state::in_flight::Operation;
+use crate::state::{OpenFile, PollWaiter};
 use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::psi::Trigger;
 use cgprocfs_core::view::ViewId;
@@ -121,7 +121,7 @@ impl Filesystem for ViewFs {
         reply: ReplyEmpty,
     ) {
         self.answer(request, ino, Operation::Release, move |served, _in_flight| {
-            served.directories.release(handle.0);
+            served.directories.release(handle);
             reply.ok();
         });
     }
@@ -145,7 +145,7 @@ impl Filesystem for ViewFs {
         reply: ReplyData,
     ) {
         let pid = pid_of(request);
-        let operation = Operation::Read { handle: handle.0, offset, size };
+        let operation = Operation::Read { file: OpenFile::new(handle.0), offset, size };
         self.answer(request, ino, operation, move |served, in_flight| {
             // A read on nobody's behalf fills the page cache, which all containers share: for mmap(2), and
             // for sendfile(2) since Linux 6.5, whose callers fall back to read(2) on this error.

@@ -1,5 +1,6 @@
 //! The numbers by which the kernel names what is open.
 
+use fuser::FileHandle;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The lower bits are a number that a server gives out once. Above them is the generation of the server, so
@@ -17,13 +18,13 @@ impl HandleNumbers {
         Self { generation: u64::from(generation) << NUMBER_BITS, next: AtomicU64::new(0) }
     }
 
-    pub(super) fn next(&self) -> u64 {
-        self.generation | (self.next.fetch_add(1, Ordering::Relaxed) % (1 << NUMBER_BITS))
+    pub(super) fn next(&self) -> FileHandle {
+        FileHandle(self.generation | (self.next.fetch_add(1, Ordering::Relaxed) % (1 << NUMBER_BITS)))
     }
 
     /// Whether a predecessor has given out this number.
-    pub(super) fn is_inherited(&self, handle: u64) -> bool {
-        handle >> NUMBER_BITS != self.generation >> NUMBER_BITS
+    pub(super) fn is_inherited(&self, handle: FileHandle) -> bool {
+        handle.0 >> NUMBER_BITS != self.generation >> NUMBER_BITS
     }
 }
 
@@ -37,6 +38,9 @@ mod tests {
         let (before, ours) = (HandleNumbers::new(6), HandleNumbers::new(7));
         let own = [ours.next(), ours.next()];
         assert!(own[0] != own[1] && !own.iter().any(|&handle| ours.is_inherited(handle)));
-        assert!(ours.is_inherited(before.next()) && ours.is_inherited(6 << 32) && ours.is_inherited(0));
+        assert!(
+            ours.is_inherited(before.next())
+                && [6 << 32, 0].into_iter().all(|number| ours.is_inherited(FileHandle(number)))
+        );
     }
 }

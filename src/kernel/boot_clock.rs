@@ -1,6 +1,6 @@
 //! The clock that container starts and processor times are measured by.
 
-use cgprocfs_core::machine::BootTime;
+use cgprocfs_core::time::BootTime;
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 

@@ -6,9 +6,9 @@ use super::identity::life::Life;
 use super::identity::resolver;
 use super::source::Source;
 use crate::error::Error;
-use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_status::Status;
+use cgprocfs_core::time::Ticks;
 use std::sync::atomic::AtomicU64;
 
 impl Source {

@@ -9,6 +9,7 @@ use super::cgroup::tasks::{self, ScanLimits, TaskScan};
 use super::source::Source;
 use crate::error::Error;
 use cgprocfs_core::snapshot::{CgroupFile, HostFile};
+use cgprocfs_core::time::Nanos;
 
 impl Source {
     /// Counts the tasks of a cgroup and of those below it.
@@ -28,10 +29,9 @@ impl Source {
         self.cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| caller.container_in(cpuacct))
     }
 
-    /// How long an [accounting cgroup](Self::accounting_cgroup) has run, in nanoseconds; `None` if it is
-    /// gone.
+    /// How long an [accounting cgroup](Self::accounting_cgroup) has run; `None` if it is gone.
     #[must_use]
-    pub fn run_time(&self, cgroup: &[u8]) -> Option<u64> {
+    pub fn run_time(&self, cgroup: &[u8]) -> Option<Nanos> {
         let cpuacct = self.cgroup_mounts.cpuacct.as_ref()?;
         let reader = CgroupReader { hierarchy: cpuacct, kept: None };
         let time = cpus::time_of(reader, self.host.machine.tick_rate, cgroup);

@@ -84,6 +84,7 @@ fn answer(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::OpenFile;
     use crate::state::in_flight::{Ino, Unique};
     use std::time::Duration;
 
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn each_is_answered_once_and_the_poisoned_with_an_error() {
-        let read = Operation::Read { handle: 0, offset: 0, size: 4096 };
+        let read = Operation::Read { file: OpenFile::new(0), offset: 0, size: 4096 };
         let left = [
             (70, read, 0, 1),
             (72, read, 4, 1),

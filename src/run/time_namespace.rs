@@ -3,6 +3,7 @@
 
 use super::error::RunError;
 use cgprocfs_core::parse::time_offsets::TimeOffsets;
+use cgprocfs_core::time::ClockOffset;
 use nix::sched::{CloneFlags, unshare};
 use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;
@@ -46,12 +47,9 @@ fn make() -> io::Result<OwnedFd> {
     // Where we are not on the host's clocks ourselves, these are what the new ones begin with.
     let ours = TimeOffsets::parse(&fs::read(&offsets)?).map_err(io::Error::other)?.boottime;
     let now = clock_gettime(ClockId::Boottime);
-    let now = now.tv_sec.saturating_mul(SECOND).saturating_add(now.tv_nsec);
-    let offset = ours.saturating_sub(now);
+    let now = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
+    let (seconds, nanos) = ours.relative_to(ClockOffset::from_nanos(now)).seconds_and_nanos();
     // By its number, for Linux 5.6 knows no names (include/uapi/linux/time.h).
-    let text = format!("7 {} {}\n", offset.div_euclid(SECOND), offset.rem_euclid(SECOND));
-    fs::write(offsets, text)?;
+    fs::write(offsets, format!("7 {seconds} {nanos}\n"))?;
     File::open("/proc/thread-self/ns/time_for_children").map(OwnedFd::from)
 }
-
-const SECOND: i64 = 1_000_000_000;

@@ -1,4 +1,4 @@
-//! Moments as numbers, for what is kept in an atomic or in core, which knows no clock.
+//! Moments as numbers, for what is kept in an atomic.
 
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};

@@ -8,7 +8,6 @@
 use crate::kernel::{CgroupId, PressureFile};
 use crate::rate_limited_log::RateLimitedLog;
 use crate::service::accounts::retained_records::RetainedRecords;
-use crate::service::clock::microseconds;
 use crate::service::pressure_source::PressureSource;
 use crate::shares::Policy;
 use crate::state::{MAX_PSI_TRIGGERS, OpenFile, OrphanedTrigger, PollWaiter, Table};
@@ -123,7 +122,7 @@ impl PsiMonitor {
         // Before the lock is taken: the kernel may take long over this read, and others need the lock.
         let stalled = match &pressure {
             Some(pressure) => trigger.stalled(&pressure.read()?).ok_or(Errno::INVAL)?,
-            None => 0,
+            None => Duration::ZERO,
         };
         let mut triggers = self.triggers.lock();
         if triggers.armed.contains_key(&file) {
@@ -150,7 +149,7 @@ impl PsiMonitor {
             owner,
             pressure: pressure.map(Arc::new),
             trigger,
-            window: PsiWindow::new(trigger, microseconds(now), stalled),
+            window: PsiWindow::new(trigger, now, stalled),
             due: now + read_interval(trigger),
             has_event: false,
             is_gone: false,
@@ -246,7 +245,7 @@ impl PsiMonitor {
     /// Reads the pressure for one trigger.
     fn read(&self, file: OpenFile, pressure: &PressureFile, wake: impl Fn(PollWaiter)) {
         let text = pressure.read();
-        let now = microseconds(Instant::now());
+        let now = Instant::now();
         let mut triggers = self.triggers.lock();
         let Triggers { armed, retained, .. } = &mut *triggers;
         // It may have been closed, or have lost its place, meanwhile.
@@ -288,5 +287,5 @@ impl Triggers {
 }
 
 fn read_interval(trigger: Trigger) -> Duration {
-    Duration::from_micros(trigger.window.into()) / READS_PER_WINDOW
+    trigger.window / READS_PER_WINDOW
 }

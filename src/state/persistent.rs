@@ -193,8 +193,8 @@ mod tests {
     use super::*;
     use crate::state::in_flight::{InFlightRequest, Ino, Operation, Unique};
     use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages};
-    use cgprocfs_core::machine::{BootTime, Ticks};
     use cgprocfs_core::parse::pid::Pid;
+    use cgprocfs_core::time::{BootTime, Nanos, Ticks};
 
     fn first() -> PersistentState {
         PersistentState::create(b"init", Path::new("/mnt/x"), true).unwrap()
@@ -214,7 +214,7 @@ mod tests {
         let mut averages = LoadAverages::default();
         averages.add(1.0, 60.0);
         let at = BootTime::from_nanos(5);
-        LoadState { averages, at, ran: Some(CpuUsageAt { at, time: 2 }), start: Ticks::new(3) }
+        LoadState { averages, at, ran: Some(CpuUsageAt { at, time: Nanos::new(2) }), start: Ticks::new(3) }
     }
 
     #[test]

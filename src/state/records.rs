@@ -5,4 +5,4 @@ mod load;
 mod psi_trigger;
 
 pub use self::cpu_account::ContainerAccount;
-pub use self::psi_trigger::{OpenFile, OrphanedTrigger, PollWaiter};
+pub use self::psi_trigger::{OrphanedTrigger, PollWaiter};

@@ -1,6 +1,7 @@
 //! Cgroup files that hold a single value: `memory.current`, `memory.max`, `memory.swappiness`, …
 
 use super::{ParseError, count, decimal, without_newline};
+use crate::time::Nanos;
 use crate::units::{Bytes, MAX};
 
 /// A file with one number, in whatever unit the file has.
@@ -11,12 +12,12 @@ pub fn number(text: &[u8]) -> Result<u64, ParseError> {
     decimal(without_newline(text)?)
 }
 
-/// A time in nanoseconds that only goes up: `cpuacct.usage`.
+/// A time that only goes up: `cpuacct.usage`.
 ///
 /// # Errors
 /// For anything but one number and a newline; also where the counter has wrapped.
-pub fn nanoseconds(text: &[u8]) -> Result<u64, ParseError> {
-    count(without_newline(text)?).ok_or(ParseError::NotANumber)
+pub fn nanoseconds(text: &[u8]) -> Result<Nanos, ParseError> {
+    count(without_newline(text)?).map(Nanos::new).ok_or(ParseError::NotANumber)
 }
 
 /// A usage counter in bytes.
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_time_that_has_wrapped_is_none() {
-        assert_eq!(nanoseconds(b"30\n"), Ok(30));
+        assert_eq!(nanoseconds(b"30\n"), Ok(Nanos::new(30)));
         assert_eq!(nanoseconds(b"18446744073709551611\n"), Err(ParseError::NotANumber));
         assert_eq!(nanoseconds(b"30"), Err(ParseError::Truncated));
     }

@@ -3,14 +3,15 @@
 
 use super::{ParseError, decimal, without_newline};
 use crate::units::MilliCpus;
+use std::time::Duration;
 
 /// A bandwidth limit: how much processor time may be used in each period.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CpuQuota {
-    /// The processor time, of all processors together, in microseconds.
-    pub quota: u64,
-    /// The period, in microseconds; not 0.
-    pub period: u64,
+    /// The processor time, of all processors together.
+    pub quota: Duration,
+    /// The period; not 0.
+    pub period: Duration,
 }
 
 impl CpuQuota {
@@ -42,14 +43,19 @@ impl CpuQuota {
         }
     }
 
+    /// A limit of so many microseconds in so many.
     fn new(quota: u64, period: u64) -> Result<Self, ParseError> {
-        if period == 0 { Err(ParseError::MalformedLine) } else { Ok(Self { quota, period }) }
+        if period == 0 {
+            return Err(ParseError::MalformedLine);
+        }
+        Ok(Self { quota: Duration::from_micros(quota), period: Duration::from_micros(period) })
     }
 
     /// How many processors the limit is, rounded up.
     #[must_use]
     pub fn cpus(self) -> MilliCpus {
-        MilliCpus::new(self.quota.saturating_mul(1000).div_ceil(self.period.max(1)))
+        let milli = (self.quota.as_micros() * 1000).div_ceil(self.period.as_micros().max(1));
+        MilliCpus::new(u64::try_from(milli).unwrap_or(u64::MAX))
     }
 }
 
@@ -59,7 +65,8 @@ mod tests {
 
     #[test]
     fn both_versions() {
-        let limit = Some(CpuQuota { quota: 150_000, period: 100_000 });
+        let limit =
+            Some(CpuQuota { quota: Duration::from_micros(150_000), period: Duration::from_micros(100_000) });
         assert_eq!(CpuQuota::parse(b"150000 100000\n"), Ok(limit));
         assert_eq!(CpuQuota::parse(b"max 100000\n"), Ok(None));
         assert_eq!(CpuQuota::parse_v1(b"150000\n", b"100000\n"), Ok(limit));

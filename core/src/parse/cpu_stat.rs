@@ -3,13 +3,13 @@
 
 use super::flat_keyed::flat_keyed;
 use super::{ParseError, count};
-use crate::machine::{TickRate, Ticks};
+use crate::time::{Nanos, TickRate, Ticks};
 
 /// How long processors have run a container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CpuTime {
-    /// The whole time, in nanoseconds, as the scheduler has measured it.
-    pub total: u64,
+    /// The whole time, as the scheduler has measured it.
+    pub total: Nanos,
     /// The part spent in its programs. This and [`system`](Self::system) may be counted by clock ticks, in a
     /// unit of their own, and do not add up to the whole then: only their ratio means something.
     pub user: u64,
@@ -26,8 +26,6 @@ pub struct CpuStat {
     pub malformed: Vec<&'static str>,
 }
 
-const MICROSECOND: u64 = 1000;
-
 impl CpuStat {
     /// Parses `cpu.stat`.
     ///
@@ -36,23 +34,23 @@ impl CpuStat {
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         const WHOLE: &str = "usage_usec";
         let total = match value(text, WHOLE)? {
-            Value::Count(total) => total.saturating_mul(MICROSECOND),
+            Value::Count(total) => Nanos::from_micros(total),
             Value::Malformed => return Err(ParseError::NotANumber),
             Value::Missing => return Err(ParseError::Missing(WHOLE)),
         };
-        Self::of_parts(total, MICROSECOND, text, ["user_usec", "system_usec"])
+        Self::of_parts(total, Nanos::from_micros(1), text, ["user_usec", "system_usec"])
     }
 
-    /// Parses `cpuacct.stat` beside the whole of `cpuacct.usage`, in nanoseconds.
+    /// Parses `cpuacct.stat` beside the whole of `cpuacct.usage`.
     ///
     /// # Errors
     /// Where the text is cut short.
-    pub fn parse_v1(total: u64, text: &[u8], rate: TickRate) -> Result<Self, ParseError> {
-        Self::of_parts(total, rate.nanoseconds(Ticks::new(1)), text, ["user", "system"])
+    pub fn parse_v1(total: Nanos, text: &[u8], rate: TickRate) -> Result<Self, ParseError> {
+        Self::of_parts(total, rate.length_of(Ticks::new(1)), text, ["user", "system"])
     }
 
-    /// Parses the parts, whose unit is given in nanoseconds.
-    fn of_parts(total: u64, unit: u64, text: &[u8], keys: [&'static str; 2]) -> Result<Self, ParseError> {
+    /// Parses the parts, which are counted in a unit of that length.
+    fn of_parts(total: Nanos, unit: Nanos, text: &[u8], keys: [&'static str; 2]) -> Result<Self, ParseError> {
         let mut malformed = Vec::new();
         let mut known = [None; 2];
         for (known, key) in known.iter_mut().zip(keys) {
@@ -62,7 +60,9 @@ impl CpuStat {
                 Value::Missing => {}
             }
         }
-        let rest = |other: Option<u64>| other.map_or(0, |other| (total / unit.max(1)).saturating_sub(other));
+        let rest = |other: Option<u64>| {
+            other.map_or(0, |other| (total.get() / unit.get().max(1)).saturating_sub(other))
+        };
         let [user, system] =
             [known[0].unwrap_or_else(|| rest(known[1])), known[1].unwrap_or_else(|| rest(known[0]))];
         Ok(Self { time: CpuTime { total, user, system }, malformed })
@@ -87,11 +87,13 @@ mod tests {
     #[test]
     fn both_versions() {
         let text = b"usage_usec 30\nuser_usec 20\nsystem_usec 10\nnr_periods -1\n";
-        let stat =
-            |total, user, system| Ok(CpuStat { time: CpuTime { total, user, system }, malformed: vec![] });
-        assert_eq!(CpuStat::parse(text), stat(30_000, 20, 10));
-        let read = CpuStat::parse_v1(300_000_000, b"user 21\nsystem 11\n", TickRate::USUAL);
-        assert_eq!(read, stat(300_000_000, 21, 11));
+        let stat = |total, user, system| {
+            let time = CpuTime { total: Nanos::from_micros(total), user, system };
+            Ok(CpuStat { time, malformed: vec![] })
+        };
+        assert_eq!(CpuStat::parse(text), stat(30, 20, 10));
+        let read = CpuStat::parse_v1(Nanos::from_micros(300_000), b"user 21\nsystem 11\n", TickRate::USUAL);
+        assert_eq!(read, stat(300_000, 21, 11));
     }
 
     #[test]
@@ -116,7 +118,7 @@ mod tests {
         assert_eq!(v2("20", "18446744073709551611"), (20, 10, vec!["system_usec"]));
         assert_eq!(v2("x", "40"), (0, 40, vec!["user_usec"]));
         assert_eq!(v2("x", ""), (0, 0, vec!["user_usec", "system_usec"]));
-        let read = CpuStat::parse_v1(300_000_000, b"user -1\nsystem 11\n", TickRate::USUAL);
+        let read = CpuStat::parse_v1(Nanos::from_micros(300_000), b"user -1\nsystem 11\n", TickRate::USUAL);
         let CpuStat { time, malformed } = read.unwrap();
         assert_eq!((time.user, time.system, malformed), (19, 11, vec!["user"]));
     }

@@ -2,7 +2,7 @@
 //! it has run.
 
 use super::{ParseError, decimal, without_newline};
-use crate::machine::Ticks;
+use crate::time::Ticks;
 
 /// `PF_EXITING` of include/linux/sched.h.
 const PF_EXITING: u64 = 0x4;

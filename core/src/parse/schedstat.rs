@@ -2,14 +2,15 @@
 //! run.
 
 use super::{ParseError, decimal, without_newline};
+use crate::time::Nanos;
 
 /// What is read from the file. Where the kernel does not count, all is 0.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Schedstat {
-    /// How long the task has run, in nanoseconds.
-    pub ran: u64,
-    /// How long it has waited for a processor, in nanoseconds.
-    pub waited: u64,
+    /// How long the task has run.
+    pub ran: Nanos,
+    /// How long it has waited for a processor.
+    pub waited: Nanos,
 }
 
 impl Schedstat {
@@ -19,8 +20,8 @@ impl Schedstat {
     /// Where the file is cut short, or the two are no numbers.
     pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
         let mut words = without_newline(text)?.split(|&b| b == b' ');
-        let mut number = || decimal(words.next().ok_or(ParseError::MalformedLine)?);
-        Ok(Self { ran: number()?, waited: number()? })
+        let mut time = || decimal(words.next().ok_or(ParseError::MalformedLine)?).map(Nanos::new);
+        Ok(Self { ran: time()?, waited: time()? })
     }
 }
 
@@ -30,7 +31,10 @@ mod tests {
 
     #[test]
     fn the_first_two_of_three() {
-        assert_eq!(Schedstat::parse(b"5043500 77 12\n"), Ok(Schedstat { ran: 5_043_500, waited: 77 }));
+        assert_eq!(
+            Schedstat::parse(b"5043500 77 12\n"),
+            Ok(Schedstat { ran: Nanos::new(5_043_500), waited: Nanos::new(77) })
+        );
         assert_eq!(Schedstat::parse(b"0 0 0\n"), Ok(Schedstat::default()));
         assert_eq!(Schedstat::parse(b"5\n"), Err(ParseError::MalformedLine));
         assert_eq!(Schedstat::parse(b"5 6"), Err(ParseError::Truncated));

@@ -2,12 +2,13 @@
 //! the host's.
 
 use super::{ParseError, decimal, lines};
+use crate::time::ClockOffset;
 
 /// What is read from the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeOffsets {
-    /// How much more CLOCK_BOOTTIME shows there than on the host, in nanoseconds.
-    pub boottime: i64,
+    /// How much more CLOCK_BOOTTIME shows there than on the host.
+    pub boottime: ClockOffset,
 }
 
 impl TimeOffsets {
@@ -30,7 +31,7 @@ impl TimeOffsets {
             let seconds = if is_negative { -number(digits)? } else { number(digits)? };
             let whole = seconds.checked_mul(1_000_000_000).ok_or(ParseError::TooLarge)?;
             let boottime = whole.checked_add(number(nanoseconds)?).ok_or(ParseError::TooLarge)?;
-            return Ok(Self { boottime });
+            return Ok(Self { boottime: ClockOffset::from_nanos(boottime) });
         }
         Err(ParseError::Missing("boottime"))
     }
@@ -40,16 +41,20 @@ impl TimeOffsets {
 mod tests {
     use super::*;
 
-    fn boottime(text: &[u8]) -> Result<i64, ParseError> {
+    fn boottime(text: &[u8]) -> Result<ClockOffset, ParseError> {
         TimeOffsets::parse(text).map(|offsets| offsets.boottime)
+    }
+
+    fn offset(nanoseconds: i64) -> Result<ClockOffset, ParseError> {
+        Ok(ClockOffset::from_nanos(nanoseconds))
     }
 
     #[test]
     fn seconds_may_be_below_zero_and_nanoseconds_may_not() {
         let text = b"monotonic          -5         0\nboottime      1000000         7\n";
-        assert_eq!(boottime(text), Ok(1_000_000_000_000_007));
-        assert_eq!(boottime(b"monotonic 0 0\nboottime -12 250000000\n"), Ok(-11_750_000_000));
-        assert_eq!(boottime(b"1 0 0\n7 3 0\n"), Ok(3_000_000_000));
+        assert_eq!(boottime(text), offset(1_000_000_000_000_007));
+        assert_eq!(boottime(b"monotonic 0 0\nboottime -12 250000000\n"), offset(-11_750_000_000));
+        assert_eq!(boottime(b"1 0 0\n7 3 0\n"), offset(3_000_000_000));
     }
 
     #[test]

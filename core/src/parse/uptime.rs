@@ -1,7 +1,7 @@
 //! `/proc/uptime` (`proc_uptime`(5)): seconds with two decimals.
 
 use super::{ParseError, decimal, without_newline};
-use crate::machine::BootTime;
+use crate::time::BootTime;
 
 /// What is read from the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,9 +3,9 @@
 use super::contract::View;
 use crate::cpu::account::{CpuCounters, CpuTimes};
 use crate::error::ViewError;
-use crate::machine::TickRate;
 use crate::parse::decimal;
 use crate::snapshot::{Boot, HostFile, Needs, Snapshot};
+use crate::time::{TickRate, WallTime};
 use std::io::Write;
 
 /// The lines of the kernel's own file (`show_stat()`, fs/proc/stat.c), where
@@ -94,24 +94,25 @@ fn print(
 
 /// As `show_stat()` shifts it for the reader's time namespace.
 fn print_btime(native: &[u8], boot: Boot, out: &mut Vec<u8>) -> Result<(), ViewError> {
-    const SECOND: i64 = 1_000_000_000;
     let seconds = decimal(native).map_err(|e| ViewError::Malformed("/proc/stat", e))?;
     let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    let booted = boot.at.unwrap_or_else(|| seconds.saturating_mul(SECOND)).saturating_sub(boot.offset);
+    let booted = boot.at.unwrap_or(WallTime::from_seconds(seconds)).earlier_by(boot.offset);
     // Writing to a Vec never fails.
-    let _ = writeln!(out, "btime {}", booted.div_euclid(SECOND).max(0));
+    let _ = writeln!(out, "btime {}", booted.as_seconds().max(0));
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::time::{ClockOffset, Nanos, Ticks};
 
     #[test]
     fn lines_are_the_kernels() {
         let native = "cpu  1 2 3 4 5 6 7 8 9 10\ncpu0 1 2 3 4 5 6 7 8 9 10\nintr 99 1 2 3\nctxt 12\nbtime 1700000000\n\
             processes 77\nprocs_running 4\nprocs_blocked 2\nsoftirq 10 0 1\n";
-        let counted = |ticks: u64| CpuTimes { user: ticks * 10_000_000, system: 20_000_000, idle: 9_999_999 };
+        let ticks = |count| TickRate::USUAL.length_of(Ticks::new(count));
+        let counted = |user| CpuTimes { user: ticks(user), system: ticks(2), idle: ticks(1) - Nanos::new(1) };
         let counters = CpuCounters { all: counted(30), each: vec![counted(10), counted(20)] };
         let mut out = Vec::new();
         print(native.as_bytes(), &counters, TickRate::USUAL, Boot::default(), &mut out).unwrap();
@@ -124,9 +125,10 @@ mod tests {
 
     #[test]
     fn the_boot_is_that_of_the_readers_time_namespace() {
-        let shown = |offset, at| {
+        let shown = |offset, at: Option<i64>| {
+            let boot = Boot { offset: ClockOffset::from_nanos(offset), at: at.map(WallTime::from_nanos) };
             let mut out = Vec::new();
-            print_btime(b"1700000000", Boot { offset, at }, &mut out).unwrap();
+            print_btime(b"1700000000", boot, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         assert_eq!(shown(0, None), "btime 1700000000\n");

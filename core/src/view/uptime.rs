@@ -2,9 +2,9 @@
 
 use super::contract::View;
 use crate::error::ViewError;
-use crate::machine::BootTime;
 use crate::parse::uptime::Uptime as HostUptime;
 use crate::snapshot::{HostFile, Needs, Snapshot};
+use crate::time::ClockOffset;
 use std::io::Write;
 
 /// The first number is the age of the container's first process; in a time namespace with a boot of its own,
@@ -32,24 +32,26 @@ impl View for Uptime {
         let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
         let now = snapshot.uptime()?;
         let age = match snapshot.boot.offset {
-            0 => now.as_hundredths().saturating_sub(snapshot.machine.tick_rate.hundredths(start)),
-            offset => shifted(now, offset),
+            ClockOffset::NONE => {
+                now.as_hundredths().saturating_sub(snapshot.machine.tick_rate.hundredths(start))
+            }
+            offset => now.by_clock(offset).as_hundredths(),
         };
         let is_counted = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.time.is_some());
-        let idle = if is_counted { hundredths(counters.all.idle) } else { 0 };
+        let idle = if is_counted { counters.all.idle.as_hundredths() } else { 0 };
         // Writing to a Vec never fails.
         let _ = writeln!(out, "{}.{:02} {}.{:02}", age / 100, age % 100, idle / 100, idle % 100);
         Ok(())
     }
 
     fn host_text(&self, native: &[u8], snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
-        if snapshot.boot.offset == 0 {
+        if snapshot.boot.offset == ClockOffset::NONE {
             out.extend_from_slice(native);
             return Ok(());
         }
         let malformed = |e| ViewError::Malformed("/proc/uptime", e);
         let now = HostUptime::parse(native).map_err(malformed)?.now;
-        let now = shifted(now, snapshot.boot.offset);
+        let now = now.by_clock(snapshot.boot.offset).as_hundredths();
         let _ = write!(out, "{}.{:02}", now / 100, now % 100);
         // The kernel shifts the first number alone.
         out.extend(native.iter().skip_while(|&&byte| byte != b' '));
@@ -57,26 +59,18 @@ impl View for Uptime {
     }
 }
 
-/// Hundredths of a second since a boot that was `offset` nanoseconds longer ago than the host's.
-fn shifted(now: BootTime, offset: i64) -> u64 {
-    hundredths(now.as_nanos().saturating_add_signed(offset))
-}
-
-/// A time in nanoseconds, as whole hundredths of a second.
-const fn hundredths(nanoseconds: u64) -> u64 {
-    BootTime::from_nanos(nanoseconds).as_hundredths()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::cpu::Cpus;
     use crate::cpu::account::{CpuCounters, CpuTimes};
-    use crate::machine::{Machine, Ticks};
+    use crate::machine::Machine;
     use crate::parse::cpu_stat::CpuTime;
     use crate::snapshot::{Container, Scope};
+    use crate::time::Ticks;
+    use crate::time::{BootTime, Nanos};
 
-    fn shown(hundredths: u64, start: u64, idle: u64, time: Option<CpuTime>) -> String {
+    fn shown(hundredths: u64, start: u64, idle: Nanos, time: Option<CpuTime>) -> String {
         let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
         snapshot.cpus = Some(Cpus { time, ..Cpus::default() });
@@ -90,7 +84,7 @@ mod tests {
 
     #[test]
     fn age_and_idle_time() {
-        let idle = 169_505_000_000;
+        let idle = Nanos::new(169_505_000_000);
         assert_eq!(shown(100_000, 90_000, idle, Some(CpuTime::default())), "100.00 169.50\n");
         assert_eq!(shown(100_007, 90_000, idle, None), "100.07 0.00\n");
     }
@@ -98,14 +92,15 @@ mod tests {
     #[test]
     fn in_a_time_namespace_it_is_the_kernels() {
         let moment = BootTime::from_hundredths(100_000).unwrap();
-        assert_eq!(shifted(moment, 1_000_000_000_000), 200_000);
-        assert_eq!(shifted(moment, -999_995_000_000), 0);
-        assert_eq!(shifted(moment, -1_000_000_000_001), 0);
+        let shifted = |nanoseconds| moment.by_clock(ClockOffset::from_nanos(nanoseconds)).as_hundredths();
+        assert_eq!(shifted(1_000_000_000_000), 200_000);
+        assert_eq!(shifted(-999_995_000_000), 0);
+        assert_eq!(shifted(-1_000_000_000_001), 0);
         let scope = Scope::Host(Box::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
         snapshot.host_files.push((HostFile::Uptime, b"1000.00 1999.99\n".as_slice().into()));
         let mut shown = |offset| {
-            snapshot.boot.offset = offset;
+            snapshot.boot.offset = ClockOffset::from_nanos(offset);
             let mut out = Vec::new();
             Uptime.text(&snapshot, &mut out).unwrap();
             String::from_utf8(out).unwrap()
@@ -116,6 +111,6 @@ mod tests {
 
     #[test]
     fn never_negative() {
-        assert_eq!(shown(100, u64::MAX, 0, None), "0.00 0.00\n");
+        assert_eq!(shown(100, u64::MAX, Nanos::ZERO, None), "0.00 0.00\n");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::invariants::*;
 use super::strategies::*;
-use cgprocfs_core::machine::{Machine, TickRate};
+use cgprocfs_core::machine::Machine;
 use cgprocfs_core::parse::cpu_stat::CpuStat;
 use cgprocfs_core::parse::meminfo::{Field, Meminfo as HostMeminfo};
 use cgprocfs_core::parse::memory_stat::MemoryStat;
@@ -10,6 +10,7 @@ use cgprocfs_core::parse::{CgroupVersion, counter};
 use cgprocfs_core::snapshot::{
     CgroupFile, Container, HostFile, HugePool, Level, RawFile, Scope, Snapshot, Swap,
 };
+use cgprocfs_core::time::{Nanos, TickRate};
 use cgprocfs_core::units::{Bytes, Kib, MAX};
 use proptest::prelude::*;
 
@@ -85,7 +86,7 @@ proptest! {
         prop_assert_eq!(with_malformed.malformed, [if is_user { "user_usec" } else { "system_usec" }]);
         let of_v1 = |user: &str, system: &str| {
             let text = format!("user {user}\nsystem {system}\n");
-            CpuStat::parse_v1(whole * 10_000_000, text.as_bytes(), TickRate::USUAL).unwrap()
+            CpuStat::parse_v1(Nanos::new(whole * 10_000_000), text.as_bytes(), TickRate::USUAL).unwrap()
         };
         prop_assert_eq!(of_v1(user_malformed, system_malformed).time, of_v1(&user, &system).time);
         let senseless = format!("usage_usec {malformed}\nuser_usec 1\nsystem_usec 1\n");

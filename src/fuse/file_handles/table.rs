@@ -2,6 +2,7 @@
 
 use crate::service::Rendered;
 use crate::shares::excess;
+use fuser::FileHandle;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -29,7 +30,7 @@ pub(super) const ENTRY_BYTES: usize = 64;
 /// The open files that hold a text, by their handles.
 #[derive(Default)]
 pub(super) struct HandleTable {
-    by_handle: HashMap<u64, Handle>,
+    by_handle: HashMap<FileHandle, Handle>,
     texts_since_eviction: usize,
     bytes_since_eviction: usize,
 }
@@ -41,18 +42,18 @@ pub(super) struct Handle {
 }
 
 impl HandleTable {
-    pub(super) fn get_mut(&mut self, handle: u64) -> Option<&mut Handle> {
+    pub(super) fn get_mut(&mut self, handle: FileHandle) -> Option<&mut Handle> {
         self.by_handle.get_mut(&handle)
     }
 
     /// Gives a file its text.
-    pub(super) fn put(&mut self, handle: u64, text: Arc<Rendered>, is_partly_read: bool) {
+    pub(super) fn put(&mut self, handle: FileHandle, text: Arc<Rendered>, is_partly_read: bool) {
         let bytes = text.bytes.len();
         self.by_handle.insert(handle, Handle { text, is_partly_read });
         self.evict_if_due(bytes);
     }
 
-    pub(super) fn remove(&mut self, handle: u64) {
+    pub(super) fn remove(&mut self, handle: FileHandle) {
         self.by_handle.remove(&handle);
         if self.by_handle.is_empty() && self.by_handle.capacity() > EVICTION_INTERVAL_TEXTS {
             self.by_handle.shrink_to_fit();

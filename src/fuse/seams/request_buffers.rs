@@ -6,6 +6,7 @@
 //! ([`RequestBufferAllocator`](crate::sys::RequestBufferAllocator)) has put fuser's buffers into a file. A
 //! program without that allocator serves all the same, and leaves nothing of this kind behind.
 
+use crate::state::OpenFile;
 use crate::state::in_flight::{InFlightRequest, Ino, Operation, Unique};
 use crate::sys::{MAX_REQUEST_BUFFERS, REQUEST_BUFFER_SIZE, place_request_buffers};
 use cgprocfs_core::parse::pid::Pid;
@@ -67,9 +68,11 @@ fn parse(head: &[u8; HEADER + READ_HEADER]) -> Option<InFlightRequest> {
     };
     let operation = match word(4) {
         opcode::FORGET | opcode::BATCH_FORGET => return None,
-        opcode::READ => {
-            Operation::Read { handle: long(HEADER), offset: long(HEADER + 8), size: word(HEADER + 16) }
-        }
+        opcode::READ => Operation::Read {
+            file: OpenFile::new(long(HEADER)),
+            offset: long(HEADER + 8),
+            size: word(HEADER + 16),
+        },
         opcode::OPEN => Operation::Open { flags: i32::from_ne_bytes(word(HEADER).to_ne_bytes()) },
         opcode::LOOKUP | opcode::GETATTR | opcode::STATFS => Operation::Lookup,
         opcode::RELEASE => Operation::Release,
@@ -104,7 +107,7 @@ mod tests {
 
     #[test]
     fn requests_are_known_by_their_headers() {
-        let operation = Operation::Read { handle: 5 << 32, offset: 4096, size: 512 };
+        let operation = Operation::Read { file: OpenFile::new(5 << 32), offset: 4096, size: 512 };
         let fetched = InFlightRequest {
             unique: Unique::new(70),
             pid: Pid::new(CALLER[2]),
@@ -134,7 +137,7 @@ mod tests {
             _lock_owner: Option<LockOwner>,
             reply: ReplyData,
         ) {
-            let operation = Operation::Read { handle: handle.0, offset, size };
+            let operation = Operation::Read { file: OpenFile::new(handle.0), offset, size };
             let (unique, pid) = (Unique::new(request.unique().0), Pid::new(request.pid()));
             self.0.send(InFlightRequest { unique, pid, ino: Ino::new(ino.0), operation }).unwrap();
             reply.data(b"text");

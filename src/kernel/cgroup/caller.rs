@@ -6,6 +6,7 @@ use super::paths::{is_at_or_below, is_deep, last_name};
 use crate::error::Error;
 use crate::kernel::namespace_id::NamespaceId;
 use cgprocfs_core::parse::pid::Pid;
+use cgprocfs_core::time::ClockOffset;
 
 /// The cgroups of a process, as slices of its `/proc/PID/cgroup`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,7 @@ pub struct Caller<'t> {
     pub pid_namespace: Option<NamespaceId>,
     /// How much later CLOCK_BOOTTIME is in its time namespace than here, in nanoseconds, if that was
     /// requested.
-    pub boot_offset: i64,
+    pub boot_offset: ClockOffset,
     /// Whether the current thread may take long, because nobody else needs it.
     pub may_take_long: bool,
     /// Whether the current thread may hang for ever.
@@ -39,7 +40,7 @@ impl<'t> Caller<'t> {
             proc_cgroup: b"",
             pid: Pid::UNSEEN,
             pid_namespace: None,
-            boot_offset: 0,
+            boot_offset: ClockOffset::NONE,
             may_take_long: true,
             may_hang: true,
         }

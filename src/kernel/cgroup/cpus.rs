@@ -9,10 +9,10 @@ use super::mounts::Hierarchy;
 use crate::error::Error;
 use crate::rate_limited_log::{malformed_counter, malformed_value};
 use cgprocfs_core::cpu::Cpus;
-use cgprocfs_core::machine::TickRate;
 use cgprocfs_core::parse::cpu_quota::CpuQuota;
 use cgprocfs_core::parse::cpu_stat::{CpuStat, CpuTime};
 use cgprocfs_core::parse::{CgroupVersion, counter};
+use cgprocfs_core::time::TickRate;
 use cgprocfs_core::units::MilliCpus;
 
 /// Reads the CPUs of a caller's container. `counts_quota` says whether bandwidth limits reduce their number.

@@ -90,8 +90,8 @@ impl TaskReader<'_> {
             }
             if limits.with_run_queue && self.procfs.read_of(id, "schedstat", &mut self.text).is_ok() {
                 let Schedstat { ran, waited } = Schedstat::parse(&self.text).unwrap_or_default();
-                run_queue.ran = run_queue.ran.saturating_add(ran.saturating_mul(u64::from(weight)));
-                run_queue.waited = run_queue.waited.saturating_add(waited.saturating_mul(u64::from(weight)));
+                run_queue.ran = run_queue.ran + ran.times(weight.into());
+                run_queue.waited = run_queue.waited + waited.times(weight.into());
             }
         }
         (tasks, run_queue)
@@ -134,6 +134,7 @@ impl Freezers<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cgprocfs_core::time::Nanos;
     use std::fs;
     use std::path::Path;
 
@@ -166,7 +167,7 @@ mod tests {
             // The task that asks is in the sample, or is not one that stands for others.
             assert!(matches!(tasks.running, 95..=100) && tasks.total == 400, "{most}: {tasks:?}");
             assert!(most != 1000 || tasks.running == 99);
-            assert_eq!((run_queue.ran, run_queue.waited), (8000, 12_000));
+            assert_eq!([run_queue.ran, run_queue.waited].map(Nanos::get), [8000, 12_000]);
         }
     }
 

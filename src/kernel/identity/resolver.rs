@@ -14,11 +14,11 @@ use crate::kernel::cgroup::mounts::Hierarchy;
 use crate::kernel::cgroup::paths::is_at_or_below;
 use crate::kernel::namespace_id::NamespaceId;
 use crate::kernel::procfs::Procfs;
-use cgprocfs_core::machine::Ticks;
 use cgprocfs_core::parse::CgroupVersion;
 use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::proc_stat::ProcStat;
 use cgprocfs_core::snapshot::{Boot, Needs};
+use cgprocfs_core::time::{ClockOffset, Ticks};
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
@@ -73,7 +73,7 @@ impl CallerResolver {
         }
         let boot_offset = match needs.covers(Needs::BOOT) {
             true => self.time_namespaces.offset_of(pid, procfs)?,
-            false => 0,
+            false => ClockOffset::NONE,
         };
         let text: &'t [u8] = text;
         let cgroup = hierarchy.path_in(text, pid)?;

@@ -6,6 +6,7 @@ use crate::kernel::procfs::Procfs;
 use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::parse::time_offsets::TimeOffsets;
 use cgprocfs_core::snapshot::Boot;
+use cgprocfs_core::time::{ClockOffset, Nanos, WallTime};
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use std::path::Path;
@@ -14,33 +15,34 @@ use std::path::Path;
 pub(crate) struct TimeNamespaces {
     /// The number of this process's own; `None` where the kernel has none (before Linux 5.6).
     own: Option<NamespaceId>,
-    /// How much later CLOCK_BOOTTIME is there than on the host, in nanoseconds.
-    own_offset: i64,
+    /// How much later CLOCK_BOOTTIME is there than on the host.
+    own_offset: ClockOffset,
     /// Whether this is the system that this process runs on, and not a tree of files.
     is_here: bool,
-    /// When the system was booted, in nanoseconds of CLOCK_REALTIME, as it was first determined.
-    booted: Mutex<Option<i64>>,
+    /// When the system was booted, as it was first determined.
+    booted: Mutex<Option<WallTime>>,
 }
 
 impl TimeNamespaces {
     pub(crate) fn new(procfs: &Procfs, root: &Path) -> Self {
         let own = procfs.own_namespace_id("ns/time");
         let offsets = own.and_then(|_| procfs.read("self/timens_offsets").ok());
-        let own_offset =
-            offsets.and_then(|text| TimeOffsets::parse(&text).ok()).map_or(0, |own| own.boottime);
+        let own_offset = offsets
+            .and_then(|text| TimeOffsets::parse(&text).ok())
+            .map_or(ClockOffset::NONE, |own| own.boottime);
         Self { own, own_offset, is_here: root == Path::new("/"), booted: Mutex::default() }
     }
 
-    /// How much later CLOCK_BOOTTIME is for a reader than for this process, in nanoseconds.
+    /// How much later CLOCK_BOOTTIME is for a reader than for this process.
     ///
     /// Nothing is cached, because a process may change its time namespace, unlike its pid namespace. While it
     /// waits for an answer it does not change it, nor is it in the middle of an exec, which would block
     /// whoever looks at its namespaces.
-    pub(crate) fn offset_of(&self, pid: Pid, procfs: &Procfs) -> Result<i64, Error> {
-        let Some(own) = self.own else { return Ok(0) };
+    pub(crate) fn offset_of(&self, pid: Pid, procfs: &Procfs) -> Result<ClockOffset, Error> {
+        let Some(own) = self.own else { return Ok(ClockOffset::NONE) };
         let number = procfs.namespace_id(pid, "ns/time")?;
         if number == own {
-            return Ok(0);
+            return Ok(ClockOffset::NONE);
         }
         // The offsets are those of the namespace of its future children, which is another one only between
         // unshare(2) and the next fork (`proc_timens_show_offsets()`, kernel/time/namespace.c).
@@ -51,18 +53,18 @@ impl TimeNamespaces {
         procfs.read_of(pid, "timens_offsets", &mut text)?;
         let malformed = |e| Error::malformed(format!("/proc/{pid}/timens_offsets"), e);
         let offsets = TimeOffsets::parse(&text).map_err(malformed)?;
-        Ok(offsets.boottime.saturating_sub(self.own_offset))
+        Ok(offsets.boottime.relative_to(self.own_offset))
     }
 
-    /// The boot for a reader whose clock is later by `offset` nanoseconds. That `btime` is truncated to
+    /// The boot for a reader whose clock is later by `offset`. That `btime` is truncated to
     /// seconds matters only if the offset is no whole number of seconds.
-    pub(crate) fn boot(&self, offset: i64) -> Boot {
-        let is_exact = offset % 1_000_000_000 == 0;
+    pub(crate) fn boot(&self, offset: ClockOffset) -> Boot {
+        let is_exact = offset.is_whole_seconds();
         Boot { offset, at: (self.is_here && !is_exact).then(|| self.booted()) }
     }
 
-    /// When the system was booted, in nanoseconds of CLOCK_REALTIME, by the clocks of this process.
-    fn booted(&self) -> i64 {
+    /// When the system was booted, by the clocks of this process.
+    fn booted(&self) -> WallTime {
         let nanoseconds = |clock| {
             let time = clock_gettime(clock);
             time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
@@ -76,11 +78,12 @@ impl TimeNamespaces {
             (gap, real.saturating_sub(before).saturating_sub(gap / 2))
         };
         let (_, now) = (0..5).map(sample).min().unwrap_or_default();
-        // Only setting the clock moves the boot, and by more than this many nanoseconds.
-        const TOLERANCE: u64 = 1_000_000;
+        let now = WallTime::from_nanos(now);
+        // Only setting the clock moves the boot, and by more than this.
+        const TOLERANCE: Nanos = Nanos::from_micros(1000);
         let mut booted = self.booted.lock();
         match *booted {
-            Some(known) if known.abs_diff(now) < TOLERANCE => known,
+            Some(known) if known.distance(now) < TOLERANCE => known,
             _ => *booted.insert(now),
         }
     }
@@ -110,10 +113,10 @@ mod tests {
         let procfs = Procfs::open(dir.path()).unwrap();
         let namespaces = TimeNamespaces::new(&procfs, dir.path());
         let offset = |pid| namespaces.offset_of(pid, &procfs);
-        assert_eq!(offset(Pid::new(10)).unwrap(), 0, "it has made one, and is not in it");
-        assert_eq!(offset(Pid::new(11)).unwrap(), 12_000_000_000);
+        assert_eq!(offset(Pid::new(10)).unwrap(), ClockOffset::NONE, "it has made one, and is not in it");
+        assert_eq!(offset(Pid::new(11)).unwrap(), ClockOffset::from_nanos(12_000_000_000));
         assert!(matches!(offset(Pid::new(12)), Err(Error::UnknownTime(_))));
-        assert_eq!(namespaces.boot(1).at, None);
+        assert_eq!(namespaces.boot(ClockOffset::from_nanos(1)).at, None);
     }
 
     #[test]
@@ -122,8 +125,8 @@ mod tests {
         let namespaces = TimeNamespaces::new(&procfs, Path::new("/"));
         let stat = fs::read_to_string("/proc/stat").unwrap();
         let btime = stat.lines().find_map(|line| line.strip_prefix("btime ")).unwrap();
-        assert_eq!((namespaces.booted() / 1_000_000_000).to_string(), btime);
+        assert_eq!(namespaces.booted().as_seconds().to_string(), btime);
         assert_eq!(namespaces.booted(), namespaces.booted());
-        assert_eq!(namespaces.offset_of(own_pid(), &procfs).unwrap(), 0);
+        assert_eq!(namespaces.offset_of(own_pid(), &procfs).unwrap(), ClockOffset::NONE);
     }
 }

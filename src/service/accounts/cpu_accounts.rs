@@ -8,8 +8,8 @@ use crate::state::{ContainerAccount, MAX_CPU_ACCOUNTS, Table};
 use cgprocfs_core::cpu::Cpus;
 use cgprocfs_core::cpu::account::{CpuAccount, CpuCounters};
 use cgprocfs_core::error::ViewError;
-use cgprocfs_core::machine::{BootTime, TickRate, Ticks};
 use cgprocfs_core::snapshot::Snapshot;
+use cgprocfs_core::time::{BootTime, Nanos, TickRate, Ticks};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -74,7 +74,7 @@ impl Entry {
 /// Whether the processes in a cgroup are of another container than the account: its init has ended, and they
 /// all began after it was last known to run, or in the same tick.
 fn is_over(record: &ContainerAccount, life: &Life, rate: TickRate) -> bool {
-    let last_seen = rate.ticks(record.last_seen.as_nanos());
+    let last_seen = rate.ticks(record.last_seen.since(BootTime::default()));
     record.had_init && life.start != record.start && life.start >= last_seen
 }
 
@@ -125,7 +125,7 @@ impl CpuAccounts {
     /// The counters of a container's processors, if it started when it seems to have. Nothing is remembered.
     pub(in crate::service) fn provisional_counters(snapshot: &Snapshot) -> Result<CpuCounters, ViewError> {
         let inputs = AccountInputs::of(snapshot)?;
-        Ok(inputs.open_account(0).advance(inputs.now, inputs.cpus))
+        Ok(inputs.open_account(Nanos::ZERO).advance(inputs.now, inputs.cpus))
     }
 
     /// The counters of a container's processors at the moment of `snapshot`. `seen` is what was seen of its
@@ -203,9 +203,8 @@ impl CpuAccounts {
     }
 }
 
-/// How much more than it could a container may seem to have run, in nanoseconds: neither its start nor its
-/// time is exact.
-const TOLERANCE: u64 = 1_000_000_000;
+/// How much more than it could a container may seem to have run: neither its start nor its time is exact.
+const TOLERANCE: Nanos = Nanos::SECOND;
 
 /// What an account is opened and advanced with.
 struct AccountInputs<'s> {
@@ -224,8 +223,8 @@ impl<'s> AccountInputs<'s> {
         Ok(Self { now, cpus, start, rate: snapshot.machine.tick_rate })
     }
 
-    /// An account of a container whose cgroup had run for `before` nanoseconds when it started.
-    fn open_account(&self, before: u64) -> CpuAccount {
+    /// An account of a container whose cgroup had run for `before` when it started.
+    fn open_account(&self, before: Nanos) -> CpuAccount {
         CpuAccount::after(before, self.start(), self.cpus)
     }
 
@@ -234,20 +233,20 @@ impl<'s> AccountInputs<'s> {
         self.rate.boot_time(self.start).min(self.now)
     }
 
-    /// How long the cgroup had run before the container started, in nanoseconds. It was another container's
+    /// How long the cgroup had run before the container started. It was another container's
     /// then if that is known (`of_another` is how long that one had run), or if all processors together could
     /// not have run it for that long since the start. In that case all but what the container's own processes
     /// have run is from before.
-    fn ran_before(&self, life: Option<&Life>, of_another: Option<u64>) -> u64 {
+    fn ran_before(&self, life: Option<&Life>, of_another: Option<Nanos>) -> Nanos {
         let total = self.cpus.time.unwrap_or_default().total;
         let processors = u64::try_from(self.cpus.online.len()).unwrap_or(u64::MAX);
-        let possible = self.now.nanos_since(self.start()).saturating_mul(processors);
+        let possible = self.now.since(self.start()).times(processors);
         match life {
-            Some(life) if of_another.is_some() || total > possible.saturating_add(TOLERANCE) => {
-                let own = self.rate.nanoseconds(life.ran).min(possible);
-                total.saturating_sub(own).max(of_another.unwrap_or(0))
+            Some(life) if of_another.is_some() || total > possible + TOLERANCE => {
+                let own = self.rate.length_of(life.ran).min(possible);
+                (total - own).max(of_another.unwrap_or_default())
             }
-            _ => 0,
+            _ => Nanos::ZERO,
         }
     }
 }

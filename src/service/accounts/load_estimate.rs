@@ -4,13 +4,13 @@
 use crate::kernel::TaskScan;
 use cgprocfs_core::error::ViewError;
 use cgprocfs_core::load_average::{CpuUsageAt, LoadAverages, LoadState, TaskCounts};
-use cgprocfs_core::machine::BootTime;
 use cgprocfs_core::snapshot::Snapshot;
+use cgprocfs_core::time::{BootTime, Nanos};
 use std::time::Duration;
 
-/// Over a time up to this, in nanoseconds, a container is said to have been as it is now: the kernel does not
+/// Over a time up to this a container is said to have been as it is now: the kernel does not
 /// sample more often either.
-const MAX_SAMPLE_AGE: u64 = 10_000_000_000;
+const MAX_SAMPLE_AGE: Nanos = Nanos::SECOND.times(10);
 
 /// How many tasks count as load.
 pub(in crate::service) fn active(tasks: TaskCounts) -> f64 {
@@ -39,10 +39,9 @@ pub(in crate::service) fn estimate(
     let zero = LoadState { averages: LoadAverages::default(), at: BootTime::default(), ran: None, start };
     let (mut record, since, meanwhile) = match earlier {
         Some(record) => {
-            let is_long = now.nanos_since(record.at) > MAX_SAMPLE_AGE;
+            let is_long = now.since(record.at) > MAX_SAMPLE_AGE;
             let usages = usage.zip(record.ran).filter(|_| is_long);
-            let meanwhile =
-                usages.map(|(now, then)| (now.time.saturating_sub(then.time), now.at.nanos_since(then.at)));
+            let meanwhile = usages.map(|(now, then)| (now.time - then.time, now.at.since(then.at)));
             (record, record.at, meanwhile)
         }
         None => {
@@ -50,10 +49,10 @@ pub(in crate::service) fn estimate(
             let has_malformed_time = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.has_malformed_time);
             let ran = match snapshot.counters() {
                 // What is not known is left out, as where there is no controller that counts it.
-                Err(_) if has_malformed_time => 0,
-                counters => counters.map(|counters| counters.all.user.saturating_add(counters.all.system))?,
+                Err(_) if has_malformed_time => Nanos::ZERO,
+                counters => counters.map(|counters| counters.all.user + counters.all.system)?,
             };
-            (zero, since, Some((ran, now.nanos_since(since))))
+            (zero, since, Some((ran, now.since(since))))
         }
     };
     // More is impossible, and seems so where the start is wrong: the container is older than it seems.
@@ -63,8 +62,7 @@ pub(in crate::service) fn estimate(
         Some((ran, passed)) => scan.run_queue.active(ran, passed).min(possible),
         None => active(scan.tasks),
     };
-    let seconds =
-        |from: BootTime, until: BootTime| Duration::from_nanos(until.nanos_since(from)).as_secs_f64();
+    let seconds = |from: BootTime, until: BootTime| until.since(from).as_secs_f64();
     record.averages.add(active, seconds(since, sampled));
     // A container that is younger than the last sample had no load then.
     record.at = if earlier.is_some() { since.max(sampled) } else { sampled };
@@ -79,14 +77,18 @@ mod tests {
     use super::*;
     use cgprocfs_core::cpu::Cpus;
     use cgprocfs_core::cpu::account::{CpuCounters, CpuTimes};
-    use cgprocfs_core::machine::{Machine, TickRate, Ticks};
+    use cgprocfs_core::machine::Machine;
     use cgprocfs_core::parse::cpu_list::CpuList;
     use cgprocfs_core::parse::cpu_stat::CpuTime;
     use cgprocfs_core::snapshot::{Container, Scope};
+    use cgprocfs_core::time::{TickRate, Ticks};
 
-    const SECOND: u64 = 1_000_000_000;
+    fn seconds(count: u64) -> Nanos {
+        Nanos::SECOND.times(count)
+    }
+
     fn at(second: u64) -> BootTime {
-        BootTime::from_nanos(second * SECOND)
+        BootTime::from_nanos(seconds(second).get())
     }
 
     /// How long ago the kernel last sampled.
@@ -97,11 +99,11 @@ mod tests {
     fn snapshot(now: u64, ran: u64) -> Snapshot {
         let scope = Scope::Container(Container::default());
         let mut snapshot = Snapshot::of_memory(None, Machine::USUAL, scope);
-        let time = CpuTime { total: ran * SECOND, user: 1, system: 0 };
+        let time = CpuTime { total: seconds(ran), user: 1, system: 0 };
         snapshot.cpus = Some(Cpus { online: CpuList::first(4), time: Some(time), ..Cpus::default() });
-        let all = CpuTimes { user: ran * SECOND, ..CpuTimes::default() };
+        let all = CpuTimes { user: seconds(ran), ..CpuTimes::default() };
         snapshot.counters = Some(CpuCounters { all, each: vec![all] });
-        snapshot.start = Some(TickRate::USUAL.ticks(1000 * SECOND));
+        snapshot.start = Some(TickRate::USUAL.ticks(seconds(1000)));
         snapshot.uptime = Some(at(now));
         snapshot
     }
@@ -143,7 +145,7 @@ mod tests {
     fn a_container_that_was_not_sampled_goes_on_from_what_was_known() {
         let mut averages = LoadAverages::default();
         averages.add(3.0, 3600.0);
-        let ran = Some(CpuUsageAt { at: at(5000), time: 10_800 * SECOND });
+        let ran = Some(CpuUsageAt { at: at(5000), time: seconds(10_800) });
         let then = LoadState { averages, at: at(5000), ran, start: Ticks::default() };
         let after = |now, ran, scan: &TaskScan| {
             estimate(Some(then), scan, &snapshot(now, ran), SINCE_SAMPLE).unwrap().1

@@ -197,7 +197,7 @@ impl LoadSampler {
         match (scan, by_container.get_mut(&container.id)) {
             (Ok(TaskScan { tasks, .. }), Some(tracked)) => {
                 let at = boot_clock::now();
-                let passed = Duration::from_nanos(at.nanos_since(tracked.record.at));
+                let passed = Duration::from(at.since(tracked.record.at));
                 tracked.record.averages.add(active(tasks), passed.as_secs_f64());
                 (tracked.record.at, tracked.tasks) = (at, tasks);
                 tracked.reported = tracked.record.averages.get();

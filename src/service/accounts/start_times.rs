@@ -7,7 +7,7 @@
 use crate::kernel::{CgroupId, CgroupRef, Life, boot_clock};
 use crate::service::scheduling::pending_request::Continuation;
 use crate::shares::excess;
-use cgprocfs_core::machine::{BootTime, Ticks};
+use cgprocfs_core::time::{BootTime, Ticks};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;

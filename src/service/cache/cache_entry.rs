@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::kernel::{Caller, NamespaceId};
 use crate::service::scheduling::owner::Owner;
 use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use cgprocfs_core::time::ClockOffset;
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ pub(in crate::service) struct CacheEntry {
     /// `/proc/PID/cgroup`, which names the reader's cgroup in every hierarchy.
     pub(in crate::service) proc_cgroup: Vec<u8>,
     pub(in crate::service) pid_namespace: Option<NamespaceId>,
-    pub(in crate::service) boot_offset: i64,
+    pub(in crate::service) boot_offset: ClockOffset,
     /// When the reading started.
     pub(in crate::service) began: Instant,
     /// When the reading ended; the kernel may take long in between.

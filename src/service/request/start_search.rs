@@ -8,7 +8,7 @@ use crate::service::accounts::start_times::{START_SEARCH_TIMEOUT, SearchWait, Se
 use crate::service::engine::Service;
 use crate::service::scheduling::lane::Lane;
 use crate::service::scheduling::pending_request::{Continuation, ThreadRole};
-use cgprocfs_core::machine::Ticks;
+use cgprocfs_core::time::Ticks;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;

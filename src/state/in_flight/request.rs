@@ -1,6 +1,7 @@
 //! A request in flight, and the record of it.
 
 use super::clock::Moment;
+use crate::state::open_file::OpenFile;
 use crate::state::record::Record;
 use cgprocfs_core::parse::pid::Pid;
 
@@ -68,8 +69,8 @@ impl InFlightRequest {
 pub enum Operation {
     /// A part of a text.
     Read {
-        /// The open file.
-        handle: u64,
+        /// From which file.
+        file: OpenFile,
         /// Where the part begins, in bytes.
         offset: u64,
         /// How long it may be, in bytes.
@@ -140,7 +141,7 @@ impl Record for RequestRecord {
     fn save(&self) -> impl Iterator<Item = u64> {
         let InFlightRequest { unique, pid, ino, operation } = self.request;
         let (operation, handle, offset) = match operation {
-            Operation::Read { handle, offset, size } => (READ | u64::from(size), handle, offset),
+            Operation::Read { file, offset, size } => (READ | u64::from(size), file.handle(), offset),
             Operation::Open { flags } => (OPEN | u64::from(u32::from_ne_bytes(flags.to_ne_bytes())), 0, 0),
             Operation::Lookup => (LOOKUP, 0, 0),
             Operation::Release => (RELEASE, 0, 0),
@@ -159,7 +160,7 @@ impl Record for RequestRecord {
         let &[unique, pid, ino, operation, handle, offset, begun, history] = words else { return None };
         let (kind, size) = (operation & !u64::from(u32::MAX), low_half(operation));
         let operation = match kind {
-            READ => Operation::Read { handle, offset, size },
+            READ => Operation::Read { file: OpenFile::new(handle), offset, size },
             OPEN => Operation::Open { flags: i32::from_ne_bytes(size.to_ne_bytes()) },
             LOOKUP => Operation::Lookup,
             RELEASE => Operation::Release,

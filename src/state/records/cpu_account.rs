@@ -2,7 +2,7 @@
 
 use crate::state::record::Record;
 use cgprocfs_core::cpu::account::{CpuAccount, MAX_WORDS};
-use cgprocfs_core::machine::{BootTime, Ticks};
+use cgprocfs_core::time::{BootTime, Ticks};
 
 /// A CPU account, and what tells its container from a later one in the same cgroup.
 pub struct ContainerAccount {

@@ -1,32 +1,9 @@
-//! A pressure trigger, under the [key](OpenFile::key) of the open file that it was written to.
+//! A pressure trigger, under the [key](crate::state::OpenFile::key) of the open file that it was written to.
 
 use crate::state::record::Record;
 use cgprocfs_core::psi::{Line, Trigger};
 use std::num::NonZeroU64;
-
-/// A file that a program has open, by the handle that the kernel was given for it (`fuse_open_out.fh`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OpenFile(u64);
-
-impl OpenFile {
-    /// The open file with this handle.
-    #[must_use]
-    pub const fn new(handle: u64) -> Self {
-        Self(handle)
-    }
-
-    /// The key under which its trigger is stored: 0 is none, and a handle may be 0.
-    #[must_use]
-    pub const fn key(self) -> u64 {
-        self.0 + 1
-    }
-
-    /// The open file whose trigger is stored under a key.
-    #[must_use]
-    pub const fn of_key(key: u64) -> Self {
-        Self(key - 1)
-    }
-}
+use std::time::Duration;
 
 /// Those who poll a file, by the number by which the kernel wakes them (`fuse_poll_in.kh`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,15 +40,17 @@ impl Record for OrphanedTrigger {
 
     fn save(&self) -> impl Iterator<Item = u64> {
         let line = u64::from(self.trigger.line == Line::Full);
-        let times = u64::from(self.trigger.threshold) << 32 | u64::from(self.trigger.window);
+        // Both are at most ten seconds.
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(0);
+        let times = micros(self.trigger.threshold) << 32 | micros(self.trigger.window);
         [self.waiter.map_or(0, PollWaiter::get), line, times, self.owner].into_iter()
     }
 
     fn restore(words: &[u64]) -> Option<Self> {
         let &[waiter, line, times, owner] = words else { return None };
         let line = if line == 0 { Line::Some } else { Line::Full };
-        let threshold = (times >> 32).try_into().ok()?;
-        let window = (times & u64::from(u32::MAX)).try_into().ok()?;
+        let threshold = Duration::from_micros(times >> 32);
+        let window = Duration::from_micros(times & u64::from(u32::MAX));
         Some(Self { owner, trigger: Trigger { line, threshold, window }, waiter: PollWaiter::new(waiter) })
     }
 }
@@ -83,7 +62,8 @@ mod tests {
     #[test]
     fn a_record_is_restored_as_it_was_saved() {
         for line in [Line::Some, Line::Full] {
-            let trigger = Trigger { line, threshold: 150_000, window: 10_000_000 };
+            let trigger =
+                Trigger { line, threshold: Duration::from_millis(150), window: Duration::from_secs(10) };
             let record = OrphanedTrigger { owner: u64::MAX, trigger, waiter: PollWaiter::new(7) };
             let words: Vec<u64> = record.save().collect();
             assert_eq!(

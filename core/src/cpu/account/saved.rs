@@ -2,8 +2,8 @@
 
 use super::cpu_account::{CpuAccount, CpuAllotment};
 use super::times::{CpuTimes, UserSystem};
-use crate::machine::BootTime;
 use crate::parse::cpu_stat::CpuTime;
+use crate::time::{BootTime, Nanos};
 use crate::units::MilliCpus;
 
 /// How many processors an account that is saved may have. A larger one is opened anew by another process, as
@@ -30,20 +30,20 @@ impl CpuAccount {
         let CpuAllotment { count, capacity } = self.allotment;
         let head: [u64; HEADER_WORDS] = [
             self.since.as_nanos(),
-            self.ran.user,
-            self.ran.system,
-            self.seen.user,
-            self.seen.system,
+            self.ran.user.get(),
+            self.ran.system.get(),
+            self.seen.user.get(),
+            self.seen.system.get(),
             count as u64,
             capacity.get(),
             u64::from_ne_bytes(self.idle_balance.to_ne_bytes()),
-            self.reported_idle,
+            self.reported_idle.get(),
             self.base.len() as u64,
-            self.before.total,
+            self.before.total.get(),
             self.before.user,
             self.before.system,
         ];
-        let base = self.base.iter().flat_map(|cpu| [cpu.user, cpu.system, cpu.idle]);
+        let base = self.base.iter().flat_map(|cpu| [cpu.user, cpu.system, cpu.idle].map(Nanos::get));
         Some(head.into_iter().chain(base).collect())
     }
 
@@ -70,17 +70,19 @@ impl CpuAccount {
         ] = head;
         let number = |word: u64| usize::try_from(word).ok().filter(|&number| number <= MAX_CPUS);
         let (count, length) = (number(count)?, number(length)?);
-        let mut cpu = || Some(CpuTimes { user: words.next()?, system: words.next()?, idle: words.next()? });
+        let mut time = || words.next().map(Nanos::new);
+        let mut cpu = || Some(CpuTimes { user: time()?, system: time()?, idle: time()? });
         let base = (0..length).map(|_| cpu()).collect::<Option<Vec<_>>>()?;
         let [total, before_user, before_system] = before;
+        let parts = |user, system| UserSystem { user: Nanos::new(user), system: Nanos::new(system) };
         (0 < count && count <= length).then_some(Self {
-            before: CpuTime { total, user: before_user, system: before_system },
+            before: CpuTime { total: Nanos::new(total), user: before_user, system: before_system },
             since: BootTime::from_nanos(since),
-            ran: UserSystem { user, system },
-            seen: UserSystem { user: seen_user, system: seen_system },
+            ran: parts(user, system),
+            seen: parts(seen_user, seen_system),
             allotment: CpuAllotment { count, capacity: MilliCpus::new(capacity) },
             idle_balance: i64::from_ne_bytes(idle_balance.to_ne_bytes()),
-            reported_idle,
+            reported_idle: Nanos::new(reported_idle),
             base,
         })
     }

@@ -6,7 +6,7 @@ use cgprocfs_core::snapshot::{Container, Scope};
 fn who_has_most_gives_way() {
     let accounts = CpuAccounts::new(TickRate::USUAL);
     let mut accounts = accounts.accounts.lock();
-    let account = CpuAccount::after(0, BootTime::default(), &Cpus::default());
+    let account = CpuAccount::after(Nanos::ZERO, BootTime::default(), &Cpus::default());
     let (start, last_seen) = (Ticks::default(), BootTime::default());
     for id in 1..=16 {
         let path = if id <= 2 { format!("/small/{id}") } else { format!("/large/{id}") };
@@ -50,7 +50,7 @@ fn another_container_begins_where_the_last_was_seen_or_later() {
         start: Ticks::new(100),
         last_seen: BootTime::from_nanos(nanoseconds),
         had_init,
-        account: CpuAccount::after(0, BootTime::default(), &Cpus::default()),
+        account: CpuAccount::after(Nanos::ZERO, BootTime::default(), &Cpus::default()),
     };
     let begins = |start| {
         let mut life = Life::default();

@@ -4,8 +4,9 @@ use super::*;
 use crate::kernel::CgroupId;
 use crate::service::accounts::tracked_cgroups::Due;
 use cgprocfs_core::load_average::{LoadAverages, TaskCounts};
-use cgprocfs_core::machine::{BootTime, Machine, TickRate, Ticks};
+use cgprocfs_core::machine::Machine;
 use cgprocfs_core::snapshot::{Container, Scope};
+use cgprocfs_core::time::{BootTime, TickRate, Ticks};
 use cgprocfs_core::units::Kib;
 
 #[test]

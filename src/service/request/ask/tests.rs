@@ -76,8 +76,10 @@ fn what_hangs_holds_up_nobody_else_and_is_answered() {
         };
         service.dispatch(Lane::Fast, InFlightGuard::untracked(), READER, ask);
     }
-    let (file, trigger) =
-        (OpenFile::new(1), Trigger { line: Line::Some, threshold: 100_000, window: 1_000_000 });
+    let (file, trigger) = (
+        OpenFile::new(1),
+        Trigger { line: Line::Some, threshold: Duration::from_millis(100), window: Duration::from_secs(1) },
+    );
     let (view, sender) = (find("proc/pressure/cpu").unwrap(), sender);
     let request = PressureRequest { in_flight: InFlightGuard::untracked(), file, pid: READER, view };
     service.ask_to_arm(request, Some(trigger), move |armed| {

@@ -4,6 +4,7 @@ use super::*;
 use crate::state::in_flight::orphaned::HANG_THRESHOLD;
 use crate::state::in_flight::request::{Ino, Operation};
 use crate::state::in_flight::slots::RESERVED;
+use crate::state::open_file::OpenFile;
 use cgprocfs_core::parse::pid::Pid;
 
 /// Set by the kernel in the number of a request that it gives out again.
@@ -41,7 +42,7 @@ fn dies(in_flight: InFlightGuard) {
 #[test]
 fn requests_are_there_while_they_are_answered() {
     let (table, _) = server(words());
-    let read = Operation::Read { handle: u64::MAX, offset: 1 << 40, size: u32::MAX };
+    let read = Operation::Read { file: OpenFile::new(u64::MAX), offset: 1 << 40, size: u32::MAX };
     for operation in
         [read, Operation::Open { flags: -1 }, Operation::Lookup, Operation::Release, Operation::Other]
     {
