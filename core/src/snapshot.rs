@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub scope: Scope,
     /// The container's processors; loaded with [`Needs::CPUS`].
     pub cpus: Option<Cpus>,
-    /// How long the host had run when they were read; loaded with [`Needs::CPUS`], where it is known.
+    /// How long the host had run when the time of the processors was read; loaded with [`Needs::CPU_TIME`].
     pub uptime: Option<BootTime>,
     /// The memory nodes; loaded with [`Needs::NODES`].
     pub nodes: Option<Nodes>,

@@ -67,12 +67,15 @@ impl Source {
     fn add(&self, snapshot: &mut Snapshot, needs: Needs, context: ReadContext<'_>) -> Result<(), Error> {
         let caller = context.caller;
         if let Scope::Container(_) = snapshot.scope {
+            if let Some(kept) = context.kept.filter(|_| needs.touches(Needs::CPUS.and(Needs::CPU_TIME))) {
+                kept.begin(caller.proc_cgroup);
+            }
             if needs.touches(Needs::CPUS) {
                 snapshot.cpus = Some(cpus::cpus(context, self.cpu_view == CpuView::Quota)?);
-                snapshot.uptime = match needs.covers(Needs::COUNTERS) {
-                    true => Some(self.host.uptime()?),
-                    false => self.host.uptime().ok(),
-                };
+            }
+            if let Some(cpus) = snapshot.cpus.as_mut().filter(|_| needs.touches(Needs::CPU_TIME)) {
+                cpus::read_time(context, cpus)?;
+                snapshot.uptime = Some(self.host.uptime()?);
             }
             if needs.touches(Needs::NODES) {
                 snapshot.nodes = Some(self.nodes(caller)?);

@@ -13,12 +13,14 @@ impl Needs {
     pub const USAGE: Self = Self(1);
     /// The host's `/proc/meminfo`, and limits and headroom of every level: memory, swap, huge pages.
     pub const LEVELS: Self = Self(2);
-    /// Processors, and how long the container has used them.
+    /// The container's processors.
     pub const CPUS: Self = Self(4);
     /// When the container started.
     pub const START: Self = Self(8);
-    /// What the container's processors have counted, which takes processors and start.
-    pub const COUNTERS: Self = Self(16 | Self::CPUS.0 | Self::START.0);
+    /// How long the container has used processors.
+    pub const CPU_TIME: Self = Self(1 << 30);
+    /// What the container's processors have counted, which takes processors, their time, and start.
+    pub const COUNTERS: Self = Self(16 | Self::CPUS.0 | Self::CPU_TIME.0 | Self::START.0);
 
     /// When the host was booted for the reader.
     pub const BOOT: Self = Self(1 << 31);
@@ -90,7 +92,8 @@ mod tests {
 
     #[test]
     fn every_need_is_another_bit() {
-        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::START, Needs::BOOT, Needs::NODES];
+        let mut all = vec![Needs::USAGE, Needs::LEVELS, Needs::CPUS, Needs::CPU_TIME, Needs::START];
+        all.extend([Needs::BOOT, Needs::NODES]);
         all.extend(CgroupFile::ALL.map(Needs::cgroup_file));
         all.extend(HostFile::ALL.map(Needs::host_file));
         all.extend(HostFile::ALL.map(Needs::native));

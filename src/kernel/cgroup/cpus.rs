@@ -18,20 +18,8 @@ use cgprocfs_core::units::MilliCpus;
 /// Reads the CPUs of a caller's container. `counts_quota` says whether bandwidth limits reduce their number.
 pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus, Error> {
     let ReadContext { cgroup_mounts, host, caller, kept } = context;
-    let (online, rate) = (host.online()?, host.machine.tick_rate);
-    if let Some(kept) = kept {
-        kept.begin(caller.proc_cgroup);
-    }
+    let online = host.online()?;
     let allowed = |cpuset| cpusets::cpus(cpuset, kept, caller, &online);
-    let time = cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, kept, rate, caller));
-    let (time, has_malformed_time) = match time {
-        // Only those views are without an answer that show it.
-        Err(Error::Malformed { path, .. }) => {
-            malformed_value(caller.container, path.rsplit('/').next().unwrap_or_default());
-            (None, true)
-        }
-        time => (time?, false),
-    };
     Ok(Cpus {
         allowed: cgroup_mounts.cpuset.as_ref().map_or(Ok(None), allowed)?,
         online,
@@ -39,9 +27,24 @@ pub(crate) fn cpus(context: ReadContext<'_>, counts_quota: bool) -> Result<Cpus,
             Some(cpu) if counts_quota => lowest_quota(cpu, kept, caller)?,
             _ => None,
         },
-        time,
-        has_malformed_time,
+        ..Cpus::default()
     })
+}
+
+/// Reads how long the caller's container has run.
+pub(crate) fn read_time(context: ReadContext<'_>, cpus: &mut Cpus) -> Result<(), Error> {
+    let ReadContext { cgroup_mounts, host, caller, kept } = context;
+    let rate = host.machine.tick_rate;
+    let time = cgroup_mounts.cpuacct.as_ref().map_or(Ok(None), |cpuacct| time(cpuacct, kept, rate, caller));
+    (cpus.time, cpus.has_malformed_time) = match time {
+        // Only those views are without an answer that show it.
+        Err(Error::Malformed { path, .. }) => {
+            malformed_value(caller.container, path.rsplit('/').next().unwrap_or_default());
+            (None, true)
+        }
+        time => (time?, false),
+    };
+    Ok(())
 }
 
 /// The lowest bandwidth limit of all levels.

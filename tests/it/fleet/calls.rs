@@ -4,7 +4,7 @@ use super::containers::{Containers, FILES};
 use super::{containers, served};
 use crate::common::daemon::Daemon;
 use crate::common::helper;
-use crate::common::{Need, test, wait_until};
+use crate::common::{Need, is_emulated, test, wait_until};
 use libtest_mimic::Trial;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -27,7 +27,9 @@ fn calls_of_a_cold_read() {
     let (daemon, fleet) = (Daemon::start(), containers(1));
     let of_one: Vec<_> =
         FILES.iter().zip([18, 26, 26, 26, 26, 26]).map(|(file, most)| (vec![*file], most)).collect();
-    for (files, most) in of_one.into_iter().chain([(FILES.to_vec(), 100)]) {
+    // An emulated processor takes longer for all six than what was read stays new.
+    let of_all = (!is_emulated()).then(|| (FILES.to_vec(), 100));
+    for (files, most) in of_one.into_iter().chain(of_all) {
         let calls = calls(&daemon, &fleet, &files);
         println!("fleet: {} system calls for {}", calls.len(), files.join(", "));
         assert!(calls.len() <= most, "{files:?}: {}\n{}", calls.len(), calls.join("\n"));
@@ -80,12 +82,25 @@ fn traced(daemon: &Daemon, fleet: &Containers, files: &[&str], options: &[&str])
     let mut round = |_| {
         let seen = trace().lines().count();
         read_all();
-        trace().lines().skip(seen).filter(|line| is_call(line)).map(str::to_string).collect::<Vec<_>>()
+        let trace = trace();
+        let lines: Vec<_> = trace.lines().skip(seen).collect();
+        let own = lines.iter().enumerate().filter(|(index, _)| !ends_an_earlier_answer(&lines[..=*index]));
+        own.map(|(_, line)| *line).filter(|line| is_call(line)).map(str::to_string).collect::<Vec<_>>()
     };
     let fewest = (0..3).map(&mut round).min_by_key(Vec::len);
     kill_process(Pid::from_raw(strace.id().try_into().unwrap()).unwrap(), Signal::INT).unwrap();
     strace.wait().unwrap();
     fewest.unwrap()
+}
+
+/// Whether the last line is the end of a call that had begun before the first, and does not wait for a request:
+/// in an emulated guest a thread may be that slow.
+fn ends_an_earlier_answer(lines: &[&str]) -> bool {
+    let Some((last, before)) = lines.split_last() else { return false };
+    let Some((thread, _)) = last.split_once(" <... ").filter(|(_, call)| !call.starts_with("read ")) else {
+        return false;
+    };
+    !before.iter().any(|line| line.starts_with(thread) && line.contains("<unfinished ...>"))
 }
 
 /// Whether a line is a call, at its end if it is on two lines, and not one by which threads wait for each

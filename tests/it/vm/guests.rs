@@ -31,7 +31,7 @@ const OF_TIME: &[&str] = &[
 
 /// Only the first ones are run by default. Four processors make some boots crash, so that few guests have
 /// them, and are booted once more.
-pub static GUESTS: [Guest; 18] = [
+pub static GUESTS: [Guest; 19] = [
     Guest {
         name: "vm::linux_6.12_v2_cpusets",
         kernel: "6.12",
@@ -189,6 +189,14 @@ pub static GUESTS: [Guest; 18] = [
         tests: &["oracle"],
         options: &["zswap.enabled=1", "guest.swap=yes", "guest.filter=zswap"],
         shows: &["oracle::zswap"],
+    },
+    Guest {
+        name: "vm::linux_6.12_v2_fleet",
+        kernel: "6.12",
+        layout: "v2",
+        tests: &["fleet"],
+        options: &["guest.filter=calls_of_a_cold_read"],
+        shows: &["fleet::calls_of_a_cold_read"],
     },
 ];
 /// So many of them are run without `CGPROCFS_VM=all`.
