@@ -54,6 +54,7 @@ fn serve(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let namespace_reader = start_namespace_reader(&fd_store, sender.clone())?;
     let steward = start_steward(arguments)?;
     let (connection, lock) = connect(arguments, &fd_store)?;
+    crate::process::raise_priority();
     // Capabilities are each thread's own and inherited, so they are dropped before any thread is started.
     crate::confinement::sandbox::keep_only(crate::confinement::sandbox::SERVER_CAPABILITIES)
         .map_err(daemon::DaemonError::from)?;

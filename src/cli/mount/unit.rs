@@ -41,6 +41,7 @@ pub(super) fn leave(
     // Containers are answered meanwhile, as by the server that follows.
     let namespace_reader = start_namespace_reader(&fd_store, mpsc::channel().0)?;
     let steward = start_steward(arguments)?;
+    crate::process::raise_priority();
     sandbox::keep_only(sandbox::SERVER_CAPABILITIES).map_err(DaemonError::from)?;
     let service = Arc::new(Service::new(source.with_namespace_reader(namespace_reader), most_files));
     let gate = daemon::start(&connection, &service, (&fd_store, &steward), drop)?;

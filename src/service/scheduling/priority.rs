@@ -2,11 +2,11 @@
 
 use rustix::process::{getpriority_process, setpriority_process};
 
-/// How much nicer they are than the process, see setpriority(2): beside a thread that serves they have a
-/// tenth of a processor. A crowd that the slow lane answers would otherwise have as much of the processors as
-/// everybody else; with much less, a slow container would get no answer in time beside a program that never
-/// sleeps.
-const NICE_INCREMENT: i32 = 10;
+/// How nice they are at least, see setpriority(2), and how much nicer than the process: beside a usual program
+/// they have a tenth of a processor. A crowd that the slow lane answers would otherwise have as much of the
+/// processors as everybody else; with much less, a slow container would get no answer in time beside a program
+/// that never sleeps.
+const NICE: i32 = 10;
 
 /// The nice value of a less important thread, which is relative to that of the process.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ pub(in crate::service) struct LessImportant(Option<i32>);
 impl LessImportant {
     /// Looked up before the process is confined.
     pub(in crate::service) fn than_this_process() -> Self {
-        Self(getpriority_process(None).ok().map(|nice| nice + NICE_INCREMENT))
+        Self(getpriority_process(None).ok().map(|nice| (nice + NICE).max(NICE)))
     }
 
     /// Makes the calling thread less important. Where setpriority(2) is not allowed the thread keeps its
