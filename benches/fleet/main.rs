@@ -5,7 +5,7 @@
 //! `CGPROCFS_OTHER_BUILD` names one; and the kernel's own files. The daemons' processor time is that of a
 //! cgroup of their own. Times depend on the machine and on who else uses it: the ratios are what counts.
 //! `cargo bench --bench fleet`, as root; `-- --seconds 3` makes each cell shorter, `-- --containers 100`
-//! leaves out what has more than a hundred, and `-- --only cost` (or `growth`, `overload`, `idle`) every
+//! leaves out what has more than a hundred, and `-- --only cost` (or `sysfs`, `growth`, `overload`, `idle`) every
 //! other table. With `-- --json` stdout is a line of JSON for each cell, and the tables go to stderr.
 #![allow(clippy::unwrap_used)]
 
@@ -84,6 +84,9 @@ fn main() {
     if is_wanted("cost") {
         bench.cost();
     }
+    if is_wanted("sysfs") {
+        bench.sysfs();
+    }
     if is_wanted("growth") {
         bench.growth();
     }
@@ -152,6 +155,18 @@ impl Bench {
         }
     }
 
+    /// What is below `sys/devices/system`, beside `proc/meminfo`.
+    fn sysfs(&self) {
+        self.title("below sys/devices/system: a file, a listing, and a name that is not there");
+        let of_cpus = "sys/devices/system/cpu/";
+        let missing = format!("{of_cpus}{}", poller::MISSING);
+        for file in [FILES[0], "sys/devices/system/cpu/cpu0/topology/core_id", of_cpus, &missing] {
+            for subject in subject::subjects().iter().filter(|subject| is_answering(subject)) {
+                self.cell("sysfs", subject, self.most.min(100), &[file], Manner::Opens);
+            }
+        }
+    }
+
     /// The same with more and more containers.
     fn growth(&self) {
         self.title("growth");
@@ -165,9 +180,7 @@ impl Bench {
     /// More than can be done: two others want each processor, too.
     fn overload(&self) {
         self.title("beside two programs that want a processor each");
-        for subject in
-            subject::subjects().iter().filter(|subject| !["kernel", "floor", "reads"].contains(&subject.name))
-        {
+        for subject in subject::subjects().iter().filter(|subject| is_answering(subject)) {
             let _spinners = server::Spinners::start(2);
             for count in [self.most / 2, self.most] {
                 self.cell("overload", subject, count, &FILES, Manner::Opens);
@@ -181,9 +194,7 @@ impl Bench {
             "\nnobody asks, after {} containers\n{:10} {:>12} {:>16}",
             self.most, "", "cpu us/s", "wake-ups in 10 s"
         ));
-        for subject in
-            subject::subjects().iter().filter(|subject| !["kernel", "floor", "reads"].contains(&subject.name))
-        {
+        for subject in subject::subjects().iter().filter(|subject| is_answering(subject)) {
             let (paths, meter) = (vec![path_of(subject, FILES[0])], Meter::of(subject));
             let plan = Plan { containers: self.most, paths, manner: Manner::Opens, seconds: 1.0 };
             poller::measure(&plan, &self.containers, &meter);
@@ -195,6 +206,11 @@ impl Bench {
             }
         }
     }
+}
+
+/// Whether a subject answers with what a container should see.
+fn is_answering(subject: &Subject) -> bool {
+    !["kernel", "floor", "reads"].contains(&subject.name)
 }
 
 /// Where a subject has a file. The floor has one file, which is as good as any.
