@@ -26,3 +26,4 @@ pub mod service;
 pub mod shares;
 pub mod state;
 pub mod sys;
+pub mod syscalls;

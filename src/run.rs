@@ -1,7 +1,7 @@
 //! One command in a cgroup of its own that sees its own numbers: daemon, mount and container in one process.
 //!
 //! Three processes take part. The program runs in a fresh cgroup and in a mount namespace of its own. This
-//! process serves it the views, passes signals on, and measures. A janitor, which only waits for this
+//! process serves it the views, answers two of its system calls, passes signals on, and measures. A janitor, which only waits for this
 //! process to end, in whatever way, then removes what is left.
 
 mod cgroup;
@@ -13,6 +13,7 @@ mod namespace;
 mod report;
 mod sample;
 mod signals;
+mod syscalls;
 mod time_namespace;
 
 pub use self::command::{Options, run};

@@ -15,6 +15,7 @@ pub mod memory;
 pub mod parse;
 pub mod psi;
 pub mod snapshot;
+pub mod syscalls;
 pub mod time;
 pub mod topology;
 pub mod units;

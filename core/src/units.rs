@@ -83,6 +83,12 @@ impl Bytes {
 }
 
 impl Kib {
+    /// The same in bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> Bytes {
+        Bytes::new(self.0.saturating_mul(1024))
+    }
+
     /// Rounded down to whole pages of `page` kibibytes.
     #[must_use]
     pub const fn floor_to(self, page: Kib) -> Kib {

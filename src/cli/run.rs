@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     cpu_view: CpuViewArgument,
     #[command(flatten)]
     views: ViewsArgument,
+    /// Leave sysinfo(2) and sched_getaffinity(2) to the kernel, which answers with the host's numbers
+    #[arg(long)]
+    no_syscalls: bool,
     /// Print the numbers this often while it runs, such as 400ms
     #[arg(long, value_name = "TIME", value_parser = interval)]
     refresh: Option<Duration>,
@@ -40,6 +43,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         cpus: arguments.cpus,
         cpu_view: arguments.cpu_view.get(),
         views: arguments.views.get(),
+        syscalls: !arguments.no_syscalls,
         refresh: arguments.refresh,
         json: arguments.json,
         program: command.next().unwrap_or_default(),

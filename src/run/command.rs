@@ -4,13 +4,16 @@ use super::cgroup::{self, Limits, RunCgroup};
 use super::error::RunError;
 use super::janitor::Janitor;
 use super::measure::Measurement;
+use super::namespace::Namespace;
 use super::report::Report;
-use super::{namespace, signals, time_namespace};
+use super::{namespace, signals, syscalls, time_namespace};
 use crate::kernel::{CpuView, Source};
 use crate::limits;
 use crate::service::Service;
 use crate::sys::Place;
 use cgprocfs_core::parse::pid::Pid;
+use cgprocfs_core::snapshot::HostFile;
+use cgprocfs_core::syscalls::sysinfo::UptimeOf;
 use cgprocfs_core::units::{Bytes, MilliCpus};
 use cgprocfs_core::view::ViewId;
 use std::ffi::{CString, OsString};
@@ -32,6 +35,8 @@ pub struct Options {
     pub cpu_view: CpuView,
     /// What it sees instead of the kernel's files.
     pub views: Vec<ViewId>,
+    /// Whether sysinfo(2) and sched_getaffinity(2) tell it of its cgroup, too.
+    pub syscalls: bool,
     /// How often to print the numbers while the program runs.
     pub refresh: Option<Duration>,
     /// Whether to print for machines.
@@ -76,12 +81,25 @@ pub fn run(options: Options) -> Result<u8, RunError> {
     let directory = std::env::current_dir().unwrap_or_else(|_| "/".into());
     let directory = CString::new(directory.as_os_str().as_bytes()).unwrap_or_default();
     let time = time_namespace::booted_now()?;
-    let place = Place { mounts: namespace.mounts, root: namespace.root, time, directory, limit_on_files };
+    let uptime =
+        match time.is_some() || options.views.iter().any(|view| view.path() == HostFile::Uptime.path()) {
+            true => UptimeOf::Container,
+            false => UptimeOf::System,
+        };
+    let (listening, listener) = match options.syscalls {
+        true => Some(syscalls::prepare()?).unzip(),
+        false => (None, None),
+    };
+    let Namespace { mounts, root } = namespace;
+    let place = Place { mounts, root, time, directory, limit_on_files, listening };
     crate::sys::start_in(&mut command, cgroup.procs()?, place);
 
     let started = Instant::now();
     let mut program = command.spawn().map_err(|e| not_started(&options, e))?;
     drop(command);
+    if let Some(listener) = listener {
+        syscalls::answer(&service, &listener, uptime)?;
+    }
     let pid = Pid::new(program.id());
     signals::forward(signals, pid)?;
     let measurement =

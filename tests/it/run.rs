@@ -3,6 +3,7 @@
 mod cleaning;
 mod program;
 mod report;
+mod syscalls;
 
 use crate::common::{cgprocfs, helper};
 use libtest_mimic::Trial;
@@ -11,7 +12,7 @@ use std::io::Read;
 use std::process::{Child, Command, Output, Stdio};
 
 pub fn tests() -> Vec<Trial> {
-    [program::tests(), report::tests(), cleaning::tests()].into_iter().flatten().collect()
+    [program::tests(), report::tests(), cleaning::tests(), syscalls::tests()].into_iter().flatten().collect()
 }
 
 fn run_command(arguments: &[&str]) -> Command {

@@ -29,14 +29,7 @@ impl View for Uptime {
 
     fn render(&self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<(), ViewError> {
         let counters = snapshot.counters()?;
-        let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
-        let now = snapshot.uptime()?;
-        let age = match snapshot.boot.offset {
-            ClockOffset::NONE => {
-                now.as_hundredths().saturating_sub(snapshot.machine.tick_rate.hundredths(start))
-            }
-            offset => now.by_clock(offset).as_hundredths(),
-        };
+        let age = age_in_hundredths(snapshot)?;
         let is_counted = snapshot.cpus.as_ref().is_some_and(|cpus| cpus.time.is_some());
         let idle = if is_counted { counters.all.idle.as_hundredths() } else { 0 };
         // Writing to a Vec never fails.
@@ -57,6 +50,16 @@ impl View for Uptime {
         out.extend(native.iter().skip_while(|&&byte| byte != b' '));
         Ok(())
     }
+}
+
+/// How long the container has run, in hundredths of a second.
+pub(crate) fn age_in_hundredths(snapshot: &Snapshot) -> Result<u64, ViewError> {
+    let start = snapshot.start.ok_or(ViewError::NotLoaded("the container's start"))?;
+    let now = snapshot.uptime()?;
+    Ok(match snapshot.boot.offset {
+        ClockOffset::NONE => now.as_hundredths().saturating_sub(snapshot.machine.tick_rate.hundredths(start)),
+        offset => now.by_clock(offset).as_hundredths(),
+    })
 }
 
 #[cfg(test)]

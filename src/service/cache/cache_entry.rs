@@ -31,6 +31,11 @@ pub(in crate::service) struct CacheEntry {
 }
 
 impl CacheEntry {
+    /// The path of the container's cgroup.
+    pub(in crate::service) fn container(&self) -> &[u8] {
+        self.cgroup.get(..self.container_length).unwrap_or_default()
+    }
+
     pub(in crate::service) fn is_fresh(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.sampled_at) < MAX_AGE
     }

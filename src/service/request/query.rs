@@ -5,7 +5,8 @@ use crate::service::cache::cache_entry::CacheEntry;
 use crate::service::cache::rendered::{Rendered, render};
 use crate::service::engine::Service;
 use crate::service::scheduling::owner::Owner;
-use cgprocfs_core::snapshot::Needs;
+use cgprocfs_core::error::ViewError;
+use cgprocfs_core::snapshot::{Needs, Snapshot};
 use cgprocfs_core::topology::{MemoryByNode, Topology};
 use cgprocfs_core::view::ViewId;
 use std::marker::PhantomData;
@@ -59,6 +60,51 @@ impl Query for TextOf {
 
     fn finish(&self, _: &Service, text: Arc<Rendered>, _: &[u8]) -> Result<Arc<Rendered>, Error> {
         Ok(text)
+    }
+}
+
+/// Asks for what a function takes from the snapshot of the container whose cgroup has that path; `None` for a
+/// process that can't be seen.
+pub(in crate::service) struct ValueOf<F, T> {
+    needs: Needs,
+    take: Arc<F>,
+    takes: PhantomData<fn() -> T>,
+}
+
+impl<F, T> ValueOf<F, T> {
+    pub(in crate::service) fn new(needs: Needs, take: F) -> Self {
+        Self { needs, take: Arc::new(take), takes: PhantomData }
+    }
+}
+
+impl<F, T> Clone for ValueOf<F, T> {
+    fn clone(&self) -> Self {
+        Self { needs: self.needs, take: Arc::clone(&self.take), takes: PhantomData }
+    }
+}
+
+impl<F, T: Send + 'static> Query for ValueOf<F, T>
+where
+    F: Fn(&Snapshot, &[u8]) -> Result<Option<T>, ViewError> + Send + Sync + 'static,
+{
+    type Extract = Option<T>;
+    type Answer = Option<T>;
+    const READS_FILES: bool = false;
+
+    fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    fn take_from(&self, entry: &mut CacheEntry) -> Result<Option<T>, Error> {
+        Ok((self.take)(&entry.snapshot, entry.container())?)
+    }
+
+    fn for_unseen_reader(&self, _: &Service) -> Result<Option<T>, Error> {
+        Ok(None)
+    }
+
+    fn finish(&self, _: &Service, value: Option<T>, _: &[u8]) -> Result<Option<T>, Error> {
+        Ok(value)
     }
 }
 

@@ -1,13 +1,14 @@
 //! What the file system can ask for.
 
-use super::query::{FilesOf, TextOf, Viewer};
+use super::query::{FilesOf, Query, TextOf, ValueOf, Viewer};
 use crate::error::Error;
 use crate::service::cache::rendered::Rendered;
 use crate::service::engine::Service;
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::state::in_flight::InFlightGuard;
+use cgprocfs_core::error::ViewError;
 use cgprocfs_core::parse::pid::Pid;
-use cgprocfs_core::snapshot::Needs;
+use cgprocfs_core::snapshot::{Needs, Snapshot};
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
 use rustix::io::Errno;
@@ -22,11 +23,28 @@ impl Service {
     /// # Errors
     /// Where the reader or its cgroup is gone, or the kernel's files can't be read.
     pub fn text(self: &Arc<Self>, pid: Pid, view: ViewId) -> Result<Arc<Rendered>, Error> {
+        self.wait_for(pid, TextOf(view))
+    }
+
+    /// What `take` makes of a snapshot, as old as that of [`text`](Self::text), and of the path of the
+    /// container's cgroup; `None` for a process that can't be seen. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`text`](Self::text).
+    pub fn value<T: Send + 'static>(
+        self: &Arc<Self>,
+        pid: Pid,
+        needs: Needs,
+        take: impl Fn(&Snapshot, &[u8]) -> Result<Option<T>, ViewError> + Send + Sync + 'static,
+    ) -> Result<Option<T>, Error> {
+        self.wait_for(pid, ValueOf::new(needs, take))
+    }
+
+    fn wait_for<Q: Query>(self: &Arc<Self>, pid: Pid, query: Q) -> Result<Q::Answer, Error> {
         let (sender, answer) = mpsc::channel();
-        let query = TextOf(view);
         let request = PendingRequest::new(pid, InFlightGuard::untracked());
         // The receiver is gone where nobody waits any more.
-        self.ask(ThreadRole::Worker, request, query, move |text| drop(sender.send(text)));
+        self.ask(ThreadRole::Worker, request, query, move |found| drop(sender.send(found)));
         answer.recv().unwrap_or(Err(Error::Errno(Errno::IO)))
     }
 

@@ -45,6 +45,8 @@ pub enum Need {
     Freezer,
     /// Disks in `/proc/diskstats`.
     Disks,
+    /// A kernel that runs programs for i386.
+    Programs32,
 }
 
 impl Need {
@@ -59,6 +61,10 @@ impl Need {
                 let is_there = std::path::Path::new("/proc/pressure/cpu").exists();
                 lacks(is_there && cgroup::has_pressure(), "needs a cgroup of v2 with pressure")
             }
+            Need::Programs32 => lacks(
+                std::path::Path::new("/proc/sys/abi/vsyscall32").exists(),
+                "needs a kernel that runs programs for i386",
+            ),
             Need::Speed => lacks(is_native(), "needs a processor that is not emulated"),
             Need::Swap => {
                 let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
