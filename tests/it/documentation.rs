@@ -3,11 +3,12 @@
 mod in_a_sentence;
 
 use crate::common::documentation::{self, pages};
-use crate::common::{MOUNT, Need, cgprocfs, finish, output, test};
+use crate::common::{MOUNT, Need, cgprocfs, cgprocfs_path, finish, output, test};
 use cgprocfs_core::memory::provenance;
 use libtest_mimic::Trial;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 const SCREEN: &[Need] = &[Need::Root, Need::Fuse, Need::Program("free")];
 
@@ -28,6 +29,9 @@ pub fn tests() -> Vec<Trial> {
         ],
         test(SCREEN) => [
             first_screen,
+        ],
+        test(&[Need::Root, Need::Fuse, Need::Program("busybox")]) => [
+            system_calls,
         ],
         test(MOUNT) => [
             show_needs_no_daemon,
@@ -240,6 +244,20 @@ fn first_screen() {
     let printed = [output.stdout, output.stderr].map(|said| String::from_utf8(said).unwrap()).concat();
     assert_eq!(shape(&printed), shape(shown), "{printed}");
     assert!(printed.contains("256 "), "{printed}");
+}
+
+/// The README's run whose program asks the kernel ends as it shows.
+fn system_calls() {
+    let text = readme();
+    let (_, block) = text.split_once("<!-- run: documentation::system_calls -->\n```console\n$ ").unwrap();
+    let (command, rest) = block.split_once('\n').unwrap();
+    let (shown, _) = rest.split_once("```").unwrap();
+    let directory = cgprocfs_path().parent().unwrap().display().to_string();
+    let script = format!("PATH={directory}:$PATH; {command}");
+    let printed = output(Command::new("sh").args(["-c", &script]));
+    assert_eq!(shape(&printed), shape(shown), "{printed}");
+    let processors = std::thread::available_parallelism().unwrap().get().min(2);
+    assert!(printed.contains(" 256 ") && printed.ends_with(&format!("\n{processors}\n")), "{printed}");
 }
 
 /// Words, and a mark in the place of each number.
