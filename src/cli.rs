@@ -1,5 +1,6 @@
 //! What a person sees: a file for each subcommand, the log, and what to do about an error.
 
+mod answer;
 mod attach;
 mod capture;
 mod cdi;
@@ -17,6 +18,7 @@ mod mount;
 mod program;
 mod root;
 mod run;
+mod seccomp_profile;
 mod show;
 mod signals;
 mod status;

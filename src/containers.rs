@@ -7,5 +7,6 @@ pub mod cdi;
 pub mod hook;
 pub mod inventory;
 pub mod name;
+pub mod seccomp_profile;
 pub mod snippets;
 mod target;

@@ -3,7 +3,7 @@
 //!
 //! What is made of what was read is in `cgprocfs_core`, which opens nothing. The rooms here, and which may
 //! use which, are in `docs/architecture.md`: [`kernel`] reads, [`service`] answers, [`fuse`] and [`mount`]
-//! show, [`lifecycle`] keeps it going, [`run`] does it all for one command, [`containers`] brings the files
+//! show, [`syscalls`] answers what no file says, [`lifecycle`] keeps it going, [`run`] does it all for one command, [`containers`] brings the files
 //! into those of others, [`diagnosis`] tells how all that is, and [`cli`] is what a person sees.
 
 pub mod capture;

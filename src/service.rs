@@ -5,6 +5,7 @@
 //! threads (`dispatch`).
 
 mod accounts;
+mod by_thread;
 mod cache;
 mod clock;
 mod connection_stats;
@@ -18,6 +19,7 @@ mod sleeper;
 mod status;
 
 pub use self::accounts::start_times::START_SEARCH_TIMEOUT;
+pub use self::by_thread::{ByThread, MAX_ANSWER};
 pub use self::cache::rendered::{MAX_AGE, Rendered};
 #[cfg(test)]
 pub(crate) use self::engine::MAX_SERVING_THREADS;

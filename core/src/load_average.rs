@@ -12,10 +12,10 @@ pub struct LoadAverages([f64; 3]);
 const PERIODS: [f64; 3] = [60.0, 300.0, 900.0];
 
 impl LoadAverages {
-    /// Advances the averages by a number of seconds in which there were `active` tasks.
-    pub fn add(&mut self, active: f64, seconds: f64) {
+    /// Advances the averages by a time in which there were `active` tasks.
+    pub fn add(&mut self, active: f64, time: Nanos) {
         for (average, period) in self.0.iter_mut().zip(PERIODS) {
-            let kept = (-seconds.max(0.0) / period).exp();
+            let kept = (-time.as_secs_f64() / period).exp();
             *average = *average * kept + active * (1.0 - kept);
         }
     }
@@ -113,13 +113,13 @@ mod tests {
     fn averages_approach_what_there_is() {
         let mut averages = LoadAverages::default();
         for _ in 0..12 {
-            averages.add(3.0, 5.0);
+            averages.add(3.0, Nanos::SECOND.times(5));
         }
         let [one, five, fifteen] = averages.get();
         // 3 * (1 - 1/e) after the period.
         assert!((one - 1.896).abs() < 0.001 && five < one && fifteen < five, "{averages:?}");
         let mut at_once = LoadAverages::default();
-        at_once.add(3.0, 60.0);
+        at_once.add(3.0, Nanos::SECOND.times(60));
         assert!(at_once.get().iter().zip(averages.get()).all(|(a, b)| (a - b).abs() < 1e-9));
         assert_eq!(LoadAverages::restore(averages.save()), Some(averages));
         assert_eq!(LoadAverages::restore([f64::NAN, 0.0, 0.0].map(f64::to_bits)), None);
@@ -131,7 +131,7 @@ mod tests {
         let (mut averages, mut kernel) = (LoadAverages::default(), [0u64; 3]);
         for step in 0..240 {
             let active = if step < 30 { 3 } else { 0 };
-            averages.add(active as f64, 5.004);
+            averages.add(active as f64, Nanos::from_micros(5_004_000));
             for (load, exp) in kernel.iter_mut().zip([1884, 2014, 2037]) {
                 let new = *load * exp + active * 2048 * (2048 - exp);
                 *load = (new + if active * 2048 >= *load { 2047 } else { 0 }) / 2048;

@@ -2,8 +2,8 @@
 
 use super::failure::Failure;
 use super::{
-    attach, capture, cdi, config, doctor, generate, hint, hook, logging, lxcfs, mount, run, show, status,
-    unmount, usage, views,
+    answer, attach, capture, cdi, config, doctor, generate, hint, hook, logging, lxcfs, mount, run,
+    seccomp_profile, show, status, unmount, usage, views,
 };
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -31,6 +31,8 @@ enum Command {
     Detach(attach::DetachArguments),
     Cdi(cdi::Arguments),
     Config(config::Arguments),
+    Answer(answer::Arguments),
+    SeccompProfile(seccomp_profile::Arguments),
     #[command(name = hook::NAME)]
     Hook(hook::Arguments),
     #[command(name = lxcfs::NAME, hide = true)]
@@ -88,6 +90,8 @@ pub fn main() -> ExitCode {
         Command::Attach(arguments) => attach::run(&arguments),
         Command::Detach(arguments) => attach::run_detach(&arguments),
         Command::Cdi(arguments) => cdi::run(&arguments),
+        Command::Answer(arguments) => answer::run(&arguments),
+        Command::SeccompProfile(arguments) => seccomp_profile::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
         Command::Hook(arguments) => Ok(hook::run(&arguments)),
         Command::Lxcfs(arguments) => lxcfs::run(&arguments),

@@ -89,6 +89,25 @@ const SERVER: &[libc::c_long] = &[
     libc::SYS_statx,
 ];
 
+/// What answering system calls needs: to receive listeners, to wait for calls, and to write to callers' memory.
+const ANSWERING: &[libc::c_long] = &[
+    libc::SYS_accept4,
+    libc::SYS_epoll_ctl,
+    libc::SYS_epoll_pwait,
+    libc::SYS_epoll_pwait2,
+    libc::SYS_fstat,
+    libc::SYS_lseek,
+    libc::SYS_openat,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_rseq,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sendto,
+    libc::SYS_set_robust_list,
+    libc::SYS_setsockopt,
+    libc::SYS_statx,
+];
+
 /// Calls that glibc makes on x86-64. Newer architectures lack them.
 #[cfg(target_arch = "x86_64")]
 const LEGACY: &[libc::c_long] = &[libc::SYS_poll];
@@ -129,6 +148,32 @@ impl Calls {
         let mut calls = Self::base()?;
         calls.allow(&[libc::SYS_pread64, libc::SYS_sendto]);
         calls.allow_if(libc::SYS_setns, &[Argument::is(1, libc::CLONE_NEWCGROUP)])?;
+        Ok(calls)
+    }
+
+    /// The calls of the process that answers system calls. It can open files for writing, for it writes to the
+    /// memory of callers, and signals nobody.
+    pub(crate) fn for_answering() -> Result<Self, BackendError> {
+        let mut calls = Self::base()?;
+        calls.allow(ANSWERING);
+        calls.allow(LEGACY);
+        #[cfg(target_arch = "x86_64")]
+        calls.allow(&[libc::SYS_epoll_wait]);
+        calls.allow_threads()?;
+        for request in [
+            libc::SECCOMP_IOCTL_NOTIF_RECV,
+            libc::SECCOMP_IOCTL_NOTIF_SEND,
+            libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
+        ] {
+            let request = u32::try_from(request & libc::Ioctl::from(u32::MAX)).unwrap_or(0);
+            let request = i32::from_ne_bytes(request.to_ne_bytes());
+            calls.allow_if(libc::SYS_ioctl, &[Argument::is(1, request)])?;
+        }
+        calls.deny_existence(libc::SYS_openat2);
+        if std::env::var_os("NOTIFY_SOCKET").is_some() {
+            calls.allow_if(libc::SYS_socket, &[Argument::is(0, libc::AF_UNIX)])?;
+            calls.allow(&[libc::SYS_connect]);
+        }
         Ok(calls)
     }
 

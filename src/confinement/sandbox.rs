@@ -90,6 +90,19 @@ pub fn restrict_server(refusal: Refusal) -> Result<(), SandboxError> {
     restrict(&Calls::for_server()?, refusal)
 }
 
+/// The capabilities that the process keeps that answers system calls: to look at callers of other users, and
+/// to open their memory, which belongs to them.
+pub const ANSWERING_CAPABILITIES: CapabilitySet =
+    CapabilitySet::SYS_PTRACE.union(CapabilitySet::DAC_OVERRIDE);
+
+/// Restricts the whole process, with all its threads, to the system calls that answering needs.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn restrict_answering(refusal: Refusal) -> Result<(), SandboxError> {
+    restrict(&Calls::for_answering()?, refusal)
+}
+
 /// Restricts the process to the system calls that reading in a namespace needs.
 ///
 /// # Errors

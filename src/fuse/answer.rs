@@ -2,8 +2,10 @@
 
 use super::filesystem::{ViewFs, pid_of};
 use super::served::Served;
+use super::tree::is_by_thread;
 use crate::service::{Lane, Service};
 use crate::state::in_flight::{InFlightGuard, InFlightRequest, Ino, Operation, Unique};
+use cgprocfs_core::parse::pid::Pid;
 use fuser::{INodeNo, Request};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -22,7 +24,8 @@ impl ViewFs {
         handler: impl FnOnce(&Arc<Served>, InFlightGuard) + Send + 'static,
     ) {
         let unique = Unique::new(request.unique().0);
-        let fetched = InFlightRequest { unique, pid: pid_of(request), ino: Ino::new(ino.0), operation };
+        let pid = on_account_of(request, ino, operation);
+        let fetched = InFlightRequest { unique, pid, ino: Ino::new(ino.0), operation };
         self.served.service.note_request(self.gate.enter());
         let in_flight = self.served.in_flight.track(fetched);
         let handle = || {
@@ -46,6 +49,15 @@ impl ViewFs {
         };
         let _ = catch_unwind(AssertUnwindSafe(handle));
         self.gate.leave();
+    }
+}
+
+/// Whom a request is held against if it does harm: what a thread is told by a system call is read on behalf of
+/// that thread.
+fn on_account_of(request: &Request, ino: INodeNo, operation: Operation) -> Pid {
+    match operation {
+        Operation::Read { offset, .. } if is_by_thread(ino) => Pid::new(u32::try_from(offset).unwrap_or(0)),
+        _ => pid_of(request),
     }
 }
 

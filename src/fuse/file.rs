@@ -3,11 +3,12 @@
 
 use crate::error::Error;
 use crate::kernel::SysfsIno;
-use crate::service::{MAX_STATUS_SIZE, Rendered, STATUS_FILE, Service};
+use crate::service::{ByThread, MAX_STATUS_SIZE, Rendered, STATUS_FILE, Service};
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::view::ViewId;
 use fuser::{FopenFlags, INodeNo, OpenAccMode, OpenFlags};
+use rustix::io::Errno;
 use std::sync::Arc;
 
 /// Set in the inode numbers of the kernel's entries. The other bits are the entry's number in sysfs.
@@ -29,6 +30,8 @@ pub(super) enum File {
     Sysfs(SysfsIno),
     /// What the daemon says of itself, to processes of the host.
     Status,
+    /// What threads are told by system calls, for processes of the host.
+    ByThread(ByThread),
 }
 
 impl File {
@@ -39,6 +42,8 @@ impl File {
             // A page, as sysfs has it.
             Self::Sysfs(_) => 4096,
             Self::Status => MAX_STATUS_SIZE,
+            // Any offset is one of a thread.
+            Self::ByThread(_) => 4096,
         }
     }
 
@@ -51,7 +56,7 @@ impl File {
     pub(super) fn pressure(self) -> Option<ViewId> {
         match self {
             Self::View(view) => view.pressure().map(|_| view),
-            Self::Sysfs(_) | Self::Status => None,
+            Self::Sysfs(_) | Self::Status | Self::ByThread(_) => None,
         }
     }
 
@@ -72,6 +77,7 @@ impl File {
             Self::View(view) => view.path(),
             Self::Sysfs(_) => cgprocfs_core::view::SYSTEM_DIRECTORY,
             Self::Status => STATUS_FILE,
+            Self::ByThread(what) => what.name(),
         }
     }
 
@@ -91,6 +97,8 @@ impl File {
                 Err(error) => reply(Err(Error::Errno(error))),
             },
             Self::Status => service.ask_status(in_flight, pid, reply),
+            // It has no text as a whole.
+            Self::ByThread(_) => reply(Err(Error::Errno(Errno::INVAL))),
         }
     }
 }

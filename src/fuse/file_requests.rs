@@ -1,9 +1,10 @@
 //! Requests about files: open, read and release.
 
-use super::file::OPEN_FLAGS;
+use super::file::{File, OPEN_FLAGS};
 use super::file_handles::ReadSource;
 use super::served::Served;
 use crate::error::Error;
+use crate::service::ByThread;
 use crate::state::OpenFile;
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::parse::pid::Pid;
@@ -39,6 +40,12 @@ impl Served {
             return reply.opened(self.files.open(None), OPEN_FLAGS);
         }
         let served = Arc::clone(self);
+        if let File::ByThread(_) = file {
+            return self.service.ask_for_permission(in_flight, pid, move |permitted| match permitted {
+                Ok(()) => reply.opened(served.files.open(None), OPEN_FLAGS),
+                Err(error) => reply.error(served.errno(&error)),
+            });
+        }
         file.ask(&self.service, in_flight, pid, move |text| match text {
             Ok(text) => reply.opened(served.files.open(Some(text)), OPEN_FLAGS),
             Err(error) => reply.error(served.errno(&error)),
@@ -49,6 +56,9 @@ impl Served {
         let FileRequest { in_flight, pid, ino, handle } = request;
         let file = match self.files.read_source(handle, offset, || self.file(ino)) {
             Some(ReadSource::Text(text)) => return reply.data(range(&text.bytes, offset, size)),
+            Some(ReadSource::Render(File::ByThread(what))) => {
+                return self.read_by_thread(in_flight, what, offset, reply);
+            }
             Some(ReadSource::Render(file)) => file,
             Some(ReadSource::Lost(file)) => {
                 return reply.error(self.errno(&Error::TextGone(file.path())));
@@ -61,6 +71,25 @@ impl Served {
                 served.files.set_text(handle, &text);
                 reply.data(range(&text.bytes, offset, size));
             }
+            Err(error) => reply.error(served.errno(&error)),
+        });
+    }
+
+    /// Whoever could open the file may read of any thread.
+    fn read_by_thread(
+        self: &Arc<Self>,
+        in_flight: InFlightGuard,
+        what: ByThread,
+        offset: u64,
+        reply: ReplyData,
+    ) {
+        let thread = u32::try_from(offset).map(Pid::new);
+        let Some(thread) = thread.ok().filter(|thread| *thread != Pid::UNSEEN) else {
+            return reply.error(Errno::ESRCH);
+        };
+        let served = Arc::clone(self);
+        self.service.ask_by_thread(in_flight, what, thread, move |answer| match answer {
+            Ok(answer) => reply.data(&answer),
             Err(error) => reply.error(served.errno(&error)),
         });
     }

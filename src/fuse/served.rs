@@ -89,6 +89,7 @@ impl Served {
                 NodeKind::Directory => None,
                 NodeKind::View(view) => Some(File::View(view)),
                 NodeKind::Status => Some(File::Status),
+                NodeKind::ByThread(what) => Some(File::ByThread(what)),
             },
             Some(number) => Some(File::Sysfs(number)),
         }
@@ -155,6 +156,10 @@ impl Served {
             Node::View(ViewNode { kind: NodeKind::Status, .. }) => {
                 (FileType::RegularFile, 0o400, 1, File::Status.claimed_size())
             }
+            // For root; it tells of all containers.
+            Node::View(ViewNode { kind: NodeKind::ByThread(what), .. }) => {
+                (FileType::RegularFile, 0o400, 1, File::ByThread(*what).claimed_size())
+            }
             Node::Sysfs(_, entry) => match file_type(*entry) {
                 FileType::RegularFile => (FileType::RegularFile, entry.mode & 0o444, 1, 4096),
                 FileType::Symlink => (FileType::Symlink, 0o777, 1, 0),
@@ -188,7 +193,7 @@ impl Served {
     /// kernel/capability.c), and nobody may write to one (`HAS_UNMAPPED_ID()`, include/linux/fs.h).
     fn owner(&self, node: &Node<'_>) -> u32 {
         match node {
-            Node::View(ViewNode { kind: NodeKind::Status, .. }) => 0,
+            Node::View(ViewNode { kind: NodeKind::Status | NodeKind::ByThread(_), .. }) => 0,
             Node::Sysfs(_, entry) if entry.mode & 0o444 == 0o400 => 0,
             Node::View(ViewNode { kind: NodeKind::View(view), .. })
                 if !self.is_read_only && view.pressure().is_some() =>

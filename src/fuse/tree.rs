@@ -1,7 +1,7 @@
-//! The tree of directories and views, made from the views' paths, with a file beside them that no listing
+//! The tree of directories and views, made from the views' paths, with files beside them that no listing
 //! shows. It never changes while a server runs.
 
-use crate::service::STATUS_FILE;
+use crate::service::{ByThread, STATUS_FILE};
 use cgprocfs_core::view::ViewId;
 use fuser::INodeNo;
 use std::ffi::OsStr;
@@ -10,6 +10,14 @@ use std::ffi::OsStr;
 pub(super) const ROOT: INodeNo = INodeNo::ROOT;
 /// That of the file in which the daemon says how it is.
 const STATUS: INodeNo = INodeNo(9);
+/// Those of the files that say what threads are told by system calls.
+const BY_THREAD: [(ByThread, INodeNo); 2] =
+    [(ByThread::SysInfo, INodeNo(10)), (ByThread::CpuShare, INodeNo(11))];
+
+/// Whether a file is one that is read at the id of a thread.
+pub(super) fn is_by_thread(ino: INodeNo) -> bool {
+    BY_THREAD.iter().any(|(_, known)| *known == ino)
+}
 
 /// Directories and their inode numbers. Like those of views they never change, so entries are only ever
 /// appended.
@@ -30,6 +38,8 @@ pub(super) enum NodeKind {
     View(ViewId),
     /// What the daemon says of itself. It is in no listing.
     Status,
+    /// What threads are told by system calls. It is in no listing.
+    ByThread(ByThread),
 }
 
 /// A directory or a file.
@@ -56,6 +66,10 @@ impl Tree {
     pub(super) fn new(views: &[ViewId]) -> Self {
         let mut nodes = vec![ViewNode { ino: ROOT, parent: ROOT, name: "", kind: NodeKind::Directory }];
         nodes.push(ViewNode { ino: STATUS, parent: ROOT, name: STATUS_FILE, kind: NodeKind::Status });
+        nodes.extend(BY_THREAD.map(|(what, ino)| {
+            let kind = NodeKind::ByThread(what);
+            ViewNode { ino, parent: ROOT, name: what.name(), kind }
+        }));
         let used = |path: &str| views.iter().any(|view| view.path().starts_with(&format!("{path}/")));
         for (path, ino) in DIRECTORIES.iter().filter(|(path, _)| used(path)) {
             let (parent, name) = split(path);
@@ -77,7 +91,9 @@ impl Tree {
     }
 
     pub(super) fn children(&self, parent: INodeNo) -> impl Iterator<Item = &ViewNode> {
-        let is_listed = |node: &&ViewNode| node.ino != ROOT && node.kind != NodeKind::Status;
+        let is_listed = |node: &&ViewNode| {
+            node.ino != ROOT && matches!(node.kind, NodeKind::Directory | NodeKind::View(_))
+        };
         self.nodes.iter().filter(move |node| node.parent == parent).filter(is_listed)
     }
 }
@@ -119,7 +135,7 @@ mod tests {
         assert!(tree.nodes.iter().all(|node| inodes.contains(&node.parent)));
         assert!(tree.child(ROOT, OsStr::new("proc/meminfo")).is_none());
         assert!(tree.child(ROOT, OsStr::new(STATUS_FILE)).is_some_and(|node| node.kind == NodeKind::Status));
-        assert!(tree.children(ROOT).all(|node| node.kind != NodeKind::Status));
+        assert!(tree.children(ROOT).all(|node| !node.name.starts_with('.')));
         assert!(tree.child(ROOT, OsStr::new("")).is_none());
     }
 }

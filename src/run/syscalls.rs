@@ -29,13 +29,8 @@ pub(super) fn answer(service: &Arc<Service>, from: &UnixStream, uptime: UptimeOf
             return Ok(());
         }
     };
-    let answering = Answering::new(Arc::clone(service), uptime);
-    let run = move || {
-        if let Err(error) = answering.run(&listener) {
-            log::warn!("cannot receive the program's system calls: {error}");
-        }
-    };
-    let thread = thread::Builder::new().name("syscalls".into()).spawn(run);
+    let answering = Answering::new(Arc::clone(service), Some(uptime));
+    let thread = thread::Builder::new().name("syscalls".into()).spawn(move || answering.run(&listener));
     thread.map(drop).map_err(|e| RunError::System("cannot start a thread", e))
 }
 

@@ -2,10 +2,10 @@
 //! count from the same moment.
 
 use super::error::RunError;
+use crate::kernel::boot_clock;
 use cgprocfs_core::parse::time_offsets::TimeOffsets;
 use cgprocfs_core::time::ClockOffset;
 use nix::sched::{CloneFlags, unshare};
-use rustix::time::{ClockId, clock_gettime};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
@@ -46,9 +46,7 @@ fn make() -> io::Result<OwnedFd> {
     let offsets: PathBuf = Path::new("/proc").join(id).join("timens_offsets");
     // Where we are not on the host's clocks ourselves, these are what the new ones begin with.
     let ours = TimeOffsets::parse(&fs::read(&offsets)?).map_err(io::Error::other)?.boottime;
-    let now = clock_gettime(ClockId::Boottime);
-    let now = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
-    let (seconds, nanos) = ours.relative_to(ClockOffset::from_nanos(now)).seconds_and_nanos();
+    let (seconds, nanos) = ClockOffset::since(boot_clock::now()).on_top_of(ours).seconds_and_nanos();
     // By its number, for Linux 5.6 knows no names (include/uapi/linux/time.h).
     fs::write(offsets, format!("7 {seconds} {nanos}\n"))?;
     File::open("/proc/thread-self/ns/time_for_children").map(OwnedFd::from)

@@ -8,7 +8,6 @@ use crate::kernel::CpuView;
 use crate::process::own_pid;
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::parse::pid::Pid;
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Instant;
@@ -69,9 +68,7 @@ impl Service {
     }
 
     fn status_for(&self, pid: Pid) -> Result<Arc<Rendered>, Error> {
-        if pid == Pid::UNSEEN || !self.source.is_in_own_pid_namespace(pid) {
-            return Err(Error::Errno(Errno::ACCESS));
-        }
+        self.permit_host_process(pid)?;
         let mut bytes = serde_json::to_vec(&self.status()).unwrap_or_default();
         bytes.push(b'\n');
         Ok(Arc::new(Rendered { sampled_at: Instant::now(), bytes, cgroup: Arc::from(&b"/"[..]) }))

@@ -212,7 +212,7 @@ mod tests {
 
     fn record() -> LoadState {
         let mut averages = LoadAverages::default();
-        averages.add(1.0, 60.0);
+        averages.add(1.0, Nanos::SECOND.times(60));
         let at = BootTime::from_nanos(5);
         LoadState { averages, at, ran: Some(CpuUsageAt { at, time: Nanos::new(2) }), start: Ticks::new(3) }
     }

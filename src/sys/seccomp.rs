@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 pub struct Listening {
     /// The filter.
     pub program: Vec<libc::sock_filter>,
-    /// The socket that the listener is sent to, or the number of the error where there is none.
+    /// Where the listener is sent, or the number of the error if the filter was refused.
     pub to: OwnedFd,
 }
 
@@ -32,18 +32,13 @@ impl Listening {
     }
 
     fn install(&self) -> io::Result<OwnedFd> {
-        // That a caller can only be killed once its call was received is new in Linux 5.19. Before, a signal
-        // can make a call be asked for twice, which does no harm.
-        let killable = libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-        self.install_with(killable).or_else(|_| self.install_with(0))
-    }
-
-    fn install_with(&self, flags: libc::c_ulong) -> io::Result<OwnedFd> {
         let program = libc::sock_fprog {
             len: self.program.len().try_into().map_err(|_| io::ErrorKind::InvalidInput)?,
             filter: self.program.as_ptr().cast_mut(),
         };
-        let flags = flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+        // A caller whose call was received can only be killed (Linux 5.19). Otherwise a signal could end the
+        // call between the last look at it and the answer, which would then overwrite what came after.
+        let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
         // SAFETY: the kernel copies a program of that length, and writes to no memory of ours.
         let done = unsafe {
             libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program)

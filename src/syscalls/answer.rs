@@ -1,21 +1,27 @@
 //! What calls are answered.
 
-use super::caller_memory::{CallerMemory, innermost_id};
+use super::caller::{CallerMemory, binds_uptime, named_by};
 use super::calls::{Call, call_of};
 use super::listener::{Answer, Listener, WaitingCall};
-use crate::service::Service;
+use super::numbers::Numbers;
 use crate::sys;
-use cgprocfs_core::snapshot::{Needs, Scope, Snapshot};
+use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::syscalls::WordSize;
-use cgprocfs_core::syscalls::affinity::{of_mask, share, to_mask};
-use cgprocfs_core::syscalls::sysinfo::{SysInfo, UptimeOf};
+use cgprocfs_core::syscalls::affinity::{of_mask, to_mask};
+use cgprocfs_core::syscalls::sysinfo::UptimeOf;
+use cgprocfs_core::units::Bytes;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 /// Answers the calls of containers.
+#[derive(Clone)]
 pub struct Answering {
-    service: Arc<Service>,
-    uptime: UptimeOf,
+    numbers: Arc<dyn Numbers>,
+    page: Bytes,
+    uptime: Option<UptimeOf>,
 }
 
 /// What a call returns, and what it writes to the caller's memory.
@@ -25,31 +31,56 @@ struct Reply {
     bytes: Vec<u8>,
 }
 
-/// No mask of processors is longer (`CONFIG_NR_CPUS` of any architecture).
+/// No mask of processors is longer, in bytes.
 const MAX_MASK: usize = 8192;
 
+/// How long a listener rests that failed.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
+
 impl Answering {
-    /// One that says what `service` does, and whose age sysinfo(2) says.
-    #[must_use]
-    pub fn new(service: Arc<Service>, uptime: UptimeOf) -> Self {
-        Self { service, uptime }
+    /// One that tells what `numbers` knows. Whose age sysinfo(2) tells goes by what the caller reads in
+    /// `/proc/uptime`, unless it is given.
+    pub fn new(numbers: impl Numbers, uptime: Option<UptimeOf>) -> Self {
+        let page = Bytes::new(u64::try_from(rustix::param::page_size()).unwrap_or(4096));
+        Self { numbers: Arc::new(numbers), page, uptime }
     }
 
-    /// Answers one call after the other, as long as there can be any.
+    /// Answers one call after the other, as long as there can be any. Whatever goes wrong, the listener stays:
+    /// without it calls would fail.
+    pub fn run(&self, listener: &Listener) {
+        loop {
+            match listener.wait().and_then(|may_call| self.answer_next(listener).map(|()| may_call)) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    log::warn!("cannot receive a system call: {error}");
+                    thread::sleep(RETRY_INTERVAL);
+                }
+            }
+        }
+    }
+
+    /// Answers a call that is there.
     ///
     /// # Errors
     /// The error that the kernel returns for the listener.
-    pub fn run(&self, listener: &Listener) -> io::Result<()> {
-        while listener.wait()? {
-            if let Some(call) = listener.receive()? {
-                listener.answer(&call, self.answer(listener, &call).unwrap_or(Answer::Kernel));
-            }
+    pub(super) fn answer_next(&self, listener: &Listener) -> io::Result<()> {
+        if !listener.has_call() {
+            return Ok(());
+        }
+        if let Some(call) = listener.receive()? {
+            // A panic was logged where it happened, and is no reason for the call to fail.
+            let answer = catch_unwind(AssertUnwindSafe(|| self.answer(listener, &call)));
+            listener.answer(&call, answer.ok().flatten().unwrap_or(Answer::Kernel));
         }
         Ok(())
     }
 
     /// What one call is answered; `None` where the kernel is to.
     fn answer(&self, listener: &Listener, call: &WaitingCall) -> Option<Answer> {
+        if call.thread == Pid::UNSEEN {
+            return None;
+        }
         let reply = match call_of(call.architecture, call.number)? {
             (Call::SysInfo, words) => self.sys_info(call, words)?,
             (Call::GetAffinity, words) => self.affinity(call, words)?,
@@ -61,12 +92,12 @@ impl Answering {
     }
 
     fn sys_info(&self, call: &WaitingCall, words: WordSize) -> Option<Reply> {
-        let uptime = self.uptime;
-        let take = move |snapshot: &Snapshot, _: &[u8]| SysInfo::of(snapshot, uptime);
-        let info = self.service.value(call.thread, SysInfo::NEEDS, take);
-        let info = info.inspect_err(|error| self.service.log(error)).ok()??;
-        let page = self.service.source().machine().page.to_bytes();
-        Some(Reply { value: 0, address: call.arguments[0], bytes: info.to_bytes(words, page) })
+        let info = self.numbers.sys_info(call.thread)?;
+        let uptime = self.uptime.unwrap_or_else(|| match binds_uptime(call.thread) {
+            Ok(true) => UptimeOf::Container,
+            _ => UptimeOf::System,
+        });
+        Some(Reply { value: 0, address: call.arguments[0], bytes: info.to_bytes(words, self.page, uptime) })
     }
 
     fn affinity(&self, call: &WaitingCall, words: WordSize) -> Option<Reply> {
@@ -74,22 +105,17 @@ impl Answering {
         // The kernel looks at 32 bits of both.
         let low_half = |argument: u64| u32::try_from(argument & u64::from(u32::MAX)).unwrap_or(0);
         let (pid, length) = (low_half(pid), usize::try_from(low_half(length)).ok()?);
-        let is_own = pid == 0 || innermost_id(call.thread).ok()? == Some(pid.into());
+        let thread = if pid == 0 { call.thread } else { named_by(call.thread, pid).ok()?? };
         let word = if words == WordSize::Bits32 { 4 } else { 8 };
-        if !is_own || length % word != 0 {
+        let mut mask = vec![0; length.next_multiple_of(8).min(MAX_MASK)];
+        let filled = sys::affinity_of(thread, &mut mask).ok()?;
+        // A mask that is too short is the kernel's to refuse.
+        if length % word != 0 || filled > length {
             return None;
         }
-        let mut mask = vec![0; length.next_multiple_of(8).min(MAX_MASK)];
-        let filled = sys::affinity_of(call.thread, &mut mask).ok()?;
         mask.truncate(filled);
-        let take = |snapshot: &Snapshot, container: &[u8]| match snapshot.scope {
-            Scope::Host(_) => Ok(None),
-            Scope::Container(_) => Ok(snapshot.cpus.as_ref().map(|cpus| (cpus.count(), container.to_vec()))),
-        };
-        let found = self.service.value(call.thread, Needs::CPUS, take);
-        let (count, container) = found.inspect_err(|error| self.service.log(error)).ok()??;
-        let share = share(&of_mask(&mask), count, &container)?;
-        let bytes = to_mask(&share, filled.min(length));
+        let share = self.numbers.cpu_share(call.thread)?;
+        let bytes = to_mask(&share.within(&of_mask(&mask))?, filled);
         Some(Reply { value: i64::try_from(bytes.len()).ok()?, address, bytes })
     }
 }

@@ -11,6 +11,17 @@ pub enum Call {
     GetAffinity,
 }
 
+impl Call {
+    /// Its name, as seccomp profiles have it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SysInfo => "sysinfo",
+            Self::GetAffinity => "sched_getaffinity",
+        }
+    }
+}
+
 /// How programs for one architecture make calls.
 pub(super) struct Abi {
     /// Its name to a filter (`AUDIT_ARCH_…`, include/uapi/linux/audit.h).

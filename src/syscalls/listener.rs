@@ -2,10 +2,10 @@
 
 use crate::sys;
 use cgprocfs_core::parse::pid::Pid;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The end of a filter at which its calls are answered.
 pub struct Listener(OwnedFd);
@@ -49,6 +49,13 @@ impl Listener {
         Ok(polled[0].revents().contains(PollFlags::IN))
     }
 
+    /// Whether a call can be received now.
+    pub(super) fn has_call(&self) -> bool {
+        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        let found = poll(&mut polled, Some(&Timespec::default()));
+        found.is_ok() && polled[0].revents().contains(PollFlags::IN)
+    }
+
     /// Receives the next call; `None` if its caller was gone before. Blocks.
     ///
     /// # Errors
@@ -87,5 +94,11 @@ impl Listener {
             }
             _ => {}
         }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }

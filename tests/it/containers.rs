@@ -5,6 +5,7 @@ mod devices;
 mod numbers;
 mod podman;
 mod programs;
+mod syscalls;
 
 use crate::common::Need;
 use crate::common::daemon::Daemon;
@@ -17,10 +18,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub fn tests() -> Vec<Trial> {
-    [attached::tests(), devices::tests(), numbers::tests(), podman::tests(), programs::tests()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let own = [attached::tests(), devices::tests(), numbers::tests()];
+    let with_podman = [podman::tests(), programs::tests(), syscalls::tests()];
+    own.into_iter().chain(with_podman).flatten().collect()
 }
 
 const RUNC: &[Need] = &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox")];

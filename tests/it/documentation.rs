@@ -128,6 +128,8 @@ fn code(text: &str) -> Vec<&str> {
 fn arguments(command: &str) -> Option<Vec<String>> {
     let starts = ["cgprocfs ", "cargo run --release -- "];
     let words = starts.iter().find_map(|start| command.strip_prefix(start))?;
+    // Where the shell writes what it prints.
+    let words = words.split(" > ").next()?;
     Some(words.split_whitespace().map(|word| filled_in(word.trim_matches(['[', ']']))).collect())
 }
 
@@ -199,7 +201,9 @@ fn options_are_understood() {
             let words = option.split_whitespace().map(filled_in);
             parsed(&[command.to_string()].into_iter().chain(words).collect::<Vec<_>>())
         };
-        let understood = ["run", "mount", "show", "unmount"].into_iter().any(|command| with(command).is_ok());
+        let understood = ["run", "mount", "show", "unmount", "seccomp-profile"]
+            .into_iter()
+            .any(|command| with(command).is_ok());
         assert!(understood, "{option}");
     }
 }

@@ -1,32 +1,52 @@
 //! sched_getaffinity(2): as many of the processors that a task may run on as its container has.
 
 use crate::parse::cpu_list::CpuList;
+use crate::snapshot::{Needs, Scope, Snapshot};
 use std::hash::{DefaultHasher, Hasher};
 
-/// The processors that a task is told of which may run on `own`, in a container that has `count`; `None` if
-/// those are no more, so that the kernel's answer is the right one.
-///
-/// A program may pin its threads to what it is told. So that those of all containers do not crowd the first
-/// processors, each container, by the path of its cgroup, has others; and neighbours, for these share caches
-/// and memory.
-#[must_use]
-pub fn share(own: &CpuList, count: usize, container: &[u8]) -> Option<CpuList> {
-    let count = count.max(1);
-    if own.len() <= count {
-        return None;
-    }
-    let places = u64::try_from(own.len().div_ceil(count)).unwrap_or(u64::MAX);
-    let place = usize::try_from(hash(container) % places).unwrap_or(0);
-    // The last place may reach beyond the last processor.
-    let first = (place * count).min(own.len() - count);
-    Some(own.iter().skip(first).take(count).collect())
+/// How many processors a container has, and which ones a task is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+pub struct CpuShare {
+    count: usize,
+    /// A number that is the container's own, or nearly so.
+    seed: u64,
 }
 
-/// The same in every process of one build.
-fn hash(path: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(path);
-    hasher.finish()
+impl CpuShare {
+    /// What has to be in the snapshot.
+    pub const NEEDS: Needs = Needs::CPUS;
+
+    /// The share of the snapshot's container, whose cgroup has that path; `None` in no container.
+    #[must_use]
+    pub fn of(snapshot: &Snapshot, container: &[u8]) -> Option<Self> {
+        let (Scope::Container(_), Some(cpus)) = (&snapshot.scope, &snapshot.cpus) else { return None };
+        Some(Self::new(cpus.count(), container))
+    }
+
+    fn new(count: usize, container: &[u8]) -> Self {
+        // It gives the same in every process of one build.
+        let mut hasher = DefaultHasher::new();
+        hasher.write(container);
+        Self { count: count.max(1), seed: hasher.finish() }
+    }
+
+    /// Those of its `own` processors that a task is told of; `None` if it may run on no more, so that the
+    /// kernel's answer is the right one.
+    ///
+    /// A program may pin its threads to what it is told. So that those of all containers do not crowd the
+    /// first processors, each container has others; and neighbours, for these share caches and memory.
+    #[must_use]
+    pub fn within(self, own: &CpuList) -> Option<CpuList> {
+        if own.len() <= self.count {
+            return None;
+        }
+        let runs = u64::try_from(own.len().div_ceil(self.count)).unwrap_or(u64::MAX);
+        let run = usize::try_from(self.seed % runs).unwrap_or(0);
+        // The last one may reach beyond the last processor.
+        let first = (run * self.count).min(own.len() - self.count);
+        Some(own.iter().skip(first).take(self.count).collect())
+    }
 }
 
 /// The processors of a mask as the kernel writes it for a program: words of 64 bits, of which the lowest is
@@ -66,8 +86,9 @@ mod tests {
     #[test]
     fn shares_are_spread_over_the_host() {
         let own = CpuList::first(64);
-        let firsts: Vec<u32> =
-            (0..64).map(|pod| share(&own, 2, &[b'/', pod]).unwrap().iter().next().unwrap()).collect();
+        let firsts: Vec<u32> = (0..64)
+            .map(|pod| CpuShare::new(2, &[b'/', pod]).within(&own).unwrap().iter().next().unwrap())
+            .collect();
         let mut distinct = firsts.clone();
         distinct.sort_unstable();
         distinct.dedup();
@@ -77,9 +98,9 @@ mod tests {
 
     #[test]
     fn whoever_has_no_more_is_left_alone() {
-        assert_eq!(share(&CpuList::first(2), 2, b"/"), None);
-        assert_eq!(share(&CpuList::first(1), 2, b"/"), None);
-        assert_eq!(share(&CpuList::first(1), 0, b"/"), None);
+        assert_eq!(CpuShare::new(2, b"/").within(&CpuList::first(2)), None);
+        assert_eq!(CpuShare::new(2, b"/").within(&CpuList::first(1)), None);
+        assert_eq!(CpuShare::new(0, b"/").within(&CpuList::first(1)), None);
     }
 
     proptest! {
@@ -89,11 +110,12 @@ mod tests {
             container: Vec<u8>,
         ) {
             let own: CpuList = own.into_iter().collect();
-            match share(&own, count, &container) {
+            let share = CpuShare::new(count, &container);
+            match share.within(&own) {
                 Some(part) => {
                     prop_assert_eq!(part.len(), count.max(1));
                     prop_assert_eq!(part.within(&own), part.clone());
-                    prop_assert_eq!(share(&own, count, &container), Some(part));
+                    prop_assert_eq!(CpuShare::new(count, &container).within(&own), Some(part));
                 }
                 None => prop_assert!(own.len() <= count.max(1)),
             }

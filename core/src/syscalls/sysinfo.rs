@@ -12,9 +12,12 @@ use crate::view::uptime::age_in_hundredths;
 
 /// What the call says.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 pub struct SysInfo {
     /// How long the container has run, in seconds, rounded up.
-    pub uptime: u64,
+    pub container_uptime: u64,
+    /// How long the system has run by the clock of the caller's time namespace, in seconds, rounded up.
+    pub system_uptime: u64,
     /// Load averages over one, five and fifteen minutes.
     pub loads: [f64; 3],
     /// All memory.
@@ -33,7 +36,7 @@ pub struct SysInfo {
     pub tasks: u32,
 }
 
-/// Whose age [`SysInfo::uptime`] is.
+/// Whose age the call says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UptimeOf {
     /// The container's, as in `proc/uptime`.
@@ -58,20 +61,15 @@ impl SysInfo {
     ///
     /// # Errors
     /// Where something that it is made from was not loaded, or is malformed.
-    pub fn of(snapshot: &Snapshot, uptime: UptimeOf) -> Result<Option<Self>, ViewError> {
+    pub fn of(snapshot: &Snapshot) -> Result<Option<Self>, ViewError> {
         let Scope::Container(container) = &snapshot.scope else { return Ok(None) };
         let [total_ram, free_ram, shared_ram, buffer_ram, total_swap, free_swap] =
             memory::values(snapshot, container, FIELDS)?;
         let load = snapshot.load.ok_or(ViewError::NotLoaded("the container's load"))?;
-        let uptime = match uptime {
-            UptimeOf::Container => age_in_hundredths(snapshot)?.div_ceil(100),
-            UptimeOf::System => {
-                let now = snapshot.uptime()?.by_clock(snapshot.boot.offset);
-                now.as_nanos().div_ceil(Nanos::SECOND.get())
-            }
-        };
+        let now = snapshot.uptime()?.by_clock(snapshot.boot.offset);
         Ok(Some(Self {
-            uptime,
+            container_uptime: age_in_hundredths(snapshot)?.div_ceil(100),
+            system_uptime: now.get().div_ceil(Nanos::SECOND.get()),
             loads: load.averages,
             total_ram,
             free_ram,
@@ -83,10 +81,10 @@ impl SysInfo {
         }))
     }
 
-    /// The call's `struct sysinfo` for a program with words of that size: amounts are in bytes, or in pages of
+    /// The call's `struct sysinfo` for a program with words of that size, with the age of `uptime`: amounts are in bytes, or in pages of
     /// `page` where 32 bits can't hold bytes (`do_sysinfo()` and `compat_sys_sysinfo()`, kernel/sys.c).
     #[must_use]
-    pub fn to_bytes(self, words: WordSize, page: Bytes) -> Vec<u8> {
+    pub fn to_bytes(self, words: WordSize, page: Bytes, uptime: UptimeOf) -> Vec<u8> {
         let bytes = [
             self.total_ram,
             self.free_ram,
@@ -100,7 +98,10 @@ impl SysInfo {
         let unit = if words == WordSize::Bits32 && is_large { page.get().max(1) } else { 1 };
         let tasks = u16::try_from(self.tasks).unwrap_or(u16::MAX);
         let mut out = Struct { words, bytes: Vec::with_capacity(112) };
-        out.word(self.uptime);
+        out.word(match uptime {
+            UptimeOf::Container => self.container_uptime,
+            UptimeOf::System => self.system_uptime,
+        });
         self.loads.iter().for_each(|load| out.word(fixed_point(*load)));
         bytes.iter().for_each(|amount| out.word(amount / unit));
         out.bytes.extend(tasks.to_ne_bytes());
@@ -157,7 +158,8 @@ mod tests {
     use super::*;
 
     const INFO: SysInfo = SysInfo {
-        uptime: 7,
+        container_uptime: 7,
+        system_uptime: 7000,
         loads: [0.5, 1.0, 2.25],
         total_ram: Kib::new(256 << 10),
         free_ram: Kib::new(200 << 10),
@@ -179,24 +181,26 @@ mod tests {
 
     #[test]
     fn words_of_64_bits() {
-        let bytes = INFO.to_bytes(WordSize::Bits64, PAGE);
+        let bytes = INFO.to_bytes(WordSize::Bits64, PAGE, UptimeOf::Container);
         assert_eq!(bytes.len(), 112);
         let words = words::<8>(&bytes);
         assert_eq!(words[..4], [7, 32_768, 65_536, 147_456]);
         assert_eq!(words[4..10], [256 << 20, 200 << 20, 4096, 0, 8 << 30, 7 << 30]);
+        let of_system = INFO.to_bytes(WordSize::Bits64, PAGE, UptimeOf::System);
+        assert_eq!((of_system[..8].to_vec(), &of_system[8..]), (7000u64.to_ne_bytes().to_vec(), &bytes[8..]));
         assert_eq!(bytes[80..82], u16::MAX.to_ne_bytes());
         assert_eq!((&words[11..13], &bytes[104..108]), (&[0, 0][..], &1u32.to_ne_bytes()[..]));
     }
 
     #[test]
     fn words_of_32_bits_count_pages_where_bytes_are_too_many() {
-        let bytes = INFO.to_bytes(WordSize::Bits32, PAGE);
+        let bytes = INFO.to_bytes(WordSize::Bits32, PAGE, UptimeOf::Container);
         assert_eq!(bytes.len(), 64);
         let many = words::<4>(&bytes);
         assert_eq!(many[..10], [7, 32_768, 65_536, 147_456, 65_536, 51_200, 1, 0, 2 << 20, 7 << 18]);
         assert_eq!(many[11..14], [0, 0, 4096]);
         let few = SysInfo { total_swap: Kib::ZERO, free_swap: Kib::ZERO, ..INFO };
-        let few = words::<4>(&few.to_bytes(WordSize::Bits32, PAGE));
+        let few = words::<4>(&few.to_bytes(WordSize::Bits32, PAGE, UptimeOf::Container));
         assert_eq!((few[4], few[13]), (256 << 20, 1));
     }
 }

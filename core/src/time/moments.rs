@@ -28,6 +28,18 @@ impl ClockOffset {
         Self(nanoseconds)
     }
 
+    /// That of a clock that shows 0 at a moment.
+    #[must_use]
+    pub fn since(moment: BootTime) -> Self {
+        Self(i64::try_from(moment.0).unwrap_or(i64::MAX).saturating_neg())
+    }
+
+    /// The offset to the host's clock of a clock that is so much later than one with the offset `other`.
+    #[must_use]
+    pub const fn on_top_of(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
     /// How much later the clock is than one that is `other` later than the same third clock.
     #[must_use]
     pub const fn relative_to(self, other: Self) -> Self {
@@ -111,10 +123,16 @@ impl BootTime {
         Nanos::new(self.0.saturating_sub(earlier.0))
     }
 
-    /// The same moment by a clock that is `offset` later than this one.
+    /// How long ago the boot was by a clock that is `offset` later than the host's.
     #[must_use]
-    pub const fn by_clock(self, offset: ClockOffset) -> Self {
-        Self(self.0.saturating_add_signed(offset.0))
+    pub const fn by_clock(self, offset: ClockOffset) -> Nanos {
+        Nanos::new(self.0.saturating_add_signed(offset.0))
+    }
+
+    /// The moment that is `by` later.
+    #[must_use]
+    pub const fn after(self, by: Nanos) -> Self {
+        Self(self.0.saturating_add(by.get()))
     }
 
     /// The moment that was `by` before, but not before the boot.
@@ -137,8 +155,9 @@ mod tests {
         assert_eq!((later.since(moment), moment.since(later)), (Nanos::new(7), Nanos::ZERO));
         assert_eq!(later.before(Duration::from_nanos(7)), moment);
         assert_eq!(moment.before(Duration::MAX), BootTime::default());
-        assert_eq!(moment.by_clock(ClockOffset::from_nanos(7)), later);
-        assert_eq!(moment.by_clock(ClockOffset::from_nanos(i64::MIN)), BootTime::default());
+        assert_eq!(moment.after(Nanos::new(7)), later);
+        assert_eq!(moment.by_clock(ClockOffset::from_nanos(7)), Nanos::new(later.as_nanos()));
+        assert_eq!(moment.by_clock(ClockOffset::from_nanos(i64::MIN)), Nanos::ZERO);
     }
 
     #[test]

@@ -62,13 +62,12 @@ pub(in crate::service) fn estimate(
         Some((ran, passed)) => scan.run_queue.active(ran, passed).min(possible),
         None => active(scan.tasks),
     };
-    let seconds = |from: BootTime, until: BootTime| until.since(from).as_secs_f64();
-    record.averages.add(active, seconds(since, sampled));
+    record.averages.add(active, sampled.since(since));
     // A container that is younger than the last sample had no load then.
     record.at = if earlier.is_some() { since.max(sampled) } else { sampled };
     (record.ran, record.start) = (usage, start);
     let mut reported = record.averages;
-    reported.add(active, seconds(since.max(sampled), now));
+    reported.add(active, now.since(since.max(sampled)));
     Ok((record, reported.get()))
 }
 
@@ -134,7 +133,7 @@ mod tests {
     fn the_first_sample_counts_for_the_time_since_the_kernel_sampled() {
         let (mut record, _) = estimate(None, &at_rest(), &snapshot(1001, 1), SINCE_SAMPLE).unwrap();
         assert_eq!((record.averages, record.at), (LoadAverages::default(), at(999)));
-        record.averages.add(1.0, 5.0);
+        record.averages.add(1.0, seconds(5));
         assert!((record.averages.get()[0] - 0.08).abs() < 0.001);
         let (record, _) = estimate(None, &at_rest(), &snapshot(1060, 120), SINCE_SAMPLE).unwrap();
         assert_eq!(record.at, at(1058));
@@ -144,7 +143,7 @@ mod tests {
     #[test]
     fn a_container_that_was_not_sampled_goes_on_from_what_was_known() {
         let mut averages = LoadAverages::default();
-        averages.add(3.0, 3600.0);
+        averages.add(3.0, seconds(3600));
         let ran = Some(CpuUsageAt { at: at(5000), time: seconds(10_800) });
         let then = LoadState { averages, at: at(5000), ran, start: Ticks::default() };
         let after = |now, ran, scan: &TaskScan| {

@@ -197,8 +197,7 @@ impl LoadSampler {
         match (scan, by_container.get_mut(&container.id)) {
             (Ok(TaskScan { tasks, .. }), Some(tracked)) => {
                 let at = boot_clock::now();
-                let passed = Duration::from(at.since(tracked.record.at));
-                tracked.record.averages.add(active(tasks), passed.as_secs_f64());
+                tracked.record.averages.add(active(tasks), at.since(tracked.record.at));
                 (tracked.record.at, tracked.tasks) = (at, tasks);
                 tracked.reported = tracked.record.averages.get();
                 match std::mem::replace(&mut tracked.is_sampled, true) {

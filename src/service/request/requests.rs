@@ -31,7 +31,7 @@ impl Service {
     ///
     /// # Errors
     /// Those of [`text`](Self::text).
-    pub fn value<T: Send + 'static>(
+    pub(in crate::service) fn value<T: Send + 'static>(
         self: &Arc<Self>,
         pid: Pid,
         needs: Needs,

@@ -35,7 +35,7 @@ mod tests {
             ran: None,
             start: Ticks::new(9),
         };
-        record.averages.add(2.0, 30.0);
+        record.averages.add(2.0, Nanos::SECOND.times(30));
         for ran in [Some(CpuUsageAt { at: BootTime::from_nanos(7), time: Nanos::new(6) }), None] {
             record.ran = ran;
             let words: Vec<u64> = record.save().collect();

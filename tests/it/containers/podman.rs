@@ -33,14 +33,14 @@ pub fn tests() -> Vec<Trial> {
 }
 
 /// What podman needs: a root file system, and a place for what it keeps.
-struct Podman {
+pub(super) struct Podman {
     bundle: Bundle,
     runtime: &'static str,
     configuration: PathBuf,
 }
 
 impl Podman {
-    fn new(daemon: &Daemon, runtime: &'static str) -> Self {
+    pub(super) fn new(daemon: &Daemon, runtime: &'static str) -> Self {
         let bundle = Bundle::of(Runtime::Runc, daemon, 64 * MIB, true, "");
         let configuration = bundle.dir.path().join("containers.conf");
         fs::write(&configuration, "").unwrap();
@@ -58,7 +58,7 @@ impl Podman {
 
     /// Runs a script in a container. Its first process, and podman's, are in namespaces that end with the
     /// launcher.
-    fn command(&self, options: &[&str], script: &str) -> Command {
+    pub(super) fn command(&self, options: &[&str], script: &str) -> Command {
         let directory = self.bundle.dir.path().to_str().unwrap();
         // crun takes a hybrid system for v2 where it finds the unified hierarchy.
         let start = "mount -t tmpfs none /run && mkdir /run/cdi && cp \"$0\"/cdi.json /run/cdi/cgprocfs.json
@@ -98,7 +98,7 @@ impl Drop for Podman {
     }
 }
 
-const DEVICE: &[&str] = &["--device", "cgprocfs.dev/view=all"];
+pub(super) const DEVICE: &[&str] = &["--device", "cgprocfs.dev/view=all"];
 
 /// A container that says, for each line that it hears, what it has of meminfo and vmstat.
 struct Container(Child);

@@ -1,10 +1,11 @@
-//! The memory of a program that waits for an answer.
+//! A program that waits for an answer: its memory, its id to itself, its mounts.
 //!
 //! process_vm_writev(2) would write to whatever process has the id by now. `/proc/PID/mem` stays with the
 //! memory that it was opened for, but writes to what the program itself may only read, too: so that is looked
 //! up first.
 
 use cgprocfs_core::parse::decimal;
+use cgprocfs_core::parse::mountinfo::Mount;
 use cgprocfs_core::parse::pid::Pid;
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader};
@@ -65,14 +66,32 @@ fn parse(line: &[u8]) -> Option<(u64, u64, bool)> {
     Some((number(from)?, number(until)?, permissions.ends_with('w')))
 }
 
-/// The id of a thread in the innermost pid namespace that it is in.
+/// The thread that `caller` means by an id in its own pid namespace, if that is itself or the first thread of
+/// its process; `None` if it is any other.
 ///
 /// # Errors
-/// Where it can't be read.
-pub(super) fn innermost_id(thread: Pid) -> io::Result<Option<u64>> {
-    let status = std::fs::read(format!("/proc/{thread}/status"))?;
-    let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(b"NSpid:"));
-    Ok(line.and_then(|ids| decimal(ids.rsplit(|&b| b == b'\t').next()?).ok()))
+/// Where its ids can't be read.
+pub(super) fn named_by(caller: Pid, id: u32) -> io::Result<Option<Pid>> {
+    let status = std::fs::read(format!("/proc/{caller}/status"))?;
+    let last = |key: &[u8]| {
+        let line = status.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(key))?;
+        decimal(line.rsplit(|&b| b == b'\t').next()?).ok().and_then(|id| u32::try_from(id).ok())
+    };
+    Ok(match Some(id) {
+        own if own == last(b"NSpid:") => Some(caller),
+        process if process == last(b"NStgid:") => last(b"Tgid:").map(Pid::new),
+        _ => None,
+    })
+}
+
+/// Whether a thread reads the age of its container in `/proc/uptime`, and not that of the system.
+///
+/// # Errors
+/// Where its mounts can't be read.
+pub(super) fn binds_uptime(thread: Pid) -> io::Result<bool> {
+    let table = std::fs::read(format!("/proc/{thread}/mountinfo"))?;
+    let mounts = Mount::parse_all(&table).map_err(|_| io::ErrorKind::InvalidData)?;
+    Ok(mounts.iter().any(|mount| mount.mount_point == b"/proc/uptime" && mount.fs_type.starts_with(b"fuse")))
 }
 
 #[cfg(test)]
@@ -103,6 +122,8 @@ mod tests {
         static READ_ONLY: [u8; 8] = *b"constant";
         assert!(!own.write(READ_ONLY.as_ptr().addr() as u64, b"12345678").unwrap());
         assert!(!own.write(8, b"1").unwrap() && !own.write(u64::MAX, b"12").unwrap());
-        assert_eq!(innermost_id(own_pid()).unwrap(), Some(own_pid().get().into()));
+        assert_eq!(named_by(own_pid(), own_pid().get()).unwrap(), Some(own_pid()));
+        assert_eq!(named_by(own_pid(), 1).unwrap(), None);
+        assert!(!binds_uptime(own_pid()).unwrap());
     }
 }
