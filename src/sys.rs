@@ -17,4 +17,6 @@ pub use self::processes::{Place, init_of, start_in, thread_time};
 pub use self::request_buffers::{
     MAX_REQUEST_BUFFERS, REQUEST_BUFFER_SIZE, RequestBufferAllocator, place_request_buffers,
 };
-pub use self::seccomp::{Listening, affinity_of, answer_call, is_waiting, receive_call};
+pub use self::seccomp::{
+    Listening, affinity_of, answer_call, is_waiting, receive_call, wake_on_same_processor,
+};

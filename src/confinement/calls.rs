@@ -164,6 +164,7 @@ impl Calls {
             libc::SECCOMP_IOCTL_NOTIF_RECV,
             libc::SECCOMP_IOCTL_NOTIF_SEND,
             libc::SECCOMP_IOCTL_NOTIF_ID_VALID,
+            libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS,
         ] {
             let request = u32::try_from(request & libc::Ioctl::from(u32::MAX)).unwrap_or(0);
             let request = i32::from_ne_bytes(request.to_ne_bytes());

@@ -51,6 +51,20 @@ impl Listening {
     }
 }
 
+/// Has callers, and those who answer them, wake each other on the same processor, which waits for nothing else:
+/// only one of the two runs at a time.
+///
+/// # Errors
+/// EINVAL before Linux 6.6.
+pub fn wake_on_same_processor(listener: BorrowedFd<'_>) -> io::Result<()> {
+    /// `SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP` of include/uapi/linux/seccomp.h.
+    const SYNC_WAKE_UP: libc::c_ulong = 1;
+    // SAFETY: this request takes a number.
+    let done =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SET_FLAGS, SYNC_WAKE_UP) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Receives a call that waits. Blocks where there is none.
 ///
 /// # Errors

@@ -112,7 +112,8 @@ fn podman_system_calls_beside_a_flood() {
     let mut flood = tenant.command(&options, flood);
     let mut flood = flood.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     flood.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-    let asked = "i=0; while [ $i -lt 100 ]; do i=$((i + 1)); busybox free -m | busybox grep -c ' 64 '; done; :";
+    let asked =
+        "i=0; while [ $i -lt 100 ]; do i=$((i + 1)); busybox free -m | busybox grep -c ' 64 '; done; :";
     let timed = |options: &[&str]| {
         let began = Instant::now();
         (output(&mut other.command(options, asked)), began.elapsed())

@@ -33,6 +33,7 @@ const COMMANDS: &[(&str, Fate)] = &[
     ("apt install ./target/debian/cgprocfs-lxcfs_*.deb", Run("systemd::package_in_place_of_lxcfs")),
     ("cargo bench --bench fleet", BENCHMARK),
     ("cargo bench --bench read", BENCHMARK),
+    ("cargo bench --bench syscalls", BENCHMARK),
     ("cargo bench -p cgprocfs-core", BENCHMARK),
     ("cargo run -p cgprocfs-core --example own_memory", BY_CI),
     ("cargo test --lib", NotRun("runs the tests")),
