@@ -30,7 +30,16 @@ struct Line {
 }
 
 const ROUNDS: usize = 5;
-const CALLS: usize = 2000;
+const CALLS_A_ROUND: usize = 2000;
+
+/// A part of the medians.
+type Part = fn(&Medians) -> u64;
+
+const CALLS: [(&str, Part); 3] = [
+    ("sysinfo", |medians| medians.sysinfo),
+    ("sched_getaffinity", |medians| medians.affinity),
+    ("another call", |medians| medians.other),
+];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -45,18 +54,12 @@ fn main() {
     let rounds: Vec<_> = (0..ROUNDS)
         .map(|_| [medians(&["--cpus", "1"]), medians(&["--cpus", "1", "--no-syscalls"])])
         .collect();
-    let least = |part: fn(&Medians) -> u64, which: usize| {
-        rounds.iter().map(|round| part(&round[which])).min().unwrap_or_default()
-    };
-    let calls: [(&str, fn(&Medians) -> u64); 3] = [
-        ("sysinfo", |medians| medians.sysinfo),
-        ("sched_getaffinity", |medians| medians.affinity),
-        ("another call", |medians| medians.other),
-    ];
+    let least =
+        |part: Part, which: usize| rounds.iter().map(|round| part(&round[which])).min().unwrap_or_default();
     let head = format!("{:18} {:>12} {:>12} {:>8}", "", "answered ns", "native ns", "ratio");
     let say = |line: &str| if has("--json") { eprintln!("{line}") } else { println!("{line}") };
     say(&head);
-    for (call, part) in calls {
+    for (call, part) in CALLS {
         let (answered_ns, native_ns) = (least(part, 0), least(part, 1));
         let ratio = answered_ns as f64 / native_ns as f64;
         say(&format!("{call:18} {answered_ns:12} {native_ns:12} {ratio:8.2}"));
@@ -79,20 +82,20 @@ fn medians(options: &[&str]) -> Medians {
 
 fn own_medians() -> Medians {
     Medians {
-        sysinfo: median(|| drop(black_box(rustix::system::sysinfo()))),
-        affinity: median(|| drop(black_box(rustix::thread::sched_getaffinity(None)))),
-        other: median(|| drop(black_box(rustix::process::getppid()))),
+        sysinfo: median(rustix::system::sysinfo),
+        affinity: median(|| rustix::thread::sched_getaffinity(None)),
+        other: median(rustix::process::getppid),
     }
 }
 
-fn median(call: impl Fn()) -> u64 {
-    let mut times: Vec<u128> = (0..CALLS)
+fn median<T>(call: impl Fn() -> T) -> u64 {
+    let mut times: Vec<u128> = (0..CALLS_A_ROUND)
         .map(|_| {
             let began = Instant::now();
-            call();
+            black_box(call());
             began.elapsed().as_nanos()
         })
         .collect();
     times.sort_unstable();
-    u64::try_from(times[CALLS / 2]).unwrap()
+    u64::try_from(times[CALLS_A_ROUND / 2]).unwrap()
 }

@@ -18,5 +18,5 @@ pub use self::request_buffers::{
     MAX_REQUEST_BUFFERS, REQUEST_BUFFER_SIZE, RequestBufferAllocator, place_request_buffers,
 };
 pub use self::seccomp::{
-    Listening, affinity_of, answer_call, is_waiting, receive_call, wake_on_same_processor,
+    Listening, affinity_of, answer_call, is_waiting, notification_error, receive_call, wake_on_same_processor,
 };

@@ -5,18 +5,20 @@ use crate::confinement::sandbox::{self, Refusal};
 use crate::containers::bind::DIRECTORY;
 use crate::containers::seccomp_profile::SOCKET;
 use crate::lifecycle::daemon::DaemonError;
-use crate::syscalls::{Answering, Listener, Pool, ServedNumbers, oci};
+use crate::syscalls::{Answering, CallTable, Listener, Pool, ServedNumbers, oci};
 use crate::{limits, sys};
+use rustix::fs::{MemfdFlags, memfd_create};
 use sd_notify::NotifyState;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 /// Answer containers' sysinfo(2) and sched_getaffinity(2), which no file covers
 ///
@@ -32,8 +34,11 @@ pub(super) struct Arguments {
     socket: PathBuf,
 }
 
-/// How listeners are named in systemd's descriptor store. It drops each once its container has ended.
-const STORED: &str = "listener";
+/// How listeners are named in systemd's descriptor store, with a number behind it. It drops each once its
+/// container has ended.
+const LISTENER: &str = "listener-";
+/// How the table of calls is named there.
+const TABLE: &str = "calls";
 
 pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let failed = |what: &str| {
@@ -44,26 +49,49 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     // There is a listener for each container.
     let _ = limits::raise_open_files();
     let passed = sys::passed_descriptors().map_err(failed("cannot take what systemd has passed"))?;
-    let (stored, listening): (Vec<_>, Vec<_>) = passed.into_iter().partition(|(_, name)| name == STORED);
-    let socket = match listening.into_iter().next() {
-        Some((socket, _)) => UnixListener::from(socket),
+    let (mut sockets, mut tables, mut stored) = (Vec::new(), Vec::new(), Vec::new());
+    for (descriptor, name) in passed {
+        match name.strip_prefix(LISTENER).map(str::parse) {
+            Some(Ok(number)) => stored.push((number, Listener::new(descriptor))),
+            _ if name == TABLE => tables.push(descriptor),
+            _ => sockets.push(descriptor),
+        }
+    }
+    let socket = match sockets.pop() {
+        Some(socket) => UnixListener::from(socket),
         None => listen(&arguments.socket)?,
     };
+    let table = tables.pop().map_or_else(new_table, Ok).map_err(failed("cannot make a table of calls"))?;
+    let table = CallTable::open(table.as_fd()).map_err(failed("cannot map the table of calls"))?;
+    // Whoever has received them is gone.
+    for (number, id) in table.take_left() {
+        stored.iter().filter(|(other, _)| *other == number).for_each(|(_, listener)| listener.give_back(id));
+    }
     let numbers = ServedNumbers::new(arguments.directory.join("live"));
     let pool = Pool::new(Answering::new(numbers, None)).map_err(failed("cannot wait for calls"))?;
-    let number = stored.len();
-    for (listener, _) in stored {
-        pool.add(Listener::new(listener)).map_err(failed("cannot wait for a container's calls"))?;
+    let next_number = stored.iter().map(|(number, _)| *number).max().unwrap_or(0) + 1;
+    let containers = stored.len();
+    for (number, listener) in stored {
+        if let Err(error) = pool.add(listener.tracked(table, number)) {
+            log::error!("cannot wait for a container's calls, so that it waits for answers: {error}");
+        }
     }
     sandbox::keep_only(sandbox::ANSWERING_CAPABILITIES).map_err(DaemonError::from)?;
     sandbox::restrict_answering(Refusal::OF_BUILD).map_err(DaemonError::from)?;
     let accepting = Arc::clone(&pool);
-    let accept = move || accept(&socket, &accepting);
+    let accept = move || accept(&socket, &accepting, table, next_number);
     thread::Builder::new().name("accept".into()).spawn(accept).map_err(failed("cannot start a thread"))?;
-    log::info!("answering the calls of {number} containers, and of those that start");
+    log::info!("answering the calls of {containers} containers, and of those that start");
     notify(&[NotifyState::Ready], &[]);
     pool.run().map_err(failed("cannot wait for calls"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Memory that systemd keeps.
+fn new_table() -> io::Result<OwnedFd> {
+    let table = memfd_create("calls", MemfdFlags::CLOEXEC)?;
+    store(TABLE, table.as_fd());
+    Ok(table)
 }
 
 /// Listens at a path, in the place of whoever listened there before and has ended.
@@ -84,36 +112,32 @@ fn listen(path: &Path) -> Result<UnixListener, Failure> {
 }
 
 /// Takes the listeners of containers from runtimes, one after the other.
-fn accept(socket: &UnixListener, pool: &Pool) {
+fn accept(socket: &UnixListener, pool: &Pool, table: CallTable, mut number: u64) {
     loop {
         let listener = match socket.accept() {
             Ok((runtime, _)) => oci::receive(&runtime),
             Err(error) => Err(error),
         };
         let taken = listener.and_then(|listener| {
-            let copy = listener.as_fd().try_clone_to_owned()?;
-            pool.add(listener)?;
-            Ok(copy)
+            // Before its first call is received.
+            store(&format!("{LISTENER}{number}"), listener.as_fd());
+            pool.add(listener.tracked(table, number))
         });
-        match taken {
-            Ok(copy) => store(&copy),
-            Err(error) => {
-                log::warn!(
-                    "a runtime has handed over no listener, so that its container waits for none: {error}"
-                );
-                // Where too many files are open, the next attempt fails as well.
-                thread::sleep(std::time::Duration::from_millis(10));
-            }
+        number += 1;
+        if let Err(error) = taken {
+            log::warn!("a runtime has handed over no listener, so that its container's calls fail: {error}");
+            // Where too many files are open, the next attempt fails as well.
+            thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-/// Has systemd keep a listener: without one the calls of its container would fail.
-fn store(listener: &OwnedFd) {
-    notify(&[NotifyState::FdStore, NotifyState::FdName(STORED)], &[listener.as_fd()]);
+/// Has systemd keep a descriptor: without its listener the calls of a container would fail.
+fn store(name: &str, descriptor: BorrowedFd<'_>) {
+    notify(&[NotifyState::FdStore, NotifyState::FdName(name)], &[descriptor]);
 }
 
-fn notify(state: &[NotifyState<'_>], descriptors: &[std::os::fd::BorrowedFd<'_>]) {
+fn notify(state: &[NotifyState<'_>], descriptors: &[BorrowedFd<'_>]) {
     let told = match descriptors.is_empty() {
         true => sd_notify::notify(state),
         false => sd_notify::notify_with_fds(state, descriptors),

@@ -73,7 +73,10 @@ fn rule(names: &[&str], action: &str) -> Value {
 }
 
 fn names_of(rule: &Value) -> Vec<&str> {
-    rule.get("names").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+    // docker's old profiles have one name a rule.
+    let one = rule.get("name").into_iter();
+    let many = rule.get("names").and_then(Value::as_array).into_iter().flatten();
+    one.chain(many).filter_map(Value::as_str).collect()
 }
 
 /// Whether a rule allows its calls whatever their arguments and the container.
@@ -147,6 +150,9 @@ mod tests {
         let base = json!({"defaultAction": ALLOWED});
         let profile = with_answers(base, &[Call::SysInfo], "/run/x").unwrap();
         assert_eq!(names_of(&profile["syscalls"][0]), ["sysinfo"]);
+        let refused = json!([{"name": "sysinfo", "action": "SCMP_ACT_ERRNO"}]);
+        let base = json!({"defaultAction": ALLOWED, "syscalls": refused});
+        assert_eq!(with_answers(base, &[Call::SysInfo], "/run/x"), Err(ProfileError::NothingAllowed));
     }
 
     #[test]

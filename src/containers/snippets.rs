@@ -59,7 +59,10 @@ fn docker(binds: &[Bind]) -> String {
     let volumes = lines(binds, |bind| format!("#   --volume {}:{}:ro,rslave", anchor(bind), bind.target()));
     format!(
         "# From docker 28.2 on. There is no default for all containers: name the device for each, or in its compose file.\n\
-         --device {KIND}=all\n# Before:\n{volumes}"
+         --device {KIND}=all\n\
+         # System calls, too: make FILE of the profile that you use now by `cgprocfs seccomp-profile --base`. For all\n\
+         # containers it is \"seccomp-profile\" in daemon.json.\n#   --security-opt seccomp=FILE\n\
+         # Before:\n{volumes}"
     )
 }
 
@@ -67,6 +70,8 @@ fn podman(binds: &[Bind]) -> String {
     let volumes = lines(binds, |bind| format!("#   \"{}:{}:ro,rslave\",", anchor(bind), bind.target()));
     format!(
         "# /etc/containers/containers.conf.d/cgprocfs.conf, from podman 4.4 on\n[containers]\ndevices = [\"{KIND}=all\"]\n\
+         # System calls, too, once `cgprocfs seccomp-profile` was written to that file:\n\
+         # seccomp_profile = \"/etc/containers/cgprocfs-seccomp.json\"\n\
          # Before:\n# volumes = [\n{volumes}# ]\n"
     )
 }

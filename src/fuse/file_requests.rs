@@ -57,7 +57,7 @@ impl Served {
         let file = match self.files.read_source(handle, offset, || self.file(ino)) {
             Some(ReadSource::Text(text)) => return reply.data(range(&text.bytes, offset, size)),
             Some(ReadSource::Render(File::ByThread(what))) => {
-                return self.read_by_thread(in_flight, what, offset, reply);
+                return self.read_by_thread(in_flight, what, (offset, size), reply);
             }
             Some(ReadSource::Render(file)) => file,
             Some(ReadSource::Lost(file)) => {
@@ -80,7 +80,7 @@ impl Served {
         self: &Arc<Self>,
         in_flight: InFlightGuard,
         what: ByThread,
-        offset: u64,
+        (offset, size): (u64, u32),
         reply: ReplyData,
     ) {
         let thread = u32::try_from(offset).map(Pid::new);
@@ -89,6 +89,8 @@ impl Served {
         };
         let served = Arc::clone(self);
         self.service.ask_by_thread(in_flight, what, thread, move |answer| match answer {
+            // A part of it would be no answer.
+            Ok(answer) if answer.len() > size as usize => reply.error(Errno::EINVAL),
             Ok(answer) => reply.data(&answer),
             Err(error) => reply.error(served.errno(&error)),
         });

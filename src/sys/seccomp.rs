@@ -77,13 +77,19 @@ pub fn receive_call(listener: BorrowedFd<'_>) -> io::Result<libc::seccomp_notif>
     if done == 0 { Ok(call) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether a call that was received waits still, so that its caller lives.
+/// Whether a call that was received still waits, so that its caller lives.
 #[must_use]
 pub fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
     // SAFETY: this request reads a number.
     let done =
         unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ID_VALID, &raw const id) };
     done == 0
+}
+
+/// The error of asking for a call that nobody has made: ENOENT from a listener.
+#[must_use]
+pub fn notification_error(listener: BorrowedFd<'_>) -> Option<i32> {
+    if is_waiting(listener, 0) { None } else { io::Error::last_os_error().raw_os_error() }
 }
 
 /// Answers a call.

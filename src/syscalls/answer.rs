@@ -37,6 +37,12 @@ const MAX_MASK: usize = 8192;
 /// How long a listener rests that failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Says what went wrong with a listener, and gives that time to pass.
+pub(super) fn rest(error: &io::Error) {
+    log::warn!("cannot receive a system call: {error}");
+    thread::sleep(RETRY_INTERVAL);
+}
+
 impl Answering {
     /// One that tells what `numbers` knows. Whose age sysinfo(2) tells goes by what the caller reads in
     /// `/proc/uptime`, unless it is given.
@@ -52,10 +58,7 @@ impl Answering {
             match listener.wait().and_then(|may_call| self.answer_next(listener).map(|()| may_call)) {
                 Ok(true) => {}
                 Ok(false) => return,
-                Err(error) => {
-                    log::warn!("cannot receive a system call: {error}");
-                    thread::sleep(RETRY_INTERVAL);
-                }
+                Err(error) => rest(&error),
             }
         }
     }
@@ -69,6 +72,7 @@ impl Answering {
             return Ok(());
         }
         if let Some(call) = listener.receive()? {
+            let _in_flight = listener.track(&call);
             // A panic was logged where it happened, and is no reason for the call to fail.
             let answer = catch_unwind(AssertUnwindSafe(|| self.answer(listener, &call)));
             listener.answer(&call, answer.ok().flatten().unwrap_or(Answer::Kernel));
@@ -86,9 +90,11 @@ impl Answering {
             (Call::GetAffinity, words) => self.affinity(call, words)?,
         };
         let memory = CallerMemory::open(call.thread).ok()?;
-        // Only now is it certain whose memory that is, and whose numbers those are.
-        let is_written = listener.is_waiting(call) && memory.write(reply.address, &reply.bytes).ok()?;
-        is_written.then_some(Answer::Value(reply.value))
+        // Only then is it certain whose memory that is, and whose numbers those are.
+        let may_write =
+            memory.is_writable(reply.address, reply.bytes.len()).ok()? && listener.is_waiting(call);
+        let written = may_write.then(|| memory.write(reply.address, &reply.bytes))?;
+        written.is_ok().then_some(Answer::Value(reply.value))
     }
 
     fn sys_info(&self, call: &WaitingCall, words: WordSize) -> Option<Reply> {

@@ -5,10 +5,9 @@
 //! up first.
 
 use cgprocfs_core::parse::decimal;
-use cgprocfs_core::parse::mountinfo::Mount;
 use cgprocfs_core::parse::pid::Pid;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 /// The memory of a thread's process.
@@ -27,30 +26,36 @@ impl CallerMemory {
         Ok(Self { memory, mappings: File::open(format!("/proc/{thread}/maps"))? })
     }
 
-    /// Writes bytes at an address; `false` if the program itself could not write to all of them.
+    /// Whether the program itself may write to all bytes from an address on, in memory that is its own alone: to
+    /// write to what others share, or to a file, may take as long as somebody likes.
     ///
     /// # Errors
     /// The error that the kernel returns.
-    pub(super) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<bool> {
-        let Some(end) = address.checked_add(bytes.len() as u64) else { return Ok(false) };
-        if !is_writable(BufReader::with_capacity(16 << 10, &self.mappings), address, end)? {
-            return Ok(false);
-        }
-        self.memory.write_all_at(bytes, address).map(|()| true)
+    pub(super) fn is_writable(&self, address: u64, length: usize) -> io::Result<bool> {
+        let Some(end) = address.checked_add(length as u64) else { return Ok(false) };
+        is_writable(BufReader::with_capacity(16 << 10, &self.mappings), address, end)
+    }
+
+    /// Writes bytes at an address.
+    ///
+    /// # Errors
+    /// The error that the kernel returns.
+    pub(super) fn write(&self, address: u64, bytes: &[u8]) -> io::Result<()> {
+        self.memory.write_all_at(bytes, address)
     }
 }
 
 /// Whether mappings, in the format of `/proc/PID/maps`, allow writing to all from `address` up to `end`.
 fn is_writable(mappings: impl BufRead, mut address: u64, end: u64) -> io::Result<bool> {
-    for line in mappings.split(b'\n') {
-        let Some((from, until, may_write)) = parse(&line?) else { continue };
-        if until <= address {
+    for line in mappings.take(MAX_MAPPINGS).split(b'\n') {
+        let Some(mapping) = Mapping::parse(&line?) else { continue };
+        if mapping.until <= address {
             continue;
         }
-        if from > address || !may_write {
+        if mapping.from > address || !mapping.is_own_and_writable {
             return Ok(false);
         }
-        address = until;
+        address = mapping.until;
         if address >= end {
             return Ok(true);
         }
@@ -58,12 +63,31 @@ fn is_writable(mappings: impl BufRead, mut address: u64, end: u64) -> io::Result
     Ok(false)
 }
 
-fn parse(line: &[u8]) -> Option<(u64, u64, bool)> {
-    let text = std::str::from_utf8(line.get(..line.iter().position(|&b| b == b' ')? + 3)?).ok()?;
-    let (range, permissions) = text.split_once(' ')?;
-    let (from, until) = range.split_once('-')?;
-    let number = |digits| u64::from_str_radix(digits, 16).ok();
-    Some((number(from)?, number(until)?, permissions.ends_with('w')))
+/// So much of the list of mappings is looked at, in bytes: that of ten thousand or more.
+const MAX_MAPPINGS: u64 = 1 << 20;
+/// So much of the list of mounts is looked at, in bytes.
+const MAX_MOUNTS: u64 = 256 << 10;
+
+struct Mapping {
+    from: u64,
+    until: u64,
+    /// Whether it may be written to, and is neither shared nor of a file.
+    is_own_and_writable: bool,
+}
+
+impl Mapping {
+    fn parse(line: &[u8]) -> Option<Self> {
+        // Range, permissions, offset, device, inode, and perhaps a name.
+        let mut words = line.split(|&b| b == b' ').filter(|word| !word.is_empty());
+        let range = std::str::from_utf8(words.next()?).ok()?;
+        let permissions = words.next()?;
+        let inode = words.nth(2)?;
+        let (from, until) = range.split_once('-')?;
+        let number = |digits| u64::from_str_radix(digits, 16).ok();
+        let is_own_and_writable =
+            permissions.get(1) == Some(&b'w') && permissions.get(3) == Some(&b'p') && inode == b"0";
+        Some(Self { from: number(from)?, until: number(until)?, is_own_and_writable })
+    }
 }
 
 /// The thread that `caller` means by an id in its own pid namespace, if that is itself or the first thread of
@@ -89,9 +113,21 @@ pub(super) fn named_by(caller: Pid, id: u32) -> io::Result<Option<Pid>> {
 /// # Errors
 /// Where its mounts can't be read.
 pub(super) fn binds_uptime(thread: Pid) -> io::Result<bool> {
-    let table = std::fs::read(format!("/proc/{thread}/mountinfo"))?;
-    let mounts = Mount::parse_all(&table).map_err(|_| io::ErrorKind::InvalidData)?;
-    Ok(mounts.iter().any(|mount| mount.mount_point == b"/proc/uptime" && mount.fs_type.starts_with(b"fuse")))
+    // A container may mount as much as it likes.
+    let table = BufReader::new(File::open(format!("/proc/{thread}/mountinfo"))?.take(MAX_MOUNTS));
+    for line in table.split(b'\n') {
+        if covers_uptime(&line?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn covers_uptime(mount: &[u8]) -> bool {
+    let mut words = mount.split(|&b| b == b' ');
+    // The fifth is the mount point, and the file system's type comes after a hyphen.
+    words.nth(4) == Some(b"/proc/uptime")
+        && words.skip_while(|word| *word != b"-").nth(1).is_some_and(|kind| kind.starts_with(b"fuse"))
 }
 
 #[cfg(test)]
@@ -101,15 +137,27 @@ mod tests {
 
     #[test]
     fn what_may_be_written_to() {
-        let maps = b"1000-2000 r--p 0 00:00 0\n2000-3000 rw-p 0 00:00 0\n3000-4000 rw-s 0 00:00 0 /x y\n\
-            5000-6000 -w-p 0 00:00 0\n";
+        let maps = b"1000-2000 r--p 0 00:00 0 \n2000-3000 rw-p 0 00:00 0 [heap]\n3000-4000 rw-p 0 00:00 0\n\
+            5000-6000 -w-p 0 00:00 0\n6000-7000 rw-s 0 00:01 7 /memfd:x y\n7000-8000 rw-p 0 08:01 9 /x\n";
         let is_writable = |from, until| is_writable(&maps[..], from, until).unwrap();
         assert!(is_writable(0x2000, 0x2001) && is_writable(0x2ff0, 0x4000) && is_writable(0x5000, 0x6000));
-        for (from, until) in
-            [(0x1ff0, 0x2010), (0x1000, 0x1001), (0x3ff0, 0x4001), (0x4800, 0x5001), (0x7000, 0x7001)]
-        {
+        let others =
+            [(0x1ff0, 0x2010), (0x1000, 0x1001), (0x3ff0, 0x4001), (0x4800, 0x5001), (0x9000, 0x9001)];
+        for (from, until) in others {
             assert!(!is_writable(from, until), "{from:x}");
         }
+        assert!(!is_writable(0x6000, 0x6001) && !is_writable(0x7000, 0x7001), "shared, or of a file");
+    }
+
+    #[test]
+    fn who_binds_the_age_of_the_container() {
+        let line =
+            |target: &str, kind: &str| format!("72 71 0:4 /x {target} ro shared:7 - {kind} cgprocfs rw");
+        assert!(covers_uptime(line("/proc/uptime", "fuse.cgprocfs").as_bytes()));
+        for (target, kind) in [("/proc/uptime", "proc"), ("/proc", "fuse"), ("/proc/uptime2", "fuse")] {
+            assert!(!covers_uptime(line(target, kind).as_bytes()));
+        }
+        assert!(!covers_uptime(b"") && !covers_uptime(b"1 2 3 4 /proc/uptime"));
     }
 
     #[test]
@@ -117,11 +165,12 @@ mod tests {
         let own = CallerMemory::open(own_pid()).unwrap();
         let target = Box::new([0u8; 8]);
         let address = target.as_ptr().addr() as u64;
-        assert!(own.write(address, b"12345678").unwrap());
+        assert!(own.is_writable(address, 8).unwrap());
+        own.write(address, b"12345678").unwrap();
         assert_eq!(std::hint::black_box(&target)[..], b"12345678"[..]);
         static READ_ONLY: [u8; 8] = *b"constant";
-        assert!(!own.write(READ_ONLY.as_ptr().addr() as u64, b"12345678").unwrap());
-        assert!(!own.write(8, b"1").unwrap() && !own.write(u64::MAX, b"12").unwrap());
+        assert!(!own.is_writable(READ_ONLY.as_ptr().addr() as u64, 8).unwrap());
+        assert!(!own.is_writable(8, 1).unwrap() && !own.is_writable(u64::MAX, 2).unwrap());
         assert_eq!(named_by(own_pid(), own_pid().get()).unwrap(), Some(own_pid()));
         assert_eq!(named_by(own_pid(), 1).unwrap(), None);
         assert!(!binds_uptime(own_pid()).unwrap());

@@ -1,5 +1,6 @@
 //! Where calls that wait are received and answered.
 
+use super::call_table::{CallTable, ReceivedCall};
 use crate::sys;
 use cgprocfs_core::parse::pid::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -8,7 +9,11 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The end of a filter at which its calls are answered.
-pub struct Listener(OwnedFd);
+pub struct Listener {
+    descriptor: OwnedFd,
+    /// Where calls are noted that were received, and the number of this listener there.
+    in_flight: Option<(CallTable, u64)>,
+}
 
 /// A call that waits for its answer.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +44,32 @@ impl Listener {
         if let Err(error) = sys::wake_on_same_processor(descriptor.as_fd()) {
             log::debug!("callers are woken on other processors: {error}");
         }
-        Self(descriptor)
+        Self { descriptor, in_flight: None }
+    }
+
+    /// The same, whose calls are noted under a number until they are answered.
+    #[must_use]
+    pub fn tracked(mut self, table: CallTable, number: u64) -> Self {
+        self.in_flight = Some((table, number));
+        self
+    }
+
+    /// Whether that is a listener at all.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        // It knows no such call, and anything else no such question.
+        sys::notification_error(self.as_fd()) == Some(libc::ENOENT)
+    }
+
+    /// Notes that a call was received, until what is returned is dropped.
+    pub(super) fn track(&self, call: &WaitingCall) -> Option<ReceivedCall> {
+        let (table, number) = self.in_flight?;
+        table.begin(number, call.id)
+    }
+
+    /// Leaves a call to the kernel that a predecessor of this process had received.
+    pub fn give_back(&self, id: u64) {
+        self.reply(id, Answer::Kernel);
     }
 
     /// Waits until a call can be received; `false` once nobody is left who could make one, which the kernel
@@ -48,14 +78,14 @@ impl Listener {
     /// # Errors
     /// The error that the kernel returns.
     pub(super) fn wait(&self) -> io::Result<bool> {
-        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        let mut polled = [PollFd::new(&self.descriptor, PollFlags::IN)];
         retry_on_intr(|| poll(&mut polled, None))?;
-        Ok(polled[0].revents().contains(PollFlags::IN))
+        Ok(polled[0].revents().contains(PollFlags::IN) || !polled[0].revents().contains(PollFlags::HUP))
     }
 
     /// Whether a call can be received now.
     pub(super) fn has_call(&self) -> bool {
-        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
+        let mut polled = [PollFd::new(&self.descriptor, PollFlags::IN)];
         let found = poll(&mut polled, Some(&Timespec::default()));
         found.is_ok() && polled[0].revents().contains(PollFlags::IN)
     }
@@ -65,7 +95,7 @@ impl Listener {
     /// # Errors
     /// The error that the kernel returns.
     pub(super) fn receive(&self) -> io::Result<Option<WaitingCall>> {
-        match sys::receive_call(self.0.as_fd()) {
+        match sys::receive_call(self.descriptor.as_fd()) {
             Ok(call) => Ok(Some(WaitingCall {
                 id: call.id,
                 thread: Pid::new(call.pid),
@@ -80,29 +110,34 @@ impl Listener {
 
     /// Whether the caller waits still: then its ids have been its own since the call was received.
     pub(super) fn is_waiting(&self, call: &WaitingCall) -> bool {
-        sys::is_waiting(self.0.as_fd(), call.id)
+        sys::is_waiting(self.descriptor.as_fd(), call.id)
     }
 
     /// Answers a call; nothing is to be done where its caller is gone.
     pub(super) fn answer(&self, call: &WaitingCall, answer: Answer) {
+        self.reply(call.id, answer);
+    }
+
+    fn reply(&self, id: u64, answer: Answer) {
         let (val, flags) = match answer {
             Answer::Value(value) => (value, 0),
             Answer::Kernel => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE),
         };
         let flags = u32::try_from(flags).unwrap_or(0);
-        let sent =
-            sys::answer_call(self.0.as_fd(), libc::seccomp_notif_resp { id: call.id, val, error: 0, flags });
-        match sent {
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
-                log::warn!("cannot answer a system call: {error}");
-            }
-            _ => {}
+        let send = |reply| match sys::answer_call(self.as_fd(), reply) {
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            _ => Ok(()),
+        };
+        if let Err(error) = send(libc::seccomp_notif_resp { id, val, error: 0, flags }) {
+            log::warn!("cannot answer a system call: {error}");
+            // Better than to wait for ever.
+            let _ = send(libc::seccomp_notif_resp { id, val: 0, error: -libc::ENOSYS, flags: 0 });
         }
     }
 }
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.descriptor.as_fd()
     }
 }

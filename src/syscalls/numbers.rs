@@ -78,14 +78,19 @@ impl ServedNumbers {
     }
 
     fn file(&self, what: ByThread) -> Option<Arc<File>> {
+        {
+            let opened = self.files[what as usize].lock();
+            if let Some(file) = &opened.file {
+                return Some(Arc::clone(file));
+            }
+            if opened.failed.is_some_and(|failed| failed.elapsed() < RETRY_INTERVAL) {
+                return None;
+            }
+        }
+        // Nobody else is to wait for what may hang.
+        let file = File::open(self.live.join(what.name()));
         let mut opened = self.files[what as usize].lock();
-        if let Some(file) = &opened.file {
-            return Some(Arc::clone(file));
-        }
-        if opened.failed.is_some_and(|failed| failed.elapsed() < RETRY_INTERVAL) {
-            return None;
-        }
-        match File::open(self.live.join(what.name())) {
+        match file {
             Ok(file) => Some(Arc::clone(opened.file.insert(Arc::new(file)))),
             Err(error) => {
                 log::warn!(

@@ -3,7 +3,7 @@
 //! A listener is served by one thread at a time, and whoever makes that thread wait, by memory that is slow to
 //! write to or by too many calls, makes its own container wait alone: there is always another thread.
 
-use super::answer::Answering;
+use super::answer::{Answering, rest};
 use super::listener::Listener;
 use crate::sys::thread_time;
 use parking_lot::{Condvar, Mutex};
@@ -17,9 +17,13 @@ use std::time::{Duration, Instant};
 
 /// A listener is looked after for so many calls before it is another's turn to get a thread.
 const CALLS_A_TURN: usize = 16;
-/// How much processor time a listener may take of each [`WINDOW`].
-const BUDGET: Duration = Duration::from_millis(20);
-const WINDOW: Duration = Duration::from_millis(100);
+/// A listener may take the processor for one in so many moments, and for so long at once.
+const SHARE: u32 = 5;
+const BURST: Duration = Duration::from_millis(20);
+/// How long a listener that may not take more rests at most, before its calls are answered one by one.
+const MAX_REST: Duration = Duration::from_millis(500);
+/// How often a thread is asked for again that could not be started.
+const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 /// How long a thread waits for work before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many events are taken at a time.
@@ -37,12 +41,12 @@ pub struct Pool {
 struct Served {
     number: u64,
     listener: Listener,
-    spent: Mutex<Spent>,
+    debt: Mutex<Debt>,
 }
 
-/// The processor time that was spent on a listener since a moment.
-struct Spent {
-    since: Instant,
+/// How much more than its share of a processor a listener has taken, as of a moment.
+struct Debt {
+    at: Instant,
     time: Duration,
 }
 
@@ -74,8 +78,8 @@ impl Pool {
             work.next_number += 1;
             work.next_number
         };
-        let spent = Mutex::new(Spent { since: Instant::now(), time: Duration::ZERO });
-        let served = Arc::new(Served { number, listener, spent });
+        let debt = Mutex::new(Debt { at: Instant::now(), time: Duration::ZERO });
+        let served = Arc::new(Served { number, listener, debt });
         self.listeners.lock().insert(number, Arc::clone(&served));
         let data = epoll::EventData::new_u64(number);
         epoll::add(&self.epoll, &served.listener, data, INTEREST).inspect_err(|_| {
@@ -102,16 +106,19 @@ impl Pool {
         let mut events = Vec::with_capacity(EVENTS);
         loop {
             events.clear();
-            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+            let timeout = self.start_missing_thread().then(|| RETRY_INTERVAL.try_into().unwrap_or_default());
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             for event in &events {
                 let (number, flags) = (event.data.u64(), event.flags);
-                match flags.contains(epoll::EventFlags::IN) {
-                    true => self.serve_soon(number),
+                let is_over =
+                    flags.contains(epoll::EventFlags::HUP) && !flags.contains(epoll::EventFlags::IN);
+                match is_over {
+                    false => self.serve_soon(number),
                     // Nobody is left who could make a call.
-                    false => drop(self.listeners.lock().remove(&number)),
+                    true => drop(self.listeners.lock().remove(&number)),
                 }
             }
         }
@@ -119,19 +126,26 @@ impl Pool {
 
     fn serve_soon(self: &Arc<Self>, number: u64) {
         let Some(served) = self.listeners.lock().get(&number).map(Arc::clone) else { return };
-        let mut work = self.work.lock();
-        work.ready.push_back(served);
-        if work.idle >= work.ready.len() {
-            self.is_there_work.notify_one();
-            return;
+        self.work.lock().ready.push_back(served);
+        self.is_there_work.notify_one();
+        self.start_missing_thread();
+    }
+
+    /// Starts a thread if there are not enough for what is ready; returns whether there still are not.
+    fn start_missing_thread(self: &Arc<Self>) -> bool {
+        let is_enough = {
+            let work = self.work.lock();
+            work.idle >= work.ready.len()
+        };
+        if is_enough {
+            return false;
         }
-        drop(work);
         let pool = Arc::clone(self);
         let started = thread::Builder::new().name("answer".into()).spawn(move || pool.work());
-        // The next thread that has nothing to do takes it.
-        if let Err(error) = started {
+        if let Err(error) = &started {
             log::warn!("cannot start a thread, so that callers wait: {error}");
         }
+        started.is_err()
     }
 
     fn work(&self) {
@@ -153,18 +167,17 @@ impl Pool {
     }
 
     fn serve(&self, served: &Served) {
-        let began = thread_time();
         for _ in 0..CALLS_A_TURN {
+            let began = thread_time();
             if let Err(error) = self.answering.answer_next(&served.listener) {
-                log::warn!("cannot receive a system call: {error}");
-                break;
+                rest(&error);
+            }
+            if let Some(pause) = served.spend(thread_time().saturating_sub(began)) {
+                thread::sleep(pause);
             }
             if !served.listener.has_call() {
                 break;
             }
-        }
-        if let Some(pause) = served.spend(thread_time().saturating_sub(began)) {
-            thread::sleep(pause);
         }
         let data = epoll::EventData::new_u64(served.number);
         if let Err(error) = epoll::modify(&self.epoll, &served.listener, data, INTEREST) {
@@ -178,15 +191,36 @@ impl Pool {
 const INTEREST: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ONESHOT);
 
 impl Served {
-    /// Notes processor time; returns how long the listener has to wait if that was too much.
+    /// Notes processor time; returns how long the listener has to rest if that was too much.
     fn spend(&self, time: Duration) -> Option<Duration> {
-        let (mut spent, now) = (self.spent.lock(), Instant::now());
-        let in_window = now.saturating_duration_since(spent.since);
-        if in_window >= WINDOW {
-            *spent = Spent { since: now, time };
-            return None;
-        }
-        spent.time += time;
-        (spent.time > BUDGET).then(|| WINDOW - in_window)
+        let (mut debt, now) = (self.debt.lock(), Instant::now());
+        let paid = now.saturating_duration_since(debt.at) / SHARE;
+        *debt = Debt { at: now, time: (debt.time + time).saturating_sub(paid) };
+        let excess = debt.time.checked_sub(BURST).filter(|excess| !excess.is_zero())?;
+        Some((excess * SHARE).min(MAX_REST))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    #[test]
+    fn whoever_takes_more_than_its_share_rests() {
+        let listener = Listener::new(memfd_create("none", MemfdFlags::CLOEXEC).unwrap());
+        assert!(!listener.is_one());
+        let debt = Mutex::new(Debt { at: Instant::now(), time: Duration::ZERO });
+        let served = Served { number: 1, listener, debt };
+        assert_eq!(served.spend(BURST / 2), None);
+        let rest = served.spend(BURST).unwrap();
+        assert!(
+            rest > BURST / 2 * SHARE - Duration::from_millis(20) && rest <= BURST / 2 * SHARE,
+            "{rest:?}"
+        );
+        assert_eq!(served.spend(Duration::from_secs(60)), Some(MAX_REST));
+        let long_ago = Instant::now().checked_sub(Duration::from_secs(600)).unwrap();
+        served.debt.lock().at = long_ago;
+        assert_eq!(served.spend(BURST / 2), None);
     }
 }
