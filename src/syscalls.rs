@@ -16,7 +16,7 @@ pub mod oci;
 mod pool;
 
 pub use self::answer::Answering;
-pub use self::call_table::CallTable;
+pub use self::call_table::{CallTable, LeftCall};
 pub use self::calls::Call;
 pub use self::filter::program;
 pub use self::listener::Listener;

@@ -63,21 +63,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     let table = tables.pop().map_or_else(new_table, Ok).map_err(failed("cannot make a table of calls"))?;
     let table = CallTable::open(table.as_fd()).map_err(failed("cannot map the table of calls"))?;
-    // Whoever has received them is gone.
-    for (number, id) in table.take_left() {
-        stored.iter().filter(|(other, _)| *other == number).for_each(|(_, listener)| listener.give_back(id));
-    }
     let numbers = ServedNumbers::new(arguments.directory.join("live"));
     let pool = Pool::new(Answering::new(numbers, None)).map_err(failed("cannot wait for calls"))?;
     let next_number = stored.iter().map(|(number, _)| *number).max().unwrap_or(0) + 1;
     let containers = stored.len();
+    // Capabilities are each thread's own and inherited, so they are dropped before any thread is started.
+    sandbox::keep_only(sandbox::ANSWERING_CAPABILITIES).map_err(DaemonError::from)?;
+    sandbox::restrict_answering(Refusal::OF_BUILD).map_err(DaemonError::from)?;
+    let mut left = table.left();
     for (number, listener) in stored {
-        if let Err(error) = pool.add(listener.tracked(table, number)) {
+        let (own, others) = left.into_iter().partition(|left| left.listener == number);
+        left = others;
+        let listener = listener.tracked(table, number);
+        listener.pass_unnoted();
+        if let Err(error) = pool.add(listener, own) {
             log::error!("cannot wait for a container's calls, so that it waits for answers: {error}");
         }
     }
-    sandbox::keep_only(sandbox::ANSWERING_CAPABILITIES).map_err(DaemonError::from)?;
-    sandbox::restrict_answering(Refusal::OF_BUILD).map_err(DaemonError::from)?;
     let accepting = Arc::clone(&pool);
     let accept = move || accept(&socket, &accepting, table, next_number);
     thread::Builder::new().name("accept".into()).spawn(accept).map_err(failed("cannot start a thread"))?;
@@ -112,7 +114,7 @@ fn listen(path: &Path) -> Result<UnixListener, Failure> {
 }
 
 /// Takes the listeners of containers from runtimes, one after the other.
-fn accept(socket: &UnixListener, pool: &Pool, table: CallTable, mut number: u64) {
+fn accept(socket: &UnixListener, pool: &Arc<Pool>, table: CallTable, mut number: u64) {
     loop {
         let listener = match socket.accept() {
             Ok((runtime, _)) => oci::receive(&runtime),
@@ -121,7 +123,7 @@ fn accept(socket: &UnixListener, pool: &Pool, table: CallTable, mut number: u64)
         let taken = listener.and_then(|listener| {
             // Before its first call is received.
             store(&format!("{LISTENER}{number}"), listener.as_fd());
-            pool.add(listener.tracked(table, number))
+            pool.add(listener.tracked(table, number), Vec::new())
         });
         number += 1;
         if let Err(error) = taken {

@@ -34,6 +34,9 @@ struct Reply {
 /// No mask of processors is longer, in bytes.
 const MAX_MASK: usize = 8192;
 
+/// So many processes try to answer a call. It need not be the one that has ended them.
+const MAX_ATTEMPTS: u64 = 3;
+
 /// How long a listener rests that failed.
 const RETRY_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -72,12 +75,20 @@ impl Answering {
             return Ok(());
         }
         if let Some(call) = listener.receive()? {
-            let _in_flight = listener.track(&call);
-            // A panic was logged where it happened, and is no reason for the call to fail.
-            let answer = catch_unwind(AssertUnwindSafe(|| self.answer(listener, &call)));
-            listener.answer(&call, answer.ok().flatten().unwrap_or(Answer::Kernel));
+            let noted = listener.note(&call);
+            self.answer_received(listener, &call, 0);
+            drop(noted);
         }
         Ok(())
+    }
+
+    /// Answers a call that `attempts` processes have had before, which they did not survive. The kernel answers
+    /// one that has ended several.
+    pub(super) fn answer_received(&self, listener: &Listener, call: &WaitingCall, attempts: u64) {
+        // A panic was logged where it happened, and is no reason for the call to fail.
+        let answer = || catch_unwind(AssertUnwindSafe(|| self.answer(listener, call))).ok().flatten();
+        let answer = (attempts < MAX_ATTEMPTS).then(answer).flatten();
+        listener.answer(call, answer.unwrap_or(Answer::Kernel));
     }
 
     /// What one call is answered; `None` where the kernel is to.

@@ -1,6 +1,6 @@
 //! Where calls that wait are received and answered.
 
-use super::call_table::{CallTable, ReceivedCall};
+use super::call_table::{CallTable, NotedCall};
 use crate::sys;
 use cgprocfs_core::parse::pid::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,10 +15,13 @@ pub struct Listener {
     in_flight: Option<(CallTable, u64)>,
 }
 
+/// So many callers at most may have called and died meanwhile.
+const MAX_UNNOTED: u64 = 1024;
+
 /// A call that waits for its answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WaitingCall {
-    id: u64,
+    pub(super) id: u64,
     /// The thread that has made it.
     pub(super) thread: Pid,
     /// `AUDIT_ARCH_…`.
@@ -61,15 +64,21 @@ impl Listener {
         sys::notification_error(self.as_fd()) == Some(libc::ENOENT)
     }
 
-    /// Notes that a call was received, until what is returned is dropped.
-    pub(super) fn track(&self, call: &WaitingCall) -> Option<ReceivedCall> {
-        let (table, number) = self.in_flight?;
-        table.begin(number, call.id)
+    /// Leaves to the kernel what the process before this one has received in the moment of its end, before it
+    /// could note it: the calls of a listener have ids one after the other. To be called before any is received.
+    pub fn pass_unnoted(&self) {
+        let Some(last) = self.in_flight.and_then(|(table, number)| table.last(number)) else { return };
+        for id in (1..=MAX_UNNOTED).map(|more| last.wrapping_add(more)) {
+            let flags = u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(0);
+            // Of one that nobody has received, or that is not there, the kernel says so.
+            let _ = sys::answer_call(self.as_fd(), libc::seccomp_notif_resp { id, val: 0, error: 0, flags });
+        }
     }
 
-    /// Leaves a call to the kernel that a predecessor of this process had received.
-    pub fn give_back(&self, id: u64) {
-        self.reply(id, Answer::Kernel);
+    /// Notes that a call was received, until what is returned is dropped.
+    pub(super) fn note(&self, call: &WaitingCall) -> Option<NotedCall> {
+        let (table, number) = self.in_flight?;
+        table.note(number, call)
     }
 
     /// Waits until a call can be received; `false` once nobody is left who could make one, which the kernel
@@ -115,10 +124,7 @@ impl Listener {
 
     /// Answers a call; nothing is to be done where its caller is gone.
     pub(super) fn answer(&self, call: &WaitingCall, answer: Answer) {
-        self.reply(call.id, answer);
-    }
-
-    fn reply(&self, id: u64, answer: Answer) {
+        let id = call.id;
         let (val, flags) = match answer {
             Answer::Value(value) => (value, 0),
             Answer::Kernel => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE),

@@ -4,6 +4,7 @@
 //! write to or by too many calls, makes its own container wait alone: there is always another thread.
 
 use super::answer::{Answering, rest};
+use super::call_table::LeftCall;
 use super::listener::Listener;
 use crate::sys::thread_time;
 use parking_lot::{Condvar, Mutex};
@@ -41,6 +42,8 @@ pub struct Pool {
 struct Served {
     number: u64,
     listener: Listener,
+    /// What the process before this one has received and not answered.
+    left: Mutex<Vec<LeftCall>>,
     debt: Mutex<Debt>,
 }
 
@@ -68,23 +71,29 @@ impl Pool {
         Ok(Arc::new(Self { answering, epoll, listeners, work, is_there_work: Condvar::new() }))
     }
 
-    /// Answers the calls of one more container from now on.
+    /// Answers the calls of one more container from now on, those that are `left` first.
     ///
     /// # Errors
     /// The error that the kernel returns.
-    pub fn add(&self, listener: Listener) -> io::Result<()> {
+    pub fn add(self: &Arc<Self>, listener: Listener, left: Vec<LeftCall>) -> io::Result<()> {
         let number = {
             let mut work = self.work.lock();
             work.next_number += 1;
             work.next_number
         };
         let debt = Mutex::new(Debt { at: Instant::now(), time: Duration::ZERO });
-        let served = Arc::new(Served { number, listener, debt });
+        let (is_waited_for, left) = (!left.is_empty(), Mutex::new(left));
+        let served = Arc::new(Served { number, listener, left, debt });
         self.listeners.lock().insert(number, Arc::clone(&served));
         let data = epoll::EventData::new_u64(number);
-        epoll::add(&self.epoll, &served.listener, data, INTEREST).inspect_err(|_| {
+        // Whoever answers what is left waits for the rest.
+        let interest = if is_waited_for { epoll::EventFlags::ONESHOT } else { INTEREST };
+        epoll::add(&self.epoll, &served.listener, data, interest).inspect_err(|_| {
             self.listeners.lock().remove(&number);
         })?;
+        if is_waited_for {
+            self.serve_soon(number);
+        }
         Ok(())
     }
 
@@ -167,6 +176,10 @@ impl Pool {
     }
 
     fn serve(&self, served: &Served) {
+        for LeftCall { call, attempts, noted, .. } in std::mem::take(&mut *served.left.lock()) {
+            self.answering.answer_received(&served.listener, &call, attempts);
+            drop(noted);
+        }
         for _ in 0..CALLS_A_TURN {
             let began = thread_time();
             if let Err(error) = self.answering.answer_next(&served.listener) {
@@ -211,7 +224,7 @@ mod tests {
         let listener = Listener::new(memfd_create("none", MemfdFlags::CLOEXEC).unwrap());
         assert!(!listener.is_one());
         let debt = Mutex::new(Debt { at: Instant::now(), time: Duration::ZERO });
-        let served = Served { number: 1, listener, debt };
+        let served = Served { number: 1, listener, left: Mutex::default(), debt };
         assert_eq!(served.spend(BURST / 2), None);
         let rest = served.spend(BURST).unwrap();
         assert!(
