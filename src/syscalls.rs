@@ -14,6 +14,7 @@ mod listener;
 mod numbers;
 pub mod oci;
 mod pool;
+mod waiting_call;
 
 pub use self::answer::Answering;
 pub use self::call_table::{CallTable, LeftCall};

@@ -2,8 +2,9 @@
 
 use super::caller::{CallerMemory, binds_uptime, named_by};
 use super::calls::{Call, call_of};
-use super::listener::{Answer, Listener, WaitingCall};
+use super::listener::{Answer, Listener};
 use super::numbers::Numbers;
+use super::waiting_call::WaitingCall;
 use crate::sys;
 use cgprocfs_core::parse::pid::Pid;
 use cgprocfs_core::syscalls::WordSize;

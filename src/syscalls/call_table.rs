@@ -1,7 +1,7 @@
 //! Which calls were received and are not answered yet, in memory that outlives the process. The kernel gives a
 //! call out once: if whoever has received it ends, its caller waits for ever, unless the next process answers.
 
-use super::listener::WaitingCall;
+use super::waiting_call::WaitingCall;
 use crate::sys::map_shared;
 use cgprocfs_core::parse::pid::Pid;
 use rustix::fs::ftruncate;

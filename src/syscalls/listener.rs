@@ -1,6 +1,7 @@
 //! Where calls that wait are received and answered.
 
 use super::call_table::{CallTable, NotedCall};
+use super::waiting_call::WaitingCall;
 use crate::sys;
 use cgprocfs_core::parse::pid::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,18 +18,6 @@ pub struct Listener {
 
 /// So many callers at most may have called and died meanwhile.
 const MAX_UNNOTED: u64 = 1024;
-
-/// A call that waits for its answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct WaitingCall {
-    pub(super) id: u64,
-    /// The thread that has made it.
-    pub(super) thread: Pid,
-    /// `AUDIT_ARCH_…`.
-    pub(super) architecture: u32,
-    pub(super) number: u32,
-    pub(super) arguments: [u64; 6],
-}
 
 /// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
