@@ -76,7 +76,9 @@ impl Podman {
             .arg("--rootfs")
             .arg(self.bundle.dir.path().join("rootfs"))
             .args(["/bin/busybox", "sh", "-c", script])
-            .env("CONTAINERS_CONF", &self.configuration);
+            .env("CONTAINERS_CONF", &self.configuration)
+            // Its monitor writes there if the kernel kills for want of memory.
+            .current_dir(self.bundle.dir.path());
         command
     }
 }
