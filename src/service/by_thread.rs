@@ -7,7 +7,6 @@ use super::scheduling::lane::Lane;
 use crate::error::Error;
 use crate::state::in_flight::InFlightGuard;
 use cgprocfs_core::parse::pid::Pid;
-use cgprocfs_core::snapshot::Snapshot;
 use cgprocfs_core::syscalls::affinity::CpuShare;
 use cgprocfs_core::syscalls::sysinfo::SysInfo;
 use rustix::io::Errno;
@@ -40,16 +39,10 @@ impl ByThread {
     }
 }
 
-fn sys_info(snapshot: &Snapshot, _: &[u8]) -> Result<Option<SysInfo>, cgprocfs_core::error::ViewError> {
-    SysInfo::of(snapshot)
-}
-
-fn cpu_share(
-    snapshot: &Snapshot,
-    container: &[u8],
-) -> Result<Option<CpuShare>, cgprocfs_core::error::ViewError> {
-    Ok(CpuShare::of(snapshot, container))
-}
+const SYS_INFO: ValueOf<SysInfo> =
+    ValueOf { needs: SysInfo::NEEDS, take: |snapshot, _| SysInfo::of(snapshot) };
+const CPU_SHARE: ValueOf<CpuShare> =
+    ValueOf { needs: CpuShare::NEEDS, take: |snapshot, container| Ok(CpuShare::of(snapshot, container)) };
 
 impl Service {
     /// What sysinfo(2) tells a thread; `None` in no container. Blocks.
@@ -57,7 +50,7 @@ impl Service {
     /// # Errors
     /// Those of [`text`](Self::text).
     pub fn sys_info(self: &Arc<Self>, thread: Pid) -> Result<Option<SysInfo>, Error> {
-        self.value(thread, SysInfo::NEEDS, sys_info)
+        self.wait_for(thread, SYS_INFO)
     }
 
     /// Which processors sched_getaffinity(2) tells a thread of; `None` in no container. Blocks.
@@ -65,7 +58,7 @@ impl Service {
     /// # Errors
     /// Those of [`text`](Self::text).
     pub fn cpu_share(self: &Arc<Self>, thread: Pid) -> Result<Option<CpuShare>, Error> {
-        self.value(thread, CpuShare::NEEDS, cpu_share)
+        self.wait_for(thread, CPU_SHARE)
     }
 
     /// Calls `reply` with the answer for a thread, as [`ask_text`](Self::ask_text) does: it is on the account
@@ -82,12 +75,10 @@ impl Service {
         }
         match what {
             ByThread::SysInfo => {
-                let query = ValueOf::new(SysInfo::NEEDS, sys_info);
-                self.ask_serving(in_flight, thread, query, move |answer| reply(json(answer)));
+                self.ask_serving(in_flight, thread, SYS_INFO, move |answer| reply(json(answer)));
             }
             ByThread::CpuShare => {
-                let query = ValueOf::new(CpuShare::NEEDS, cpu_share);
-                self.ask_serving(in_flight, thread, query, move |answer| reply(json(answer)));
+                self.ask_serving(in_flight, thread, CPU_SHARE, move |answer| reply(json(answer)));
             }
         }
     }

@@ -108,20 +108,27 @@ fn status_of_what_does_not_serve() {
 /// Root in a container reads nothing of others there, though it may bind the whole file system.
 fn status_is_for_the_host() {
     let daemon = Daemon::start();
-    let file = daemon.live().join(".status");
-    let cat = |launcher: &[&str]| -> Output {
-        let words = [launcher, &["cat", file.to_str().unwrap()]].concat();
-        finish(Command::new(words[0]).args(&words[1..]))
-    };
-    let ours = cat(&[]);
-    assert!(ours.status.success(), "{ours:?}");
-    for launcher in [&["unshare", "--pid", "--fork"][..], &["setpriv", "--reuid", "65534", "--clear-groups"]]
-    {
-        let theirs = cat(launcher);
-        assert!(!theirs.status.success() && theirs.stdout.is_empty(), "{launcher:?}: {theirs:?}");
+    let live = daemon.live();
+    let own = std::process::id().to_string();
+    // Those about threads are read at a thread's id.
+    for (name, at) in [(".status", "0"), (".sysinfo", own.as_str()), (".cpu-share", own.as_str())] {
+        let words = ["if=".to_string() + live.join(name).to_str().unwrap(), format!("skip={at}")];
+        let read = |launcher: &[&str]| -> Output {
+            let mut command = Command::new("env");
+            command.args(launcher).args(["dd", "bs=64k", "count=1", "iflag=skip_bytes", "status=none"]);
+            finish(command.args(&words))
+        };
+        let ours = read(&[]);
+        assert!(ours.status.success() && !ours.stdout.is_empty(), "{name}: {ours:?}");
+        for launcher in
+            [&["unshare", "--pid", "--fork"][..], &["setpriv", "--reuid", "65534", "--clear-groups"]]
+        {
+            let theirs = read(launcher);
+            assert!(!theirs.status.success() && theirs.stdout.is_empty(), "{name}, {launcher:?}: {theirs:?}");
+        }
+        let listed = finish(Command::new("ls").arg("-a").arg(&live));
+        assert!(!String::from_utf8_lossy(&listed.stdout).contains(name));
     }
-    let listed = finish(Command::new("ls").arg("-a").arg(daemon.live()));
-    assert!(!String::from_utf8_lossy(&listed.stdout).contains(".status"));
     let nobody = finish(
         Command::new("setpriv")
             .args(["--reuid", "65534", "--clear-groups"])

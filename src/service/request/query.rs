@@ -65,28 +65,13 @@ impl Query for TextOf {
 
 /// Asks for what a function takes from the snapshot of the container whose cgroup has that path; `None` for a
 /// process that can't be seen.
-pub(in crate::service) struct ValueOf<F, T> {
-    needs: Needs,
-    take: Arc<F>,
-    takes: PhantomData<fn() -> T>,
+#[derive(Clone)]
+pub(in crate::service) struct ValueOf<T> {
+    pub(in crate::service) needs: Needs,
+    pub(in crate::service) take: fn(&Snapshot, &[u8]) -> Result<Option<T>, ViewError>,
 }
 
-impl<F, T> ValueOf<F, T> {
-    pub(in crate::service) fn new(needs: Needs, take: F) -> Self {
-        Self { needs, take: Arc::new(take), takes: PhantomData }
-    }
-}
-
-impl<F, T> Clone for ValueOf<F, T> {
-    fn clone(&self) -> Self {
-        Self { needs: self.needs, take: Arc::clone(&self.take), takes: PhantomData }
-    }
-}
-
-impl<F, T: Send + 'static> Query for ValueOf<F, T>
-where
-    F: Fn(&Snapshot, &[u8]) -> Result<Option<T>, ViewError> + Send + Sync + 'static,
-{
+impl<T: Clone + Send + 'static> Query for ValueOf<T> {
     type Extract = Option<T>;
     type Answer = Option<T>;
     const READS_FILES: bool = false;

@@ -1,14 +1,13 @@
-//! What the file system can ask for.
+//! What the file system can ask for, and others who wait for an answer.
 
-use super::query::{FilesOf, Query, TextOf, ValueOf, Viewer};
+use super::query::{FilesOf, Query, TextOf, Viewer};
 use crate::error::Error;
 use crate::service::cache::rendered::Rendered;
 use crate::service::engine::Service;
 use crate::service::scheduling::pending_request::{PendingRequest, ThreadRole};
 use crate::state::in_flight::InFlightGuard;
-use cgprocfs_core::error::ViewError;
 use cgprocfs_core::parse::pid::Pid;
-use cgprocfs_core::snapshot::{Needs, Snapshot};
+use cgprocfs_core::snapshot::Needs;
 use cgprocfs_core::topology::Topology;
 use cgprocfs_core::view::ViewId;
 use rustix::io::Errno;
@@ -26,21 +25,15 @@ impl Service {
         self.wait_for(pid, TextOf(view))
     }
 
-    /// What `take` makes of a snapshot, as old as that of [`text`](Self::text), and of the path of the
-    /// container's cgroup; `None` for a process that can't be seen. Blocks.
+    /// The answer to any query. Blocks.
     ///
     /// # Errors
     /// Those of [`text`](Self::text).
-    pub(in crate::service) fn value<T: Send + 'static>(
+    pub(in crate::service) fn wait_for<Q: Query>(
         self: &Arc<Self>,
         pid: Pid,
-        needs: Needs,
-        take: impl Fn(&Snapshot, &[u8]) -> Result<Option<T>, ViewError> + Send + Sync + 'static,
-    ) -> Result<Option<T>, Error> {
-        self.wait_for(pid, ValueOf::new(needs, take))
-    }
-
-    fn wait_for<Q: Query>(self: &Arc<Self>, pid: Pid, query: Q) -> Result<Q::Answer, Error> {
+        query: Q,
+    ) -> Result<Q::Answer, Error> {
         let (sender, answer) = mpsc::channel();
         let request = PendingRequest::new(pid, InFlightGuard::untracked());
         // The receiver is gone where nobody waits any more.

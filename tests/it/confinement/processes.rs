@@ -20,6 +20,7 @@ pub fn tests() -> Vec<Trial> {
     tests! {
         test(MOUNT) => [
             all_threads_are_confined,
+            threads_that_serve_come_before_programs,
             namespace_reader_killed,
             namespace_reader_killed_without_a_keeper,
             namespace_reader_hangs,
@@ -34,6 +35,26 @@ pub fn tests() -> Vec<Trial> {
 const PTRACE: u64 = 1 << 19;
 
 const ADMIN: u64 = 1 << 21;
+
+/// Whoever serves has a higher priority than programs have, unless it was started with another than theirs.
+fn threads_that_serve_come_before_programs() {
+    let own = rustix::process::getpriority_process(None).unwrap();
+    for (nice, served_with) in [(0, -5), (3, 3), (-2, -2)] {
+        let daemon = Daemon::start_by(&["nice", "-n", &(nice - own).to_string()]);
+        fs::read(daemon.meminfo()).unwrap();
+        let threads = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+        let of = |thread: &Path| {
+            let stat = fs::read_to_string(thread.join("stat")).unwrap();
+            let (name, rest) = stat.split_once('(').unwrap().1.rsplit_once(')').unwrap();
+            (name.to_string(), rest.split_whitespace().nth(16).unwrap().parse::<i32>().unwrap())
+        };
+        let all: Vec<_> = threads.map(|thread| of(&thread.unwrap().path())).collect();
+        let served: Vec<_> = all.iter().filter(|(name, _)| name.starts_with("fuser-")).collect();
+        assert!(served.len() >= 2 && served.iter().all(|(_, nice)| *nice == served_with), "{all:?}");
+        let load = all.iter().find(|(name, _)| name == "load").unwrap();
+        assert!(load.1 >= 10, "those that do not serve come after programs: {all:?}");
+    }
+}
 
 /// Of every thread of a process: its capabilities that are inheritable, permitted, effective, ambient, and
 /// those that it is bounded to; then whether it has no new privileges, and how its system calls are

@@ -12,16 +12,17 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+pub(super) const PODMAN: &[Need] = &[
+    Need::Root,
+    Need::Fuse,
+    Need::CgroupV1,
+    Need::Program("podman"),
+    Need::Program("runc"),
+    Need::Program("crun"),
+    Need::Program("busybox"),
+];
+
 pub fn tests() -> Vec<Trial> {
-    const PODMAN: &[Need] = &[
-        Need::Root,
-        Need::Fuse,
-        Need::CgroupV1,
-        Need::Program("podman"),
-        Need::Program("runc"),
-        Need::Program("crun"),
-        Need::Program("busybox"),
-    ];
     tests! {
         test(PODMAN) => [
             podman_device_with_runc = || device("runc"),

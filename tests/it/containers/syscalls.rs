@@ -1,6 +1,7 @@
 //! System calls of podman's containers, answered by `cgprocfs answer`.
 
-use super::podman::{DEVICE, Podman};
+use super::podman::{DEVICE, PODMAN, Podman};
+use super::{Bundle, MIB, RUNC, Runtime};
 use crate::common::daemon::Daemon;
 use crate::common::{Need, cgprocfs, output, test, wait_until};
 use libtest_mimic::Trial;
@@ -8,20 +9,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 pub fn tests() -> Vec<Trial> {
-    const PODMAN: &[Need] = &[
-        Need::Root,
-        Need::Fuse,
-        Need::CgroupV1,
-        Need::Program("podman"),
-        Need::Program("runc"),
-        Need::Program("crun"),
-        Need::Program("busybox"),
-    ];
     tests! {
+        test(RUNC) => [
+            system_calls_with_runc = || answered_by_profile(Runtime::Runc),
+        ],
+        test(CRUN) => [
+            system_calls_with_crun = || answered_by_profile(Runtime::Crun),
+        ],
         test(PODMAN) => [
             podman_system_calls_with_runc = || answered("runc"),
             podman_system_calls_with_crun = || answered("crun"),
@@ -30,6 +28,8 @@ pub fn tests() -> Vec<Trial> {
         ],
     }
 }
+
+const CRUN: &[Need] = &[Need::Root, Need::Fuse, Need::Program("crun"), Need::Program("busybox")];
 
 /// `cgprocfs answer` for a daemon.
 struct Answerer {
@@ -48,10 +48,16 @@ impl Answerer {
         Self { process, directory }
     }
 
-    /// A file with the profile by which containers are answered.
-    fn profile(&self) -> PathBuf {
+    /// A profile by which containers are answered.
+    fn print_profile(&self) -> Command {
         let mut command = cgprocfs();
         command.args(["seccomp-profile", "--affinity", "--socket"]).arg(self.directory.path().join("socket"));
+        command
+    }
+
+    /// A file with that of podman's package.
+    fn profile(&self) -> PathBuf {
+        let mut command = self.print_profile();
         let path = self.directory.path().join("profile.json");
         fs::write(&path, output(&mut command)).unwrap();
         path
@@ -70,12 +76,33 @@ impl Drop for Answerer {
     }
 }
 
-/// The total of `free` in MiB, whose caches are read in a file, and how many processors there are.
+/// What a runtime's own configuration says, made of a profile that allows all.
+fn answered_by_profile(runtime: Runtime) {
+    let daemon = Daemon::start();
+    let answerer = Answerer::start(&daemon);
+    let bundle = Bundle::of(runtime, &daemon, 64 * MIB, true, ASK);
+    let seen = || parsed(&bundle.run());
+    let (total, processors) = seen();
+    assert!(total > 64 && processors == std::thread::available_parallelism().unwrap().get());
+    let base = answerer.directory.path().join("base.json");
+    fs::write(&base, r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#).unwrap();
+    let profile = output(answerer.print_profile().arg("--base").arg(base));
+    bundle.change(|spec| spec["linux"]["seccomp"] = serde_json::from_str(&profile).unwrap());
+    assert_eq!(seen(), (64, 1));
+}
+
+/// What `free`, whose caches are read in a file, and `nproc` say in a container.
 fn seen(podman: &Podman, options: &[&str]) -> (u64, usize) {
-    let said = output(&mut podman.command(options, "busybox free -m; busybox nproc"));
-    let total =
-        said.lines().find(|line| line.starts_with("Mem:")).unwrap().split_whitespace().nth(1).unwrap();
-    (total.parse().unwrap(), said.trim_end().rsplit('\n').next().unwrap().parse().unwrap())
+    parsed(&output(&mut podman.command(options, ASK)))
+}
+
+const ASK: &str = "busybox free -m; busybox nproc";
+
+/// The total in MiB, and how many processors there are.
+fn parsed(said: &str) -> (u64, usize) {
+    let total = said.lines().find(|line| line.starts_with("Mem:")).unwrap().split_whitespace().nth(1);
+    let processors = said.trim_end().rsplit('\n').next();
+    (total.unwrap().parse().unwrap(), processors.unwrap().parse().unwrap())
 }
 
 fn answered(runtime: &'static str) {
