@@ -2,6 +2,7 @@
 
 mod attached;
 mod devices;
+mod kept_calls;
 mod numbers;
 mod podman;
 mod programs;
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 pub fn tests() -> Vec<Trial> {
     let own = [attached::tests(), devices::tests(), numbers::tests()];
-    let with_podman = [podman::tests(), programs::tests(), syscalls::tests()];
+    let with_podman = [podman::tests(), programs::tests(), syscalls::tests(), kept_calls::tests()];
     own.into_iter().chain(with_podman).flatten().collect()
 }
 
