@@ -139,7 +139,7 @@ print(os.sched_getaffinity(0) == {pinned})
 /// As in the kernel, a pointer to nowhere is EFAULT, and whoever gives it lives on.
 fn pointers_that_cannot_be_written_to() {
     let script = r#"
-gap = mmap.mmap(-1, 3 * mmap.PAGESIZE)
+gap = mmap.mmap(-1, 3 * mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 start = ctypes.addressof(ctypes.c_char.from_buffer(gap))
 assert libc.munmap(ctypes.c_void_p(start + mmap.PAGESIZE), mmap.PAGESIZE) == 0
 print([sysinfo(p) for p in (0, 8, 1 << 46, 2**64 - 64, start + mmap.PAGESIZE - 8, start + mmap.PAGESIZE, start)])
@@ -153,7 +153,7 @@ os._exit(0)
 /// Memory that a program may only read stays as it is, although whoever answers could write to it.
 fn the_answer_does_not_reach_read_only_memory() {
     let script = r#"
-page = mmap.mmap(-1, mmap.PAGESIZE)
+page = mmap.mmap(-1, mmap.PAGESIZE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 address = ctypes.addressof(ctypes.c_char.from_buffer(page))
 assert libc.mprotect(ctypes.c_void_p(address), mmap.PAGESIZE, 1) == 0
 print(sysinfo(address), affinity(0, 8, address), set(ctypes.string_at(address, mmap.PAGESIZE)))
