@@ -18,7 +18,6 @@ use std::thread;
 use std::time::Duration;
 
 /// Answers the calls of containers.
-#[derive(Clone)]
 pub struct Answering {
     numbers: Arc<dyn Numbers>,
     page: Bytes,

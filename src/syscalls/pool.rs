@@ -97,16 +97,6 @@ impl Pool {
         Ok(())
     }
 
-    /// How many containers there are.
-    pub fn len(&self) -> usize {
-        self.listeners.lock().len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Waits for calls and has them answered, for ever.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
 //! `cgprocfs answer` killed again and again, with the test in the place of the service manager: it keeps the
 //! socket, the listeners of containers and the table of calls, and starts the next process with them.
 
-use super::{Bundle, MIB, RUNC, Runtime};
+use super::{Bundle, MIB, Runtime};
 use crate::common::daemon::Daemon;
-use crate::common::{cgprocfs_path, output, test, times, wait_until};
+use crate::common::{Need, cgprocfs_path, output, test, times, wait_until};
 use libtest_mimic::Trial;
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -18,11 +18,14 @@ use std::time::{Duration, Instant};
 
 pub fn tests() -> Vec<Trial> {
     tests! {
-        test(RUNC) => [
+        test(NEEDS) => [
             system_calls_over_kills,
         ],
     }
 }
+
+const NEEDS: &[Need] =
+    &[Need::Root, Need::Fuse, Need::Program("runc"), Need::Program("busybox"), Need::Program("bash")];
 
 /// What a service manager has of a unit.
 struct Manager {
@@ -52,8 +55,9 @@ impl Manager {
         let places = (3..).zip(&passed).map(|(place, (_, file))| format!("{place}<&{}", file.as_raw_fd()));
         let names: Vec<_> = passed.iter().map(|(name, _)| *name).collect();
         let script = format!("exec {}; LISTEN_PID=$$ exec \"$@\"", places.collect::<Vec<_>>().join(" "));
-        let process = Command::new("sh")
-            .args(["-c", &script, "sh"])
+        // dash knows descriptors of one digit only.
+        let process = Command::new("bash")
+            .args(["-c", &script, "bash"])
             .arg(cgprocfs_path())
             .arg("answer")
             .arg(daemon.directory())
